@@ -1,0 +1,66 @@
+"""What can go wrong in a user's hands: one root, one leaf a kind, each with the exit code that the command line uses."""
+
+from pathlib import Path
+
+
+class SkelepipeError(Exception):
+    """A mistake or a mishap outside the code; its text says where, what was expected and what to do."""
+
+    exit_code = 1
+
+
+class RawFileError(SkelepipeError):
+    """A recording cannot be used as it stands: the file, the line (1-based; 0 when none) and the reason."""
+
+    def __init__(self, source: str, line: int, reason: str) -> None:
+        super().__init__(f"{source}:{line}: {reason}" if line else f"{source}: {reason}")
+        self.source = source
+        self.line = line
+        self.reason = reason
+
+
+class UnusableClip(SkelepipeError):
+    """A recording was read, but a recipe step finds nothing in it to keep; the text is the reason."""
+
+
+class RecipeError(SkelepipeError):
+    """A recipe names an unknown step or parameter, or gives one a value that it cannot take."""
+
+
+class LayoutError(SkelepipeError):
+    """A skeleton layout contradicts itself."""
+
+
+class ArtifactError(SkelepipeError):
+    """A store, split, run or checkpoint is missing, incomplete, damaged, or does not match another."""
+
+
+class ArtifactNotFound(ArtifactError, FileNotFoundError):
+    """There is no artifact at that path."""
+
+    exit_code = 2
+
+    def __init__(self, path: Path, hint: str = "") -> None:
+        super().__init__(f"{path}: no such file or folder" + (f"; {hint}" if hint else ""))
+
+
+class OutputExists(ArtifactError):
+    """The output is there already and was made from other input; `--force` replaces it."""
+
+
+class OutputLocked(SkelepipeError):
+    """Another process is writing the same output."""
+
+    exit_code = 6
+
+
+class OutputFailed(SkelepipeError):
+    """The disk is full, read-only or broken."""
+
+    exit_code = 5
+
+
+class ConfigError(SkelepipeError):
+    """A configuration value is unknown or impossible."""
+
+    exit_code = 2

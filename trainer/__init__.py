@@ -1,0 +1,1 @@
+"""Stores and splits to encoders to numbers: SkeleMixCLR pre-training and its evaluation."""
