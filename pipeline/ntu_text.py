@@ -1,0 +1,163 @@
+"""NTU RGB+D skeleton text to a `Recording`: its rows as they stand, or a refusal that says where and why."""
+
+import re
+import zlib
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline import text_kernels
+from pipeline.errors import RawFileError
+from pipeline.layout import KINECT_V2, Layout
+from pipeline.recording import Recording
+
+PADDING = text_kernels.PADDING
+"""Bytes that must follow the text in the buffer given to `parse`, which sets them to zero."""
+
+# Each kind of line: its name, its fields, and what the first and the last field are when they are not just numbers.
+_LINES = {
+    text_kernels.FRAMES_LINE: ("number of frames", 1, "a count below 1000000000", ""),
+    text_kernels.BODIES_LINE: ("number of bodies", 1, "a count below 1000000000", ""),
+    text_kernels.HEADER_LINE: ("body header", 10, "a body id (64-bit integer)", ""),
+    text_kernels.JOINTS_LINE: ("number of joints", 1, "a count below 1000000000", ""),
+    text_kernels.JOINT_LINE: ("joint row", 12, "", "a tracking state (0, 1 or 2)"),
+}
+_FOREIGN = {
+    b"\xef\xbb\xbf": "a UTF-8 byte order mark",
+    b"\xff\xfe": "UTF-16 text",
+    b"\xfe\xff": "UTF-16 text",
+    b"PK\x03\x04": "a zip archive",
+    b"\x1f\x8b": "a gzip archive",
+}
+
+
+class ByteStream(Protocol):
+    """What can be read into a buffer: open binary files, members of zips, `io.BytesIO`."""
+
+    def readinto(self, room: memoryview, /) -> int | None: ...  # noqa: D102
+
+
+class TextReader:
+    """Reads one file after another into the same growing buffer, which thereby stays in the processor's cache."""
+
+    def __init__(self) -> None:
+        self.text = np.zeros(2**19, np.uint8)
+        """The bytes read last, then at least `PADDING` more; overwritten by the next read."""
+
+    def read_file(self, path: Path) -> tuple[int, int]:
+        """Read a file whole; its size and crc32.
+
+        Raises:
+            OSError: the file cannot be read.
+        """
+        with path.open("rb", buffering=0) as stream:
+            return self.read(stream)
+
+    def read(self, stream: ByteStream) -> tuple[int, int]:
+        """Read a stream, such as a member of a zip, to its end; its size and crc32.
+
+        Raises:
+            OSError: the stream cannot be read.
+        """
+        size = checksum = 0
+        while True:
+            if len(self.text) <= size + PADDING:
+                self.text = np.concatenate([self.text, np.zeros_like(self.text)])
+            room = self.text[size:-PADDING].data
+            count = stream.readinto(room)
+            if not count:
+                return size, checksum
+            checksum = zlib.crc32(room[:count], checksum)
+            size += count
+
+
+def parse(text: NDArray[np.uint8], size: int, *, source: str, name: str, layout: Layout = KINECT_V2) -> Recording:
+    """Parse a skeleton file that is in memory; nothing of the result lies in the buffer.
+
+    Coordinates are `numpy.float32(float(token))`, bit for bit; the columns that are not kept are checked to be numbers.
+
+    Args:
+        text: bytes of the file and `PADDING` more, which are overwritten.
+        size: bytes of the file.
+        source: the file as the user knows it, for messages.
+        name: the sample's name.
+        layout: the joints that each body must have.
+
+    Raises:
+        RawFileError: the file breaks the grammar.
+    """
+    if len(text) < size + PADDING:
+        raise ValueError(f"{size} bytes of text need a buffer of {size + PADDING}, got {len(text)}")
+    text[size : size + PADDING] = 0
+    joints = len(layout.joints)
+    # No body is shorter than its fields and separators, which bounds the memory by the file's size.
+    shortest_body = 20 + len(f"{joints}\n") + 24 * joints
+    rows = (size + 1) // shortest_body + 1
+    marks = np.empty((size // text_kernels.BLOCK + 1, 2), np.uint64)
+    keys = np.empty((rows, 3), np.int64)
+    xyz = np.empty(rows * joints * 3, np.float32)
+    tracking = np.empty((rows, joints), np.int8)
+    left = np.empty((rows * joints * 3, 3), np.int64)
+    with np.errstate(all="ignore"):  # masks wrap; 1e39 is infinite in float32
+        code, line, at, frame, frames, rows, n_left = text_kernels.walk(text, size, marks, keys, xyz, tracking, left)
+        if code != text_kernels.ACCEPTED:
+            raise RawFileError(source, *_refusal(text[:size].tobytes(), code, line, at, frame, frames, joints))
+        for place, start, length in left[:n_left].tolist():
+            xyz[place] = np.float32(float(text[start : start + length].tobytes()))
+    return Recording(
+        name=name,
+        layout=layout,
+        frames=frames,
+        frame=keys[:rows, 0].astype(np.int32),
+        slot=keys[:rows, 1].astype(np.int32),
+        body=keys[:rows, 2].copy(),
+        xyz=xyz[: rows * joints * 3].reshape(rows, joints, 3).copy(),
+        tracking=tracking[:rows].copy(),
+    )
+
+
+def _refusal(text: bytes, code: int, line: int, at: int, frame: int, frames: int, joints: int) -> tuple[int, str]:
+    """The number of the line in which the walk stopped, and the reason in words."""
+    number = text.count(b"\n", 0, at) + 1
+    first = text.rfind(b"\n", 0, at) + 1
+    end = text.find(b"\n", at)
+    whole = text[first : end if end >= 0 else len(text)]
+    fields = [field for field in re.split(rb"[ \t]+", whole.removesuffix(b"\r")) if field]
+    where = f"in frame {frame + 1} of {frames}" if line not in (text_kernels.FRAMES_LINE, text_kernels.END) else ""
+    if not text:
+        return 0, "the file is empty; download it again"
+    for start, what in _FOREIGN.items():
+        if text.startswith(start):
+            return 1, f"this is {what}, expected plain ASCII text; convert or unpack it"
+    if b"\0" in whole:
+        return number, f"NUL bytes {where}: damaged, download it again".replace("  ", " ")
+    if code == text_kernels.FILE_GOES_ON:
+        found = _quote(text[at:].split(maxsplit=1)[0])
+        return (
+            number,
+            f"expected the end after {frames} frames, found {found}; damaged, or the number of frames is wrong",
+        )
+    what, expected, first_is, last_is = _LINES[line]
+    if at == len(text):
+        return number, f"file ends {where or 'before the number of frames'}: truncated? download it again"
+    if code == text_kernels.WRONG_JOINTS:
+        reason = f"{int(fields[0])} joints, expected {joints}"
+    elif not fields:
+        reason = f"blank line, expected a {what}"
+    elif len(fields) != expected:
+        reason = f"{what} has {len(fields)} fields, expected {expected}"
+    else:
+        place = len(re.findall(rb"[^ \t]+", text[first:at]))
+        meant = (place == 0 and first_is) or (place == expected - 1 and last_is) or "a number"
+        reason = f"{what}: field {place + 1} is {_quote(fields[place])}, expected {meant}"
+    if end < 0:
+        return number, f"{reason}; file ends here{', ' + where if where else ''}: truncated? download it again"
+    return number, reason
+
+
+def _quote(field: bytes) -> str:
+    """A field for a message: printable, and not long."""
+    shown = field.decode("ascii", "backslashreplace")
+    return repr(shown if len(shown) <= 40 else shown[:40] + "...")
