@@ -1,4 +1,4 @@
-"""What can go wrong in a user's hands: one root, one leaf a kind, each with the exit code that the command line uses."""
+"""What can go wrong in a user's hands: one root, a leaf for each kind, with the exit code of the command line."""
 
 from pathlib import Path
 

@@ -1,6 +1,7 @@
 """Kinds of skeleton: which joints there are and how they hang together. Nothing else knows a joint's number.
 
-Axis legend for the whole code base: N sample, C coordinate (x, y, z), T frame, V joint, M body. Batches are (N, C, T, V, M).
+Axis legend for the whole code base: N sample, C coordinate (x, y, z), T frame, V joint, M body. A batch is
+(N, C, T, V, M).
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,7 +32,7 @@ class Layout:
         """Refuse a layout that contradicts itself, naming what is wrong.
 
         Raises:
-            LayoutError: a joint named twice, in no part or in two; not exactly one root; a cycle; a joint that does not exist.
+            LayoutError: a joint named twice, in no part or in two; not exactly one root; a cycle; no such joint.
         """
         count = len(self.joints)
         if len(set(self.joints)) != count:

@@ -1,11 +1,26 @@
 """The two forms a recording takes on its way: rows as they stand in the file, then bodies on one time line."""
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.layout import Layout
+
+QUALITY: Mapping[str, str] = {
+    "bodies_found": "bodies as the sensor reports them: distinct ids, or slots for a recipe that ignores ids",
+    "bodies_split": "times that an id jumped to another place and was taken for two bodies",
+    "bodies_rejoined": "times that two bodies were found to be one person under two ids",
+    "bodies_dropped": "bodies left out: ghosts, furniture, and all beyond the two most active",
+    "frames_trimmed": "frames cut off at the ends",
+    "frames_empty": "frames within the clip in which nobody is seen, before gaps are filled",
+    "joints_missing": "joints of a body that is there which the file gives as zero, NaN or infinite",
+    "joints_despiked": "joints that left their path for one frame and were taken out",
+    "joints_filled": "joints interpolated in a short gap, spikes included",
+    "joints_smoothed": "joints that the jitter filter moved",
+}
+"""The counts that every clip carries in `quality` and what each means; a recipe without such a step leaves it at 0."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -24,7 +39,7 @@ class Recording:
     body: NDArray[np.int64]
     """(R,) the sensor's id of the person; about 7.2e16, so never a float."""
     xyz: NDArray[np.float32]
-    """(R, V, 3) metres in the sensor's space (x to its left, y up, z away from it); NaN or infinite where the file says so."""
+    """(R, V, 3) metres in the sensor's space (x to its left, y up, z away); not finite where the file says so."""
     tracking: NDArray[np.int8]
     """(R, V) 0 not tracked, 1 inferred, 2 tracked."""
 
@@ -38,4 +53,14 @@ class Clip:
     xyz: NDArray[np.float32]
     """(M, T, V, 3) metres; NaN where a body or joint is missing, for every recipe but the peers' (they write zeros)."""
     quality: dict[str, int] = field(default_factory=dict)
-    """What the steps saw and did, by name of the count (see pipeline/recipe.py, QUALITY)."""
+    """What the steps saw and did, by name of the count (see QUALITY)."""
+
+    def after(self, xyz: NDArray[np.float32], **counts: int) -> "Clip":
+        """The clip once a step has changed it.
+
+        Args:
+            xyz: (M, T, V, 3) the coordinates as the step leaves them.
+            **counts: what the step did, by the names in QUALITY; each is added to what earlier steps counted.
+        """
+        summed = {name: self.quality.get(name, 0) + int(count) for name, count in counts.items()}
+        return replace(self, xyz=xyz, quality=self.quality | summed)

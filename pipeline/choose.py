@@ -1,0 +1,127 @@
+"""Which bodies and which frames stay: ghosts, furniture and bystanders out, empty ends off."""
+
+from typing import Annotated
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from pipeline import choose_kernels
+from pipeline.errors import UnusableClip
+from pipeline.recording import Clip
+
+
+def drop_short(clip: Clip, *, min_frames: Annotated[int, Field(ge=1)] = 12) -> Clip:
+    """Leave out bodies that are there too briefly to be people; of all too brief, the longest stays.
+
+    Args:
+        clip: bodies with NaN where they are absent.
+        min_frames: a body in fewer frames is a ghost. CTR-GCN, SGN and pyskl leave out 11 frames and fewer.
+    """
+    frames = _present(clip.xyz).sum(axis=1)
+    return _without(clip, frames < min_frames, frames)
+
+
+def drop_furniture(
+    clip: Clip,
+    *,
+    max_spread: Annotated[float, Field(gt=0)] = 0.8,
+    max_wide: Annotated[float, Field(gt=0, le=1)] = 0.69754,
+    min_motion: Annotated[float, Field(ge=0)] = 5e-5,
+) -> Clip:
+    """Leave out bodies with the shape or the stillness of furniture; of nothing but such, the most active stays.
+
+    Args:
+        clip: bodies with NaN where they are absent.
+        max_spread: a frame is wide when the joints' extent in x is more than this much of their extent in y. CTR-GCN's.
+        max_wide: a body is no person when at least this share of its frames is wide: people lie down in some.
+            CTR-GCN's.
+        min_motion: square metres; a body that moves less (see `motion`) is a thing. 7 mm squared: a quarter of
+            2.1e-4, the least of the 2,000 recordings of people in UI-PRMD. CTR-GCN has such a test, but never calls it.
+    """
+    if len(clip.xyz) == 1:
+        return clip
+    activity = motion(clip.xyz)
+    wide = choose_kernels.wide_share(clip.xyz, max_spread)
+    return _without(clip, (wide >= max_wide) | (activity < min_motion), activity)
+
+
+def pick_actors(clip: Clip, *, count: Annotated[int, Field(ge=1, le=2)] = 2) -> Clip:
+    """Keep the most active bodies, the most active first.
+
+    Args:
+        clip: bodies with NaN where they are absent.
+        count: how many people at most; two, because no action of NTU RGB+D or PKU-MMD has more.
+    """
+    if len(clip.xyz) == 1:
+        return clip
+    first = np.argsort(-motion(clip.xyz), kind="stable")[:count]
+    return clip.after(clip.xyz[first], bodies_dropped=len(clip.xyz) - len(first))
+
+
+def motion(xyz: NDArray[np.float32]) -> NDArray[np.float64]:
+    """How much each body moves: the variance of a joint over time, x, y and z summed, averaged over the joints.
+
+    The sensor's jitter is taken off (a sixth of the mean squared second difference is what white noise adds to a
+    variance), so that a trembling chair does not pass for someone who moves. CTR-GCN's measure takes the variance over
+    frames and joints together, so that it is mostly a body's height.
+
+    Args:
+        xyz: (M, T, V, 3) metres, NaN where missing.
+
+    Returns:
+        (M,) square metres.
+    """
+    measured: NDArray[np.float64] = choose_kernels.motion(xyz)
+    return measured
+
+
+def trim(clip: Clip, *, min_frames: Annotated[int, Field(ge=1)] = 6) -> Clip:
+    """Cut off the frames at both ends in which nobody is seen; frames in between stay, so that time stays true.
+
+    Args:
+        clip: bodies with NaN where they are absent.
+        min_frames: the first actor must be seen in this many; 6 is a fifth of a second, in which nothing is acted.
+            The peers keep such clips, or crash on them.
+
+    Raises:
+        UnusableClip: the first actor is seen in too few frames.
+    """
+    present = _present(clip.xyz)
+    seen = int(present[0].sum())
+    if seen < min_frames:
+        raise UnusableClip(f"a body in {seen} frames only, {min_frames} are needed")
+    occupied = np.flatnonzero(present.any(axis=0))
+    start, stop = int(occupied[0]), int(occupied[-1]) + 1
+    trimmed = present.shape[1] - (stop - start)
+    return clip.after(clip.xyz[:, start:stop], frames_trimmed=trimmed, frames_empty=stop - start - len(occupied))
+
+
+def counted_frames(clip: Clip) -> Clip:
+    """Cut a clip to as many frames, from its first, as have a first body whose first joint is not zero.
+
+    SkeleMixCLR's length: a count where an end is meant. Empty frames at the start or between push real ones off the
+    end.
+
+    Raises:
+        UnusableClip: the first body is in no frame; the peer crashes there.
+    """
+    length = int((np.abs(clip.xyz[0, :, 0]).sum(axis=-1) != 0).sum())
+    if length == 0:
+        raise UnusableClip("the first body is in no frame")
+    return clip.after(clip.xyz[:, :length], frames_trimmed=clip.xyz.shape[1] - length)
+
+
+def _present(xyz: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """(M, T) whether any joint of a body is known in a frame."""
+    known: NDArray[np.bool_] = choose_kernels.present(xyz)
+    return known
+
+
+def _without(clip: Clip, out: NDArray[np.bool_], merit: NDArray[np.generic]) -> Clip:
+    """The clip without the bodies marked (M,); when all are, the one of greatest merit stays."""
+    if not out.any():
+        return clip
+    if out.all():
+        out = np.arange(len(out)) != merit.argmax()
+    return clip.after(clip.xyz[~out], bodies_dropped=int(out.sum()))

@@ -1,0 +1,83 @@
+"""Where the origin is and which way a body faces: once a clip, or in every frame as the peers have it."""
+
+from typing import Annotated
+
+import numpy as np
+from pydantic import Field
+
+from pipeline.errors import UnusableClip
+from pipeline.recording import Clip
+
+
+def one_origin(clip: Clip) -> Clip:
+    """Put the origin at the first actor's centre joint in the first frame that shows it.
+
+    One origin for the whole clip and all its bodies, so that the way they go and the distance between them stay
+    (CTR-GCN's rule, with the layout's centre joint; 2s-AGCN and SkeleMixCLR move the origin in every frame and lose
+    both).
+
+    Raises:
+        UnusableClip: the first actor's centre joint is seen in no frame.
+    """
+    centre = clip.xyz[0, :, clip.layout.centre]  # (T, 3)
+    seen = np.isfinite(centre[:, 0])
+    first = int(seen.argmax())
+    if not seen[first]:
+        raise UnusableClip(f"joint {clip.layout.joints[clip.layout.centre]} of the first actor is seen in no frame")
+    return clip.after(clip.xyz - centre[first])
+
+
+def one_turn(clip: Clip, *, min_agreement: Annotated[float, Field(ge=0, le=1)] = 0.2) -> Clip:
+    """Turn the clip about the vertical so that the first actor's shoulders, left to right, lie along +x.
+
+    The direction is that of the summed horizontal shoulder vectors over all frames: a mean in which a frame seen from
+    the side, where the sensor knows the direction worst, counts least. It turns with the camera, so the views of one
+    action agree. Whoever turns round in the clip has no mean direction; then the first frame decides, as in 2s-AGCN.
+    Without both shoulders in any frame the clip keeps the sensor's axes.
+
+    Args:
+        clip: M bodies; the first decides for all.
+        min_agreement: length of the summed vector over the sum of lengths, from 0 (turns round) to 1 (never turns),
+            below which the first frame decides. 0.2 leaves the mean to anyone who does not turn by more than about 300
+            degrees.
+    """
+    left, right = clip.layout.shoulders
+    across = clip.xyz[0, :, right, ::2].astype(np.float64) - clip.xyz[0, :, left, ::2]  # (T, 2) x and z
+    across = across[np.isfinite(across[:, 0])]
+    lengths = np.hypot(across[:, 0], across[:, 1])
+    if not lengths.any():
+        return clip
+    x, z = across.sum(axis=0)
+    if np.hypot(x, z) < min_agreement * lengths.sum():
+        x, z = across[lengths > 0][0]
+    cos, sin = x / np.hypot(x, z), z / np.hypot(x, z)
+    turn = np.array([[cos, 0, -sin], [0, 1, 0], [sin, 0, cos]], np.float32)  # rows: where x, y and z go
+    return clip.after((clip.xyz.reshape(-1, 3) @ turn).reshape(clip.xyz.shape))
+
+
+def centre_each_frame(clip: Clip) -> Clip:
+    """Subtract from every body its own centre joint of the same frame.
+
+    SkeleMixCLR's rule (joint 20 of Kinect v2): where a body is, and where two are to each other, is gone.
+    """
+    centre = clip.layout.centre
+    return clip.after(clip.xyz - clip.xyz[:, :, centre : centre + 1])
+
+
+def turn_each_frame(clip: Clip) -> Clip:
+    """Turn each body in each frame about the vertical so that its shoulders face +x, as SkeleMixCLR does it.
+
+    The angle is arccos(x / (length + 1e-4)) of the horizontal shoulder vector, in float32, and its sign is chosen once
+    per body, negative when the vector's z sums to 0 or more over the clip: a frame whose own z disagrees turns the
+    wrong way, and 1e-4 metres bend every angle a little. Both are kept, because stored numbers elsewhere have them.
+    """
+    left, right = clip.layout.shoulders
+    across = clip.xyz[:, :, right] - clip.xyz[:, :, left]  # (M, T, 3)
+    across[..., 1] = 0
+    length = np.sqrt((across * across).sum(axis=-1))
+    angle = np.arccos(across[..., 0] / (length + np.float32(1e-4)))
+    angle = np.where(across[..., 2].sum(axis=1) >= 0, -1, 1).astype(np.float32)[:, None] * angle
+    cos = np.cos(angle).astype(np.float64)[..., None]  # (M, T, 1): a float32 cosine in float64 products, as there
+    sin = np.sin(angle).astype(np.float64)[..., None]
+    x, y, z = (clip.xyz[..., axis] for axis in range(3))
+    return clip.after(np.stack([x * cos - z * sin, y, x * sin + z * cos], axis=-1).astype(np.float32))

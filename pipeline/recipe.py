@@ -1,0 +1,205 @@
+"""Recipes: a name and an ordered list of steps with their parameters, as data, from a recording to what a store keeps.
+
+A step is a plain function. The first takes a Recording and returns a Clip, the others take a Clip and return a Clip;
+what a recipe may set are their keyword-only parameters, checked against the annotations in their signatures.
+"""
+
+import inspect
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+
+from pipeline import choose, denoise, follow, normalise, resample
+from pipeline.errors import RecipeError
+from pipeline.recording import QUALITY, Clip, Recording
+
+STEPS: Mapping[str, Callable[..., Clip]] = {
+    "bodies_by_slot": follow.bodies_by_slot,
+    "follow_ids": follow.follow_ids,
+    "rejoin": follow.rejoin,
+    "drop_short": choose.drop_short,
+    "drop_furniture": choose.drop_furniture,
+    "pick_actors": choose.pick_actors,
+    "trim": choose.trim,
+    "counted_frames": choose.counted_frames,
+    "despike": denoise.despike,
+    "fill_gaps": denoise.fill_gaps,
+    "smooth": denoise.smooth,
+    "one_origin": normalise.one_origin,
+    "one_turn": normalise.one_turn,
+    "centre_each_frame": normalise.centre_each_frame,
+    "turn_each_frame": normalise.turn_each_frame,
+    "resize": resample.resize,
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Step:
+    """One step of a recipe: a key of STEPS and a value for every parameter that it takes."""
+
+    name: str
+    parameters: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Recipe:
+    """An ordered list of steps. Two recipes are equal when `resolved` is: the description is for people."""
+
+    name: str
+    description: str
+    steps: tuple[Step, ...]
+
+    @property
+    def resolved(self) -> dict[str, Any]:
+        """The recipe in full, every default filled in, as plain data; `from_plain` reads it back."""
+        return {"name": self.name, "steps": [{"step": step.name, **step.parameters} for step in self.steps]}
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Recipe) and self.resolved == other.resolved
+
+    def __hash__(self) -> int:
+        return hash(repr(self.resolved))
+
+
+class _Form(BaseModel):
+    """What a recipe file holds, before its steps are looked at."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+    name: str
+    description: str = ""
+    steps: list[dict[str, Any]]
+
+
+def shipped() -> list[str]:
+    """Names of the recipes that come with the package, sorted."""
+    folder = resources.files("pipeline") / "recipes"
+    return sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml"))
+
+
+def load(recipe: str) -> Recipe:
+    """Read a recipe.
+
+    Args:
+        recipe: the name of a shipped one, or the path of a TOML file (it ends in .toml or has a folder in it).
+
+    Raises:
+        RecipeError: there is no such recipe or file, or `from_plain` refuses it.
+    """
+    path: Traversable
+    if recipe.endswith(".toml") or len(Path(recipe).parts) > 1:
+        source, path = recipe, Path(recipe)
+    elif recipe in shipped():
+        source = f"{recipe}.toml"
+        path = resources.files("pipeline") / "recipes" / source
+    else:
+        raise RecipeError(
+            f"no recipe is called {recipe!r}; there are {_listed(shipped())}, or give the path of a .toml"
+        )
+    try:
+        plain = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise RecipeError(f"{source}: no such recipe file") from error
+    except (OSError, ValueError) as error:
+        raise RecipeError(f"{source}: cannot be read as TOML: {error}") from error
+    return from_plain(plain, source)
+
+
+def from_plain(plain: Mapping[str, Any], source: str) -> Recipe:
+    """Build a recipe from plain data: what a TOML file holds, or what `resolved` gave.
+
+    Args:
+        plain: `name`, `description` (may be absent) and `steps`, each with `step` and its parameters.
+        source: where it comes from, for messages.
+
+    Raises:
+        RecipeError: a key or step is unknown, a parameter is unknown or takes no such value, or a step stands where it
+            cannot; the message names the source and the step.
+    """
+    try:
+        form = _Form.model_validate(dict(plain))
+    except ValidationError as error:
+        raise RecipeError(f"{source}: {_told(error, list(_Form.model_fields))}") from error
+    if not form.steps:
+        raise RecipeError(f"{source}: a recipe needs at least one step; the first is one of {_listed(_readers())}")
+    steps = tuple(_step(entry, place, source) for place, entry in enumerate(form.steps, start=1))
+    return Recipe(name=form.name, description=form.description, steps=steps)
+
+
+def apply(recipe: Recipe, recording: Recording) -> Clip:
+    """Run all the steps; the clip leaves with every count of QUALITY.
+
+    Raises:
+        UnusableClip: a step finds nothing to keep; the text is the reason.
+    """
+    first, *others = recipe.steps
+    # Absurd coordinates (infinite, 1e30) may become infinite or NaN on the way: that is no news, and missing means NaN.
+    with np.errstate(over="ignore", invalid="ignore"):
+        clip = STEPS[first.name](recording, **first.parameters)
+        for step in others:
+            clip = STEPS[step.name](clip, **step.parameters)
+    clip.quality = dict.fromkeys(QUALITY, 0) | clip.quality
+    return clip
+
+
+def _step(entry: Mapping[str, Any], place: int, source: str) -> Step:
+    """Check one step of a recipe, which stands at a place counted from 1, and fill in its defaults."""
+    name = entry.get("step")
+    where = f"{source}: step {place}"
+    if not isinstance(name, str):
+        raise RecipeError(f'{where}: needs step = "..."; steps are {_listed(STEPS)}')
+    if name not in STEPS:
+        raise RecipeError(f"{where}: no step is called {name!r}; steps are {_listed(STEPS)}")
+    where = f"{where} ({name})"
+    if (name in _readers()) != (place == 1):
+        does = "changes a clip, so it cannot be first" if place == 1 else "reads a recording, so it can only be first"
+        raise RecipeError(f"{where}: {does}; the first is one of {_listed(_readers())}")
+    form = _parameters(name)
+    try:
+        chosen = form.model_validate({key: value for key, value in entry.items() if key != "step"})
+    except ValidationError as error:
+        raise RecipeError(f"{where}: {_told(error, list(form.model_fields))}") from error
+    return Step(name=name, parameters=chosen.model_dump())
+
+
+@cache
+def _parameters(name: str) -> type[BaseModel]:
+    """The parameters of a step as a model: its function's keyword-only arguments, their types, bounds and defaults."""
+    hints = get_type_hints(STEPS[name], include_extras=True)
+    fields: dict[str, Any] = {
+        key: (hints[key], parameter.default)
+        for key, parameter in inspect.signature(STEPS[name]).parameters.items()
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
+    }
+    return create_model(name, __config__=ConfigDict(extra="forbid", strict=True, allow_inf_nan=False), **fields)
+
+
+@cache
+def _readers() -> list[str]:
+    """The steps that can come first: those that take a Recording."""
+    return [name for name, function in STEPS.items() if Recording in get_type_hints(function).values()]
+
+
+def _told(error: ValidationError, known: list[str]) -> str:
+    """A validation error in one line, with what would have been known."""
+    parts = []
+    for fault in error.errors():
+        key = ".".join(str(part) for part in fault["loc"])
+        if fault["type"] == "extra_forbidden":
+            parts.append(f"{key!r} is unknown; it takes {_listed(known) or 'no parameter'}")
+        elif fault["type"] == "missing":
+            parts.append(f"{key!r} is missing")
+        else:
+            parts.append(f"{key} = {fault['input']!r}: {fault['msg'].lower()}")
+    return "; ".join(parts)
+
+
+def _listed(names: Mapping[str, Any] | list[str]) -> str:
+    return ", ".join(names)

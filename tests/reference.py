@@ -1,0 +1,304 @@
+"""Slow and obvious twins of what the package computes fast: no cleverness to share a mistake with."""
+
+import math
+import re
+from itertools import pairwise
+
+import numpy as np
+
+# --- NTU skeleton text ---
+
+NUMBER = re.compile(rb"[+-]?(([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?|nan|inf|infinity)", re.IGNORECASE)
+
+
+class BrokenTextError(Exception):
+    """The text breaks the grammar in a line, numbered from 1."""
+
+    def __init__(self, line):
+        super().__init__(f"line {line}")
+        self.line = line
+
+
+def parse_skeleton(text, joints=25):
+    """Frames, then a list of rows (frame, slot, body id, xyz (V, 3) float32, tracking states (V,))."""
+    lines = text.split(b"\n")
+    at = 0
+
+    def check(holds):
+        if not holds:
+            raise BrokenTextError(min(at, len(lines)))
+
+    def readline():
+        nonlocal at
+        at += 1
+        check(at <= len(lines))
+        fields = lines[at - 1].removesuffix(b"\r").replace(b"\t", b" ").split(b" ")
+        return [field for field in fields if field]
+
+    def read_count():
+        fields = readline()
+        check(len(fields) == 1 and re.fullmatch(rb"[0-9]+", fields[0]) and int(fields[0]) < 1_000_000_000)
+        return int(fields[0])
+
+    rows = []
+    frames = read_count()
+    for frame in range(frames):
+        for slot in range(read_count()):
+            header = readline()
+            check(len(header) == 10 and re.fullmatch(rb"[+-]?[0-9]+", header[0]) and abs(int(header[0])) < 2**63)
+            check(all(NUMBER.fullmatch(field) for field in header[1:]))
+            check(read_count() == joints)
+            xyz, tracking = [], []
+            for _ in range(joints):
+                row = readline()
+                check(len(row) == 12 and all(NUMBER.fullmatch(field) for field in row[:11]))
+                check(row[11] in (b"0", b"1", b"2"))
+                with np.errstate(over="ignore"):
+                    xyz.append([np.float32(float(field)) for field in row[:3]])
+                tracking.append(int(row[11]))
+            rows.append((frame, slot, int(header[0]), np.array(xyz, np.float32), np.array(tracking, np.int8)))
+    while at < len(lines):
+        check(readline() == [])
+    return frames, rows
+
+
+# Recipe steps ---------------------------------------------------------------------------------------------------------
+
+
+def naive_resized(xyz, frames):
+    """(M, T, V, 3) to another number of frames, one frame at a time, in float64."""
+    T = xyz.shape[1]
+    out = []
+    for t in range(frames):
+        at = min(max((t + 0.5) * T / frames - 0.5, 0), T - 1)
+        low = int(at)
+        high = min(low + 1, T - 1)
+        out.append(xyz[:, low].astype(np.float64) * (1 - (at - low)) + xyz[:, high] * (at - low))
+    return np.stack(out, axis=1)
+
+
+def naive_is_spike(path, t, min_height, motion_factor):
+    """Whether frame t of (T, 3) is a spike, as `despike` describes it."""
+
+    def gap(one, other):
+        inside = 0 <= one < len(path) and 0 <= other < len(path)
+        return np.linalg.norm(path[one] - path[other]) if inside else np.nan
+
+    out, back = gap(t - 1, t), gap(t + 1, t)
+    sides = [side for side in (out, back) if not np.isnan(side)]
+    if np.isnan(path[t]).any() or not sides or min(sides) <= min_height:
+        return False
+    pairs = [gap(middle - 1, middle + 1) / 2 for middle in (t - 2, t, t + 2)]
+    pairs = [pair for pair in pairs if not np.isnan(pair)]
+    limit = min_height + motion_factor * (np.median(pairs) if pairs else 0)
+    near = path[max(0, t - 2) : t + 3]
+    off = np.linalg.norm(path[t] - np.median(near[~np.isnan(near).any(axis=1)], axis=0))
+    if len(sides) == 2:
+        return out**2 + back**2 > gap(t - 1, t + 1) ** 2 and off > limit
+    step = 1 if np.isnan(out) else -1
+    if np.isnan(gap(t + step, t + 2 * step)):
+        return False
+    return min(off, np.linalg.norm(path[t] - 2 * path[t + step] + path[t + 2 * step]) / 2) > limit
+
+
+def naive_despike(xyz, min_height, motion_factor):
+    """(M, T, V, 3) without spikes."""
+    out = xyz.copy()
+    for _ in range(2):
+        before = out.astype(np.float64)
+        for m, t, v in np.ndindex(xyz.shape[:3]):
+            if naive_is_spike(before[m, :, v], t, min_height, motion_factor):
+                out[m, t, v] = np.nan
+    return out
+
+
+def naive_fill(xyz, max_gap):
+    """(M, T, V, 3) with short gaps bridged by the cubic with the rims' places and slopes, found by solving for it."""
+    out = xyz.astype(np.float64)
+    for m, v, axis in np.ndindex(xyz.shape[0], xyz.shape[2], 3):
+        path = xyz[m, :, v, axis].astype(np.float64)
+        known = np.flatnonzero(~np.isnan(path))
+        for a, b in pairwise(known):
+            if not 1 < b - a <= max_gap + 1:
+                continue
+            slopes = []
+            for rim, far, outward in ((a, b, -1), (b, a, 1)):
+                behind = [rim + outward * reach for reach in (2, 1)]
+                behind = [at for at in behind if 0 <= at < len(path) and not np.isnan(path[at])]
+                points = np.array([behind[0], rim, far] if behind else [rim, far])
+                parabola = np.polyfit(points - rim, path[points], len(points) - 1)
+                slopes.append(np.polyval(np.polyder(parabola), 0))
+            span = b - a
+            rows = [[0, 0, 0, 1], [span**3, span**2, span, 1], [0, 0, 1, 0], [3 * span**2, 2 * span, 1, 0]]
+            cubic = np.linalg.solve(np.array(rows, float), [path[a], path[b], *slopes])
+            out[m, a + 1 : b, v, axis] = np.polyval(cubic, np.arange(1, span))
+    return out
+
+
+def naive_smooth(xyz, max_move):
+    """(M, T, V, 3) with each path drawn to local parabolas as far as its noise warrants."""
+    out = xyz.astype(np.float64)
+    for m, v in np.ndindex(xyz.shape[0], xyz.shape[2]):
+        path = xyz[m, :, v].astype(np.float64)
+        T = len(path)
+        fourth = (np.diff(path, n=4, axis=0) ** 2).sum(axis=1)  # of frames 2 .. T - 3
+        second = (np.diff(path, n=2, axis=0)[1:-1] ** 2).sum(axis=1)
+        known = ~np.isnan(fourth)
+        noise = max(0.0, (fourth[known] - second[known]).mean() / 64 / 3) if known.any() else 0.0
+        misfits, left = np.zeros((T, 3)), np.zeros(T)
+        for t in range(T):
+            for side, share in ((3, 14 / 21), (2, 18 / 35)):
+                around = path[t - side : t + side + 1] if side <= t < T - side else path[:0]
+                if len(around) and not np.isnan(around).any():
+                    misfits[t] = np.polyfit(np.arange(-side, side + 1), around, 2)[-1] - path[t]
+                    left[t] = share * noise * 3
+                    break
+        for t in range(T):
+            near = slice(max(0, t - 7), t + 8)
+            actual = (misfits[near] ** 2).sum()
+            length = np.linalg.norm(misfits[t])
+            if noise > 0 and length > 0:
+                out[m, t, v] += min(1, left[near].sum() / actual, max_move / length) * misfits[t]
+    return out
+
+
+def naive_motion(xyz):
+    """(M,) variance over time of each joint less a sixth of the mean squared second difference, joints averaged."""
+    out = []
+    for body in xyz.astype(np.float64):
+        total = 0.0
+        for v, axis in np.ndindex(body.shape[1], 3):
+            path = body[:, v, axis]
+            bends = np.diff(path, n=2)
+            bends = bends[~np.isnan(bends)]
+            known = path[~np.isnan(path)]
+            if len(known) > 1:
+                total += known.var() - (np.mean(bends**2) / 6 if len(bends) else 0)
+        out.append(max(0.0, total / body.shape[1]))
+    return np.array(out)
+
+
+def naive_handover(one, other, max_gap, max_overlap):
+    """How far two bodies (T, V, 3) are apart where one takes over from the other; infinite when they cannot be one."""
+
+    def mean_of_known(rows):
+        rows = rows[~np.isnan(rows).any(axis=-1)]
+        return rows.mean(axis=0) if len(rows) else None
+
+    def apart(pose, next_pose):
+        mean = mean_of_known(np.linalg.norm(pose - next_pose, axis=-1)[:, None])
+        return np.inf if mean is None else mean[0]
+
+    def velocity(body, t, span):
+        mean = mean_of_known((body[t] - body[t - span]) / span) if 0 <= t - span < len(body) else None
+        return np.zeros(3) if mean is None else mean
+
+    one, other = one.astype(np.float64), other.astype(np.float64)
+    there = [[t for t in range(len(body)) if not np.isnan(body[t]).all()] for body in (one, other)]
+    shared = set(there[0]) & set(there[1])
+    if len(shared) > max_overlap:
+        return np.inf
+    distances = [apart(one[t], other[t]) for t in shared]
+    for left, came in pairwise(sorted({*there[0], *there[1]})):
+        if left in shared or came in shared or (left in there[0]) == (came in there[0]):
+            continue
+        if came - left - 1 > max_gap:
+            return np.inf
+        first, second = (one, other) if left in there[0] else (other, one)
+        ahead = (velocity(first, left, 4) + velocity(second, came, -4)) / 2 * (came - left)
+        distances.append(min(apart(first[left], second[came]), apart(first[left] + ahead, second[came])))
+    return max(distances, default=0.0)
+
+
+# Training: draws, augmentation, streams, mixing, pooling, loss.
+
+
+def hashed_uniforms(seed, epoch, sample, view, count):
+    """Twin of trainer.draws.uniform for one sample, in Python's own integers."""
+    word = 2**64
+
+    def absorb(state, value):
+        bits = (state + (value + 1) * 0x9E3779B97F4A7C15) % word
+        bits = ((bits ^ (bits >> 30)) * 0xBF58476D1CE4E5B9) % word
+        bits = ((bits ^ (bits >> 27)) * 0x94D049BB133111EB) % word
+        return bits ^ (bits >> 31)
+
+    state = 0
+    for part in (seed, epoch, view, sample):
+        state = absorb(state, part)
+    return [(absorb(state, index) >> 40) / 2**24 for index in range(count)]
+
+
+def cropped(clip, uniform, ratio):
+    """Twin of trainer.augment.crop for one clip (C, T, V, M): mirror both ends for real, then cut."""
+    frames = clip.shape[1]
+    pad = frames // ratio
+    front = [clip[:, t] for t in range(pad)][::-1]
+    back = [clip[:, t] for t in range(frames - pad, frames)][::-1]
+    long = front + [clip[:, t] for t in range(frames)] + back
+    start = math.floor(uniform * (2 * pad + 1))
+    return np.stack(long[start : start + frames], axis=1)
+
+
+def sheared(clip, uniforms, amplitude):
+    """Twin of trainer.augment.shear for one clip (3, T, V, M): point by point."""
+    a, b, c, d, e, f = [amplitude * (2 * u - 1) for u in uniforms]
+    matrix = np.array([[1, a, b], [c, 1, d], [e, f, 1]])
+    result = np.empty_like(clip)
+    for place in np.ndindex(clip.shape[1:]):
+        result[(slice(None), *place)] = matrix @ clip[(slice(None), *place)]
+    return result
+
+
+def motion(clip):
+    """Twin of the motion stream for one clip (C, T, V, M)."""
+    result = np.zeros_like(clip)
+    for t in range(clip.shape[1] - 1):
+        result[:, t] = clip[:, t + 1] - clip[:, t]
+    return result
+
+
+def bone(clip, layout):
+    """Twin of the bone stream for one clip (C, T, V, M)."""
+    result = np.zeros_like(clip)
+    for joint, parent in enumerate(layout.parents):
+        if parent != -1:
+            result[:, :, joint] = clip[:, :, joint] - clip[:, :, parent]
+    return result
+
+
+def mixed(clips, region, stride):
+    """Twin of trainer.skelemix.mix for clips (N, C, T, V, M): clips, mask (T', V), partners."""
+    samples, _, frames, joints, _ = clips.shape
+    result = clips.copy()
+    mask = np.zeros((math.ceil(frames / stride), joints), dtype=bool)
+    partners = [(sample + region.shift) % samples for sample in range(samples)]
+    for step in range(region.start, region.start + region.frames):
+        for joint in region.joints:
+            mask[step, joint] = True
+            for t in range(stride * step, min(stride * (step + 1), frames)):
+                for sample, partner in enumerate(partners):
+                    result[sample, :, t, joint] = clips[partner, :, t, joint]
+    return result, mask, partners
+
+
+def masked_means(features, mask, bodies):
+    """Twin of trainer.pooling.pool_masked: features (N*M, D, T', V), mask (N, T', V)."""
+    inside, outside = [], []
+    for sample in range(len(features) // bodies):
+        one = features[sample * bodies : (sample + 1) * bodies]
+        inside.append(np.mean([[channel[mask[sample]].mean() for channel in body] for body in one], axis=0))
+        outside.append(np.mean([[channel[~mask[sample]].mean() for channel in body] for body in one], axis=0))
+    return np.array(inside), np.array(outside)
+
+
+def nce(query, key, queue, temperature, extra=None):
+    """Twin of trainer.losses.info_nce, by the formula."""
+    losses = []
+    for i in range(len(query)):
+        positive = math.exp(query[i] @ key[i] / temperature)
+        below = positive + sum(math.exp(query[i] @ negative / temperature) for negative in queue.T)
+        if extra is not None:
+            below += math.exp(query[i] @ extra[i] / temperature)
+        losses.append(-math.log(positive / below))
+    return sum(losses) / len(losses)

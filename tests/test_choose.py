@@ -1,0 +1,111 @@
+import numpy as np
+import pytest
+from bodies import STANDING, WIDE, clip, people, seen
+from reference import naive_motion
+
+from pipeline import choose_kernels
+from pipeline.choose import counted_frames, drop_furniture, drop_short, motion, pick_actors, trim
+from pipeline.errors import UnusableClip
+
+pytestmark = pytest.mark.kernels
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(8)
+
+
+def test_a_body_of_eleven_frames_goes_and_one_of_twelve_stays(rng):
+    bodies = people(rng, bodies=3)
+    bodies[1, 11:] = np.nan
+    bodies[2, 12:] = np.nan
+    found = drop_short(clip(bodies))
+    np.testing.assert_array_equal(found.xyz, bodies[[0, 2]])
+    assert found.quality["bodies_dropped"] == 1
+
+
+def test_of_all_too_short_the_longest_stays(rng):
+    bodies = people(rng, bodies=2)
+    bodies[0, 5:] = np.nan
+    bodies[1, 9:] = np.nan
+    np.testing.assert_array_equal(drop_short(clip(bodies)).xyz, bodies[[1]])
+
+
+def test_a_wide_body_goes_and_whoever_lies_down_stays(rng):
+    bodies = people(rng, bodies=2)
+    table = WIDE + rng.normal(0, 0.03, (80, 25, 3))
+    faller = bodies[1].copy()
+    faller[40:] += WIDE - STANDING
+    found = drop_furniture(clip(np.stack([bodies[0], table, faller])))
+    np.testing.assert_array_equal(found.xyz, np.stack([bodies[0], faller]).astype(np.float32))
+
+
+def test_a_still_body_goes_however_it_trembles(rng):
+    person = people(rng)[0]
+    for tremble in (0.0, 0.005, 0.02):
+        chair = STANDING + np.array([1, 0, 0.5]) + rng.normal(0, tremble, (80, 25, 3))
+        assert len(drop_furniture(clip(np.stack([chair, person]))).xyz) == 1
+
+
+def test_of_nothing_but_furniture_the_most_active_stays(rng):
+    tables = np.stack([WIDE + rng.normal(0, 0.01, (80, 25, 3)), WIDE + 0.2 * np.sin(np.arange(80))[:, None, None]])
+    np.testing.assert_array_equal(drop_furniture(clip(tables)).xyz, tables[1:].astype(np.float32))
+    assert len(drop_furniture(clip(tables[:1])).xyz) == 1
+
+
+def test_the_two_most_active_stay_the_most_active_first(rng):
+    calm, wild, lively = (people(rng, reach=reach)[0] for reach in (0.01, 0.12, 0.06))
+    found = pick_actors(clip(np.stack([calm, wild, lively])))
+    np.testing.assert_array_equal(found.xyz, np.stack([wild, lively]))
+    assert found.quality["bodies_dropped"] == 1
+    np.testing.assert_array_equal(pick_actors(clip(np.stack([calm, wild])), count=1).xyz, wild[None])
+
+
+def test_motion_is_the_variance_that_jitter_does_not_explain(rng):
+    people_two = people(rng, bodies=2, reach=0.05)
+    still = np.tile(STANDING, (80, 1, 1)) + rng.normal(0, 0.02, (80, 25, 3))
+    found = motion(np.stack([*people_two, still]).astype(np.float32))
+    variances = people_two.astype(np.float64).var(axis=1).sum(axis=-1).mean(axis=-1)
+    np.testing.assert_allclose(found[:2], variances, rtol=0.03)
+    assert found[2] < 0.1 * 3 * 0.02**2
+
+
+def test_motion_agrees_with_the_naive_twin(rng):
+    xyz = rng.normal(size=(3, 20, 5, 3)).astype(np.float32).cumsum(axis=1)
+    xyz[rng.random((3, 20, 5)) < 0.3] = np.nan
+    xyz[0, :, 0] = np.nan
+    xyz[1, 1:] = np.nan
+    np.testing.assert_allclose(motion(xyz), naive_motion(xyz), rtol=1e-6, atol=1e-9)
+
+
+def test_spread_is_counted_in_frames_where_the_body_is():
+    body = np.stack([STANDING, STANDING, WIDE, np.full((25, 3), np.nan)]).astype(np.float32)
+    assert choose_kernels.wide_share(body[None], 0.8).tolist() == [pytest.approx(1 / 3)]
+    assert choose_kernels.wide_share(body[None, 3:], 0.8).tolist() == [0]
+
+
+def test_empty_ends_go_and_the_hole_between_stays(rng):
+    two = people(rng, bodies=2)
+    two[0, :12] = np.nan
+    two[1, :10] = np.nan
+    two[:, 40:45] = np.nan
+    two[:, 78:] = np.nan
+    found = trim(clip(two))
+    np.testing.assert_array_equal(found.xyz, two[:, 10:78])
+    assert found.quality == {"frames_trimmed": 12, "frames_empty": 5}
+    assert seen(found.xyz)[0][0] == 2
+
+
+def test_a_body_in_too_few_frames_is_refused_with_their_number(rng):
+    body = people(rng, frames=5)
+    with pytest.raises(UnusableClip, match="a body in 5 frames only, 6 are needed"):
+        trim(clip(body))
+    assert trim(clip(body), min_frames=5).xyz.shape[1] == 5
+
+
+def test_the_peers_length_is_a_count_so_a_hole_costs_the_end(rng):
+    body = people(rng, frames=30)
+    body[:, 3:7] = 0
+    assert counted_frames(clip(body)).xyz.shape[1] == 26
+    with pytest.raises(UnusableClip, match="the first body is in no frame"):
+        counted_frames(clip(np.zeros_like(body)))

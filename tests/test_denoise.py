@@ -1,0 +1,168 @@
+import numpy as np
+import pytest
+from bodies import clip, errors, people
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from reference import naive_despike, naive_fill, naive_smooth
+
+from pipeline import denoise_kernels
+from pipeline.denoise import despike, fill_gaps, smooth
+
+pytestmark = pytest.mark.kernels
+
+
+def mended(xyz):
+    return smooth(fill_gaps(despike(clip(xyz))))
+
+
+def rough(seed):
+    """Small paths with everything in them: motion, jitter, spikes, gaps."""
+    rng = np.random.default_rng(seed)
+    xyz = people(rng, bodies=2, frames=int(rng.integers(1, 30)))[:, :, :4]
+    xyz += rng.normal(0, rng.choice([0, 0.005, 0.03]), xyz.shape).astype(np.float32)
+    xyz[rng.random(xyz.shape[:3]) < 0.1] += rng.normal(0, 0.4, 3).astype(np.float32)
+    xyz[rng.random(xyz.shape[:3]) < rng.choice([0, 0.2])] = np.nan
+    return xyz
+
+
+def along_x(path):
+    """One person whose every joint goes (T,) metres along x."""
+    return (
+        people(np.random.default_rng(0), frames=1)[:, :1] + np.asarray(path)[None, :, None, None] * [1, 0, 0]
+    ).astype(np.float32)
+
+
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 10_000))
+def test_despiking_agrees_with_the_naive_twin(seed):
+    xyz = rough(seed)
+    found, spikes = denoise_kernels.despike(xyz, 0.05, 1.0)
+    expected = naive_despike(xyz, 0.05, 1.0)
+    np.testing.assert_array_equal(found, expected)
+    assert spikes == np.isnan(expected[..., 0]).sum() - np.isnan(xyz[..., 0]).sum()
+
+
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 10_000), max_gap=st.integers(0, 6))
+def test_filling_agrees_with_the_naive_twin(seed, max_gap):
+    xyz = rough(seed)
+    found, filled = denoise_kernels.fill(xyz, max_gap)
+    np.testing.assert_allclose(found, naive_fill(xyz, max_gap), atol=2e-5)
+    assert filled == np.isnan(xyz[..., 0]).sum() - np.isnan(found[..., 0]).sum()
+
+
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 10_000))
+def test_smoothing_agrees_with_the_naive_twin(seed):
+    xyz = rough(seed)
+    found, _ = denoise_kernels.smooth(xyz, 0.02)
+    np.testing.assert_allclose(found, naive_smooth(xyz, 0.02), atol=2e-6)
+
+
+@pytest.mark.parametrize("hertz", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("reach", [0.05, 0.15])
+def test_a_waving_hand_is_not_touched(hertz, reach):
+    wave = along_x(reach * np.sin(2 * np.pi * hertz * (np.arange(90) / 30) + 0.4))
+    found = mended(wave)
+    assert found.quality["joints_despiked"] == 0
+    assert errors(found.xyz, wave).max() < 1
+
+
+@pytest.mark.parametrize("frames", [6, 8, 12])
+def test_a_punch_keeps_its_reach(frames):
+    turn = np.clip((np.arange(60) - 25.3) / frames, 0, 1)
+    punch = along_x(0.3 * (1 - np.cos(2 * np.pi * turn)))
+    found = mended(punch)
+    assert found.quality["joints_despiked"] == 0
+    assert errors(found.xyz, punch).max() < 3
+
+
+def test_clean_motion_hardly_changes():
+    for seed in range(10):
+        truth = people(np.random.default_rng(seed), bodies=2)
+        found = mended(truth).xyz
+        speed = np.linalg.norm(np.diff(truth, axis=1), axis=-1)
+        fastest = speed > np.quantile(speed, 0.95)
+        assert errors(found, truth).mean() < 1
+        assert np.quantile(errors(found[:, 1:][fastest], truth[:, 1:][fastest]), 0.99) < 3
+
+
+@pytest.mark.parametrize("height", [0.2, 0.5, 1.5])
+def test_spikes_go_and_what_is_put_there_is_near_the_truth(height):
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        truth = people(rng, bodies=2)
+        spiked = truth.copy()
+        at = rng.random(truth.shape[:3]) < 0.01
+        away = rng.normal(size=(at.sum(), 3))
+        spiked[at] += height * away / np.linalg.norm(away, axis=1, keepdims=True)
+        found = mended(spiked)
+        assert errors(found.xyz, truth).mean() < 0.3
+        assert np.quantile(errors(found.xyz[at], truth[at]), 0.95) < 15
+        assert found.quality["joints_despiked"] == pytest.approx(at.sum(), rel=0.05)
+
+
+def test_a_spike_in_the_first_frame_goes_and_a_fast_start_stays():
+    still = along_x(np.zeros(20))
+    still[0, 0] += 0.5
+    assert np.isnan(despike(clip(still)).xyz[0, 0]).all()
+    start = along_x(0.2 * np.arange(20.0))
+    assert despike(clip(start)).quality["joints_despiked"] == 0
+
+
+def test_a_joint_seen_in_one_frame_alone_is_no_spike():
+    alone = np.full((1, 9, 25, 3), np.nan, np.float32)
+    alone[0, 4] = 1
+    np.testing.assert_array_equal(mended(alone).xyz, alone)
+
+
+@pytest.mark.parametrize(("gap", "mean"), [(1, 0.2), (3, 1), (5, 3), (10, 15)])
+def test_drop_outs_are_bridged_along_the_motion(gap, mean):
+    for seed in range(5):
+        truth = people(np.random.default_rng(seed))
+        dropped = truth.copy()
+        dropped[:, 40 : 40 + gap] = np.nan
+        found = fill_gaps(clip(dropped))
+        assert found.quality["joints_filled"] == gap * 25
+        assert errors(found.xyz[:, 40 : 40 + gap], truth[:, 40 : 40 + gap]).mean() < mean
+
+
+def test_constant_acceleration_is_filled_exactly():
+    fall = along_x(0.005 * np.arange(30.0) ** 2 - 0.1 * np.arange(30))
+    dropped = fall.copy()
+    dropped[:, 10:17] = np.nan
+    np.testing.assert_allclose(fill_gaps(clip(dropped)).xyz, fall, atol=2e-6)
+
+
+def test_longer_gaps_and_both_ends_stay_missing():
+    path = people(np.random.default_rng(0))
+    path[:, :3] = np.nan
+    path[:, 20:31] = np.nan
+    path[:, 50:60] = np.nan
+    path[:, 78:] = np.nan
+    found = fill_gaps(clip(path)).xyz
+    missing = np.isnan(found).any(axis=(0, 2, 3))
+    assert np.flatnonzero(missing).tolist() == [0, 1, 2, *range(20, 31), 78, 79]
+
+
+@pytest.mark.parametrize("jitter", [0.003, 0.005, 0.01, 0.02])
+def test_jitter_shrinks_to_two_thirds_or_less(jitter):
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        truth = people(rng, bodies=2)
+        shaken = (truth + rng.normal(0, jitter, truth.shape)).astype(np.float32)
+        assert errors(mended(shaken).xyz, truth).mean() < 0.67 * errors(shaken, truth).mean()
+
+
+def test_no_joint_is_smoothed_further_than_allowed():
+    rng = np.random.default_rng(0)
+    shaken = (people(rng) + rng.normal(0, 0.03, (1, 80, 25, 3))).astype(np.float32)
+    assert 3.9 < errors(smooth(clip(shaken), max_move=0.004).xyz, shaken).max() < 4.001
+    assert smooth(clip(shaken), max_move=0).xyz.tolist() == shaken.tolist()
+
+
+def test_steps_leave_their_input_alone():
+    xyz = rough(4)
+    before = clip(xyz)
+    mended(xyz)
+    np.testing.assert_array_equal(before.xyz, xyz)

@@ -1,0 +1,178 @@
+import numpy as np
+import pytest
+from bodies import clip, errors, people, recorded, seen
+from reference import naive_handover
+
+from pipeline import follow_kernels
+from pipeline.choose_kernels import present
+from pipeline.errors import UnusableClip
+from pipeline.follow import bodies_by_slot, follow_ids, rejoin
+
+pytestmark = pytest.mark.kernels
+
+
+@pytest.fixture
+def one():
+    return people(np.random.default_rng(5))
+
+
+@pytest.fixture
+def two():
+    return people(np.random.default_rng(6), bodies=2)
+
+
+def followed(recording):
+    return rejoin(follow_ids(recording))
+
+
+def test_slots_take_the_order_of_each_frame_and_zeros_where_nobody_is(two):
+    two[0, 10:20] = np.nan
+    slots = bodies_by_slot(recorded(two)).xyz
+    np.testing.assert_array_equal(slots[0, 10:20], two[1, 10:20])
+    assert (slots[1, 10:20] == 0).all()
+    np.testing.assert_array_equal(slots[:, 20:], two[:, 20:])
+
+
+def test_slots_leave_out_the_third_body():
+    three = people(np.random.default_rng(0), bodies=3)
+    found = bodies_by_slot(recorded(three))
+    np.testing.assert_array_equal(found.xyz, three[:2])
+    assert found.quality == {"bodies_found": 3, "bodies_dropped": 1}
+
+
+def test_slots_refuse_what_peers_have_no_room_for():
+    long = recorded(people(np.random.default_rng(0), frames=301))
+    with pytest.raises(UnusableClip, match="301 frames, and the peers' arrays end at 300"):
+        bodies_by_slot(long)
+    assert bodies_by_slot(long, max_frames=301).xyz.shape[1] == 301
+    with pytest.raises(UnusableClip, match="no frame"):
+        bodies_by_slot(recorded(people(np.random.default_rng(0), frames=0)))
+
+
+def test_bodies_follow_their_ids_whatever_the_order_in_the_file(two):
+    for order in ([0, 1], [1, 0]):
+        found = follow_ids(recorded(two, order=order))
+        np.testing.assert_array_equal(found.xyz, two[order])
+
+
+def test_everything_stays_in_its_own_frame(one):
+    one[:, :10] = np.nan
+    one[:, 30:50] = np.nan
+    found = followed(recorded(one))
+    assert seen(found.xyz) == [[*range(10, 30), *range(50, 80)]]
+    np.testing.assert_array_equal(found.xyz, one)
+
+
+def test_zero_and_non_finite_joints_are_missing(one):
+    dirty = one.copy()
+    dirty[0, 5, 3] = 0
+    dirty[0, 6, 4, 1] = np.inf
+    dirty[0, 7, 5, 2] = np.nan
+    found = follow_ids(recorded(dirty))
+    assert np.argwhere(np.isnan(found.xyz).all(axis=-1)).tolist() == [[0, 5, 3], [0, 6, 4], [0, 7, 5]]
+    assert np.isnan(found.xyz).sum() == 9
+    assert found.quality["joints_missing"] == 3
+
+
+def test_a_recording_without_anybody_is_refused(one):
+    with pytest.raises(UnusableClip, match="no body in any frame"):
+        follow_ids(recorded(np.full_like(one, np.nan)))
+    with pytest.raises(UnusableClip, match="no body in any frame"):
+        follow_ids(recorded(np.zeros_like(one)))
+
+
+def test_an_id_twice_in_one_frame_is_two_bodies(two):
+    found = follow_ids(recorded(two, ids=[7, 7]))
+    np.testing.assert_array_equal(found.xyz, two)
+    assert found.quality["bodies_found"] == 2
+
+
+def test_a_renamed_person_is_one(one):
+    ids = np.where(np.arange(80) < 33, 5, 9)[None]
+    found = followed(recorded(one, ids))
+    np.testing.assert_array_equal(found.xyz, one)
+    assert found.quality["bodies_found"] == 2
+    assert found.quality["bodies_rejoined"] == 1
+
+
+def test_a_person_renamed_often_and_named_back_is_one(one):
+    ids = np.array([5, 9, 5, 2, 9, 1])[np.arange(80) // 14][None]
+    np.testing.assert_array_equal(followed(recorded(one, ids)).xyz, one)
+
+
+def test_a_person_renamed_while_out_of_sight_is_one(one):
+    one[0, 30:45] = np.nan
+    ids = np.where(np.arange(80) < 33, 5, 9)[None]
+    np.testing.assert_array_equal(followed(recorded(one, ids)).xyz, one)
+
+
+def test_a_walker_renamed_while_out_of_sight_is_one(one):
+    walking = one + np.float32(0.04) * np.arange(80, dtype=np.float32)[None, :, None, None] * np.float32([1, 0, 0])
+    walking[0, 30:45] = np.nan  # 0.6 m further on when seen again
+    ids = np.where(np.arange(80) < 37, 5, 9)[None]
+    np.testing.assert_array_equal(followed(recorded(walking, ids)).xyz, walking)
+
+
+def test_an_old_and_a_new_name_may_share_a_frame(one):
+    pieces = np.concatenate([one, one + np.float32(0.01)])
+    pieces[0, 41:] = np.nan
+    pieces[1, :40] = np.nan
+    assert seen(followed(recorded(pieces)).xyz) == [list(range(80))]
+    pieces[1, 39] = one[0, 39]
+    assert len(followed(recorded(pieces)).xyz) == 2
+
+
+def test_two_people_stay_two_when_one_goes_as_the_other_comes(two):
+    two[0, 40:] = np.nan
+    two[1, :40] = np.nan
+    np.testing.assert_array_equal(followed(recorded(two)).xyz, two)
+
+
+def test_two_people_stay_two_beside_each_other_when_both_are_there(two):
+    close = two - np.float32([[[[0, 0, 0]]], [[[0.9, 0, 0]]]])
+    np.testing.assert_array_equal(followed(recorded(close)).xyz, close)
+
+
+def test_ids_swapped_between_two_people_are_swapped_back(two):
+    swapped = np.array([[1] * 40 + [2] * 40, [2] * 40 + [1] * 40])
+    found = followed(recorded(two, swapped))
+    assert found.quality["bodies_split"] == 2
+    assert found.quality["bodies_rejoined"] == 2
+    np.testing.assert_array_equal(found.xyz, two)
+
+
+def test_a_body_thrown_away_for_one_frame_comes_back_to_itself(one):
+    thrown = one.copy()
+    thrown[0, 40] += np.float32(1.5)
+    found = followed(recorded(thrown)).xyz
+    longest = found[np.argmax([len(frames) for frames in seen(found)])]
+    assert errors(longest, one[0]).max() == 0
+    assert np.isnan(longest[40]).all()
+
+
+def test_fast_people_are_not_cut(one):
+    running = one + 0.2 * np.arange(80, dtype=np.float32)[None, :, None, None] * np.float32([1, 0, 0])
+    assert follow_ids(recorded(running)).quality["bodies_split"] == 0
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_hand_overs_agree_with_the_naive_twin(seed):
+    rng = np.random.default_rng(seed)
+    xyz = rng.normal(size=(5, 14, 4, 3)).astype(np.float32)
+    xyz[rng.random((5, 14)) < 0.7] = np.nan
+    xyz[rng.random((5, 14, 4)) < 0.2] = np.nan
+    found = follow_kernels.handovers(xyz, present(xyz), 4, 1)
+    for a in range(5):
+        for b in range(a + 1, 5):
+            assert found[a, b] == pytest.approx(naive_handover(xyz[a], xyz[b], 4, 1))
+    assert np.isinf(found[np.tril_indices(5)]).all()
+
+
+def test_rejoining_leaves_its_input_alone(one):
+    pieces = np.concatenate([one, one])
+    pieces[0, 40:] = np.nan
+    pieces[1, :40] = np.nan
+    before = clip(pieces)
+    rejoin(before)
+    np.testing.assert_array_equal(before.xyz, pieces)
+    assert before.quality == {}

@@ -1,0 +1,107 @@
+import numpy as np
+import pytest
+from bodies import STANDING, clip, people
+
+from pipeline.errors import UnusableClip
+from pipeline.layout import KINECT_V2
+from pipeline.normalise import centre_each_frame, one_origin, one_turn, turn_each_frame
+
+
+def turned(xyz, degrees):
+    """The scene from a camera that stands elsewhere: turned about the vertical."""
+    cos, sin = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+    return xyz @ np.array([[cos, 0, sin], [0, 1, 0], [-sin, 0, cos]])
+
+
+def bones(xyz):
+    pairs = [(joint, parent) for joint, parent in enumerate(KINECT_V2.parents) if parent >= 0]
+    return np.stack([np.linalg.norm(xyz[:, :, a] - xyz[:, :, b], axis=-1) for a, b in pairs])
+
+
+@pytest.fixture
+def two():
+    return people(np.random.default_rng(3), bodies=2)
+
+
+def test_origin_and_turn_keep_bones_the_distance_between_people_and_the_way_they_go(two):
+    normal = one_turn(one_origin(clip(two))).xyz
+    np.testing.assert_allclose(bones(normal), bones(two), atol=2e-6)
+    np.testing.assert_allclose(
+        np.linalg.norm(normal[0] - normal[1], axis=-1), np.linalg.norm(two[0] - two[1], axis=-1), atol=2e-6
+    )
+    np.testing.assert_allclose(
+        np.linalg.norm(normal[:, 1:] - normal[:, :-1], axis=-1),
+        np.linalg.norm(two[:, 1:] - two[:, :-1], axis=-1),
+        atol=2e-6,
+    )
+
+
+def test_the_first_actors_centre_is_the_origin_where_it_is_first_seen(two):
+    two[0, :5] = np.nan
+    normal = one_origin(clip(two)).xyz
+    assert (normal[0, 5, KINECT_V2.centre] == 0).all()
+    assert np.isnan(normal[0, :5]).all()
+    assert np.isfinite(normal[1]).all()
+
+
+def test_shoulders_lie_along_x_and_up_stays_up(two):
+    normal = one_turn(clip(two)).xyz
+    left, right = KINECT_V2.shoulders
+    across = (normal[0, :, right] - normal[0, :, left]).sum(axis=0)
+    assert across[0] > 0
+    assert abs(across[2]) < 1e-4 * across[0]
+    np.testing.assert_array_equal(normal[..., 1], two[..., 1])
+
+
+@pytest.mark.parametrize("degrees", [30, 90, 180, 271])
+def test_all_cameras_see_the_same(two, degrees):
+    np.testing.assert_allclose(
+        one_turn(one_origin(clip(turned(two, degrees)))).xyz, one_turn(one_origin(clip(two))).xyz, atol=1e-5
+    )
+
+
+def test_normalising_twice_is_normalising_once(two):
+    once = one_turn(one_origin(clip(two)))
+    np.testing.assert_allclose(one_turn(one_origin(once)).xyz, once.xyz, atol=1e-6)
+
+
+def test_whoever_turns_round_faces_x_in_the_first_frame():
+    spin = np.stack([turned(STANDING, degrees) for degrees in np.linspace(40, 400, 60)])[None]
+    normal = one_turn(clip(spin)).xyz
+    left, right = KINECT_V2.shoulders
+    across = normal[0, 0, right] - normal[0, 0, left]
+    assert across[0] > 0.3
+    assert abs(across[2]) < 1e-5
+
+
+def test_a_few_frames_with_swapped_shoulders_do_not_turn_the_clip(two):
+    swapped = two.copy()
+    left, right = KINECT_V2.shoulders
+    swapped[0, :4, [left, right]] = two[0, :4, [right, left]]
+    difference = np.abs(one_turn(clip(swapped)).xyz[1] - one_turn(clip(two)).xyz[1]).max()
+    assert difference < 0.15  # metres, of people 3 to 4 m from the axis: under 3 degrees
+
+
+def test_without_shoulders_the_sensors_axes_stay(two):
+    two[0][:, KINECT_V2.shoulders[0]] = np.nan
+    np.testing.assert_array_equal(one_turn(clip(two)).xyz, two)
+
+
+def test_a_clip_without_any_centre_is_refused(two):
+    two[0, :, KINECT_V2.centre] = np.nan
+    with pytest.raises(UnusableClip, match="spine_shoulder of the first actor is seen in no frame"):
+        one_origin(clip(two))
+
+
+def test_the_peers_centring_loses_where_bodies_are(two):
+    relative = centre_each_frame(clip(two)).xyz
+    assert (relative[:, :, KINECT_V2.centre] == 0).all()
+    np.testing.assert_allclose(bones(relative), bones(two), atol=2e-6)
+
+
+def test_the_peers_turn_keeps_zeros_and_bones(two):
+    two[1] = 0
+    relative = turn_each_frame(centre_each_frame(clip(two))).xyz
+    assert (relative[1] == 0).all()
+    assert relative.dtype == np.float32
+    np.testing.assert_allclose(bones(relative), bones(two), atol=2e-6)
