@@ -1,0 +1,176 @@
+"""Synthetic NTU RGB+D recordings in the data set's exact grammar, for the demo, tests and benchmarks.
+
+Coverage. Clips come in blocks of 24, a class a block (the first two blocks take turns, so that even a tiny set has two
+classes); after 60 blocks the classes come round again. So N clips hold min(60, max(2, ceil(N / 24))) classes, the last
+of them perhaps with few clips; every fifth class, from the third on, is between two people. Within a class the clips
+alternate between performers who train and who test in the cross-subject split and go round the three cameras, so that
+two clips of a class already give both cross-subject and both cross-view rows; a whole block has 12 performers of either
+kind, 8 clips a camera, 12 a replication, give or take one where an officially missing name is passed over. Names are
+the same for every seed.
+
+Every file is a function of (seed, its own number), so a longer set begins with the shorter one. Bytes repeat on one
+machine and one numpy; elsewhere a sine may differ in its last bit and, rarely, a seventh digit with it.
+"""
+
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.errors import ConfigError, OutputExists, OutputFailed
+from pipeline.ntu_names import CAMERAS, NTU60, TWO_PERSON, NtuName, missing_names
+from pipeline.synth_damage import DAMAGE, damage
+from pipeline.synth_motion import draw_person, gap, perform, roles
+from pipeline.synth_sensor import sense, skeleton_text, view
+
+SUFFIX = ".skeleton"
+BLOCK = 24
+"""Clips of one class in a row: two for each side of the cross-subject split, camera and replication."""
+
+# What a random number is for: the first word after the seed.
+_CLIP, _PERFORMER, _PARTNER, _BROKEN = range(4)
+
+_ACTIONS = [action for action in range(1, NTU60.classes + 1) if action not in TWO_PERSON]
+"""The classes in the order in which growing sets take them up."""
+for _number, _action in enumerate(sorted(TWO_PERSON & set(range(1, NTU60.classes + 1)))):
+    _ACTIONS.insert(5 * _number + 2, _action)
+_TRAIN = sorted(NTU60.xsub_train)
+_TEST = sorted(set(range(1, NTU60.performers + 1)) - NTU60.xsub_train)
+
+_TAKES = len(NTU60.setups) * NTU60.performers * len(CAMERAS) * 2
+"""Names that one class can have."""
+_KEPT_FOR_BROKEN = NTU60.performers * len(CAMERAS) * 2
+"""The last of them, one whole round of setups, never go to a good clip."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SynthSummary:
+    """What was written."""
+
+    files: int
+    """Recordings, broken ones included."""
+    broken: dict[str, str]
+    """Sample names of the broken ones, with what is wrong with each."""
+    classes: tuple[int, ...]
+    """Labels (from 0) of the good ones, ascending."""
+    performers: tuple[int, ...]
+    """Performers of the good ones, ascending."""
+    bytes: int
+    """Size of all files together."""
+
+
+def write_ntu60(out: Path, *, clips: int, seed: int, broken: int = 0) -> SynthSummary:
+    """Write a synthetic NTU RGB+D 60 into a new folder, all of it or nothing.
+
+    Args:
+        out: the folder; may be there if it is empty.
+        clips: how many usable recordings.
+        seed: which performers and performances; not negative.
+        broken: how many recordings more that no correct reader accepts, each damaged in another of `DAMAGE`'s ways.
+
+    Raises:
+        ConfigError: a number out of range.
+        OutputExists: `out` holds something already.
+        OutputFailed: the disk refuses.
+    """
+    out = out.resolve()
+    planned, damaged = plan(clips), plan_broken(broken)
+    if seed < 0:
+        raise ConfigError(f"seed {seed}: must not be negative")
+    sizes = 0
+    wrong: dict[str, str] = {}
+    try:
+        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+            raise OutputExists(f"{out}: is there and not an empty folder; name a new folder, or empty this one first")
+        out.parent.mkdir(parents=True, exist_ok=True)
+        # Written under another name, so that what an interrupted run leaves is never taken for a whole set.
+        partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
+        partial.mkdir()
+        try:
+            for index, name in enumerate(planned):
+                sizes += (partial / f"{name}{SUFFIX}").write_bytes(_recording(name, seed, _CLIP, index))
+            for index, name in enumerate(damaged):
+                kind = list(DAMAGE)[index % len(DAMAGE)]
+                good = _recording(name, seed, _BROKEN, index)
+                text = damage(kind, good, np.random.default_rng([seed, _BROKEN, index, 1]))
+                sizes += (partial / f"{name}{SUFFIX}").write_bytes(text)
+                wrong[str(name)] = kind
+            partial.rename(out)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+    except OSError as error:
+        raise OutputFailed(f"{error.filename or out}: {error.strerror}; the set was not written") from error
+    return SynthSummary(
+        files=len(planned) + len(damaged),
+        broken=wrong,
+        classes=tuple(sorted({name.label for name in planned})),
+        performers=tuple(sorted({name.performer for name in planned})),
+        bytes=sizes,
+    )
+
+
+def plan(clips: int) -> list[NtuName]:
+    """Names of the good clips in the order of their numbers; see the module's text for the rule.
+
+    Raises:
+        ConfigError: none, or more than the data set has names for.
+    """
+    if clips < 1:
+        raise ConfigError(f"clips {clips}: a set has at least one")
+    sources = [_names(place, range(_TAKES - _KEPT_FOR_BROKEN)) for place in range(NTU60.classes)]
+    names = []
+    for index in range(clips):
+        name = next(sources[_place(index)], None)
+        if name is None:
+            raise ConfigError(
+                f"clips {clips}: there are names for no more than {index} clips of a synthetic NTU RGB+D 60"
+            )
+        names.append(name)
+    return names
+
+
+def plan_broken(broken: int) -> list[NtuName]:
+    """Names of the broken files in the order of their numbers; none is ever the name of a good clip.
+
+    Raises:
+        ConfigError: fewer than none, or more than there are names for.
+    """
+    limit = 100 * NTU60.classes
+    if not 0 <= broken <= limit:
+        raise ConfigError(f"broken {broken}: must be from 0 to {limit}")
+    sources = [_names(place, range(_TAKES - _KEPT_FOR_BROKEN, _TAKES)) for place in range(NTU60.classes)]
+    return [next(sources[index % NTU60.classes]) for index in range(broken)]
+
+
+def _place(index: int) -> int:
+    """Which class, as a place in `_ACTIONS`, clip number `index` shows."""
+    block = index // BLOCK % NTU60.classes
+    return index % 2 if block < 2 else block
+
+
+def _names(place: int, takes: range) -> Iterator[NtuName]:
+    """Names of one class, clip by clip; each take is another name."""
+    for take in takes:
+        half, side = divmod(take, 2)
+        # Training and test performers walk in step, each with another camera: training starts in 2, test in 1.
+        camera = ((2, 3, 1) if side == 0 else (1, 2, 3))[half % len(CAMERAS)]
+        # 60 takes are the period of 3 cameras, 2 replications and 20 performers; one step aside makes the next 60 new.
+        performer = (_TRAIN, _TEST)[side][(BLOCK // 2 * place + half + half // 60) % 20]
+        setup = 1 + (performer + half // 120) % len(NTU60.setups)
+        name = NtuName(setup, camera, performer, 1 + half // len(CAMERAS) % 2, _ACTIONS[place])
+        if str(name) not in missing_names():
+            yield name
+
+
+def _recording(name: NtuName, seed: int, purpose: int, index: int) -> bytes:
+    """One performance of an action by a performer, as the named camera records it."""
+    rng = np.random.default_rng([seed, purpose, index])
+    frames = int(rng.integers(60, 111))
+    actors = [
+        perform(role, draw_person(np.random.default_rng([seed, who, name.performer])), frames, rng)
+        for role, who in zip(roles(name.action), (_PERFORMER, _PARTNER), strict=False)
+    ]
+    return skeleton_text(sense(view(actors, gap(name.action), name, rng), rng))
