@@ -1,0 +1,267 @@
+"""Recordings to a store: survey, partitions, assembly in input order, one rename.
+
+The store's bytes depend on the recordings and the recipe alone: not on the number of workers, on interruptions, on the
+place or the time.
+"""
+
+import importlib.metadata
+import os
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline import latest, manifest, partitions, publish, store
+from pipeline.datasets import source
+from pipeline.errors import ArtifactError, OutputExists, SkelepipeError
+from pipeline.recipe import Recipe
+from pipeline.source import Entry, Survey
+
+POOL_BYTES = 32 << 20
+"""Below this much text one process is done before others have started."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Tick:
+    """How far an ingest is; each tick replaces the one before."""
+
+    files: int
+    total_files: int
+    bytes: int
+    total_bytes: int
+    quarantined: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Request:
+    """What the user asks of an ingest."""
+
+    dataset: str
+    roots: tuple[Path, ...]
+    output: Path
+    recipe: Recipe
+    keep_missing: bool = False
+    """Take in the samples that the data set's authors list as damaged."""
+    workers: int | None = None
+    """Processes; None chooses: one per core, or just this one when there is little to do."""
+    force: bool = False
+    """Replace an output that was made from other input."""
+    strict: bool = False
+    """Publish nothing if any recording cannot be used."""
+
+
+@dataclass(kw_only=True, slots=True)
+class Report:
+    """What an ingest did."""
+
+    outcome: str
+    """`ingested`, `up to date` or `dry run`."""
+    output: Path
+    dataset: str
+    recipe: str
+    clips: int = 0
+    body_frames: int = 0
+    source_files: int = 0
+    source_bytes: int = 0
+    store_bytes: int = 0
+    seconds: float = 0.0
+    resumed_files: int = 0
+    """Recordings whose work an interrupted run had done already."""
+    digest: str = ""
+    missing: tuple[str, ...] = ()
+    left_out: dict[str, int] = field(default_factory=dict)
+    quarantined: list[dict[str, Any]] = field(default_factory=list)
+
+
+def run(request: Request, progress: Callable[[Tick], None] = lambda tick: None) -> Report:
+    """Make the store that `request` describes, or find that it is there already.
+
+    Raises:
+        OutputExists: the output was made from other input (the text says what differs) and `force` is off.
+        OutputLocked: another process is writing it.
+        OutputFailed: the disk refuses.
+        SkelepipeError: nothing usable was found, or `strict` and something could not be used.
+    """
+    started = time.perf_counter()
+    survey = source(request.dataset).survey(request.roots, keep_missing=request.keep_missing)
+    with publish.sole_writer(request.output):
+        if request.output.exists() and not request.force:
+            return _up_to_date(request, survey)
+        _refuse_to_replace_foreign(request.output)
+        work = partitions.prepare(request.output, request.dataset, request.recipe, survey.entries)
+        resumed = _run_partitions(request, survey.entries, work, progress)
+        with publish.disk_errors(request.output, needed=sum(part.stat().st_size for part in work.glob("part-*.npz"))):
+            report = _assemble(request, survey, work)
+            publish.publish_folder(work / "store", request.output)
+            shutil.rmtree(work)
+        latest.record(request.output.parent, "store", request.output.name)
+    report.resumed_files = resumed
+    report.seconds = time.perf_counter() - started
+    return report
+
+
+def dry_run(request: Request) -> Report:
+    """What `run` would read and leave out; nothing is written.
+
+    Raises:
+        SkelepipeError: as `run`, for the part that looks at the folders.
+    """
+    survey = source(request.dataset).survey(request.roots, keep_missing=request.keep_missing)
+    return _describe(request, survey, outcome="dry run")
+
+
+def _describe(request: Request, survey: Survey, **known: Any) -> Report:
+    return Report(
+        output=request.output,
+        dataset=request.dataset,
+        recipe=request.recipe.name,
+        source_files=len(survey.entries),
+        source_bytes=sum(entry.size for entry in survey.entries),
+        missing=survey.missing,
+        left_out=dict(survey.left_out),
+        **known,
+    )
+
+
+def _run_partitions(request: Request, entries: Sequence[Entry], work: Path, progress: Callable[[Tick], None]) -> int:
+    """Bring every partition into the work folder; returns how many recordings an earlier run had done."""
+    members = partitions.split(entries)
+    total_bytes = sum(entry.size for entry in entries)
+    files = size = quarantined = 0
+
+    def count(number: int, bad: int) -> None:
+        nonlocal files, size, quarantined
+        files += len(members[number])
+        size += sum(entry.size for entry in members[number])
+        quarantined += bad
+        progress(
+            Tick(files=files, total_files=len(entries), bytes=size, total_bytes=total_bytes, quarantined=quarantined)
+        )
+
+    there = [number for number in members if partitions.finished(partitions.path(work, number), members[number])]
+    for number in there:
+        count(number, len(partitions.read(partitions.path(work, number)).quarantine))
+    resumed = files
+    waiting = {number: members[number] for number in members if number not in there}
+    workers = request.workers
+    if workers is None:
+        workers = os.cpu_count() or 1 if total_bytes - size > POOL_BYTES else 1
+    for number, bad in partitions.run_all(work, waiting, request.dataset, request.recipe, min(workers, len(waiting))):
+        count(number, bad)
+    return resumed
+
+
+def _assemble(request: Request, survey: Survey, work: Path) -> Report:
+    """Write the store into the work folder from the finished partitions, in input order."""
+    data = source(request.dataset)
+    paths = [partitions.path(work, number) for number in partitions.split(survey.entries)]
+    parts = [partitions.read(path) for path in paths]
+    names = [name for part in parts for name in part.names]
+    quarantine = [bad for part in parts for bad in part.quarantine]
+    if quarantine and (request.strict or not names):
+        why = "--strict" if request.strict else "none of the recordings can be used"
+        shown = "; ".join(f"{bad['file']}:{bad['line']}: {bad['reason']}" for bad in quarantine[:3])
+        raise SkelepipeError(
+            f"{len(quarantine)} of {len(survey.entries)} recordings quarantined, nothing published ({why}): {shown}"
+        )
+    table = np.concatenate([part.columns for part in parts])
+    columns = {spec.name: table[:, index] for index, spec in enumerate(store.COLUMNS)}
+    body_frames = int((columns["bodies"] * columns["frames"]).sum())
+    shutil.rmtree(work / "store", ignore_errors=True)
+    writer = store.StoreWriter(work / "store", len(data.layout.joints), body_frames)
+    for path in paths:
+        writer.append(partitions.read_motion(path))
+    sources = sorted(
+        [*zip(names, columns["source_size"].tolist(), columns["source_crc32"].tolist(), strict=True)]
+        + [(bad["name"], bad["size"], bad["crc32"]) for bad in quarantine]
+    )
+    facts = {
+        "tool": f"skelepipe {importlib.metadata.version('skelepipe')}",
+        "dataset": request.dataset,
+        "layout": data.layout.to_json(),
+        "recipe": request.recipe.resolved,
+        "keep_missing": request.keep_missing,
+        "missing_left_out": len(survey.missing),
+        "sources": {
+            "count": len(sources),
+            "bytes": sum(size for _, size, _ in sources),
+            "digest": manifest.digest(sources),
+        },
+        "classes": {str(label): data.class_name(label) for label in sorted(set(columns["label"].tolist()))},
+    }
+    identity = writer.finish(names, columns, facts, quarantine)
+    return _describe(
+        request,
+        survey,
+        outcome="ingested",
+        clips=len(names),
+        body_frames=body_frames,
+        store_bytes=_size(work / "store"),
+        digest=identity,
+        quarantined=quarantine,
+    )
+
+
+def _up_to_date(request: Request, survey: Survey) -> Report:
+    """Report that the store at the output is what the request would make, down to the bytes of its input.
+
+    Raises:
+        OutputExists: it is not; the text says how they differ.
+    """
+    try:
+        kept = store.Store(request.output)
+    except ArtifactError as error:
+        raise OutputExists(f"{error}; --force makes it anew") from error
+    asked = {"data set": request.dataset, "recipe": request.recipe.name, "keep-missing": request.keep_missing}
+    there = {
+        "data set": kept.facts["dataset"],
+        "recipe": kept.facts["recipe"]["name"],
+        "keep-missing": kept.facts["keep_missing"],
+    }
+    differences = [f"{what} {there[what]} there, {asked[what]} asked" for what in asked if there[what] != asked[what]]
+    if not differences and kept.facts["recipe"] != request.recipe.resolved:
+        differences.append(f"recipe {request.recipe.name} has other steps or parameters")
+    differences += _changed_sources(kept, request.dataset, survey.entries)
+    if differences:
+        raise OutputExists(
+            f"{request.output}: was made from other input ({'; '.join(differences)}); "
+            "--force replaces it, another --out keeps both"
+        )
+    return _describe(
+        request,
+        survey,
+        outcome="up to date",
+        clips=len(kept),
+        body_frames=int(kept.offset[-1]),
+        store_bytes=_size(request.output),
+        digest=kept.digest,
+        quarantined=kept.quarantine,
+    )
+
+
+def _changed_sources(kept: store.Store, dataset: str, entries: Sequence[Entry]) -> list[str]:
+    """How the recordings that lie there now differ from those that a store was made from, in words."""
+    sizes, sums = kept.columns["source_size"].tolist(), kept.columns["source_crc32"].tolist()
+    before = dict(zip(kept.names, zip(sizes, sums, strict=True), strict=True))
+    before |= {bad["name"]: (bad["size"], bad["crc32"]) for bad in kept.quarantine}
+    now = {entry.name: entry for entry in entries}
+    both = sorted(now.keys() & before.keys())
+    changes = {
+        "added": sorted(now.keys() - before.keys()),
+        "gone": sorted(before.keys() - now.keys()),
+        "changed": [name for name in both if (now[name].size, source(dataset).crc32(now[name])) != tuple(before[name])],
+    }
+    return [f"{len(names)} recordings {how}, first {names[0]}" for how, names in changes.items() if names]
+
+
+def _refuse_to_replace_foreign(output: Path) -> None:
+    if output.exists() and not (output / manifest.MANIFEST).exists() and not (output / "zarr.json").exists():
+        raise OutputExists(f"{output}: is not a skelepipe store and is not replaced; name another --out")
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

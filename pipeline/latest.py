@@ -1,0 +1,64 @@
+"""What was written last, kept beside the artifacts in LATEST.json: how a command without arguments finds its input.
+
+A hint about this folder on this machine, never part of an artifact, and never trusted over what lies there.
+"""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from pipeline.errors import ArtifactError, ArtifactNotFound
+from pipeline.manifest import MANIFEST
+from pipeline.publish import write_file
+
+LATEST = "LATEST.json"
+Opened = TypeVar("Opened")
+
+
+def record(folder: Path, kind: str, name: str) -> None:
+    """Note that `name` is what was written last of its kind (`store`, `run`) in `folder`."""
+    write_file(folder / LATEST, json.dumps({**_noted(folder), kind: name}, indent=1).encode() + b"\n")
+
+
+def newest(
+    folder: Path, kind: str, pattern: str, attempt: Callable[[Path], Opened], make: str
+) -> tuple[Opened, list[str]]:
+    """Open the newest complete artifact of a kind.
+
+    Args:
+        folder: where they lie.
+        kind: `store` or `run`.
+        pattern: which names are of that kind.
+        attempt: opens one, raising ArtifactError when it is not complete.
+        make: the command that makes one, for the message when there is none.
+
+    Returns:
+        What `attempt` gave, and why newer ones were skipped.
+
+    Raises:
+        ArtifactNotFound: there is no complete one.
+    """
+    noted = folder / str(_noted(folder).get(kind, ""))
+    found = [path for path in folder.glob(pattern) if path.is_dir() and not path.name.startswith(".")]
+    found.sort(key=lambda path: (path == noted, _age(path)), reverse=True)
+    skipped: list[str] = []
+    for path in found:
+        try:
+            return attempt(path), skipped
+        except ArtifactError as error:
+            skipped.append(f"skipped {error}")
+    raise ArtifactNotFound(folder / pattern, "; ".join([*skipped, f"make one with `{make}`"]))
+
+
+def _noted(folder: Path) -> dict[str, str]:
+    try:
+        plain = json.loads((folder / LATEST).read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return plain if isinstance(plain, dict) else {}
+
+
+def _age(path: Path) -> float:
+    sealed = path / MANIFEST
+    return (sealed if sealed.exists() else path).stat().st_mtime

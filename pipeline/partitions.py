@@ -1,0 +1,193 @@
+"""The parallel part of an ingest: recordings are parsed and cleaned in partitions of fixed size.
+
+A partition's result is one file in a work folder beside the output, complete or not there at all, so an interrupted run
+goes on where it stopped.
+"""
+
+import importlib.metadata
+import json
+import multiprocessing
+import shutil
+import signal
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline import manifest, publish, recipe, store
+from pipeline.datasets import source
+from pipeline.errors import OutputFailed, RawFileError, UnusableClip
+from pipeline.recipe import Recipe
+from pipeline.recording import QUALITY
+from pipeline.source import Entry, Labels
+
+PARTITION = 256
+"""Recordings a partition: some 65 MB of text, about a second of work, so an interruption costs little."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Part:
+    """A finished partition without its motion."""
+
+    names: list[str]
+    columns: NDArray[np.int64]
+    """(clips, len(store.COLUMNS)), in that order."""
+    quarantine: list[dict[str, Any]]
+    """name, file, line (0 when none), reason, size, crc32 of each recording that could not be used."""
+    stamps: list[list[Any]]
+
+
+def prepare(output: Path, dataset: str, chosen: Recipe, entries: Sequence[Entry]) -> Path:
+    """The work folder of one plan beside `output`; what another plan left there is thrown away.
+
+    Raises:
+        OutputFailed: the disk refuses.
+    """
+    work = output.with_name(f".{output.name}.work")
+    plan = manifest.canonical(
+        {
+            "format_version": store.FORMAT_VERSION,
+            "tool": importlib.metadata.version("skelepipe"),
+            "dataset": dataset,
+            "recipe": chosen.resolved,
+            "partition": PARTITION,
+            "entries": [[entry.name, str(entry.path.absolute()), entry.size] for entry in entries],
+        }
+    )
+    with publish.disk_errors(output):
+        if not (work / "plan.json").is_file() or (work / "plan.json").read_bytes() != plan:
+            shutil.rmtree(work, ignore_errors=True)
+            work.mkdir(parents=True)
+            publish.write_file(work / "plan.json", plan)
+        for partial in work.glob(".*.partial"):
+            partial.unlink()
+    return work
+
+
+def split(entries: Sequence[Entry]) -> dict[int, Sequence[Entry]]:
+    """The recordings of every partition, by its number."""
+    return {start // PARTITION: entries[start : start + PARTITION] for start in range(0, len(entries), PARTITION)}
+
+
+def path(work: Path, number: int) -> Path:
+    """Where a partition's result lies."""
+    return work / f"part-{number:05d}.npz"
+
+
+def run_all(
+    work: Path, waiting: Mapping[int, Sequence[Entry]], dataset: str, chosen: Recipe, workers: int
+) -> Iterator[tuple[int, int]]:
+    """Run partitions, here or in worker processes; yields each one's number and how many recordings it quarantined.
+
+    Raises:
+        OutputFailed: the disk refuses, or a worker process died.
+    """
+    if workers <= 1:
+        for number, members in waiting.items():
+            yield number, run(path(work, number), members, dataset, chosen)
+        return
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(
+        workers, spawn, initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN)
+    ) as pool:
+        running = {
+            pool.submit(run, path(work, number), members, dataset, chosen): number
+            for number, members in waiting.items()
+        }
+        try:
+            for finished in as_completed(running):
+                yield running[finished], finished.result()
+        except BrokenProcessPool as error:
+            raise OutputFailed(
+                f"{work}: a worker process died (out of memory?); run the same command again to go on, "
+                "with fewer --workers if it dies again"
+            ) from error
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def run(part: Path, entries: Sequence[Entry], dataset: str, chosen: Recipe) -> int:
+    """Parse and clean some recordings and keep the result as one file.
+
+    Returns:
+        How many recordings were quarantined.
+
+    Raises:
+        OutputFailed: the disk refuses.
+    """
+    data = source(dataset)
+    names, columns, motion, quarantine, stamps = [], [], [], [], []
+    for entry in entries:
+        stamps.append(_stamp(entry))
+        try:
+            reading = data.read(entry)
+            clip = recipe.apply(chosen, reading.recording)
+        except (RawFileError, UnusableClip) as error:
+            line, reason = (error.line, error.reason) if isinstance(error, RawFileError) else (0, str(error))
+            quarantine.append(
+                {
+                    "name": entry.name,
+                    "file": entry.path.name,
+                    "line": line,
+                    "reason": reason,
+                    "size": entry.size,
+                    "crc32": data.crc32(entry),
+                }
+            )
+            continue
+        names.append(entry.name)
+        columns.append(_column_values(clip.xyz.shape, reading.labels, reading.size, reading.crc32, clip.quality))
+        motion.append(clip.xyz.reshape(-1, *clip.xyz.shape[2:]))
+    note = json.dumps({"names": names, "quarantine": quarantine, "stamps": stamps}).encode()
+    publish.write_file(
+        part,
+        lambda handle: np.savez(
+            handle,
+            note=np.frombuffer(note, np.uint8),
+            columns=np.array(columns, np.int64).reshape(len(names), len(store.COLUMNS)),
+            xyz=np.concatenate(motion) if motion else np.empty((0, len(data.layout.joints), 3), np.float32),
+        ),
+    )
+    return len(quarantine)
+
+
+def finished(part: Path, entries: Sequence[Entry]) -> bool:
+    """Whether a partition is there and its recordings have not been touched since."""
+    return part.is_file() and read(part).stamps == [_stamp(entry) for entry in entries]
+
+
+def read(part: Path) -> Part:
+    """A finished partition without its motion."""
+    with np.load(part, allow_pickle=False) as kept:
+        return Part(columns=kept["columns"], **json.loads(kept["note"].tobytes()))
+
+
+def read_motion(part: Path) -> NDArray[np.float32]:
+    """A finished partition's body-frames, (F, V, 3) metres, clip after clip, body after body."""
+    with np.load(part, allow_pickle=False) as kept:
+        motion: NDArray[np.float32] = kept["xyz"]
+    return motion
+
+
+def _column_values(
+    shape: Sequence[int], labels: Labels, size: int, crc32: int, quality: Mapping[str, int]
+) -> list[int]:
+    """One clip's values in the order of the store's columns."""
+    values = {"bodies": shape[0], "frames": shape[1], "source_size": size, "source_crc32": crc32}
+    values |= {name: getattr(labels, name) for name in ("label", "subject", "camera", "setup", "replication")}
+    values |= {f"quality_{count}": quality[count] for count in QUALITY}
+    return [values[spec.name] for spec in store.COLUMNS]
+
+
+def _stamp(entry: Entry) -> list[Any]:
+    """What tells that a recording has not been touched: its name, size and time of change; None when it is gone."""
+    try:
+        status = entry.path.stat()
+    except OSError:
+        return [entry.name, None, None]
+    return [entry.name, status.st_size, status.st_mtime_ns]

@@ -1,0 +1,231 @@
+import hashlib
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline import ingest, partitions, recipe
+from pipeline.errors import ArtifactNotFound, OutputExists, SkelepipeError
+from pipeline.ntu_names import missing_names
+from pipeline.store import Store
+
+Requests = Callable[..., ingest.Request]
+
+
+def bytes_of(folder: Path) -> dict[str, str]:
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+@pytest.fixture
+def copy(raw: Path, shared_store: Store, tmp_path: Path) -> Path:
+    """The first dozen good recordings, to change at will."""
+    folder = tmp_path / "raw"
+    folder.mkdir()
+    for name in shared_store.names[:12]:
+        shutil.copy(raw / f"{name}.skeleton", folder)
+    return folder
+
+
+def test_the_golden_files_become_what_skelemixclr_makes_of_them(
+    golden: Path, tmp_path: Path, request_for: Requests
+) -> None:
+    ingest.run(request_for(golden / "raw", tmp_path / "s.zarr", "skelemixclr"))
+    store = Store(tmp_path / "s.zarr")
+    wanted = np.load(golden / "recipes.npz")
+    assert len(store) == 11
+    for name, clip in zip(store.names, store.clips(), strict=True):
+        padded = np.zeros((2, 64, 25, 3), np.float32)
+        padded[: len(clip)] = clip
+        np.testing.assert_allclose(padded.transpose(3, 1, 2, 0), wanted[f"skelemixclr-64/{name}"], atol=1e-5, rtol=0)
+
+
+def test_labels_come_from_the_names(shared_store: Store) -> None:
+    for row, name in enumerate(shared_store.names):
+        said = {
+            column: int(shared_store.columns[column][row])
+            for column in ("setup", "camera", "subject", "replication", "label")
+        }
+        assert name == "S{setup:03d}C{camera:03d}P{subject:03d}R{replication:03d}A{action:03d}".format(
+            **said, action=said["label"] + 1
+        )
+    assert shared_store.names == sorted(shared_store.names)
+
+
+def test_damaged_files_are_quarantined_by_name_and_line_and_the_rest_goes_on(shared_store: Store) -> None:
+    assert len(shared_store) == 72
+    assert {type(bad["line"]) for bad in shared_store.quarantine} == {int}
+
+
+def test_bytes_do_not_depend_on_place_workers_or_nesting(
+    raw: Path, shared_store: Store, tmp_path: Path, request_for: Requests, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nested = tmp_path / "elsewhere"
+    for path in raw.iterdir():
+        target = nested / path.name[:4] / path.name[4:8] / path.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, target)
+    ingest.run(request_for(nested, tmp_path / "other.zarr", workers=2))
+    monkeypatch.setattr(partitions, "PARTITION", 5)
+    ingest.run(request_for(raw, tmp_path / "small.zarr", workers=1))
+    assert bytes_of(tmp_path / "other.zarr") == bytes_of(shared_store.path) == bytes_of(tmp_path / "small.zarr")
+
+
+def test_running_again_writes_nothing(copy: Path, tmp_path: Path, request_for: Requests) -> None:
+    first = ingest.run(request_for(copy, tmp_path / "p" / "s.zarr"))
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "p").rglob("*")}
+    again = ingest.run(request_for(copy, tmp_path / "p" / "s.zarr"))
+    assert (first.outcome, again.outcome) == ("ingested", "up to date")
+    assert first.digest == again.digest
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "p").rglob("*")} == before
+
+
+def test_changed_input_is_refused_with_the_difference_and_forced(
+    copy: Path, tmp_path: Path, request_for: Requests
+) -> None:
+    request = request_for(copy, tmp_path / "s.zarr")
+    before = ingest.run(request)
+    files = sorted(copy.iterdir())
+    text = files[0].read_bytes()
+    at = text.index(b"\n", 2000) - 30
+    files[0].write_bytes(text[:at] + text[at:].replace(b"1", b"2", 1))  # same size, another number
+    files[1].unlink()
+    with pytest.raises(
+        OutputExists, match=f"1 recordings gone, first {files[1].stem}; 1 recordings changed, first {files[0].stem}"
+    ):
+        ingest.run(request)
+    with pytest.raises(OutputExists, match="recipe clean there, skelemixclr asked"):
+        ingest.run(request_for(copy, tmp_path / "s.zarr", "skelemixclr"))
+    forced = ingest.run(request_for(copy, tmp_path / "s.zarr", force=True))
+    assert forced.outcome == "ingested"
+    assert forced.digest != before.digest
+
+
+def test_a_folder_that_is_not_ours_is_never_replaced(copy: Path, tmp_path: Path, request_for: Requests) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.tex").write_text("years of work")
+    with pytest.raises(OutputExists, match="is not a skelepipe store"):
+        ingest.run(request_for(copy, tmp_path / "mine", force=True))
+    assert (tmp_path / "mine" / "thesis.tex").exists()
+
+
+def test_an_interrupted_run_goes_on_and_ends_in_the_same_bytes(
+    copy: Path, tmp_path: Path, request_for: Requests, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(partitions, "PARTITION", 3)
+    ingest.run(request_for(copy, tmp_path / "whole.zarr", workers=1))
+    request = request_for(copy, tmp_path / "cut.zarr", workers=1)
+
+    def stop(tick: ingest.Tick) -> None:
+        if tick.files == 6:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        ingest.run(request, stop)
+    assert not (tmp_path / "cut.zarr").exists()
+    report = ingest.run(request)
+    assert report.resumed_files == 6
+    assert bytes_of(tmp_path / "cut.zarr") == bytes_of(tmp_path / "whole.zarr")
+    assert not [path for path in tmp_path.iterdir() if path.name.endswith(".work")]
+
+
+def test_a_partition_is_made_again_when_its_input_was_touched(
+    copy: Path, tmp_path: Path, request_for: Requests, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(partitions, "PARTITION", 3)
+    request = request_for(copy, tmp_path / "s.zarr", workers=1)
+
+    def stop(tick: ingest.Tick) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        ingest.run(request, stop)
+    first = sorted(copy.iterdir())[0]
+    os.utime(first, ns=(first.stat().st_atime_ns, first.stat().st_mtime_ns + 1))
+    assert ingest.run(request).resumed_files == 0
+
+
+def test_strict_publishes_nothing_when_something_cannot_be_used(
+    raw: Path, tmp_path: Path, request_for: Requests
+) -> None:
+    with pytest.raises(SkelepipeError, match="3 of 75 recordings quarantined, nothing published"):
+        ingest.run(request_for(raw, tmp_path / "s.zarr", strict=True))
+    assert not (tmp_path / "s.zarr").exists()
+
+
+def test_nothing_usable_is_an_error_that_says_why(tmp_path: Path, request_for: Requests) -> None:
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw" / "S001C001P001R001A001.skeleton").write_text("")
+    with pytest.raises(SkelepipeError, match="none of the recordings can be used"):
+        ingest.run(request_for(tmp_path / "raw", tmp_path / "s.zarr"))
+
+
+def test_officially_missing_samples_are_left_out_unless_kept(copy: Path, tmp_path: Path, request_for: Requests) -> None:
+    name = min(missing_names())
+    shutil.copy(sorted(copy.iterdir())[0], copy / f"{name}.skeleton")
+    report = ingest.dry_run(request_for(copy, tmp_path / "s.zarr"))
+    assert (report.missing, report.source_files) == ((name,), 12)
+    kept = ingest.dry_run(request_for(copy, tmp_path / "s.zarr", keep_missing=True))
+    assert (kept.missing, kept.source_files) == ((), 13)
+
+
+def test_other_setups_and_other_files_are_left_out_and_counted(
+    copy: Path, tmp_path: Path, request_for: Requests
+) -> None:
+    one = sorted(copy.iterdir())[0]
+    shutil.copy(one, copy / "S018C001P008R001A061.skeleton")
+    (copy / "readme.txt").write_text("hello")
+    report = ingest.dry_run(request_for(copy, tmp_path / "s.zarr"))
+    assert report.left_out == {"setups after S017": 1, "not .skeleton": 1}
+    assert report.source_files == 12
+
+
+def test_a_sample_found_twice_is_refused_naming_both_places(copy: Path, tmp_path: Path, request_for: Requests) -> None:
+    one = sorted(copy.iterdir())[0]
+    (copy / "again").mkdir()
+    shutil.copy(one, copy / "again")
+    with pytest.raises(SkelepipeError, match=f"{one.stem}: found twice, as .* and .*again.*; keep one"):
+        ingest.run(request_for(copy, tmp_path / "s.zarr"))
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [("drinking", "the name is not like"), ("S001C001P001R001A061", "class A061 does not exist in ntu60")],
+)
+def test_a_name_that_says_nothing_is_quarantined(
+    copy: Path, tmp_path: Path, request_for: Requests, name: str, reason: str
+) -> None:
+    shutil.copy(sorted(copy.iterdir())[0], copy / f"{name}.skeleton")
+    report = ingest.run(request_for(copy, tmp_path / "s.zarr"))
+    assert [bad["name"] for bad in report.quarantined] == [name]
+    assert reason in report.quarantined[0]["reason"]
+
+
+def test_missing_and_empty_folders_are_said(tmp_path: Path, request_for: Requests) -> None:
+    with pytest.raises(ArtifactNotFound, match="name the folder that holds the recordings"):
+        ingest.run(request_for(tmp_path / "none", tmp_path / "s.zarr"))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(SkelepipeError, match=r"no ntu60 recording there \(nothing at all\)"):
+        ingest.run(request_for(tmp_path / "empty", tmp_path / "s.zarr"))
+
+
+def test_links_are_followed_once(copy: Path, tmp_path: Path, request_for: Requests) -> None:
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "linked" / "data").symlink_to(copy)
+    (copy / "loop").symlink_to(tmp_path / "linked")
+    assert ingest.dry_run(request_for(tmp_path / "linked", tmp_path / "s.zarr")).source_files == 12
+
+
+def test_a_users_recipe_is_kept_in_full_with_the_store(copy: Path, tmp_path: Path, request_for: Requests) -> None:
+    mine = tmp_path / "mine.toml"
+    mine.write_text('name = "mine"\n[[steps]]\nstep = "bodies_by_slot"\n[[steps]]\nstep = "resize"\nframes = 20\n')
+    ingest.run(request_for(copy, tmp_path / "s.zarr", str(mine)))
+    store = Store(tmp_path / "s.zarr")
+    assert store.facts["recipe"] == recipe.load(str(mine)).resolved
+    assert set(store.columns["frames"].tolist()) == {20}

@@ -1,0 +1,86 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from pipeline import manifest
+from pipeline.errors import ArtifactError, ArtifactNotFound
+
+KIND = "skelepipe-thing"
+
+
+@pytest.fixture
+def sealed(tmp_path: Path) -> Path:
+    folder = tmp_path / "thing"
+    (folder / "deep").mkdir(parents=True)
+    (folder / "a").write_bytes(b"first")
+    (folder / "deep" / "b").write_bytes(b"second")
+    manifest.seal_folder(folder, KIND)
+    return folder
+
+
+def test_a_sealed_document_opens_as_what_was_sealed(tmp_path: Path) -> None:
+    path = tmp_path / "d.json"
+    path.write_bytes(manifest.seal_document({"kind": KIND, "rows": [1, 2]}))
+    assert manifest.open_document(path, KIND)["rows"] == [1, 2]
+
+
+def test_every_flipped_bit_of_a_document_is_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "d.json"
+    whole = manifest.seal_document({"kind": KIND, "rows": [1, 2]})
+    unnoticed = []
+    for bit in range(8 * len(whole)):
+        flipped = bytearray(whole)
+        flipped[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(flipped)
+        try:
+            if manifest.open_document(path, KIND) != json.loads(whole):
+                unnoticed.append(bit)
+        except ArtifactError:
+            pass
+    assert unnoticed == []  # a flip inside white space may change nothing, but never the content
+
+
+def test_the_digest_does_not_depend_on_the_order_of_keys() -> None:
+    assert manifest.digest({"a": 1, "b": 2}) == manifest.digest({"b": 2, "a": 1})
+
+
+def test_a_whole_folder_has_no_findings(sealed: Path) -> None:
+    assert manifest.inspect_folder(sealed, KIND) == []
+    manifest.open_folder(sealed, KIND)
+
+
+@pytest.mark.parametrize(
+    ("harm", "finding"),
+    [
+        (lambda f: (f / "a").unlink(), "a is missing"),
+        (lambda f: (f / "a").write_bytes(b""), "a has 0 bytes, expected 5"),
+        (lambda f: (f / "a").write_bytes(b"FIRST"), "a has other content"),
+        (lambda f: (f / "deep" / "new").write_bytes(b"x"), "deep/new does not belong there"),
+        (lambda f: (f / "MANIFEST.json").unlink(), "never finished"),
+        (lambda f: (f / "MANIFEST.json").write_bytes(b"{"), "is not JSON"),
+    ],
+)
+def test_what_was_done_to_a_folder_is_named(sealed: Path, harm: object, finding: str) -> None:
+    harm(sealed)  # type: ignore[operator]
+    assert finding in "".join(manifest.inspect_folder(sealed, KIND))
+    with pytest.raises(ArtifactError, match=finding):
+        manifest.open_folder(sealed, KIND)
+
+
+def test_swapped_files_of_one_size_are_noticed(sealed: Path) -> None:
+    (sealed / "c").write_bytes(b"third")
+    manifest.seal_folder(sealed, KIND)
+    (sealed / "a").write_bytes(b"third")
+    (sealed / "c").write_bytes(b"first")
+    assert len(manifest.inspect_folder(sealed, KIND)) == 2
+
+
+def test_a_missing_folder_is_not_found(tmp_path: Path) -> None:
+    with pytest.raises(ArtifactNotFound):
+        manifest.open_folder(tmp_path / "no", KIND)
+
+
+def test_a_folder_of_another_kind_is_refused(sealed: Path) -> None:
+    with pytest.raises(ArtifactError, match="is not a skelepipe-other"):
+        manifest.open_folder(sealed, "skelepipe-other")

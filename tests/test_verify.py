@@ -1,0 +1,44 @@
+from pathlib import Path
+
+import pytest
+
+from pipeline import splits
+from pipeline.errors import ArtifactNotFound
+from pipeline.store import Store
+from pipeline.verify import NotOurs, verify
+
+
+def test_whole_artifacts_are_good(own_store: Path) -> None:
+    built = splits.build(Store(own_store), fractions=[0.5])
+    for path in [own_store, *(split.path for split in built.splits), *(subset.path for subset in built.subsets)]:
+        assert verify(path).findings == []
+
+
+def test_everything_wrong_with_a_store_is_named(own_store: Path) -> None:
+    (own_store / "label" / "c" / "0").unlink()
+    (own_store / "stray").write_text("x")
+    found = "\n".join(verify(own_store).findings)
+    assert "label/c/0 is missing" in found
+    assert "stray does not belong there" in found
+
+
+@pytest.mark.parametrize("lost", ["MANIFEST.json", "zarr.json"])
+def test_a_store_without_its_papers_is_damaged_not_foreign(own_store: Path, lost: str) -> None:
+    (own_store / lost).unlink()
+    assert verify(own_store).findings
+
+
+def test_a_truncated_split_is_damaged(own_store: Path) -> None:
+    path = splits.folder(own_store) / "xsub.json"
+    path.write_bytes(path.read_bytes()[:200])
+    assert verify(path).findings
+
+
+def test_foreign_and_missing_paths_are_told_apart(tmp_path: Path) -> None:
+    (tmp_path / "notes.json").write_text('{"digest": 1}')
+    for path in (tmp_path, tmp_path / "notes.json"):
+        with pytest.raises(NotOurs):
+            verify(path)
+    with pytest.raises(ArtifactNotFound) as caught:
+        verify(tmp_path / "none")
+    assert (caught.value.exit_code, NotOurs.exit_code) == (2, 1)
