@@ -1,0 +1,73 @@
+import pytest
+import torch
+from pydantic import ValidationError
+
+from pipeline.layout import KINECT_V2, Layout
+from trainer.encoder import Encoder, EncoderConfig
+
+NARROW = EncoderConfig(hidden_channels=4, hidden_dim=24, feature_dim=8)
+JOINTS = len(KINECT_V2.joints)
+
+
+def test_the_default_encoder_has_the_published_size():
+    encoder = Encoder(KINECT_V2, EncoderConfig())
+    head = sum(parameter.numel() for parameter in encoder.head.parameters())
+    whole = sum(parameter.numel() for parameter in encoder.parameters())
+    assert (whole - head, whole) == (821_380, 920_580)
+
+
+@pytest.mark.parametrize("frames", [1, 7, 32, 50, 60, 62, 63, 64])
+def test_any_length_passes_and_the_feature_map_has_the_promised_frames(frames):
+    encoder = Encoder(KINECT_V2, NARROW)
+    x = torch.randn(3, 3, frames, JOINTS, 2)
+    features = encoder.feature_map(x)
+    assert features.shape == (6, 24, encoder.frames_out(frames), JOINTS)
+    mask = torch.zeros(encoder.frames_out(frames), JOINTS, dtype=torch.bool)
+    mask[0, :5] = True
+    assert [half.shape for half in encoder.halves(x, mask)] == [(3, 8), (3, 8)]
+
+
+def test_another_layout_and_one_body_are_as_good():
+    chain = Layout(
+        name="chain",
+        joints=("a", "b", "c"),
+        parents=(-1, 0, 1),
+        parts={"low": (0,), "mid": (1,), "high": (2,)},
+        centre=0,
+        spine=(0, 2),
+        shoulders=(0, 2),
+    )
+    assert Encoder(chain, NARROW)(torch.randn(2, 3, 9, 3, 1)).shape == (2, 8)
+
+
+def test_samples_do_not_touch_each_other_in_evaluation():
+    encoder = Encoder(KINECT_V2, NARROW).eval()
+    x = torch.randn(4, 3, 16, JOINTS, 2)
+    with torch.no_grad():
+        assert torch.allclose(encoder(x)[2:3], encoder(x[2:3]), atol=1e-6)
+
+
+def test_dropout_acts_in_every_block_but_the_first():
+    rates = [block.dropout.p for block in Encoder(KINECT_V2, NARROW).blocks]
+    assert rates == [0.0] + [0.5] * 9
+
+
+def test_reference_start_has_its_spread_and_no_bias():
+    torch.manual_seed(0)
+    encoder = Encoder(KINECT_V2, EncoderConfig(init="reference"))
+    weight = encoder.blocks[-1].temporal.weight
+    assert float(weight.detach().std()) == pytest.approx(0.02, rel=0.01)
+    assert float(encoder.input_norm.weight.detach().mean()) == pytest.approx(1, abs=0.02)
+    biases = [value for name, value in encoder.named_parameters() if name.endswith("bias")]
+    assert all(not bias.any() for bias in biases)
+
+
+def test_the_head_can_go_without_batch_norm():
+    encoder = Encoder(KINECT_V2, NARROW.model_copy(update={"head_norm": False}))
+    assert not any(isinstance(layer, torch.nn.BatchNorm1d) for layer in encoder.head)
+
+
+@pytest.mark.parametrize("wrong", [{"temporal_kernel": 8}, {"hidden": 3}, {"dropout": 1.0}, {"init": "zeros"}])
+def test_an_impossible_configuration_is_refused(wrong):
+    with pytest.raises(ValidationError):
+        EncoderConfig(**wrong)

@@ -1,0 +1,79 @@
+"""A random view of each clip: a temporal crop of the clip mirrored at its ends, and a shear.
+
+Batched functions of clips (N, C, T, V, M) and of numbers drawn beforehand (`draws.uniform`), on any device.
+"""
+
+from typing import Final
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+
+COUNT: Final = 7
+"""Numbers that one view takes: the crop's start, then the shear's six."""
+
+
+class AugmentConfig(BaseModel):
+    """How far views stray from the clip; the defaults are those of CrosSCLR and SkeleMixCLR."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    crop_ratio: int = Field(default=6, ge=1)
+    """A crop may start up to T // crop_ratio frames before the clip or end as many after it."""
+    shear: float = Field(default=0.5, ge=0.0)
+    """Largest share of one coordinate that is added to another."""
+
+
+def view(x: Tensor, uniforms: Tensor, config: AugmentConfig) -> Tensor:
+    """One view of each clip.
+
+    Args:
+        x: (N, C, T, V, M), C = 3; zeros stay zeros.
+        uniforms: (N, COUNT) in [0, 1).
+        config: how far to stray.
+
+    Returns:
+        (N, C, T, V, M).
+    """
+    return shear(crop(x, uniforms[:, 0], config.crop_ratio), uniforms[:, 1:], config.shear)
+
+
+def crop(x: Tensor, uniforms: Tensor, ratio: int) -> Tensor:
+    """Move each clip in time by up to T // ratio frames either way.
+
+    Beyond an end the clip runs backwards, its edge frame repeated: the reference's crop of a mirrored clip.
+
+    Args:
+        x: (N, C, T, V, M).
+        uniforms: (N,) in [0, 1), spread evenly over the 2 * (T // ratio) + 1 shifts.
+        ratio: as `AugmentConfig.crop_ratio`; over T it leaves x as it is.
+
+    Returns:
+        (N, C, T, V, M).
+    """
+    frames = x.shape[2]
+    reach = frames // ratio
+    # A product just under the count of shifts may round up to it.
+    start = (uniforms * (2 * reach + 1)).long().clamp(max=2 * reach) - reach
+    frame = start[:, None] + torch.arange(frames, device=x.device)
+    frame = torch.where(frame < 0, -1 - frame, frame)
+    frame = torch.where(frame >= frames, 2 * frames - 1 - frame, frame)  # (N, T)
+    return x.gather(2, frame[:, None, :, None, None].expand_as(x))
+
+
+def shear(x: Tensor, uniforms: Tensor, amplitude: float) -> Tensor:
+    """Multiply each clip's points by a matrix with ones on its diagonal and U(-amplitude, amplitude) off it.
+
+    Args:
+        x: (N, 3, T, V, M).
+        uniforms: (N, 6) in [0, 1), for the entries off the diagonal, row by row.
+        amplitude: as `AugmentConfig.shear`.
+
+    Returns:
+        (N, 3, T, V, M).
+    """
+    drawn = amplitude * (2 * uniforms.to(x.dtype) - 1)
+    one = torch.ones_like(drawn[:, 0])
+    a, b, c, d, e, f = drawn.unbind(1)
+    matrix = torch.stack([one, a, b, c, one, d, e, f, one], dim=1).view(-1, 3, 3)
+    return (matrix @ x.flatten(2)).view_as(x)

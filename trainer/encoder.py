@@ -1,0 +1,170 @@
+"""The encoder: ST-GCN (Yan et al. 2018) at SkeleMixCLR's width, with a projection head for contrast.
+
+Axes: N sample, C coordinate, T frame, V joint, M body, D feature; T' is T after the encoder's strides.
+"""
+
+import math
+from typing import Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+from torch import Tensor, nn
+from torch.nn import functional
+
+from pipeline.layout import Layout
+from trainer.graph import adjacency
+from trainer.pooling import pool, pool_masked
+
+COORDINATES = 3
+
+
+class EncoderConfig(BaseModel):
+    """Size and start of an encoder; the defaults are SkeleMixCLR's released configuration."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    hidden_channels: int = Field(default=16, ge=1)
+    """Channels of the first four blocks; later ones have twice and four times as many. ST-GCN itself has 64."""
+    hidden_dim: int = Field(default=256, ge=1)
+    """Channels of the last block: the size of the features that evaluations use."""
+    feature_dim: int = Field(default=128, ge=1)
+    """Size of the projection that is contrasted."""
+    dropout: float = Field(default=0.5, ge=0.0, lt=1.0)
+    """Share of each block's activations dropped in training, but for the first block's."""
+    temporal_kernel: int = Field(default=9, ge=1)
+    """Frames that a temporal convolution sees; odd, so that it has a middle."""
+    head_norm: bool = True
+    """Batch norm in the projection head, as in SkeleMixCLR; the published SkeletonCLR has none."""
+    init: Literal["torch", "reference"] = "torch"
+    """Start weights: PyTorch's, or the reference code's `weights_init` (normal with deviation 0.02, biases zero)."""
+
+    @field_validator("temporal_kernel")
+    @classmethod
+    def _has_a_middle(cls, frames: int) -> int:
+        if frames % 2 == 0:
+            raise ValueError(f"must be odd, found {frames}")
+        return frames
+
+
+class Block(nn.Module):
+    """One spatial-temporal graph convolution: joints mixed along the skeleton, then frames along time."""
+
+    def __init__(
+        self, inputs: int, outputs: int, graph: torch.Size, *, kernel: int, stride: int, dropout: float, residual: bool
+    ) -> None:
+        super().__init__()
+        self.spatial = nn.Conv2d(inputs, graph[0] * outputs, 1)
+        self.edge_importance = nn.Parameter(torch.ones(graph))
+        self.spatial_norm = nn.BatchNorm2d(outputs)
+        self.temporal = nn.Conv2d(outputs, outputs, (kernel, 1), (stride, 1), (kernel // 2, 0))
+        self.temporal_norm = nn.BatchNorm2d(outputs)
+        self.dropout = nn.Dropout(dropout)
+        self.shortcut: nn.Module | None = None
+        if residual and inputs == outputs and stride == 1:
+            self.shortcut = nn.Identity()
+        elif residual:
+            self.shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, (stride, 1)), nn.BatchNorm2d(outputs))
+
+    def forward(self, x: Tensor, graph: Tensor) -> Tensor:
+        """(N*M, inputs, T, V) and (3, V, V) to (N*M, outputs, T', V)."""
+        y = self.spatial(x).unflatten(1, (len(graph), -1))  # (N*M, 3, outputs, T, V)
+        y = torch.einsum("bkctv,kvw->bctw", y, graph * self.edge_importance)
+        y = self.temporal(functional.relu(self.spatial_norm(y), inplace=True))
+        y = self.dropout(self.temporal_norm(y))
+        if self.shortcut is not None:
+            y = y + self.shortcut(x)
+        return functional.relu(y, inplace=True)
+
+
+class Encoder(nn.Module):
+    """Ten blocks, pooled into one vector per sample, and a projection head.
+
+    Start weights come from torch's global generator: seed it first.
+    """
+
+    adjacency: Tensor
+
+    def __init__(self, layout: Layout, config: EncoderConfig) -> None:
+        super().__init__()
+        self.config = config
+        graph = adjacency(layout)
+        # Kept with the weights: encoders of related code bases differ in it at the same shape.
+        self.register_buffer("adjacency", graph)
+        self.input_norm = nn.BatchNorm1d(len(layout.joints) * COORDINATES)
+        c = config.hidden_channels
+        widths = [COORDINATES, c, c, c, c, 2 * c, 2 * c, 2 * c, 4 * c, 4 * c, config.hidden_dim]
+        strides = [1, 1, 1, 1, 2, 1, 1, 2, 1, 1]
+        self.stride = math.prod(strides)
+        """Input frames for one frame of the feature map."""
+        self.blocks = nn.ModuleList(
+            Block(
+                inputs,
+                outputs,
+                graph.shape,
+                kernel=config.temporal_kernel,
+                stride=stride,
+                dropout=config.dropout if index else 0.0,
+                residual=index > 0,
+            )
+            for index, (inputs, outputs, stride) in enumerate(zip(widths[:-1], widths[1:], strides, strict=True))
+        )
+        dim = config.hidden_dim
+        norm: list[nn.Module] = [nn.BatchNorm1d(dim)] if config.head_norm else []
+        self.head = nn.Sequential(nn.Linear(dim, dim), *norm, nn.ReLU(), nn.Linear(dim, config.feature_dim))
+        if config.init == "reference":
+            self.apply(_start_as_reference)
+
+    def frames_out(self, frames: int) -> int:
+        """T' for a clip of T frames: rounded up, as each strided convolution does."""
+        return -(-frames // self.stride)
+
+    def feature_map(self, x: Tensor) -> Tensor:
+        """Features before pooling.
+
+        Args:
+            x: (N, C, T, V, M) in the units the encoder was trained on; an absent body is zeros.
+
+        Returns:
+            (N*M, D, T', V), the bodies of a sample next to each other.
+        """
+        samples, _, frames, joints, bodies = x.shape
+        x = x.permute(0, 4, 3, 1, 2).reshape(samples * bodies, joints * COORDINATES, frames)
+        x = self.input_norm(x).unflatten(1, (joints, COORDINATES)).permute(0, 2, 3, 1).contiguous()
+        for block in self.blocks:
+            x = block(x, self.adjacency)
+        return x
+
+    def backbone(self, x: Tensor) -> Tensor:
+        """(N, C, T, V, M) to the pooled features (N, D) that evaluations use."""
+        return pool(self.feature_map(x), bodies=x.shape[-1])
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, T, V, M) to the projection (N, feature_dim), not normalised."""
+        projection: Tensor = self.head(self.backbone(x))
+        return projection
+
+    def halves(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Project the two parts of a mixed clip.
+
+        Args:
+            x: (N, C, T, V, M), mixed.
+            mask: bool, (T', V) or (N, T', V); true where a partner was pasted.
+
+        Returns:
+            Trimmed and truncated, each (N, feature_dim), not normalised. The head runs once for each, and so updates
+            its batch-norm statistics twice.
+        """
+        trimmed, truncated = pool_masked(self.feature_map(x), mask, bodies=x.shape[-1])
+        return self.head(trimmed), self.head(truncated)
+
+
+def _start_as_reference(module: nn.Module) -> None:
+    """`weights_init` in SkeleMixCLR's processor/pretrain.py, which applies it to every layer."""
+    if isinstance(module, nn.Conv2d | nn.Linear):
+        nn.init.normal_(module.weight, 0.0, 0.02)
+    elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+        nn.init.normal_(module.weight, 1.0, 0.02)
+    else:
+        return
+    if module.bias is not None:
+        nn.init.zeros_(module.bias)
