@@ -1,0 +1,93 @@
+"""Small things made once and shared: a synthetic NTU-60, its store and splits, and a run trained on it for a moment."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from pipeline import ingest, recipe, splits
+from pipeline.store import Store
+from pipeline.synth import write_ntu60
+from trainer import pretrain, runs
+from trainer.config import compose, preset
+
+GOLDEN = Path(__file__).parent / "golden"
+CLIPS, BROKEN = 72, 3
+
+
+@pytest.fixture(scope="session")
+def golden() -> Path:
+    """The folder of what reference implementations answer."""
+    return GOLDEN
+
+
+@pytest.fixture(scope="session")
+def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """72 synthetic recordings of three classes, one of two people, and 3 damaged ones; read-only by agreement."""
+    folder = tmp_path_factory.mktemp("shared") / "raw"
+    write_ntu60(folder, clips=CLIPS, seed=1, broken=BROKEN)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def request_for() -> Callable[..., ingest.Request]:
+    """An ingest request for some folder and output."""
+
+    def make(raw: Path, output: Path, name: str = "clean", **options: object) -> ingest.Request:
+        roots = (raw,)
+        return ingest.Request(dataset="ntu60", roots=roots, output=output, recipe=recipe.load(name), **options)  # type: ignore[arg-type]
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def shared_store(raw: Path, request_for: Callable[..., ingest.Request]) -> Store:
+    """The store of `raw` with all official splits; read-only by agreement."""
+    output = raw.parent / "processed" / "ntu60.zarr"
+    ingest.run(request_for(raw, output, workers=1))
+    store = Store(output)
+    splits.build(store)
+    return store
+
+
+@pytest.fixture
+def own_store(shared_store: Store, tmp_path: Path) -> Path:
+    """A copy of the store and its splits to damage at will."""
+    shutil.copytree(shared_store.path.parent, tmp_path / "processed")
+    return tmp_path / "processed" / shared_store.path.name
+
+
+TINY = (
+    "frames=16",
+    "epochs=2",
+    "batch_size=12",
+    "encoder.hidden_channels=2",
+    "encoder.hidden_dim=8",
+    "encoder.feature_dim=4",
+    "method.mix.frames=[1, 3]",
+    "method.mix.repeats=2",
+)
+"""Settings over the preset `quick` under which a whole training takes a second."""
+
+
+@pytest.fixture(scope="session")
+def train_request(shared_store: Store) -> Callable[..., pretrain.Request]:
+    """A tiny pre-training of the shared store into some folder, 3 steps an epoch."""
+
+    def make(output: Path, *settings: str, store: Store = shared_store, **options: object) -> pretrain.Request:
+        config = compose(preset("quick"), None, [*TINY, *settings])
+        split = splits.find(store, "xsub")
+        device = torch.device("cpu")
+        return pretrain.Request(
+            store=store, split=split, preset="quick", config=config, output=output, device=device, **options  # type: ignore[arg-type]
+        )  # fmt: skip
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def shared_run(train_request: Callable[..., pretrain.Request], shared_store: Store) -> runs.Run:
+    """A finished tiny run; read-only by agreement, but for its results."""
+    return pretrain.fit(train_request(shared_store.path.parents[1] / "runs" / "tiny")).run

@@ -1,0 +1,266 @@
+"""The command line as a user meets it: output, JSON, exit codes, and one line for everything that goes wrong."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+import cli
+from cli import main, spread
+from pipeline import latest, partitions
+from pipeline.publish import sole_writer
+from pipeline.store import Store
+from trainer.runs import Run
+
+ROOT = Path(__file__).parents[1]
+Skelepipe = Callable[..., Result]
+
+
+@pytest.fixture
+def skelepipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Skelepipe:
+    """Run a command in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    return lambda *args: CliRunner().invoke(main, [str(arg) for arg in args])
+
+
+@pytest.fixture
+def workplace(own_store: Path, shared_run: Run, tmp_path: Path) -> Path:
+    """A folder with a store, its splits and a finished run, where commands need no argument."""
+    shutil.copytree(shared_run.path.parent, tmp_path / "runs")
+    return tmp_path
+
+
+def process(*args: object, cwd: Path, **options: object) -> subprocess.Popen[str]:
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "cli", *map(str, args)]
+    return subprocess.Popen(command, cwd=cwd, env=environment, text=True, **options)  # type: ignore[call-overload,no-any-return]
+
+
+def test_repeatable_options_take_several_values() -> None:
+    several = {"--protocol", "--set"}
+    assert spread(["run", "--protocol", "knn", "linear", "--k", "5"], several) == [
+        "run", "--protocol", "knn", "--protocol", "linear", "--k", "5",
+    ]  # fmt: skip
+    assert spread(["--set", "a=1", "b=2", "--set", "c=3"], several) == ["--set", "a=1", "--set", "b=2", "--set", "c=3"]
+    assert spread(["--protocol=knn", "run"], several) == ["--protocol=knn", "run"]
+    assert spread(["--protocol"], several) == ["--protocol"]
+
+
+def test_help_names_every_command_and_every_command_has_help(skelepipe: Skelepipe) -> None:
+    listed = skelepipe("--help").output
+    for name, command in main.commands.items():
+        assert f"  {name} " in listed
+        assert command.help
+        assert skelepipe(name, "--help").exit_code == 0
+        for parameter in command.params:
+            if isinstance(parameter, click.Option):
+                assert parameter.help, f"{name} {parameter.name} has no help"
+
+
+def test_help_is_quick_because_nothing_heavy_is_imported() -> None:
+    heavy = "{'numpy', 'torch', 'zarr', 'numba', 'rich', 'pydantic'}"
+    code = f"import sys, cli; cli.main(['--help'], standalone_mode=False); sys.exit(bool({heavy} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True).returncode == 0
+
+
+def test_ingest_without_torch(raw: Path, tmp_path: Path) -> None:
+    code = (
+        f"import sys, cli; cli.main(['ingest', 'ntu60', {str(raw)!r}, '--workers', '1'], standalone_mode=False); "
+        "sys.exit('torch' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True
+    )
+    assert done.returncode == 0
+
+
+def test_ingest_says_what_it_did_and_exits_3_when_something_was_quarantined(raw: Path, skelepipe: Skelepipe) -> None:
+    first = skelepipe("ingest", "ntu60", raw)
+    assert first.exit_code == 3
+    assert "processed/ntu60.zarr: ingested, 72 clips" in first.stdout
+    assert "3 quarantined" in first.stdout
+    assert "next: skelepipe build-splits" in first.stdout
+    again = skelepipe("ingest", "ntu60", raw)
+    assert again.exit_code == 0
+    assert "up to date" in again.stdout
+    other = skelepipe("ingest", "ntu60", raw, "--recipe", "skelemixclr")
+    assert other.exit_code == 1
+    assert (
+        "Error: processed/ntu60.zarr: was made from other input (recipe clean there, skelemixclr asked)" in other.stderr
+    )
+
+
+def test_json_is_one_object_on_stdout(raw: Path, skelepipe: Skelepipe, tmp_path: Path) -> None:
+    report = json.loads(skelepipe("ingest", "ntu60", raw, "--json").stdout)
+    assert (report["clips"], len(report["quarantined"]), report["outcome"]) == (72, 3, "ingested")
+    assert {"file", "line", "reason"} <= set(report["quarantined"][0])
+    assert json.loads(skelepipe("build-splits", "--json", "--label-fraction", "0.1", "0.5").stdout)["subsets"][3][
+        "rows"
+    ]
+    assert json.loads(skelepipe("verify", "processed/ntu60.zarr", "--json").stdout)["findings"] == []
+    exported = json.loads(skelepipe("export", "processed/ntu60.zarr", "--out", "x.bin", "--json").stdout)
+    assert exported["bytes"] == (tmp_path / "x.bin").stat().st_size
+    assert json.loads(skelepipe("synth", "ntu60", "more", "--clips", "2", "--json").stdout)["files"] == 2
+    assert json.loads(skelepipe("ingest", "ntu60", raw, "--dry-run", "--json").stdout)["outcome"] == "dry run"
+
+
+def test_each_stage_without_argument_takes_what_the_stage_before_wrote(workplace: Path, skelepipe: Skelepipe) -> None:
+    built = skelepipe("build-splits")
+    assert "store processed/ntu60.zarr (newest)" in built.stderr
+    tiny = ["frames=16", "epochs=1", "batch_size=12", "encoder.hidden_channels=2", "encoder.hidden_dim=8"]
+    trained = skelepipe("pretrain", "--preset", "quick", "--set", *tiny, "method.mix.frames=[1,3]")
+    assert trained.exit_code == 0, trained.output
+    assert "split processed/splits/ntu60/xsub.json, preset quick, run runs/ntu60-xsub-quick" in trained.stderr
+    found = skelepipe("eval", "--json")
+    assert "run runs/ntu60-xsub-quick (newest)" in found.stderr
+    assert set(json.loads(found.stdout)) == {"knn", "linear"}
+
+
+def test_eval_skips_unfinished_runs_by_name(workplace: Path, skelepipe: Skelepipe) -> None:
+    unfinished = workplace / "runs" / "half"
+    unfinished.mkdir()
+    latest.record(workplace / "runs", "run", "half")
+    found = skelepipe("eval", "--protocol", "knn")
+    assert found.exit_code == 0, found.output
+    assert "runs/half: is not a run" in found.stderr
+    assert "run runs/tiny (newest)" in found.stderr
+    for row in ("pre-trained", "pre-trained, recalibrated", "random encoder", "raw coordinates"):
+        assert row in found.stdout
+
+
+def test_without_a_preset_that_of_the_data_set_is_taken_and_quick_is_named(
+    workplace: Path, skelepipe: Skelepipe
+) -> None:
+    refused = skelepipe("pretrain", "--device", "cpu")
+    assert "preset ntu60-xsub" in refused.stderr
+    assert "--preset quick is made for CPUs" in refused.stderr
+    assert "Error: batch_size 128 is more than the 36 training clips" in refused.stderr
+    assert refused.exit_code == 2
+
+
+def test_embed_writes_features_of_a_store_and_of_an_array(workplace: Path, skelepipe: Skelepipe) -> None:
+    assert skelepipe("export", "processed/ntu60.zarr", "--format", "npz", "--out", "x.npz").exit_code == 0
+    for source in (["--store", "processed/ntu60.zarr"], ["--input", "x.npz"]):
+        done = skelepipe("embed", "runs/tiny", *source, "--out", "features.npz")
+        assert done.exit_code == 0, done.output
+        with np.load("features.npz") as arrays:
+            assert arrays["features"].shape == (72, 8)
+    side = ["--split", "xsub", "--subset", "test", "--layer", "head", "--normalise"]
+    assert skelepipe("embed", "runs/tiny", "--store", "processed/ntu60.zarr", *side, "--out", "t.npz").exit_code == 0
+    assert skelepipe("embed", "runs/tiny", "--out", "t.npz").exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("harm", "command", "code", "says"),
+    [
+        ("rm processed/ntu60.zarr/MANIFEST.json", "build-splits processed/ntu60.zarr", 1, "has no MANIFEST.json"),
+        ("rm processed/ntu60.zarr/MANIFEST.json", "verify processed/ntu60.zarr", 4, ""),
+        ("rm -r processed/splits", "pretrain --preset quick", 2, "build splits with `skelepipe build-splits"),
+        ("true", "pretrain nowhere.zarr", 2, "nowhere.zarr: no such file or folder"),
+        ("true", "verify nowhere", 2, "no such file or folder"),
+        ("true", "verify runs", 1, "no store, split or checkpoint"),
+        ("true", "pretrain --preset quick --set epoch=1", 2, "epoch"),
+        ("true", "pretrain --preset none", 2, "unknown preset 'none'; known: ntu60-xsub"),
+        ("true", "pretrain --split xset", 2, "there are xsub, xview"),
+        ("true", "pretrain --device tpu", 2, "--device tpu"),
+        ("true", "ingest ntu60 nowhere", 2, "nowhere: no such file or folder"),
+        ("true", "ingest ntu61 raw", 2, "ntu61"),
+        ("true", "ingest ntu60 raw --recipe dirty", 1, "no recipe is called 'dirty'"),
+        ("true", "eval runs/none", 2, "make a run with `skelepipe pretrain`"),
+        ("mv processed/ntu60.zarr processed/moved.zarr", "eval runs/tiny", 2, "if it has moved, name it with --store"),
+        ("touch runs/tiny/checkpoints/step-00000006/x", "eval runs/tiny", 1, "x does not belong there"),
+        ("true", "export processed/ntu60.zarr --out processed", 5, "cannot be written"),
+    ],
+)
+def test_what_goes_wrong_is_one_line_with_its_own_exit_code(
+    workplace: Path, skelepipe: Skelepipe, harm: str, command: str, code: int, says: str
+) -> None:
+    (workplace / "raw").mkdir()
+    subprocess.run(harm.split(), cwd=workplace, check=True)
+    done = skelepipe(*command.split())
+    assert (done.exit_code, done.output) == (code, done.output)
+    assert says in " ".join(done.stderr.split())
+    assert "Traceback" not in done.output
+
+
+def test_a_split_of_another_store_is_refused_with_one_line(workplace: Path, raw: Path, skelepipe: Skelepipe) -> None:
+    assert skelepipe("ingest", "ntu60", raw, "--recipe", "skelemixclr", "--force").exit_code == 3
+    refused = skelepipe("pretrain", "--preset", "quick")
+    assert refused.exit_code == 1
+    assert "was built for another store" in refused.stderr
+    assert "run `skelepipe build-splits" in refused.stderr
+
+
+def test_debug_shows_the_traceback(skelepipe: Skelepipe) -> None:
+    assert skelepipe("--debug", "verify", "nowhere").exception.__class__.__name__ == "ArtifactNotFound"
+
+
+def test_a_second_writer_exits_6(raw: Path, tmp_path: Path, skelepipe: Skelepipe) -> None:
+    with sole_writer(tmp_path / "processed" / "ntu60.zarr"):
+        refused = skelepipe("ingest", "ntu60", raw)
+    assert refused.exit_code == 6
+    assert "another process is writing it" in refused.stderr
+
+
+@pytest.mark.slow
+def test_ctrl_c_and_sigterm_leave_a_training_that_goes_on(workplace: Path) -> None:
+    tiny = ["frames=16", "epochs=400", "batch_size=12", "encoder.hidden_channels=2", "encoder.hidden_dim=8"]
+    command = ["pretrain", "--preset", "quick", "--out", "runs/long", "--set", *tiny, "method.mix.frames=[1,3]"]
+    for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
+        training = process(*command, cwd=workplace, stderr=subprocess.PIPE)
+        log = workplace / "runs" / "long" / "log.jsonl"
+        before = len(log.read_text().splitlines()) if log.exists() else 0
+        deadline = time.monotonic() + 60
+        while (len(log.read_text().splitlines()) if log.exists() else 0) <= before + 3:
+            assert training.poll() is None, training.stderr and training.stderr.read()
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        training.send_signal(number)
+        _, said = training.communicate(timeout=60)
+        assert training.returncode == code
+        assert f"stopped by {number.name}" in said
+    steps = [json.loads(line)["step"] for line in log.read_text().splitlines()]
+    assert steps == list(range(len(steps)))
+
+
+def test_an_interrupted_ingest_exits_130_and_goes_on(
+    raw: Path, tmp_path: Path, skelepipe: Skelepipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(partitions, "PARTITION", 30)
+    whole = partitions.run
+
+    def stop(part: Path, *args: object) -> int:
+        if part.name == "part-00001.npz":
+            raise KeyboardInterrupt
+        return whole(part, *args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(partitions, "run", stop)
+    done = skelepipe("ingest", "ntu60", raw, "--workers", "1")
+    assert done.exit_code == 130
+    assert "the same command goes on where it stopped" in done.stderr
+    monkeypatch.setattr(partitions, "run", whole)
+    report = json.loads(skelepipe("ingest", "ntu60", raw, "--workers", "1", "--json").stdout)
+    assert report["resumed_files"] == 30
+    assert len(Store(tmp_path / "processed" / "ntu60.zarr")) == 72
+
+
+def test_output_is_plain_off_a_terminal_and_without_colour(workplace: Path) -> None:
+    shown = process("eval", "--protocol", "knn", cwd=workplace, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    out, err = shown.communicate(timeout=120)
+    assert shown.returncode == 0, err
+    assert "\x1b" not in out + err
+
+
+def test_the_commands_come_in_the_order_of_the_work() -> None:
+    assert list(main.commands)[:4] == ["ingest", "build-splits", "pretrain", "eval"]
+    assert cli.main.list_commands(None) == list(main.commands)  # type: ignore[arg-type]

@@ -1,0 +1,78 @@
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import ConfigError
+from pipeline.ntu_names import NTU60
+from trainer.config import PretrainConfig, choose, compose, preset, preset_names
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_every_shipped_preset_is_valid_and_says_what_it_is_for(name: str) -> None:
+    shipped = preset(name)
+    assert shipped.about.description
+    assert compose(shipped)
+    assert bool(shipped.about.published) == bool(shipped.about.source)
+
+
+def test_the_defaults_are_the_released_configuration() -> None:
+    config = PretrainConfig()
+    assert (config.frames, config.batch_size, config.epochs, config.learning_rate) == (64, 128, 300, 0.1)
+    assert (config.method.name, config.pair.queue_size, config.method.temperature) == ("skelemixclr+", 32768, 0.2)
+    assert (config.method.mix.parts, config.method.mix.frames, config.method.mix.repeats) == ((2, 3), (7, 11), 3)
+    assert (config.encoder.hidden_channels, config.encoder.hidden_dim, config.encoder.feature_dim) == (16, 256, 128)
+
+
+def test_set_beats_file_beats_preset(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text("epochs = 7\nbatch_size = 9\n[encoder]\nhidden_channels = 4\n")
+    config = compose(preset("quick"), file, ["batch_size=11", "method.name=skeletonclr", "encoder.hidden_dim=32"])
+    assert (config.epochs, config.batch_size, config.frames) == (7, 11, 32)
+    assert (config.encoder.hidden_channels, config.encoder.hidden_dim) == (4, 32)
+    assert config.method.name == "skeletonclr"
+
+
+@pytest.mark.parametrize(
+    ("setting", "complaint"),
+    [
+        ("epoch=3", "epoch: .*known: frames, bodies"),
+        ("epochs=0", "epochs: .*greater than or equal to 1"),
+        ("epochs=many", "epochs: .*valid integer"),
+        ("encoder.width=3", "encoder.width"),
+        ("epochs", "expected KEY=VALUE"),
+        ("=3", "expected KEY=VALUE"),
+    ],
+)
+def test_an_impossible_setting_is_refused_by_its_key(setting: str, complaint: str) -> None:
+    with pytest.raises(ConfigError, match=complaint):
+        compose(preset("quick"), None, [setting])
+
+
+def test_an_unreadable_file_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"none\.toml"):
+        compose(preset("quick"), tmp_path / "none.toml")
+
+
+def test_the_preset_of_data_set_and_split_is_taken_and_quick_is_named_without_a_gpu() -> None:
+    name, _, advice = choose(None, "ntu60", "xview", has_gpu=False)
+    assert name == "ntu60-xview"
+    assert "--preset quick" in advice[0]
+    assert choose(None, "ntu60", "xview", has_gpu=True)[2] == []
+    assert choose(None, "mine", "xsub", has_gpu=False)[0] == "quick"
+    with pytest.raises(ConfigError, match="unknown preset 'fast'; known: ntu60-xsub"):
+        choose("fast", "ntu60", "xsub", has_gpu=False)
+
+
+@pytest.mark.parametrize(("clips", "queue"), [(64, 32), (1188, 512), (40_091, 16_384)])
+def test_fitting_scales_the_queue_and_the_key_momentum_with_the_data(clips: int, queue: int) -> None:
+    config = PretrainConfig(fit_to_data=True, batch_size=64).fitted(clips, bodies=1)
+    assert config.bodies == 1
+    assert config.pair.queue_size == queue <= clips / 2
+    assert 0.9 <= config.pair.momentum <= 0.999
+
+
+def test_without_fitting_nothing_is_changed_and_a_batch_must_fit() -> None:
+    config = PretrainConfig()
+    assert config.fitted(NTU60.captured, bodies=1) == config
+    with pytest.raises(ConfigError, match="batch_size 128 is more than the 100 training clips"):
+        config.fitted(100, bodies=1)

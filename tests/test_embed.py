@@ -1,0 +1,76 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline import export, splits
+from pipeline.errors import ArtifactError, ArtifactNotFound
+from pipeline.store import Store
+from trainer import embed, features, runs
+from trainer.runs import Run
+
+CPU = torch.device("cpu")
+
+
+def test_a_stores_features_are_the_frozen_backbones_in_row_order(
+    shared_run: Run, shared_store: Store, tmp_path: Path
+) -> None:
+    batch = embed.from_store(shared_run, shared_store, None, "all")
+    assert embed.embed(shared_run, batch, tmp_path / "out", layer="backbone", normalised=False, device=CPU) == (72, 8)
+    with np.load(tmp_path / "out", allow_pickle=False) as arrays:
+        assert arrays["features"].dtype == np.float32
+        assert arrays["names"].tolist() == shared_store.names
+        assert arrays["labels"].tolist() == shared_store.columns["label"].tolist()
+        encoder, _ = runs.load_encoder(shared_run, CPU)
+        np.testing.assert_array_equal(arrays["features"], features.extract(encoder, batch.clips))
+
+
+def test_a_side_of_a_split_is_that_sides_rows(shared_run: Run, shared_store: Store) -> None:
+    split = splits.find(shared_store, "xview")
+    batch = embed.from_store(shared_run, shared_store, split, "test")
+    assert batch.names.tolist() == [shared_store.names[row] for row in split.test]
+
+
+def test_normalised_features_have_length_one(shared_run: Run, shared_store: Store, tmp_path: Path) -> None:
+    batch = embed.from_store(shared_run, shared_store, None, "all")
+    embed.embed(shared_run, batch, tmp_path / "f.npz", layer="head", normalised=True, device=CPU)
+    with np.load(tmp_path / "f.npz") as arrays:
+        assert arrays["features"].shape == (72, 4)
+        np.testing.assert_allclose(np.linalg.norm(arrays["features"], axis=1), 1, rtol=1e-5)
+
+
+def test_an_exported_array_is_taken_as_it_is(shared_run: Run, shared_store: Store, tmp_path: Path) -> None:
+    export.npz(shared_store, tmp_path / "x.npz")
+    batch = embed.from_file(shared_run, tmp_path / "x.npz")
+    assert batch.clips.shape == (72, 3, int(shared_store.columns["frames"].max()), 25, 2)
+    assert batch.names.tolist() == shared_store.names
+    np.savez(tmp_path / "bare.npz", data=np.zeros((2, 3, 9, 25, 1)))
+    bare = embed.from_file(shared_run, tmp_path / "bare.npz")
+    assert (bare.labels.tolist(), bare.names.tolist(), bare.clips.dtype) == ([-1, -1], ["0", "1"], torch.float32)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "complaint"),
+    [
+        ({"x": np.zeros(3)}, "holds no array `data`"),
+        ({"data": np.zeros((2, 3, 9, 17, 1))}, r"expected numbers \(N, 3, T, 25, M\)"),
+        ({"data": np.full((2, 3, 9, 25, 1), np.nan)}, "not finite in clip 0"),
+        ({"data": np.zeros((2, 3, 9, 25, 1)), "labels": np.zeros(3)}, "labels has shape"),
+        ({"data": np.array([{"a": 1}], dtype=object)}, "cannot be read as an .npz of plain arrays"),
+    ],
+)
+def test_an_array_that_does_not_fit_is_refused(
+    shared_run: Run, tmp_path: Path, arrays: dict[str, np.ndarray], complaint: str
+) -> None:
+    np.savez(tmp_path / "bad.npz", **arrays)
+    with pytest.raises(ArtifactError, match=complaint):
+        embed.from_file(shared_run, tmp_path / "bad.npz")
+
+
+def test_files_that_are_no_npz_or_not_there_are_told_apart(shared_run: Run, tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("hello")
+    with pytest.raises(ArtifactError, match="cannot be read"):
+        embed.from_file(shared_run, tmp_path / "text")
+    with pytest.raises(ArtifactNotFound):
+        embed.from_file(shared_run, tmp_path / "none")

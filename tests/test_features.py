@@ -1,0 +1,43 @@
+import torch
+
+from pipeline.layout import KINECT_V2
+from trainer import features
+from trainer.encoder import Encoder, EncoderConfig
+
+SMALL = EncoderConfig(hidden_channels=2, hidden_dim=8, feature_dim=4)
+
+
+def clips(count: int) -> torch.Tensor:
+    return torch.randn(count, 3, 16, 25, 2, generator=torch.Generator().manual_seed(0))
+
+
+def test_a_clips_features_do_not_depend_on_its_batch() -> None:
+    encoder, x = Encoder(KINECT_V2, SMALL), clips(7)
+    whole = features.extract(encoder, x)
+    torch.testing.assert_close(features.extract(encoder, x, batch=2), whole)
+    torch.testing.assert_close(features.extract(encoder, x.flip(0)).flip(0), whole)
+    assert whole.shape == (7, 8)
+    assert whole.dtype == torch.float32
+
+
+def test_the_head_layer_is_what_the_encoder_projects() -> None:
+    encoder, x = Encoder(KINECT_V2, SMALL), clips(3)
+    with torch.no_grad():
+        torch.testing.assert_close(features.extract(encoder, x, "head"), encoder.eval()(x))
+
+
+def test_recalibrated_statistics_are_the_plain_mean_over_the_clips() -> None:
+    encoder, x = Encoder(KINECT_V2, SMALL), clips(6) * 3 + 1
+    features.recalibrate(encoder, x, batch=6)
+    rows = x.permute(0, 4, 3, 1, 2).reshape(12, 75, 16)
+    torch.testing.assert_close(encoder.input_norm.running_mean, rows.mean((0, 2)))
+    torch.testing.assert_close(encoder.input_norm.running_var, rows.transpose(0, 1).flatten(1).var(1))
+    assert not any(module.training for module in encoder.modules())
+    assert encoder.input_norm.momentum == 0.1
+
+
+def test_extracting_changes_nothing_in_the_encoder() -> None:
+    encoder = Encoder(KINECT_V2, SMALL)
+    before = {name: value.clone() for name, value in encoder.state_dict().items()}
+    features.extract(encoder, clips(4))
+    assert all(torch.equal(before[name], value) for name, value in encoder.state_dict().items())

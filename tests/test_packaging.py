@@ -1,0 +1,60 @@
+import importlib.util
+import os
+import subprocess
+import sys
+import sysconfig
+import tomllib
+import venv
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_the_packages_that_are_imported_are_the_ones_in_this_tree() -> None:
+    """`trainer` is also the name of a package by others: in one environment they overwrite each other."""
+    for name in ("pipeline", "trainer", "cli"):
+        spec = importlib.util.find_spec(name)
+        assert spec is not None
+        assert spec.origin is not None
+        assert ROOT in Path(spec.origin).parents, f"{name} comes from {spec.origin}: a foreign package shadows ours"
+
+
+@pytest.mark.slow
+def test_the_wheel_works_without_the_tree(tmp_path: Path) -> None:
+    """Built, installed alone into an empty environment, used from elsewhere; this one lends its dependencies."""
+    quiet = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    build = ["wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(tmp_path), str(ROOT)]
+    subprocess.run([*quiet, *build], check=True)
+    (wheel,) = tmp_path.glob("skelepipe-*.whl")
+    venv.create(tmp_path / "env", with_pip=False, symlinks=True)
+    scheme = {"base": str(tmp_path / "env"), "platbase": str(tmp_path / "env")}
+    target = Path(sysconfig.get_path("purelib", vars=scheme))
+    subprocess.run([*quiet, "install", "--no-deps", "--target", str(target), str(wheel)], check=True)
+    (target / "lent.pth").write_text("\n".join({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}))
+    shipped = {path.relative_to(target).parts[0] for path in target.iterdir()}
+    assert {"pipeline", "trainer", "cli.py"} <= shipped
+    assert not shipped & {"tests", "raw", "processed", "runs", "benchmarks", "docs"}
+
+    def run(*command: str) -> str:
+        environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+        call = [str(tmp_path / "env/bin/python"), "-m", "cli", *command]
+        done = subprocess.run(call, cwd=tmp_path, env=environment, check=True, capture_output=True, text=True)
+        return done.stdout
+
+    where = "import cli, pipeline, trainer; print(cli.__file__, pipeline.__file__, trainer.__file__)"
+    call = [tmp_path / "env/bin/python", "-c", where]
+    found = subprocess.run(call, cwd=tmp_path, check=True, capture_output=True, text=True)
+    assert all(Path(file).is_relative_to(target) for file in found.stdout.split())
+    assert "build-splits" in run("--help")
+    run("synth", "ntu60", "raw", "--clips", "2")
+    assert "2 clips" in run("ingest", "ntu60", "raw")
+    assert "good (store)" in run("verify", "processed/ntu60.zarr")
+
+
+def test_every_dependency_is_pinned_for_reproducible_installs() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    pinned = {line.split("==")[0].lower() for line in (ROOT / "constraints.txt").read_text().split() if "==" in line}
+    for wanted in [*project["dependencies"], *project["optional-dependencies"]["dev"]]:
+        assert wanted.split(">=")[0].lower() in pinned, f"{wanted} is not in constraints.txt"

@@ -1,0 +1,154 @@
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from pipeline.errors import ArtifactError, OutputExists
+from pipeline.store import Store
+from trainer import checkpoint, pretrain, runlog
+from trainer.config import PretrainConfig
+from trainer.interrupt import STOPPING, Interrupted
+from trainer.runs import Run, find_split, find_store, load, load_finished
+
+Requests = Callable[..., pretrain.Request]
+
+
+def weights(path: Path) -> dict[str, torch.Tensor]:
+    newest, _ = checkpoint.newest(path / "checkpoints")
+    return load_file(newest / checkpoint.MODEL) | {
+        f"optimiser.{name}": value for name, value in load_file(newest / checkpoint.OPTIMISER).items()
+    }
+
+
+def losses(path: Path) -> list[tuple[int, float]]:
+    return [(line["step"], line["total"]) for line in runlog.read(path / "log.jsonl")]
+
+
+def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_a_run_logs_every_step_and_ends_in_a_checkpoint(shared_run: Run) -> None:
+    log = runlog.read(shared_run.path / "log.jsonl")
+    assert [line["step"] for line in log] == list(range(shared_run.total_steps)) == list(range(6))
+    for line in log:
+        assert line["total"] == pytest.approx(line["instance"] + line["mixed"], rel=1e-5)
+    assert load_finished(shared_run.path).digest == shared_run.digest
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_one_others(
+    shared_run: Run, train_request: Requests, tmp_path: Path
+) -> None:
+    pretrain.fit(train_request(tmp_path / "same"))
+    pretrain.fit(train_request(tmp_path / "other", "seed=1"))
+    assert same(weights(tmp_path / "same"), weights(shared_run.path))
+    assert not same(weights(tmp_path / "other"), weights(shared_run.path))
+
+
+@pytest.mark.parametrize("number", STOPPING)
+def test_a_signal_stops_within_a_step_and_resuming_ends_as_if_never_stopped(
+    shared_run: Run, train_request: Requests, tmp_path: Path, number: signal.Signals
+) -> None:
+    before = signal.getsignal(number)
+
+    def ask_to_stop(tick: pretrain.Tick) -> None:
+        if tick.step == 4:  # in mid-epoch
+            os.kill(os.getpid(), number)
+
+    request = train_request(tmp_path / "run")
+    with pytest.raises(Interrupted, match=f"{number.name} at step 4 of 6") as caught:
+        pretrain.fit(request, ask_to_stop)
+    assert caught.value.exit_code == 128 + number
+    assert signal.getsignal(number) == before
+    with pytest.raises(ArtifactError, match="is at step 4 of 6"):
+        load_finished(tmp_path / "run")
+    report = pretrain.fit(request)
+    assert (report.outcome, report.steps) == ("resumed", 2)
+    assert same(weights(tmp_path / "run"), weights(shared_run.path))
+    assert losses(tmp_path / "run") == losses(shared_run.path)
+
+
+def test_what_a_killed_process_logged_after_its_checkpoint_is_gone_after_resuming(
+    shared_run: Run, train_request: Requests, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pretrain, "CHECKPOINT_SECONDS", 0.0)
+
+    def die(tick: pretrain.Tick) -> None:
+        if tick.step == 5:
+            raise MemoryError  # like a kill: no checkpoint of step 5
+
+    with pytest.raises(MemoryError):
+        pretrain.fit(train_request(tmp_path / "run"), die)
+    assert losses(tmp_path / "run")[-1][0] == 4
+    with (tmp_path / "run" / "log.jsonl").open("a") as log:
+        log.write('{"step": 5, "tot')
+    pretrain.fit(train_request(tmp_path / "run"))
+    assert losses(tmp_path / "run") == losses(shared_run.path)
+    assert same(weights(tmp_path / "run"), weights(shared_run.path))
+
+
+def test_a_finished_run_is_left_alone_and_another_is_refused(train_request: Requests, tmp_path: Path) -> None:
+    pretrain.fit(train_request(tmp_path / "run"))
+    assert pretrain.fit(train_request(tmp_path / "run")).outcome == "up to date"
+    with pytest.raises(OutputExists, match="another config: epochs is 2 there, 3 asked"):
+        pretrain.fit(train_request(tmp_path / "run", "epochs=3"))
+    assert pretrain.fit(train_request(tmp_path / "run", "epochs=3", force=True)).steps == 9
+
+
+def test_a_folder_that_is_no_run_is_never_replaced(train_request: Requests, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes").write_text("x")
+    for force in (False, True):
+        with pytest.raises(ArtifactError, match="is not a run"):
+            pretrain.fit(train_request(tmp_path / "mine", force=force))
+    assert (tmp_path / "mine" / "notes").exists()
+
+
+def test_a_loss_that_is_no_number_stops_and_names_the_batch(
+    shared_store: Store, train_request: Requests, tmp_path: Path
+) -> None:
+    with pytest.raises(pretrain.NotFinite, match=r"the loss is (nan|inf) at step \d; its batch: S\d{3}C"):
+        pretrain.fit(train_request(tmp_path / "run", "learning_rate=1e30"))
+
+
+def test_a_store_of_another_recipe_is_refused_unless_meant(train_request: Requests, tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match="recipe clean, the configuration is for skelemixclr"):
+        pretrain.fit(train_request(tmp_path / "run", "recipe=skelemixclr"))
+    assert pretrain.fit(train_request(tmp_path / "run", "recipe=skelemixclr", any_recipe=True)).steps == 6
+
+
+@pytest.mark.parametrize(
+    "setting", ["method.name=skeletonclr", "method.name=skelemixclr", "stream=motion", "stream=bone"]
+)
+def test_the_sibling_methods_and_streams_train(train_request: Requests, tmp_path: Path, setting: str) -> None:
+    assert np.isfinite(pretrain.fit(train_request(tmp_path / "run", setting, "epochs=1")).last_loss)
+
+
+def test_the_rate_is_constant_or_falls_along_a_cosine() -> None:
+    constant, cosine = (PretrainConfig(schedule=schedule, epochs=10) for schedule in ("constant", "cosine"))
+    assert {pretrain.learning_rate(constant, epoch) for epoch in (0, 5, 9.9)} == {0.1}
+    assert [round(pretrain.learning_rate(cosine, epoch), 4) for epoch in (0, 5, 10)] == [0.1, 0.05, 0.0]
+
+
+def test_a_run_finds_its_store_and_split_and_refuses_others(
+    own_store: Path, shared_run: Run, train_request: Requests, tmp_path: Path
+) -> None:
+    run = pretrain.fit(train_request(tmp_path / "runs" / "r", store=Store(own_store))).run
+    assert find_split(run, find_store(run), None).name == "xsub"
+    own_store.rename(own_store.with_name("moved.zarr"))
+    with pytest.raises(ArtifactError, match="if it has moved, name it with --store"):
+        find_store(run)
+    assert find_store(run, own_store.with_name("moved.zarr")).digest == run.lineage["store"]["digest"]
+
+
+def test_a_damaged_description_is_refused(train_request: Requests, tmp_path: Path) -> None:
+    pretrain.fit(train_request(tmp_path / "run"))
+    described = tmp_path / "run" / "run.json"
+    described.write_text(described.read_text().replace('"epochs": 2', '"epochs": 9'))
+    with pytest.raises(ArtifactError, match="does not match its digest"):
+        load(tmp_path / "run")

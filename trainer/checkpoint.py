@@ -1,0 +1,111 @@
+"""Checkpoints: safetensors and JSON in a sealed folder that appears whole; the last two are kept."""
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from pipeline import manifest, publish
+from pipeline.errors import ArtifactError, ArtifactNotFound
+from pipeline.verify import CHECKPOINT_KIND
+
+KEPT = 2
+MODEL, OPTIMISER, META = "model.safetensors", "optimiser.safetensors", "meta.json"
+
+
+def save(folder: Path, model: nn.Module, optimiser: torch.optim.Optimizer, meta: Mapping[str, Any]) -> Path:
+    """Write the checkpoint of `meta["step"]` into a run's checkpoint folder and drop all but the last two.
+
+    Raises:
+        OutputFailed: the disk refuses; the checkpoints before stay.
+    """
+    final = folder / f"step-{meta['step']:08d}"
+    made = folder / f".{final.name}.partial"
+    with publish.disk_errors(final):
+        shutil.rmtree(made, ignore_errors=True)
+        made.mkdir(parents=True)
+        save_file(_plain(model.state_dict()), made / MODEL)
+        save_file(_optimiser_tensors(optimiser), made / OPTIMISER)
+        (made / META).write_text(json.dumps({"kind": CHECKPOINT_KIND, **meta}, indent=1) + "\n", encoding="utf-8")
+        manifest.seal_folder(made, CHECKPOINT_KIND)
+        publish.publish_folder(made, final)
+        for old in listed(folder)[:-KEPT]:
+            shutil.rmtree(old)
+    return final
+
+
+def listed(folder: Path) -> list[Path]:
+    """A run's checkpoints, oldest first."""
+    return sorted(folder.glob("step-*"))
+
+
+def newest(folder: Path) -> tuple[Path, list[str]]:
+    """The newest checkpoint that is whole, and why newer ones were passed over.
+
+    Raises:
+        ArtifactNotFound: there is none at all.
+        ArtifactError: none is whole.
+    """
+    skipped: list[str] = []
+    for path in reversed(listed(folder)):
+        findings = manifest.inspect_folder(path, CHECKPOINT_KIND)
+        if not findings:
+            return path, skipped
+        skipped.append(f"skipped {path}: {findings[0]}")
+    if skipped:
+        raise ArtifactError(f"{folder}: the run has no whole checkpoint; {'; '.join(skipped)}")
+    raise ArtifactNotFound(folder / "step-*", "the run has no checkpoint")
+
+
+def read_meta(path: Path) -> dict[str, Any]:
+    """What a checkpoint says of itself: step, epoch, totals."""
+    meta: dict[str, Any] = json.loads((path / META).read_text(encoding="utf-8"))
+    return meta
+
+
+def load_model(path: Path, model: nn.Module) -> None:
+    """Put a checkpoint's weights and buffers into a model, every key accounted for.
+
+    Raises:
+        ArtifactError: the model has other keys or shapes.
+    """
+    try:
+        model.load_state_dict(load_file(path / MODEL), strict=True)
+    except RuntimeError as error:
+        raise ArtifactError(f"{path}: does not fit this model: {' '.join(str(error).split())}") from error
+
+
+def load_optimiser(path: Path, optimiser: torch.optim.Optimizer) -> None:
+    """Put a checkpoint's momenta back.
+
+    Raises:
+        ArtifactError: they belong to other parameters.
+    """
+    kept = load_file(path / OPTIMISER)
+    parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
+    if set(kept) - {str(index) for index in range(len(parameters))}:
+        raise ArtifactError(f"{path}: its optimiser state belongs to another model")
+    for index, parameter in enumerate(parameters):
+        if str(index) in kept:
+            optimiser.state[parameter]["momentum_buffer"] = kept[str(index)].to(parameter.device)
+
+
+def _optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """SGD's momenta by the parameter's place in the parameter groups."""
+    parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
+    return _plain(
+        {
+            str(index): optimiser.state[parameter]["momentum_buffer"]
+            for index, parameter in enumerate(parameters)
+            if "momentum_buffer" in optimiser.state[parameter]
+        }
+    )
+
+
+def _plain(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}

@@ -1,0 +1,172 @@
+"""What a pre-training is made of, as one frozen value: presets, a file, `--set`, in rising order of precedence."""
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from pipeline.errors import ConfigError
+from trainer.augment import AugmentConfig
+from trainer.contrast import PairConfig
+from trainer.encoder import EncoderConfig
+from trainer.methods import MethodConfig
+from trainer.streams import Stream
+
+
+class PretrainConfig(BaseModel):
+    """A pre-training run; the defaults are SkeleMixCLR+ as released (czhaneva/SkeleMixCLR at 4538d6c)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    frames: int = Field(default=64, ge=4)
+    """T: every clip is resized to so many frames."""
+    bodies: Literal[1, 2] = 2
+    """M: bodies of a clip that are encoded, the most active first."""
+    stream: Stream = "joint"
+    epochs: int = Field(default=300, ge=1)
+    batch_size: int = Field(default=128, ge=2)
+    learning_rate: float = Field(default=0.1, gt=0)
+    schedule: Literal["constant", "cosine"] = "constant"
+    """The released configuration steps down after epoch 300 of 300: never."""
+    optimiser_momentum: float = Field(default=0.9, ge=0, lt=1)
+    weight_decay: float = Field(default=1e-4, ge=0)
+    fit_to_data: bool = False
+    """Take `bodies`, `pair.queue_size` and `pair.momentum` from the training set instead; see `fitted`."""
+    recipe: str | None = None
+    """The recipe that the store must have; any when not given."""
+    seed: int = Field(default=0, ge=0)
+    method: MethodConfig = MethodConfig()
+    pair: PairConfig = PairConfig()
+    encoder: EncoderConfig = EncoderConfig()
+    augment: AugmentConfig = AugmentConfig()
+
+    def fitted(self, clips: int, bodies: int) -> "PretrainConfig":
+        """This configuration for a training set of `clips` clips of at most `bodies` bodies.
+
+        With `fit_to_data` the queue is the largest power of two that holds at most half the clips (a longer one holds
+        stale copies of every clip as negatives), the key encoder averages over as many epochs as on NTU-60 xsub (3.2),
+        and as many bodies are encoded as there are.
+
+        Raises:
+            ConfigError: the batch is larger than the training set.
+        """
+        if clips < self.batch_size:
+            raise ConfigError(
+                f"batch_size {self.batch_size} is more than the {clips} training clips; --set batch_size=N"
+            )
+        if not self.fit_to_data:
+            return self
+        momentum = 1 - 1 / (KEY_EPOCHS * (clips // self.batch_size))
+        pair = {"queue_size": 1 << ((clips // 2).bit_length() - 1), "momentum": min(0.999, max(0.9, momentum))}
+        return self.model_copy(
+            update={"bodies": min(max(bodies, 1), 2), "pair": self.pair.model_copy(update=pair)},
+        )
+
+
+KEY_EPOCHS = 1000 / (40_091 // 128)
+"""1 / (1 - 0.999) steps, in epochs of NTU-60 xsub's 40,091 training clips at 128 a step."""
+
+
+QUICK = "quick"
+
+
+class About(BaseModel):
+    """What a preset is for."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    description: str
+    dataset: str | None = None
+    split: str | None = None
+    published: dict[str, float] = {}
+    """Top-1 per cent that the authors report, by protocol."""
+    source: str = ""
+    """Where `published` stands."""
+
+
+class Preset(BaseModel):
+    """A named configuration."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    about: About
+    config: dict[str, Any] = {}
+
+
+def preset_names() -> list[str]:
+    """The shipped presets."""
+    return sorted(file.name.removesuffix(".toml") for file in _folder().iterdir() if file.name.endswith(".toml"))
+
+
+def preset(name: str) -> Preset:
+    """A shipped preset.
+
+    Raises:
+        ConfigError: there is none of that name.
+    """
+    if name not in preset_names():
+        raise ConfigError(f"unknown preset {name!r}; known: {', '.join(preset_names())}")
+    return Preset.model_validate(tomllib.loads((_folder() / f"{name}.toml").read_text(encoding="utf-8")))
+
+
+def choose(name: str | None, dataset: str, split: str, has_gpu: bool) -> tuple[str, Preset, list[str]]:
+    """The preset of that name, else the one for data set and split, else `quick`; and what the user should know of it.
+
+    Raises:
+        ConfigError: there is none of that name.
+    """
+    if name is None:
+        name = f"{dataset}-{split}" if f"{dataset}-{split}" in preset_names() else QUICK
+    advice = []
+    if name != QUICK and not has_gpu:
+        advice.append(f"no GPU here: preset {name} is made for one; --preset {QUICK} is made for CPUs")
+    return name, preset(name), advice
+
+
+def compose(chosen: Preset, file: Path | None = None, settings: Sequence[str] = ()) -> PretrainConfig:
+    """A preset, overridden by a TOML file, overridden by `a.b=value` settings.
+
+    Raises:
+        ConfigError: the file cannot be read, or a key or value is impossible.
+    """
+    plain = dict(chosen.config)
+    if file is not None:
+        try:
+            plain = _merge(plain, tomllib.loads(file.read_text(encoding="utf-8")))
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"{file}: {error}") from error
+    for setting in settings:
+        plain = _merge(plain, _parse_setting(setting))
+    try:
+        return PretrainConfig.model_validate(plain)
+    except ValidationError as error:
+        first = error.errors()[0]
+        known = f"; known: {', '.join(PretrainConfig.model_fields)}" if first["type"] == "extra_forbidden" else ""
+        raise ConfigError(f"configuration: {'.'.join(map(str, first['loc']))}: {first['msg']}{known}") from error
+
+
+def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for key, value in above.items():
+        merged[key] = _merge(merged.get(key, {}), value) if isinstance(value, Mapping) else value
+    return merged
+
+
+def _parse_setting(setting: str) -> dict[str, Any]:
+    """`a.b=value` as nested tables; the value is TOML, or a bare word for a string."""
+    key, equals, value = setting.partition("=")
+    if not equals or not key:
+        raise ConfigError(f"--set {setting}: expected KEY=VALUE, like epochs=50 or encoder.hidden_channels=8")
+    for text in (f"{key} = {value}", f'{key} = "{value}"'):
+        try:
+            return tomllib.loads(text)
+        except ValueError:
+            continue
+    raise ConfigError(f"--set {setting}: the value is not TOML")
+
+
+def _folder() -> Any:
+    return resources.files("trainer") / "presets"

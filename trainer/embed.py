@@ -1,0 +1,96 @@
+"""Features of any clips as one .npz: of a store's split, or of an array in a file."""
+
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from pipeline.errors import ArtifactError, ArtifactNotFound
+from pipeline.publish import write_file
+from pipeline.splits import Split
+from pipeline.store import Store
+from trainer import features, loader, runs
+from trainer.features import Layer
+from trainer.runs import Run
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Batch:
+    """Clips with what is known of them."""
+
+    clips: Tensor
+    """(N, 3, T, V, M) metres."""
+    labels: NDArray[np.int64]
+    """(N,) classes from 0; -1 unknown."""
+    names: NDArray[np.str_]
+    """(N,)."""
+
+
+def from_store(run: Run, store: Store, split: Split | None, subset: str) -> Batch:
+    """A store's clips, of one side of a split or all of them, resized to the run's T; in row order."""
+    rows = np.arange(len(store)) if split is None else np.sort(split.side(subset))
+    return Batch(
+        clips=loader.load(store, rows, run.config.frames, run.config.bodies),
+        labels=store.columns["label"][rows].astype(np.int64),
+        names=np.array(store.names, np.str_)[rows],
+    )
+
+
+def from_file(run: Run, path: Path) -> Batch:
+    """The array `data` (N, 3, T, V, M) of an .npz as it is; `labels` and `names` too when they are there.
+
+    Raises:
+        ArtifactNotFound: there is no such file.
+        ArtifactError: it is no .npz, holds objects, or `data` does not fit the run's skeleton.
+    """
+    if not path.is_file():
+        raise ArtifactNotFound(path)
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            held = {name: arrays[name] for name in ("data", "labels", "names") if name in arrays}
+    except (OSError, ValueError, AttributeError, zipfile.BadZipFile) as error:
+        raise ArtifactError(f"{path}: cannot be read as an .npz of plain arrays ({error})") from error
+    if "data" not in held:
+        raise ArtifactError(f"{path}: holds no array `data` (N, 3, T, V, M)")
+    data, joints = held["data"], len(run.layout.joints)
+    if data.ndim != 5 or data.shape[1] != 3 or data.shape[3] != joints or data.dtype.kind not in "fiu":
+        raise ArtifactError(
+            f"{path}: data is {data.dtype} {data.shape}, expected numbers (N, 3, T, {joints}, M) for {run.path}"
+        )
+    if not np.isfinite(data).all():
+        clip = int(np.flatnonzero(~np.isfinite(data).reshape(len(data), -1).all(1))[0])
+        raise ArtifactError(f"{path}: data is not finite in clip {clip}; write missing joints as 0")
+    for name in ("labels", "names"):
+        if name in held and held[name].shape != (len(data),):
+            raise ArtifactError(f"{path}: {name} has shape {held[name].shape}, expected ({len(data)},)")
+    return Batch(
+        clips=torch.from_numpy(np.ascontiguousarray(data, np.float32)),
+        labels=held.get("labels", np.full(len(data), -1)).astype(np.int64),
+        names=held.get("names", np.arange(len(data))).astype(np.str_),
+    )
+
+
+def embed(
+    run: Run, batch: Batch, output: Path, *, layer: Layer, normalised: bool, device: torch.device
+) -> tuple[int, int]:
+    """Write `features` float32 (N, D), `labels` and `names` to `output`, rows in the batch's order.
+
+    Returns:
+        N and D.
+
+    Raises:
+        ArtifactError: the run's checkpoint is missing or damaged.
+        OutputFailed: the disk refuses.
+    """
+    encoder, _ = runs.load_encoder(run, device)
+    found = features.extract(encoder, batch.clips, layer)
+    if normalised:
+        found = normalize(found, dim=1)
+    arrays = {"features": found.numpy(), "labels": batch.labels, "names": batch.names}
+    write_file(output, lambda handle: np.savez(handle, **arrays))  # type: ignore[arg-type]
+    return found.shape[0], found.shape[1]

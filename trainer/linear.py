@@ -1,0 +1,66 @@
+"""Linear evaluation: one linear layer on frozen, cached features, trained as the reference trains it."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LinearConfig:
+    """The reference's optimiser (czhaneva/SkeleMixCLR, linear evaluation configuration)."""
+
+    epochs: int = 150
+    learning_rate: float = 3.0
+    step_epoch: int = 80
+    """From here on the rate is a tenth."""
+    momentum: float = 0.9
+    batch_size: int = 128
+    init_std: float = 0.02
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Fitted:
+    """A trained linear classifier and how its test accuracy went."""
+
+    scores: Tensor
+    """(N, classes) of the test features after the last epoch."""
+    test_top1: list[float]
+    """Per cent after every epoch. Choosing the best of them is choosing on the test set."""
+
+
+def fit(
+    train: Tensor,
+    labels: Tensor,
+    test: Tensor,
+    test_labels: Tensor,
+    classes: int,
+    seed: int = 0,
+    config: LinearConfig = LinearConfig(),
+) -> Fitted:
+    """Train a linear classifier on features (R, D) and score the test features (N, D) after every epoch."""
+    generator = torch.Generator().manual_seed(seed)
+    weight = (
+        torch.randn(classes, train.shape[1], generator=generator)
+        .mul_(config.init_std)
+        .to(train.device)
+        .requires_grad_()
+    )
+    bias = torch.zeros(classes, device=train.device, requires_grad=True)
+    optimiser = torch.optim.SGD([weight, bias], lr=config.learning_rate, momentum=config.momentum)
+    curve = []
+    scores = test @ weight.detach().T
+    for epoch in range(config.epochs):
+        rate = config.learning_rate * (0.1 if epoch >= config.step_epoch else 1.0)
+        for group in optimiser.param_groups:
+            group["lr"] = rate
+        for chosen in torch.randperm(len(train), generator=generator).to(train.device).split(config.batch_size):
+            loss = cross_entropy(train[chosen] @ weight.T + bias, labels[chosen])
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+        with torch.no_grad():
+            scores = test @ weight.T + bias
+            curve.append(100 * float((scores.argmax(1) == test_labels).float().mean()))
+    return Fitted(scores=scores.cpu(), test_top1=curve)

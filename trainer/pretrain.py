@@ -1,0 +1,287 @@
+"""Pre-training: the loop, its checkpoints and its log. Reads top to bottom; nothing here knows what a method does."""
+
+import importlib.metadata
+import math
+import os
+import shutil
+import signal
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pipeline import latest, publish
+from pipeline.errors import ArtifactError, OutputExists, SkelepipeError
+from pipeline.splits import Split
+from pipeline.store import Store
+from trainer import augment, checkpoint, draws, loader, runs, skelemix
+from trainer import device as devices
+from trainer.config import PretrainConfig
+from trainer.interrupt import Interrupted, StopFlag, stop_requests
+from trainer.methods import Method
+from trainer.runlog import RunLog
+from trainer.runs import Run
+from trainer.streams import derive
+
+CHECKPOINT_SECONDS = 120.0
+"""A kill costs at most so much work; saving takes some milliseconds, so once in two minutes is free."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Request:
+    """What the user asks of a pre-training."""
+
+    store: Store
+    split: Split
+    preset: str
+    config: PretrainConfig
+    output: Path
+    device: torch.device
+    any_recipe: bool = False
+    """Train although the configuration names another recipe than the store's."""
+    force: bool = False
+    """Replace a run that was made from other input."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Tick:
+    """How far a training is; each tick replaces the one before."""
+
+    step: int
+    total_steps: int
+    epoch: int
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    loss: dict[str, float]
+    samples_per_second: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Report:
+    """What a pre-training did."""
+
+    outcome: str
+    """`trained`, `resumed` or `up to date`."""
+    run: Run
+    device: str
+    steps: int
+    """Steps done now."""
+    seconds: float
+    samples_per_second: float
+    first_loss: float | None
+    """Mean total loss over the first and the last epoch of what was done now."""
+    last_loss: float | None
+    skipped: list[str]
+
+
+class NotFinite(SkelepipeError):
+    """The loss became NaN or infinite; the text names the batch's samples."""
+
+
+def fit(request: Request, progress: Callable[[Tick], None] = lambda tick: None) -> Report:
+    """Train an encoder, from the start or from the newest whole checkpoint of the same run.
+
+    Raises:
+        OutputExists: the output is another run and `force` is off.
+        OutputLocked: another process trains there.
+        OutputFailed: the disk refuses.
+        ArtifactError: the store does not fit the configuration.
+        Interrupted: a signal came; the checkpoint is written.
+        NotFinite: the loss is no number any more.
+    """
+    with publish.sole_writer(request.output):
+        run = _open_run(request)
+        latest.record(run.path.parent, "run", run.path.name)
+        return _train(request, run, progress)
+
+
+def _open_run(request: Request) -> Run:
+    """The run at the output if it is the one asked for, else a new one."""
+    store, split = request.store, request.split
+    if request.config.recipe not in (None, store.facts["recipe"]["name"]) and not request.any_recipe:
+        raise ArtifactError(
+            f"{store.path}: was made by recipe {store.facts['recipe']['name']}, the configuration is for "
+            f"{request.config.recipe}; ingest with --recipe {request.config.recipe}, or train on it with --any-recipe"
+        )
+    columns = store.columns
+    config = request.config.fitted(len(split.train), int(columns["bodies"][split.train].max(initial=1)))
+    facts: dict[str, Any] = {
+        "preset": request.preset,
+        "config": config.model_dump(mode="json"),
+        "layout": store.layout.to_json(),
+        "total_steps": config.epochs * (len(split.train) // config.batch_size),
+    }
+    made_from = {
+        "store": {
+            "name": store.name,
+            "digest": store.digest,
+            "dataset": store.facts["dataset"],
+            "recipe": store.facts["recipe"],
+        },
+        "split": {"name": split.name, "digest": split.digest},
+    }
+    if request.output.exists() and any(request.output.iterdir()):
+        if not request.force:
+            return _same_run(request.output, facts, made_from)
+        runs.load(request.output)  # refuses to replace what is not a run
+        shutil.rmtree(request.output)
+    made_from["store"]["path"] = os.path.relpath(store.path, request.output)
+    versions = {"skelepipe": importlib.metadata.version("skelepipe"), "torch": torch.__version__}
+    return runs.create(request.output, **facts, lineage={**made_from, "versions": versions})
+
+
+def _same_run(path: Path, facts: dict[str, Any], made_from: dict[str, Any]) -> Run:
+    run = runs.load(path)
+    there = {"preset": run.preset, "config": run.config.model_dump(mode="json"), **run.lineage}
+    for name, asked in {"store": made_from["store"], "split": made_from["split"], "config": facts["config"]}.items():
+        differing = [key for key in asked if there[name].get(key) != asked[key]]
+        if differing:
+            key = differing[0]
+            raise OutputExists(
+                f"{path}: is a run with another {name}: {key} is {_short(there[name].get(key))} there, "
+                f"{_short(asked[key])} asked; --force replaces it, another --out keeps both"
+            )
+    return run
+
+
+def _short(value: Any) -> str:
+    text = str(value.get("name", value) if isinstance(value, dict) else value)
+    return text if len(text) <= 40 else f"{text[:12]}..."
+
+
+def _train(request: Request, run: Run, progress: Callable[[Tick], None]) -> Report:
+    method = runs.start(run)
+    pair = method.pair.to(request.device).train()
+    optimiser = torch.optim.SGD(
+        pair.query.parameters(),
+        lr=run.config.learning_rate,
+        momentum=run.config.optimiser_momentum,
+        weight_decay=run.config.weight_decay,
+    )
+    first, skipped = 0, list[str]()
+    if checkpoint.listed(run.checkpoints):
+        newest, skipped = checkpoint.newest(run.checkpoints)
+        checkpoint.load_model(newest, pair)
+        checkpoint.load_optimiser(newest, optimiser)
+        first = checkpoint.read_meta(newest)["step"]
+    started, losses = time.perf_counter(), list[float]()
+    if first < run.total_steps:
+        rows = request.split.train
+        clips = loader.load(request.store, rows, run.config.frames, run.config.bodies).to(request.device)
+        started = time.perf_counter()
+        with RunLog(run.path / runs.LOG, first) as log, stop_requests() as stop:
+            for tick in _steps(method, optimiser, clips, request, run, first, stop):
+                losses.append(tick.loss["total"])
+                log.write(
+                    step=tick.step - 1,
+                    epoch=tick.epoch,
+                    lr=tick.learning_rate,
+                    **tick.loss,
+                    samples_per_second=tick.samples_per_second,
+                )
+                progress(tick)
+    seconds, per_epoch = time.perf_counter() - started, len(request.split.train) // run.config.batch_size
+    return Report(
+        outcome="up to date" if not losses else "resumed" if first else "trained",
+        run=run,
+        device=devices.describe(request.device),
+        steps=len(losses),
+        seconds=seconds,
+        samples_per_second=len(losses) * run.config.batch_size / seconds if losses else 0.0,
+        first_loss=statistics.fmean(losses[:per_epoch]) if losses else None,
+        last_loss=statistics.fmean(losses[-per_epoch:]) if losses else None,
+        skipped=skipped,
+    )
+
+
+def _steps(
+    method: Method,
+    optimiser: torch.optim.Optimizer,
+    clips: Tensor,
+    request: Request,
+    run: Run,
+    first: int,
+    stop: StopFlag,
+) -> Iterator[Tick]:
+    """The loop: every step from `first` on, with checkpoints at the end, now and then, and when a signal came.
+
+    Raises:
+        Interrupted: a signal came; the checkpoint is written.
+        NotFinite: the loss is no number any more.
+    """
+    config, rows = run.config, request.split.train
+    per_epoch = len(clips) // config.batch_size
+    started = saved = time.perf_counter()
+    for step, epoch, chosen in loader.batches(len(clips), config.batch_size, config.seed, first, run.total_steps):
+        rate = learning_rate(config, step / per_epoch)
+        for group in optimiser.param_groups:
+            group["lr"] = rate
+        loss = _step(method, optimiser, clips[chosen], rows[chosen], step, epoch, run)
+        values, done, now = {name: float(value) for name, value in loss.items()}, step + 1, time.perf_counter()
+        if not math.isfinite(values["total"]):
+            names = ", ".join(request.store.names[row] for row in rows[chosen])
+            raise NotFinite(f"{run.path}: the loss is {values['total']} at step {step}; its batch: {names}")
+        yield Tick(
+            step=done,
+            total_steps=run.total_steps,
+            epoch=epoch,
+            epochs=config.epochs,
+            batch_size=config.batch_size,
+            learning_rate=rate,
+            loss=values,
+            samples_per_second=round((done - first) * config.batch_size / (now - started), 1),
+        )
+        if stop.number is not None or done == run.total_steps or now - saved > CHECKPOINT_SECONDS:
+            checkpoint.save(run.checkpoints, method.pair, optimiser, {"step": done, "epoch": epoch, "run": run.digest})
+            saved = now
+        if stop.number is not None and done < run.total_steps:
+            name = signal.Signals(stop.number).name
+            raise Interrupted(
+                f"{run.path}: stopped by {name} at step {done} of {run.total_steps}; "
+                "the same command goes on from there",
+                stop.number,
+            )
+
+
+def _step(
+    method: Method,
+    optimiser: torch.optim.Optimizer,
+    clips: Tensor,
+    rows: NDArray[np.int64],
+    step: int,
+    epoch: int,
+    run: Run,
+) -> dict[str, Tensor]:
+    """One step on clips (N, C, T, V, M) of some store rows; its draws depend on seed, epoch, row and step alone."""
+    config, layout = run.config, run.layout
+    samples = torch.from_numpy(rows).to(clips.device)
+    views = []
+    for view in range(2):
+        uniforms = draws.uniform(config.seed, epoch, samples, view, augment.COUNT)
+        views.append(derive(augment.view(clips, uniforms, config.augment), config.stream, layout))
+    frames_out = method.pair.query.frames_out(config.frames)
+    regions = [
+        skelemix.draw(layout, config.method.mix, len(clips), frames_out, draws.generator(config.seed, step, repeat))
+        for repeat in range(config.method.repeats)
+    ]
+    draws.seed_torch(config.seed, step, 0)
+    terms = method.step(views[0], views[1], regions)
+    optimiser.zero_grad()
+    terms.total.backward()
+    optimiser.step()
+    return {"total": terms.total.detach(), "instance": terms.instance.detach(), "mixed": terms.mixed.detach()}
+
+
+def learning_rate(config: PretrainConfig, epoch: float) -> float:
+    """The rate at a moment, in epochs from the start (fractions count)."""
+    if config.schedule == "constant":
+        return config.learning_rate
+    return config.learning_rate * 0.5 * (1 + math.cos(math.pi * epoch / config.epochs))

@@ -1,0 +1,41 @@
+"""A run's log: one JSON object a line, appended as things happen."""
+
+import json
+from pathlib import Path
+from typing import Any, Self
+
+
+class RunLog:
+    """Appends to `log.jsonl`; after a resume, what a lost stretch had written is gone first."""
+
+    def __init__(self, path: Path, first_step: int) -> None:
+        kept = [line for line in _lines(path) if line["step"] < first_step]
+        path.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
+        self._handle = path.open("a", encoding="utf-8", buffering=1)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._handle.close()
+
+    def write(self, **event: Any) -> None:
+        """Append one event; every event has a `step`."""
+        self._handle.write(json.dumps(event) + "\n")
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    """All complete lines of a log."""
+    return _lines(path)
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    if not path.exists():
+        return []
+    found = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            found.append(json.loads(line))
+        except ValueError:
+            break  # a line that a killed process left half-written: nothing after it counts
+    return found

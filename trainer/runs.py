@@ -1,0 +1,167 @@
+"""A run's folder: `run.json` says what it is made from, `checkpoints/` and `log.jsonl` grow, `eval/` holds results."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pipeline import manifest, splits
+from pipeline.errors import ArtifactError, ArtifactNotFound
+from pipeline.layout import Layout
+from pipeline.publish import write_file
+from pipeline.splits import Split
+from pipeline.store import Store
+from pipeline.verify import CHECKPOINT_KIND
+from trainer import checkpoint
+from trainer.config import PretrainConfig
+from trainer.encoder import Encoder
+from trainer.methods import Method, build
+
+KIND = "skelepipe-run"
+RUN, LOG, CHECKPOINTS, RESULTS = "run.json", "log.jsonl", "checkpoints", "eval"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Run:
+    """A pre-training as its `run.json` describes it."""
+
+    path: Path
+    preset: str
+    config: PretrainConfig
+    layout: Layout
+    lineage: Mapping[str, Any]
+    """Store (name, path from the run's folder, digest, dataset, recipe), split (name, digest), versions."""
+    total_steps: int
+    digest: str
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where the run's checkpoints lie."""
+        return self.path / CHECKPOINTS
+
+
+def create(path: Path, **facts: Any) -> Run:
+    """Write a new run's description.
+
+    Raises:
+        OutputFailed: the disk refuses.
+    """
+    write_file(path / RUN, manifest.seal_document({"kind": KIND, "format_version": 1, **facts}))
+    return load(path)
+
+
+def load(path: Path) -> Run:
+    """Read a run's description.
+
+    Raises:
+        ArtifactNotFound: there is no run.
+        ArtifactError: its description is damaged.
+    """
+    if not path.exists():
+        raise ArtifactNotFound(path, "make a run with `skelepipe pretrain`")
+    if not (path / RUN).is_file():
+        raise ArtifactError(f"{path}: is not a run (it has no {RUN})")
+    plain = manifest.open_document(path / RUN, KIND)
+    return Run(
+        path=path,
+        preset=plain["preset"],
+        config=PretrainConfig.model_validate(plain["config"]),
+        layout=Layout.from_json(plain["layout"]),
+        lineage=plain["lineage"],
+        total_steps=plain["total_steps"],
+        digest=plain["digest"],
+    )
+
+
+def load_finished(path: Path) -> Run:
+    """Read a run that has been trained to its end.
+
+    Raises:
+        ArtifactError: it has not, or is damaged.
+    """
+    run = load(path)
+    newest, _ = checkpoint.newest(run.checkpoints)
+    step = checkpoint.read_meta(newest)["step"]
+    if step < run.total_steps:
+        raise ArtifactError(f"{path}: is at step {step} of {run.total_steps}; `skelepipe pretrain` goes on with it")
+    return run
+
+
+def start(run: Run) -> Method:
+    """The run's method before its first step."""
+    config = run.config
+    return build(run.layout, config.encoder, config.pair, config.method, config.seed)
+
+
+def load_encoder(run: Run, device: torch.device) -> tuple[Encoder, dict[str, Any]]:
+    """The query encoder of a run's newest whole checkpoint, in evaluation mode, and what that checkpoint is.
+
+    Raises:
+        ArtifactError: there is none, or it does not fit the run's description.
+    """
+    newest, skipped = checkpoint.newest(run.checkpoints)
+    pair = start(run).pair
+    checkpoint.load_model(newest, pair)
+    meta = checkpoint.read_meta(newest)
+    facts = {
+        "path": f"{CHECKPOINTS}/{newest.name}",
+        "digest": manifest.open_folder(newest, CHECKPOINT_KIND)["digest"],
+        "step": meta["step"],
+        "total_steps": run.total_steps,
+        "skipped": skipped,
+    }
+    return pair.query.to(device).eval(), facts
+
+
+def find_store(run: Run, override: Path | None = None) -> Store:
+    """The store that a run was trained on, or another one of the same kind of skeleton and the same recipe.
+
+    Raises:
+        ArtifactNotFound: it is gone and no other was named.
+        ArtifactError: it does not match the run.
+    """
+    trained_on = run.lineage["store"]
+    path = Path(os.path.normpath(run.path / trained_on["path"])) if override is None else override
+    if not path.exists() and override is None:
+        raise ArtifactNotFound(path, f"{run.path} was trained on it; if it has moved, name it with --store")
+    store = Store(path)
+    if store.layout != run.layout:
+        raise ArtifactError(
+            f"{path}: holds {store.layout.name} skeletons, but {run.path} was trained on {run.layout.name}; "
+            "name a store that fits"
+        )
+    if store.facts["recipe"] != trained_on["recipe"]:
+        raise ArtifactError(
+            f"{path}: was made by recipe {store.facts['recipe']['name']}, but {run.path} was trained on "
+            f"{trained_on['recipe']['name']} as it was then; ingest again with that recipe"
+        )
+    if override is None and store.digest != trained_on["digest"]:
+        raise ArtifactError(
+            f"{path}: is another store ({store.digest[:12]}) than {run.path} was trained on "
+            f"({trained_on['digest'][:12]}); train again, or name it with --store to evaluate on it as it is"
+        )
+    return store
+
+
+def find_split(run: Run, store: Store, name: str | None) -> Split:
+    """The split to evaluate on: the run's own, or the one that is named, of `store`.
+
+    Raises:
+        ArtifactError: it is missing, damaged, or not the one that the run was trained on.
+    """
+    split = splits.find(store, name or run.lineage["split"]["name"])
+    own = run.lineage["split"]
+    if store.digest == run.lineage["store"]["digest"] and split.name == own["name"] and split.digest != own["digest"]:
+        raise ArtifactError(f"{split.path}: is not the split that {run.path} was trained on; train again or restore it")
+    return split
+
+
+def write_result(run: Run, name: str, result: Mapping[str, Any]) -> Path:
+    """Keep an evaluation's result with the run."""
+    path = run.path / RESULTS / f"{name}.json"
+    write_file(path, json.dumps(result, indent=1, allow_nan=False).encode() + b"\n")
+    return path
