@@ -1,0 +1,49 @@
+# `make demo` and `make test` are all that a newcomer needs; both make their own environment in .venv first.
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+READY = $(VENV)/.ready
+DEMO_FOLDER ?= demo
+
+.PHONY: help demo test format lint types unit nojit bench gpu clean
+
+help:  ## list what can be made
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+demo: $(READY)  ## the whole job on synthetic recordings, in demo/
+	rm -rf $(DEMO_FOLDER)
+	$(BIN)/skelepipe demo $(DEMO_FOLDER) $(DEMO)
+
+test: lint types unit nojit  ## everything that .ci/run runs
+
+format: $(READY)  ## write the code as the formatter would
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lint: $(READY)  ## formatting and lint
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: $(READY)  ## strict type check
+	$(BIN)/mypy
+
+unit: $(READY)  ## the tests
+	$(BIN)/python -m pytest
+
+nojit: $(READY)  ## the kernels' tests without compilation, so that indices are checked
+	NUMBA_DISABLE_JIT=1 $(BIN)/python -m pytest -m kernels -k "not golden"
+
+bench: $(READY)  ## the benchmarks, against their baselines
+	$(BIN)/python benchmarks/bench_parse.py
+	$(BIN)/python benchmarks/bench_ingest.py
+
+gpu: $(READY)  ## what needs a GPU: the golden step, training and evaluation on it
+	$(BIN)/python benchmarks/check_gpu.py
+
+clean:  ## remove the environment and what the demo made
+	rm -rf $(VENV) demo

@@ -1,0 +1,466 @@
+"""The whole command line, in the order of the work; the only file that prints. Bodies parse, call and show."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+from pipeline.errors import OutputFailed, SkelepipeError
+
+QUARANTINED = 3
+DAMAGED = 4
+
+
+class Command(click.Command):
+    """A command whose repeatable options also take several values at once: `--protocol knn linear`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Spread the values of repeatable options before click looks at them."""
+        several = {name for option in self.params if getattr(option, "multiple", False) for name in option.opts}
+        return super().parse_args(ctx, spread(args, several))
+
+
+class Commands(click.Group):
+    """The group of all commands: in order of the work, with every error of ours as one line and its own exit code."""
+
+    command_class = Command
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names in the order of definition."""
+        return list(self.commands)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; what goes wrong becomes one line and an exit code."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            self._fail(ctx, "interrupted; the same command goes on where it stopped", 130)
+        except SkelepipeError as error:
+            self._fail(ctx, str(error), error.exit_code)
+        except OSError as error:
+            if isinstance(error, BrokenPipeError):
+                raise
+            self._fail(ctx, f"{error.filename or 'input'}: {error.strerror or error}", OutputFailed.exit_code)
+
+    def _fail(self, ctx: click.Context, message: str, code: int) -> NoReturn:
+        if ctx.params.get("debug"):
+            raise
+        click.echo(f"Error: {message}", err=True)
+        ctx.exit(code)
+
+
+def spread(args: Sequence[str], several: set[str]) -> list[str]:
+    """Give every value behind an option in `several` the option's name: `-a 1 2` becomes `-a 1 -a 2`."""
+    out: list[str] = []
+    option = None
+    for place, arg in enumerate(args):
+        if arg in several:
+            option = arg
+            if place + 1 == len(args) or args[place + 1].startswith("-"):
+                out.append(arg)  # no value: click says so
+        elif arg.startswith("-"):
+            option = None
+            out.append(arg)
+        else:
+            out += [arg] if option is None else [option, arg]
+    return out
+
+
+def show(lines: Sequence[str], *renderables: Any) -> None:
+    """Results go to stdout: lines as they are, then tables."""
+    for line in lines:
+        click.echo(line)
+    if renderables:
+        from rich.console import Console
+
+        console = Console()
+        for renderable in renderables:
+            console.print(renderable)
+
+
+def say(lines: Sequence[str]) -> None:
+    """What was chosen for the user goes to stderr."""
+    for line in lines:
+        click.echo(line, err=True)
+
+
+def emit(value: Any) -> None:
+    """One JSON object on stdout."""
+    click.echo(json.dumps(value, default=_plain, allow_nan=False))
+
+
+def _plain(value: Any) -> Any:
+    return value.tolist() if hasattr(value, "tolist") else str(value)
+
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead.")
+device = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+force = click.option("--force", is_flag=True, help="Replace an output that was made from other input.")
+Folder = click.Path(path_type=Path)
+
+PROCESSED, RUNS = Path("processed"), Path("runs")
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="skelepipe", prog_name="skelepipe")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def main(debug: bool) -> None:
+    """From raw skeleton recordings to a self-supervised action representation and honest numbers for it.
+
+    Exit codes: 0 done, 1 failure, 2 usage, 3 done but inputs were quarantined, 4 verification failed, 5 no space or I/O
+    error, 6 output locked, 128 + signal.
+    """
+
+
+@main.command()
+@click.argument("dataset", type=click.Choice(["ntu60"]))
+@click.argument("raw", nargs=-1, required=True, type=Folder)
+@click.option("--out", type=Folder, help="Where the store goes.  [default: processed/DATASET.zarr]")
+@click.option(
+    "--recipe", default="clean", show_default=True, help="A shipped recipe (clean, skelemixclr) or a TOML file."
+)
+@click.option("--workers", type=click.IntRange(0), help="Processes; 0 or 1: this one.  [default: one per core]")
+@click.option("--keep-missing", is_flag=True, help="Take in the samples that are officially missing or incomplete.")
+@click.option("--strict", is_flag=True, help="Publish nothing if any recording cannot be used.")
+@click.option("--dry-run", is_flag=True, help="Only say what is there.")
+@force
+@as_json
+@click.pass_context
+def ingest(
+    ctx: click.Context,
+    /,
+    dataset: str,
+    raw: tuple[Path, ...],
+    out: Path | None,
+    recipe: str,
+    dry_run: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Recordings to a denoised, normalised store: RAW folders of text to processed/DATASET.zarr."""
+    from pipeline import display
+    from pipeline import ingest as stage
+    from pipeline.recipe import load
+
+    request = stage.Request(
+        dataset=dataset, roots=raw, output=out or PROCESSED / f"{dataset}.zarr", recipe=load(recipe), **options
+    )
+    with display.Bar("ingest") as bar:
+        report = stage.dry_run(request) if dry_run else stage.run(request, bar.ingest)
+    if as_json:
+        emit(asdict(report))
+    else:
+        bad = [display.quarantine_table(report.quarantined)] if report.quarantined else []
+        show([*display.ingest_summary(report), *after(report.outcome == "ingested", "skelepipe build-splits")], *bad)
+    ctx.exit(QUARANTINED if report.quarantined and report.outcome == "ingested" else 0)
+
+
+@main.command("build-splits")
+@click.argument("store", required=False, type=Folder)
+@click.option("--split", "names", multiple=True, help="xsub, xview; all official ones when not given.")
+@click.option(
+    "--label-fraction",
+    "fractions",
+    multiple=True,
+    type=float,
+    help="Also labelled shares of the training clips: 0.01 0.1.",
+)
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of the labelled shares.")
+@as_json
+def build_splits(
+    store: Path | None, names: tuple[str, ...], fractions: tuple[float, ...], seed: int, as_json: bool
+) -> None:
+    """Official train and test rows of STORE (the newest complete one), and labelled fractions of the training rows."""
+    from pipeline import display, splits
+
+    opened = open_store(store)
+    built = splits.build(opened, names, fractions, seed)
+    if as_json:
+        emit(
+            {
+                "splits": [asdict(split) for split in built.splits],
+                "subsets": [asdict(subset) for subset in built.subsets],
+                "skipped": built.skipped,
+            }
+        )
+    else:
+        show([*display.splits_summary(built, opened.path), *after(bool(built.splits), "skelepipe pretrain")])
+
+
+@main.command()
+@click.argument("store", required=False, type=Folder)
+@click.option("--split", help="The split to train on.  [default: xsub, else the first]")
+@click.option("--preset", help="A named configuration.  [default: that of data set and split, else quick]")
+@click.option("--config", type=Folder, help="A TOML file over the preset.")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="One value over both: epochs=50.")
+@click.option("--method", "method_name", help="skeletonclr, skelemixclr or skelemixclr+.  [default: the preset's]")
+@click.option("--stream", help="joint, motion or bone.  [default: the preset's]")
+@click.option("--seed", type=click.IntRange(0), help="Of all that is random.  [default: the preset's]")
+@click.option("--out", type=Folder, help="The run's folder.  [default: runs/STORE-SPLIT-PRESET]")
+@click.option("--any-recipe", is_flag=True, help="Train although the preset is for another recipe.")
+@device
+@force
+@as_json
+def pretrain(
+    store: Path | None,
+    split: str | None,
+    preset: str | None,
+    config: Path | None,
+    settings: tuple[str, ...],
+    out: Path | None,
+    device: str,
+    as_json: bool,
+    any_recipe: bool,
+    force: bool,
+    **short: Any,
+) -> None:
+    """An encoder by contrastive learning from the training clips of STORE (the newest). Goes on if interrupted."""
+    from pipeline import splits
+    from trainer import display
+    from trainer import pretrain as stage
+    from trainer.config import choose, compose
+    from trainer.device import pick
+
+    opened = open_store(store)
+    chosen = splits.find(opened, split)
+    name, found, advice = choose(preset, opened.facts["dataset"], chosen.name, pick(device).type == "cuda")
+    settings += tuple(f"{key.replace('_', '.')}={value}" for key, value in short.items() if value is not None)
+    request = stage.Request(
+        store=opened,
+        split=chosen,
+        preset=name,
+        config=compose(found, config, settings),
+        device=pick(device),
+        output=out or RUNS / f"{opened.name}-{chosen.name}-{name}",
+        any_recipe=any_recipe,
+        force=force,
+    )
+    say([f"split {chosen.path}, preset {name}, run {request.output}", *advice])
+    with display.TrainingBar() as bar:
+        report = stage.fit(request, bar.show)
+    if as_json:
+        emit(display.pretrain_json(report))
+    else:
+        show([*display.pretrain_summary(report), *after(True, "skelepipe eval")])
+
+
+@main.command("eval")
+@click.argument("run", nargs=-1, type=Folder)
+@click.option(
+    "--protocol",
+    "protocols",
+    multiple=True,
+    type=click.Choice(["knn", "linear"]),
+    default=("knn", "linear"),
+    show_default=True,
+    help="One or several.",
+)
+@click.option(
+    "--store", type=Folder, help="Another store than the run was trained on (transfer), or where that one is now."
+)
+@click.option("--split", help="Another split than the run was trained on.")
+@click.option("--k", default=20, show_default=True, type=click.IntRange(1), help="Neighbours that vote in knn.")
+@click.option(
+    "--temperature", default=0.1, show_default=True, type=click.FloatRange(0, min_open=True), help="Of knn's votes."
+)
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of the linear classifier.")
+@device
+@as_json
+def evaluate(
+    run: tuple[Path, ...],
+    protocols: tuple[Any, ...],
+    store: Path | None,
+    split: str | None,
+    device: str,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """What the frozen encoder of RUN (the newest finished one) is worth, beside no training at all."""
+    from pipeline.display import Bar
+    from trainer import display, runs
+    from trainer import evaluate as stage
+    from trainer.device import pick
+
+    found = []
+    for opened in [runs.load(path) for path in run] or [newest_run()]:
+        data = runs.find_store(opened, store)
+        request = stage.Request(
+            run=opened,
+            store=data,
+            split=runs.find_split(opened, data, split),
+            protocols=protocols,
+            device=pick(device),
+            **options,
+        )
+        with Bar(f"eval {opened.path}") as bar:
+            found.append(stage.evaluate(request, bar.say))
+    if as_json:
+        emit(found[0] if len(found) == 1 else found)
+        return
+    for results in found:
+        show([], display.results_table(results))
+        show(display.results_notes(results))
+
+
+@main.command()
+@click.argument("run", type=Folder)
+@click.option("--store", type=Folder, help="Embed the clips of a store.")
+@click.option("--split", help="Only those of a split of it.")
+@click.option(
+    "--subset",
+    type=click.Choice(["train", "test", "all"]),
+    default="all",
+    show_default=True,
+    help="Which side of the split.",
+)
+@click.option("--input", "array", type=Folder, help="Embed the array `data` (N, 3, T, V, M) of an .npz, as it is.")
+@click.option(
+    "--layer",
+    type=click.Choice(["backbone", "head"]),
+    default="backbone",
+    show_default=True,
+    help="Before or after the projection head.",
+)
+@click.option("--normalise", is_flag=True, help="Scale every feature vector to length 1.")
+@click.option("--out", required=True, type=Folder, help="The .npz to write: features, labels, names.")
+@device
+@as_json
+def embed(
+    run: Path,
+    store: Path | None,
+    split: str | None,
+    subset: str,
+    array: Path | None,
+    layer: Any,
+    normalise: bool,
+    out: Path,
+    device: str,
+    as_json: bool,
+) -> None:
+    """Features of clips by the frozen encoder of RUN, as one .npz."""
+    from pipeline import splits
+    from trainer import embed as stage
+    from trainer import runs
+    from trainer.device import pick
+
+    if (store is None) == (array is None):
+        raise click.UsageError("name either --store or --input")
+    opened = runs.load(run)
+    if array is not None:
+        batch = stage.from_file(opened, array)
+    else:
+        data = runs.find_store(opened, store)
+        batch = stage.from_store(opened, data, splits.find(data, split) if split else None, subset)
+    count, size = stage.embed(opened, batch, out, layer=layer, normalised=normalise, device=pick(device))
+    result = {"out": out, "clips": count, "dimensions": size, "layer": layer, "normalised": normalise}
+    emit(result) if as_json else show([f"{out}: {layer} features of {count} clips, {size} dimensions"])
+
+
+@main.command()
+@click.argument("store", type=Folder)
+@click.option(
+    "--format", "form", type=click.Choice(["npz"]), default="npz", show_default=True, help="npz: padded numpy arrays."
+)
+@click.option("--out", required=True, type=Folder, help="The file to write, named exactly so.")
+@as_json
+def export(store: Path, form: str, out: Path, as_json: bool) -> None:
+    """A store in another format."""
+    from pipeline import export as stage
+
+    opened = open_store(store)
+    stage.npz(opened, out)
+    result = {"out": out, "format": form, "clips": len(opened), "bytes": out.stat().st_size}
+    emit(result) if as_json else show([f"{out}: {len(opened)} clips, {out.stat().st_size / 1e6:.1f} MB"])
+
+
+@main.command()
+@click.argument("dataset", type=click.Choice(["ntu60"]))
+@click.argument("out", type=Folder)
+@click.option("--clips", default=240, show_default=True, type=click.IntRange(1), help="Usable recordings.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Same seed, same files.")
+@click.option("--broken", default=0, show_default=True, type=click.IntRange(0), help="Damaged recordings besides.")
+@as_json
+def synth(dataset: str, out: Path, clips: int, seed: int, broken: int, as_json: bool) -> None:
+    """Synthetic recordings in a data set's exact grammar, to try things on."""
+    from pipeline.synth import write_ntu60
+
+    summary = write_ntu60(out, clips=clips, seed=seed, broken=broken)
+    if as_json:
+        emit(asdict(summary))
+    else:
+        what = f"{summary.files} synthetic {dataset} recordings, {len(summary.classes)} classes"
+        show([f"{out}: {what}, {len(summary.broken)} broken, {summary.bytes / 1e6:.1f} MB"])
+
+
+@main.command()
+@click.argument("path", type=Folder)
+@as_json
+@click.pass_context
+def verify(ctx: click.Context, path: Path, as_json: bool) -> None:
+    """Every byte of a store, split or checkpoint against its seal: exit 0 good, 4 damaged, 1 not ours, 2 not there."""
+    from pipeline import display
+    from pipeline.verify import verify as look
+
+    verdict = look(path)
+    emit(asdict(verdict)) if as_json else show(display.verdict_lines(verdict))
+    ctx.exit(DAMAGED if verdict.findings else 0)
+
+
+@main.command()
+@click.argument("folder", default="demo", type=Folder)
+@click.option("--clips", default=240, show_default=True, type=click.IntRange(48), help="Synthetic recordings.")
+@click.option("--epochs", default=40, show_default=True, type=click.IntRange(1), help="Of the pre-training.")
+def demo(folder: Path, clips: int, epochs: int) -> None:
+    """The whole job on synthetic recordings, in FOLDER: the four commands, shown as they run."""
+    import contextlib
+
+    from pipeline.errors import OutputExists
+
+    if folder.exists() and any(folder.iterdir()):
+        raise OutputExists(f"{folder}: is not empty; remove it or name another folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    with contextlib.chdir(folder):
+        for command in (
+            f"synth ntu60 raw --clips {clips} --broken 3",
+            "ingest ntu60 raw",
+            "build-splits",
+            f"pretrain --preset quick --set epochs={epochs} batch_size=24",
+            "eval",
+        ):
+            say(["", f"$ skelepipe {command}"])
+            main(command.split(), standalone_mode=False)
+    say(["", f"look into {folder}: text in raw/, store and splits in processed/, encoder and results in runs/"])
+
+
+def after(happened: bool, command: str) -> list[str]:
+    """What to run next, when the stage did its work."""
+    return [f"next: {command}"] if happened else []
+
+
+def open_store(path: Path | None) -> Any:
+    """The store at `path`, or the newest complete one in processed/, saying which and what was skipped."""
+    from pipeline import latest
+    from pipeline.store import Store
+
+    if path is not None:
+        return Store(path)
+    opened, skipped = latest.newest(PROCESSED, "store", "*.zarr", Store, "skelepipe ingest ntu60 raw/")
+    say([*skipped, f"store {opened.path} (newest)"])
+    return opened
+
+
+def newest_run() -> Any:
+    """The newest finished run in runs/, saying which and what was skipped."""
+    from pipeline import latest
+    from trainer.runs import load_finished
+
+    opened, skipped = latest.newest(RUNS, "run", "*", load_finished, "skelepipe pretrain")
+    say([*skipped, f"run {opened.path} (newest)"])
+    return opened
+
+
+if __name__ == "__main__":
+    main()
