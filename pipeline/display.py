@@ -10,6 +10,7 @@ from typing import Any, Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from pipeline import ingest, splits
 from pipeline.verify import Verdict
@@ -59,7 +60,7 @@ class Bar:
     def say(self, line: str) -> None:
         """One line above the bar."""
         if self._live:
-            self._bar.console.print(line, highlight=False, soft_wrap=True)
+            self._bar.console.print(line, highlight=False, markup=False, soft_wrap=True)
         else:
             print(line, file=sys.stderr, flush=True)  # noqa: T201
 
@@ -113,7 +114,8 @@ def quarantine_table(quarantined: Sequence[dict[str, Any]]) -> Table:
     table.add_column("line", justify="right")
     table.add_column("reason", overflow="fold")
     for bad in quarantined[:SHOWN]:
-        table.add_row(bad["file"], str(bad["line"] or ""), bad["reason"])
+        # Text, since names and quoted fields may hold square brackets, which a str would have taken for markup.
+        table.add_row(Text(bad["file"]), str(bad["line"] or ""), Text(bad["reason"]))
     if len(quarantined) > SHOWN:
         table.add_row("...", "", f"and {len(quarantined) - SHOWN} more: quarantine.json in the store has all")
     return table
