@@ -1,6 +1,7 @@
 """NTU RGB+D as ingest sees it: which files below a folder belong to the data set, and the reading of one."""
 
 import os
+import stat
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -30,6 +31,7 @@ class NtuSource:
 
         Raises:
             ArtifactNotFound: a root does not exist.
+            OSError: a folder cannot be looked into; what lies in it would be lost without a word.
             SkelepipeError: none is there, or one lies there twice.
         """
         entries: dict[str, Entry] = {}
@@ -38,8 +40,11 @@ class NtuSource:
             if path.suffix != SUFFIX:
                 left_out["archives, unpack them first" if path.suffix in ARCHIVES else f"not {SUFFIX}"] += 1
                 continue
+            status = _status(path)
             name = NtuName.parse(path.stem)
-            if name is not None and not self._facts.holds(name):
+            if status is not None and not stat.S_ISREG(status.st_mode):
+                left_out["not a regular file"] += 1
+            elif name is not None and not self._facts.holds(name):
                 left_out[f"setups after S{self._facts.setups[-1]:03d}"] += 1
             elif path.stem in entries:
                 raise SkelepipeError(
@@ -49,7 +54,7 @@ class NtuSource:
             elif path.stem in missing_names() and not keep_missing:
                 missing.append(path.stem)
             else:
-                entries[path.stem] = Entry(path.stem, path, path.stat().st_size)
+                entries[path.stem] = Entry(path.stem, path, status.st_size if status else 0)
         if not entries:
             seen = "; ".join(f"{what}: {count}" for what, count in left_out.items())
             raise SkelepipeError(
@@ -107,19 +112,32 @@ class NtuSource:
         return class_names()[label]
 
 
+def _status(path: Path) -> os.stat_result | None:
+    """What kind of file and how large; None for a link to nowhere or a file that has gone: reading it tells more."""
+    try:
+        return path.stat()
+    except OSError:
+        return None
+
+
 def _files(root: Path) -> Iterator[Path]:
     """Every file at or below `root`, links followed, hidden ones passed over.
 
     Raises:
         ArtifactNotFound: there is no such root.
+        OSError: a folder cannot be looked into.
     """
     if not root.exists():
         raise ArtifactNotFound(root, "name the folder that holds the recordings")
     if root.is_file():
         yield root
         return
+
+    def refuse(error: OSError) -> None:
+        raise error
+
     entered = set()
-    for here, folders, names in os.walk(root, followlinks=True):
+    for here, folders, names in os.walk(root, onerror=refuse, followlinks=True):
         if (real := os.path.realpath(here)) in entered:
             folders.clear()  # a link that leads back up
             continue
