@@ -61,11 +61,7 @@ def seal_folder(folder: Path, kind: str, **facts: Any) -> str:
     Returns:
         The manifest's digest: the artifact's identity.
     """
-    files = {
-        path.relative_to(folder).as_posix(): {"size": path.stat().st_size, "sha256": file_digest(path)}
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != MANIFEST
-    }
+    files = {name: {"size": path.stat().st_size, "sha256": file_digest(path)} for name, path in _files(folder).items()}
     plain = {"kind": kind, **facts, "files": files}
     folder.joinpath(MANIFEST).write_bytes(seal_document(plain))
     return digest(plain)
@@ -93,17 +89,25 @@ def inspect_folder(folder: Path, kind: str) -> list[str]:
 
 
 def _read_manifest(folder: Path, kind: str) -> dict[str, Any]:
-    if not folder.is_dir():
+    if not folder.exists():
         raise ArtifactNotFound(folder)
+    if not folder.is_dir():
+        raise ArtifactError(f"{folder}: is a file, expected the folder of a {kind}")
     if not folder.joinpath(MANIFEST).is_file():
         raise ArtifactError(f"{folder}: has no {MANIFEST}: it was never finished, or is not a {kind}")
     return open_document(folder / MANIFEST, kind)
 
 
-def _compare(folder: Path, manifest: Mapping[str, Any], *, largest: int | None) -> list[str]:
-    """What differs between a folder and its manifest; files over `largest` bytes are compared by size alone."""
+def _files(folder: Path) -> dict[str, Path]:
+    """All that a manifest speaks of: every file at any depth, by its name within `folder`, but the manifest itself."""
     found = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
     found.pop(MANIFEST, None)
+    return found
+
+
+def _compare(folder: Path, manifest: Mapping[str, Any], *, largest: int | None) -> list[str]:
+    """What differs between a folder and its manifest; files over `largest` bytes are compared by size alone."""
+    found = _files(folder)
     findings = [f"{name} is missing" for name in manifest["files"] if name not in found]
     for name, path in found.items():
         wanted = manifest["files"].get(name)

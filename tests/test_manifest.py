@@ -84,3 +84,17 @@ def test_a_missing_folder_is_not_found(tmp_path: Path) -> None:
 def test_a_folder_of_another_kind_is_refused(sealed: Path) -> None:
     with pytest.raises(ArtifactError, match="is not a skelepipe-other"):
         manifest.open_folder(sealed, "skelepipe-other")
+
+
+def test_a_manifest_deeper_down_is_a_file_like_any_other(sealed: Path) -> None:
+    (sealed / "deep" / manifest.MANIFEST).write_bytes(b"{}")
+    manifest.seal_folder(sealed, KIND)
+    assert manifest.inspect_folder(sealed, KIND) == []
+    (sealed / "deep" / manifest.MANIFEST).write_bytes(b"[]")
+    assert manifest.inspect_folder(sealed, KIND)
+
+
+def test_a_file_in_the_place_of_a_folder_is_said_to_be_one(tmp_path: Path) -> None:
+    (tmp_path / "f").write_bytes(b"")
+    with pytest.raises(ArtifactError, match=r"f: is a file, expected the folder of a skelepipe-thing"):
+        manifest.open_folder(tmp_path / "f", KIND)
