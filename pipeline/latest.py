@@ -29,7 +29,7 @@ def newest(
     Args:
         folder: where they lie.
         kind: `store` or `run`.
-        pattern: which names are of that kind.
+        pattern: which names are of that kind; the one noted in LATEST.json is, whatever its name.
         attempt: opens one, raising ArtifactError when it is not complete.
         make: the command that makes one, for the message when there is none.
 
@@ -39,8 +39,9 @@ def newest(
     Raises:
         ArtifactNotFound: there is no complete one.
     """
+    names = {path.name for path in folder.glob(pattern) if not path.name.startswith(".")}
     noted = folder / str(_noted(folder).get(kind, ""))
-    found = [path for path in folder.glob(pattern) if path.is_dir() and not path.name.startswith(".")]
+    found = [path for path in {*(folder / name for name in names), noted} - {folder} if path.is_dir()]
     found.sort(key=lambda path: (path == noted, _age(path)), reverse=True)
     skipped: list[str] = []
     for path in found:

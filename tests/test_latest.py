@@ -56,3 +56,10 @@ def test_a_damaged_note_is_only_a_lost_hint(two: tuple[Path, Path, Path]) -> Non
     folder, _, second = two
     (folder / latest.LATEST).write_text("[")
     assert newest(folder)[0].path == second
+
+
+def test_the_noted_store_is_taken_whatever_its_name(two: tuple[Path, Path, Path]) -> None:
+    folder, first, _ = two
+    first.rename(folder / "mine")
+    latest.record(folder, "store", "mine")
+    assert newest(folder)[0].path == folder / "mine"
