@@ -17,6 +17,10 @@ from pipeline.store import Store
 KIND = "skelepipe-split"
 SUBSET_KIND = "skelepipe-subset"
 FORMAT_VERSION = 1
+FOLDER = "splits"
+"""The folder beside a store in which a folder of its name holds its splits."""
+SUBSET_MARK = ".train-"
+"""What the name of a subset's file holds and that of a split's never does."""
 Rows = NDArray[np.int64]
 
 
@@ -82,7 +86,7 @@ class Built:
 
 def folder(store_path: Path) -> Path:
     """Where the splits of a store lie: `splits/NAME/` beside it."""
-    return store_path.parent / "splits" / store_path.stem
+    return store_path.parent / FOLDER / store_path.stem
 
 
 def build(store: Store, names: Iterable[str] = (), fractions: Iterable[float] = (), seed: int = 0) -> Built:
@@ -118,7 +122,7 @@ def build(store: Store, names: Iterable[str] = (), fractions: Iterable[float] = 
             made = load(path, store)
             built.splits.append(made)
             for fraction in fractions:
-                at = folder(store.path) / f"{name}.train-{fraction:g}.seed{seed}.json"
+                at = folder(store.path) / f"{name}{SUBSET_MARK}{fraction:.9g}.seed{seed}.json"
                 publish.write_file(at, manifest.seal_document(_fraction(store, made, fraction, seed)))
                 built.subsets.append(load_subset(at, made))
     return built
@@ -238,13 +242,16 @@ def find(store: Store, name: str | None = None) -> Split:
 
     Raises:
         ArtifactNotFound: it has not been built.
-        ArtifactError: it does not fit the store.
+        ArtifactError: it does not fit the store, or another split lies under its name.
     """
-    there = sorted(path.stem for path in folder(store.path).glob("*.json") if ".train-" not in path.name)
+    there = sorted(path.stem for path in folder(store.path).glob("*.json") if SUBSET_MARK not in path.name)
     if name is None:
         name = "xsub" if "xsub" in there or not there else there[0]
     path = folder(store.path) / f"{name}.json"
     if not path.exists():
         has = f"there are {', '.join(there)}; " if there else ""
         raise ArtifactNotFound(path, f"{has}build splits with `skelepipe build-splits {store.path}`")
-    return load(path, store)
+    split = load(path, store)
+    if split.name != name:
+        raise ArtifactError(f"{path}: holds the split {split.name}; run `skelepipe build-splits {store.path}`")
+    return split

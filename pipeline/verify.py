@@ -33,13 +33,16 @@ def verify(path: Path) -> Verdict:
     """
     if not path.exists():
         raise ArtifactNotFound(path)
-    kind = _folder_kind(path) if path.is_dir() else _document_kind(path)
     if path.is_dir():
+        kind = _folder_kind(path)
         return Verdict(path, kind, manifest.inspect_folder(path, kind))
+    kind = _document_kind(path)
     try:
-        manifest.open_document(path, kind)
+        plain = manifest.open_document(path, kind)
     except ArtifactError as error:
         return Verdict(path, kind, [str(error)])
+    if kind == splits.KIND and _lies_among_splits(path) and plain["name"] != path.stem:
+        return Verdict(path, kind, [f"{path}: holds the split {plain['name']}, not {path.stem}"])
     return Verdict(path, kind)
 
 
@@ -58,10 +61,17 @@ def _folder_kind(path: Path) -> str:
     raise NotOurs(f"{path}: is no store, split or checkpoint of skelepipe's")
 
 
+def _lies_among_splits(path: Path) -> bool:
+    return path.suffix == ".json" and path.absolute().parent.parent.name == splits.FOLDER
+
+
 def _document_kind(path: Path) -> str:
+    """Which kind of document this is: by its place, else by what it says, else by any trace that damage has left."""
+    if _lies_among_splits(path):
+        return splits.SUBSET_KIND if splits.SUBSET_MARK in path.name else splits.KIND
     content = path.read_bytes()
     for kind in (splits.KIND, splits.SUBSET_KIND):
-        if kind.encode() in content:
+        if f'"kind": "{kind}"'.encode() in content:
             return kind
     try:
         plain = json.loads(content)

@@ -1,4 +1,5 @@
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -138,3 +139,16 @@ def test_without_a_name_xsub_is_found_and_a_missing_one_is_told(own_store: Path)
     assert splits.find(store).name == "xview"
     with pytest.raises(ArtifactNotFound, match="there are xview; build splits with"):
         splits.find(store, "xsub")
+
+
+def test_a_split_under_anothers_name_is_refused(own_store: Path) -> None:
+    store = Store(own_store)
+    shutil.copy(splits.folder(own_store) / "xview.json", splits.folder(own_store) / "xsub.json")
+    with pytest.raises(ArtifactError, match=r"xsub.json: holds the split xview; run"):
+        splits.find(store, "xsub")
+
+
+def test_fractions_that_differ_little_do_not_share_a_file(own_store: Path) -> None:
+    built = splits.build(Store(own_store), ["xsub"], [0.5, 0.50000001, 0.1])
+    names = [subset.path.name for subset in built.subsets]
+    assert names == ["xsub.train-0.1.seed0.json", "xsub.train-0.5.seed0.json", "xsub.train-0.50000001.seed0.json"]

@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 
 import pytest
@@ -42,3 +43,25 @@ def test_foreign_and_missing_paths_are_told_apart(tmp_path: Path) -> None:
     with pytest.raises(ArtifactNotFound) as caught:
         verify(tmp_path / "none")
     assert (caught.value.exit_code, NotOurs.exit_code) == (2, 1)
+
+
+@pytest.mark.parametrize("content", [b"", b'{\n "ki', b"\0" * 4096])
+def test_a_split_or_subset_of_which_nothing_is_left_is_damaged_not_foreign(own_store: Path, content: bytes) -> None:
+    built = splits.build(Store(own_store), fractions=[0.5])
+    for path in (built.splits[0].path, built.subsets[0].path):
+        path.write_bytes(content)
+        assert verify(path).findings
+
+
+def test_splits_under_each_others_names_are_damaged(own_store: Path) -> None:
+    built = splits.build(Store(own_store), fractions=[0.5])
+    xsub, xview = (split.path for split in built.splits)
+    for other in (xview, built.subsets[0].path):
+        shutil.copy(other, xsub)
+        assert verify(xsub).findings
+
+
+def test_a_text_that_speaks_of_splits_is_not_one(tmp_path: Path) -> None:
+    (tmp_path / "notes.md").write_text("a split says skelepipe-split in its first line")
+    with pytest.raises(NotOurs):
+        verify(tmp_path / "notes.md")
