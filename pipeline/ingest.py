@@ -89,10 +89,14 @@ def run(request: Request, progress: Callable[[Tick], None] = lambda tick: None) 
     started = time.perf_counter()
     survey = source(request.dataset).survey(request.roots, keep_missing=request.keep_missing)
     with publish.sole_writer(request.output):
-        if request.output.exists() and not request.force:
-            return _up_to_date(request, survey)
-        _refuse_to_replace_foreign(request.output)
-        work = partitions.prepare(request.output, request.dataset, request.recipe, survey.entries)
+        there = _is_there(request.output)
+        plan = partitions.plan(request.dataset, request.recipe, survey.entries)
+        if there and not request.force:
+            report = _up_to_date(request, survey)
+            partitions.forget(request.output, plan)
+            publish.forget_replaced(request.output)
+            return report
+        work = partitions.prepare(request.output, plan)
         resumed = _run_partitions(request, survey.entries, work, progress)
         with publish.disk_errors(request.output, needed=sum(part.stat().st_size for part in work.glob("part-*.npz"))):
             report = _assemble(request, survey, work)
@@ -142,14 +146,14 @@ def _run_partitions(request: Request, entries: Sequence[Entry], work: Path, prog
             Tick(files=files, total_files=len(entries), bytes=size, total_bytes=total_bytes, quarantined=quarantined)
         )
 
-    there = [number for number in members if partitions.finished(partitions.path(work, number), members[number])]
-    for number in there:
+    there = {number for number in members if partitions.finished(partitions.path(work, number), members[number])}
+    for number in sorted(there):
         count(number, len(partitions.read(partitions.path(work, number)).quarantine))
     resumed = files
     waiting = {number: members[number] for number in members if number not in there}
     workers = request.workers
     if workers is None:
-        workers = os.cpu_count() or 1 if total_bytes - size > POOL_BYTES else 1
+        workers = _cores() if total_bytes - size > POOL_BYTES else 1
     for number, bad in partitions.run_all(work, waiting, request.dataset, request.recipe, min(workers, len(waiting))):
         count(number, bad)
     return resumed
@@ -258,9 +262,23 @@ def _changed_sources(kept: store.Store, dataset: str, entries: Sequence[Entry]) 
     return [f"{len(names)} recordings {how}, first {names[0]}" for how, names in changes.items() if names]
 
 
-def _refuse_to_replace_foreign(output: Path) -> None:
-    if output.exists() and not (output / manifest.MANIFEST).exists() and not (output / "zarr.json").exists():
+def _is_there(output: Path) -> bool:
+    """Whether a store, whole or not, stands at the output; an empty folder is as good as none.
+
+    Raises:
+        OutputExists: something stands there that no ingest has made.
+    """
+    if not output.exists() or (output.is_dir() and not any(output.iterdir())):
+        return False
+    papers = [path for path in (output / manifest.MANIFEST, output / "zarr.json") if path.is_file()]
+    if not any(store.KIND.encode() in path.read_bytes() for path in papers):
         raise OutputExists(f"{output}: is not a skelepipe store and is not replaced; name another --out")
+    return True
+
+
+def _cores() -> int:
+    """Cores that this process may use: a batch scheduler grants fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _size(folder: Path) -> int:

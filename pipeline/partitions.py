@@ -7,8 +7,10 @@ goes on where it stopped.
 import importlib.metadata
 import json
 import multiprocessing
+import os
 import shutil
 import signal
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -28,6 +30,7 @@ from pipeline.source import Entry, Labels
 
 PARTITION = 256
 """Recordings a partition: some 65 MB of text, about a second of work, so an interruption costs little."""
+PLAN = "plan.json"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,14 +45,9 @@ class Part:
     stamps: list[list[Any]]
 
 
-def prepare(output: Path, dataset: str, chosen: Recipe, entries: Sequence[Entry]) -> Path:
-    """The work folder of one plan beside `output`; what another plan left there is thrown away.
-
-    Raises:
-        OutputFailed: the disk refuses.
-    """
-    work = output.with_name(f".{output.name}.work")
-    plan = manifest.canonical(
+def plan(dataset: str, chosen: Recipe, entries: Sequence[Entry]) -> bytes:
+    """All that the partitions depend on, as canonical JSON: a work folder serves one plan only."""
+    return manifest.canonical(
         {
             "format_version": store.FORMAT_VERSION,
             "tool": importlib.metadata.version("skelepipe"),
@@ -59,14 +57,37 @@ def prepare(output: Path, dataset: str, chosen: Recipe, entries: Sequence[Entry]
             "entries": [[entry.name, str(entry.path.absolute()), entry.size] for entry in entries],
         }
     )
+
+
+def prepare(output: Path, plan: bytes) -> Path:
+    """The work folder of one plan beside `output`; what another plan left there is thrown away.
+
+    Raises:
+        OutputFailed: the disk refuses.
+    """
+    work = _work(output)
     with publish.disk_errors(output):
-        if not (work / "plan.json").is_file() or (work / "plan.json").read_bytes() != plan:
+        if not _serves(work, plan):
             shutil.rmtree(work, ignore_errors=True)
             work.mkdir(parents=True)
-            publish.write_file(work / "plan.json", plan)
+            publish.write_file(work / PLAN, plan)
         for partial in work.glob(".*.partial"):
             partial.unlink()
     return work
+
+
+def forget(output: Path, plan: bytes) -> None:
+    """Remove the work folder of a plan whose store is published: a run killed right after publishing leaves it."""
+    if _serves(_work(output), plan):
+        shutil.rmtree(_work(output), ignore_errors=True)
+
+
+def _work(output: Path) -> Path:
+    return output.with_name(f".{output.name}.work")
+
+
+def _serves(work: Path, plan: bytes) -> bool:
+    return (work / PLAN).is_file() and (work / PLAN).read_bytes() == plan
 
 
 def split(entries: Sequence[Entry]) -> dict[int, Sequence[Entry]]:
@@ -92,9 +113,7 @@ def run_all(
             yield number, run(path(work, number), members, dataset, chosen)
         return
     spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(
-        workers, spawn, initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN)
-    ) as pool:
+    with ProcessPoolExecutor(workers, spawn, initializer=_enter_worker) as pool:
         running = {
             pool.submit(run, path(work, number), members, dataset, chosen): number
             for number, members in waiting.items()
@@ -109,6 +128,18 @@ def run_all(
             ) from error
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def _enter_worker() -> None:
+    """Leave Ctrl-C to the parent and end when it does: a pool's workers outlive a parent that was killed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    if parent := multiprocessing.parent_process():
+        parent.join()
+        os._exit(1)
 
 
 def run(part: Path, entries: Sequence[Entry], dataset: str, chosen: Recipe) -> int:

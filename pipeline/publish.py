@@ -121,10 +121,18 @@ def publish_folder(made: Path, output: Path) -> None:
     """
     with disk_errors(output):
         sync_tree(made)
-        aside = output.with_name(f".{output.name}.replaced")
-        shutil.rmtree(aside, ignore_errors=True)
+        forget_replaced(output)
         if output.exists():
-            output.rename(aside)
+            output.rename(_aside(output))
         made.rename(output)
         sync_folder(output.parent)
-        shutil.rmtree(aside, ignore_errors=True)
+        forget_replaced(output)
+
+
+def forget_replaced(output: Path) -> None:
+    """Remove what `output` has replaced, which a kill right after the replacement leaves beside it."""
+    shutil.rmtree(_aside(output), ignore_errors=True)
+
+
+def _aside(output: Path) -> Path:
+    return output.with_name(f".{output.name}.replaced")

@@ -1,13 +1,18 @@
+import errno
 import hashlib
 import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from pipeline import ingest, partitions, recipe
+from pipeline import ingest, partitions, publish, recipe
 from pipeline.errors import ArtifactNotFound, OutputExists, SkelepipeError
 from pipeline.ntu_names import missing_names
 from pipeline.store import Store
@@ -229,3 +234,105 @@ def test_a_users_recipe_is_kept_in_full_with_the_store(copy: Path, tmp_path: Pat
     store = Store(tmp_path / "s.zarr")
     assert store.facts["recipe"] == recipe.load(str(mine)).resolved
     assert set(store.columns["frames"].tolist()) == {20}
+
+
+def test_a_link_to_nowhere_is_quarantined_and_what_is_no_file_left_out(
+    copy: Path, tmp_path: Path, request_for: Requests
+) -> None:
+    (copy / "S001C001P001R001A044.skeleton").symlink_to("nowhere")
+    os.mkfifo(copy / "S001C001P001R001A045.skeleton")  # to open it would wait for ever
+    report = ingest.run(request_for(copy, tmp_path / "s.zarr"))
+    assert report.left_out == {"not a regular file": 1}
+    assert [bad["name"] for bad in report.quarantined] == ["S001C001P001R001A044"]
+    assert "cannot be read: No such file" in report.quarantined[0]["reason"]
+
+
+def test_a_file_that_goes_while_ingest_runs_is_quarantined(
+    copy: Path, tmp_path: Path, request_for: Requests, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(partitions, "PARTITION", 3)
+    last = max(copy.iterdir())
+    report = ingest.run(request_for(copy, tmp_path / "s.zarr", workers=1), lambda tick: last.unlink(missing_ok=True))
+    assert [bad["name"] for bad in report.quarantined] == [last.stem]
+    assert report.clips == 11
+
+
+def test_a_folder_that_cannot_be_looked_into_is_an_error_and_not_a_smaller_store(
+    copy: Path, tmp_path: Path, request_for: Requests, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (copy / "closed").mkdir()
+    whole = os.scandir
+
+    def scandir(path: object) -> object:
+        if str(path).endswith("closed"):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return whole(path)  # type: ignore[call-overload]
+
+    monkeypatch.setattr(os, "scandir", scandir)  # root may look into every folder
+    with pytest.raises(PermissionError, match="closed"):
+        ingest.run(request_for(copy, tmp_path / "s.zarr"))
+
+
+def test_an_empty_folder_is_filled(copy: Path, tmp_path: Path, request_for: Requests) -> None:
+    (tmp_path / "s.zarr").mkdir()
+    assert ingest.run(request_for(copy, tmp_path / "s.zarr")).outcome == "ingested"
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_another_programs_zarr_group_is_never_replaced(
+    copy: Path, tmp_path: Path, request_for: Requests, force: bool
+) -> None:
+    (tmp_path / "theirs.zarr").mkdir()
+    (tmp_path / "theirs.zarr" / "zarr.json").write_text('{"zarr_format": 3, "node_type": "group"}')
+    with pytest.raises(OutputExists, match="is not a skelepipe store and is not replaced"):
+        ingest.run(request_for(copy, tmp_path / "theirs.zarr", force=force))
+    assert [path.name for path in (tmp_path / "theirs.zarr").iterdir()] == ["zarr.json"]
+
+
+def test_what_a_kill_right_after_publishing_leaves_is_removed_by_the_next_run(
+    copy: Path, tmp_path: Path, request_for: Requests, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = request_for(copy, tmp_path / "p" / "s.zarr", force=True)
+    ingest.run(request)
+
+    def killed(made: Path, output: Path) -> None:
+        output.rename(output.with_name(f".{output.name}.replaced"))
+        made.rename(output)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(publish, "publish_folder", killed)
+        with pytest.raises(KeyboardInterrupt):
+            ingest.run(request)
+    assert ingest.run(request_for(copy, tmp_path / "p" / "s.zarr")).outcome == "up to date"
+    assert {path.name for path in (tmp_path / "p").iterdir()} == {".s.zarr.lock", "LATEST.json", "s.zarr"}
+
+
+def test_workers_end_when_their_parent_is_killed(raw: Path, tmp_path: Path) -> None:
+    script = "\n".join(
+        [
+            "import os, signal, sys",
+            "from pathlib import Path",
+            "from pipeline import ingest, partitions, recipe",
+            "partitions.PARTITION = 5",
+            "def die(tick):",
+            "    import multiprocessing",
+            "    print(*(child.pid for child in multiprocessing.active_children()), flush=True)",
+            "    os.kill(os.getpid(), signal.SIGKILL)",
+            "if __name__ == '__main__':",
+            "    request = ingest.Request(dataset='ntu60', roots=(Path(sys.argv[1]),), output=Path(sys.argv[2]),",
+            "                             recipe=recipe.load('clean'), workers=2)",
+            "    ingest.run(request, die)",
+        ]
+    )
+    (tmp_path / "killed.py").write_text(script)
+    command = [sys.executable, str(tmp_path / "killed.py"), str(raw), str(tmp_path / "s.zarr")]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    killed = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True)
+    assert killed.returncode == -signal.SIGKILL
+    workers = [Path("/proc", number) for number in killed.stdout.split()]
+    assert len(workers) == 2
+    deadline = time.monotonic() + 20
+    while any(worker.exists() and "zombie" not in (worker / "status").read_text() for worker in workers):
+        assert time.monotonic() < deadline, "workers live on without their parent"
+        time.sleep(0.05)
