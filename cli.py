@@ -1,6 +1,7 @@
 """The whole command line, in the order of the work; the only file that prints. Bodies parse, call and show."""
 
 import json
+import shlex
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -99,7 +100,18 @@ def _plain(value: Any) -> Any:
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead.")
 device = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 force = click.option("--force", is_flag=True, help="Replace an output that was made from other input.")
-Folder = click.Path(path_type=Path)
+
+
+class Place(click.Path):
+    """A path that ends in a name: artifacts are called, and have siblings written beside them, by theirs."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """Replace `.` and `..`, which name nothing, by the folder that they mean."""
+        path = Path(super().convert(value, param, ctx))  # type: ignore[arg-type]
+        return path if path.name not in {"", ".."} else path.resolve()
+
+
+Folder = Place()
 
 PROCESSED, RUNS = Path("processed"), Path("runs")
 
@@ -154,7 +166,8 @@ def ingest(
         emit(asdict(report))
     else:
         bad = [display.quarantine_table(report.quarantined)] if report.quarantined else []
-        show([*display.ingest_summary(report), *after(report.outcome == "ingested", "skelepipe build-splits")], *bad)
+        next_stage = "skelepipe build-splits" + (f" {shlex.quote(str(out))}" if out else "")
+        show([*display.ingest_summary(report), *after(report.outcome == "ingested", next_stage)], *bad)
     ctx.exit(QUARANTINED if report.quarantined and report.outcome == "ingested" else 0)
 
 

@@ -264,3 +264,29 @@ def test_output_is_plain_off_a_terminal_and_without_colour(workplace: Path) -> N
 def test_the_commands_come_in_the_order_of_the_work() -> None:
     assert list(main.commands)[:4] == ["ingest", "build-splits", "pretrain", "eval"]
     assert cli.main.list_commands(None) == list(main.commands)  # type: ignore[arg-type]
+
+
+def test_square_brackets_in_names_and_damage_are_shown_as_they_stand(raw: Path, skelepipe: Skelepipe) -> None:
+    folder = Path("odd")
+    folder.mkdir()
+    shutil.copy(min(raw.iterdir()), folder)
+    (folder / "[red].skeleton").write_text("x")
+    (folder / "S001C001P001R001A044.skeleton").write_text("[/red]\n")
+    done = skelepipe("ingest", "ntu60", folder)
+    assert done.exit_code == 3, done.output
+    assert "[red].skeleton" in done.stdout
+    assert "'[/red]'" in done.stdout
+
+
+def test_a_store_can_be_named_from_within(
+    workplace: Path, skelepipe: Skelepipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(workplace / "processed" / "ntu60.zarr")
+    assert skelepipe("build-splits", ".", "--label-fraction", "0.5").exit_code == 0
+    assert skelepipe("verify", ".").exit_code == 0
+    assert (workplace / "processed" / "splits" / "ntu60" / "xsub.train-0.5.seed0.json").exists()
+
+
+def test_ingest_names_the_store_for_the_next_stage_when_it_is_not_the_default(raw: Path, skelepipe: Skelepipe) -> None:
+    done = skelepipe("ingest", "ntu60", raw, "--out", "my data/s.zarr")
+    assert "next: skelepipe build-splits 'my data/s.zarr'" in done.stdout
