@@ -1,11 +1,11 @@
 """A frozen encoder's answer to a set of clips, computed once; and batch-norm statistics taken afresh."""
 
-from collections.abc import Iterator
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
+from pipeline.errors import ArtifactError
 from trainer.encoder import Encoder
 
 BATCH = 256
@@ -20,34 +20,43 @@ def extract(encoder: Encoder, clips: Tensor, layer: Layer = "backbone", batch: i
     map before the projection head, `head` what comes out of it (not normalised).
     """
     encoder.eval()
+    device = next(encoder.parameters()).device
     parts = []
-    for block in _blocks(encoder, clips, batch):
-        pooled = encoder.backbone(block)
+    for block in clips.split(batch):
+        pooled = encoder.backbone(block.to(device))
         parts.append((encoder.head(pooled) if layer == "head" else pooled).float().cpu())
     return torch.cat(parts)
 
 
 @torch.no_grad()
 def recalibrate(encoder: Encoder, clips: Tensor, batch: int = BATCH) -> None:
-    """Take an encoder's batch-norm statistics from `clips` alone: the average over one pass, dropout off.
+    """Take an encoder's batch-norm statistics from `clips` (N, C, T, V, M) alone: one pass, dropout off.
+
+    Every clip counts the same, whatever block it falls into. Blocks are of equal size but for one clip and drawn at
+    random (always alike): a store's neighbours share a subject and a camera, and the variance within a block of them
+    would lack what lies between subjects.
 
     Pre-training leaves statistics that are mostly of mixed clips (three passes of four); a fresh encoder's are 0 and 1.
+
+    Raises:
+        ArtifactError: a single clip has no variance.
     """
+    if len(clips) < 2:
+        raise ArtifactError(f"batch-norm statistics need at least 2 training clips, found {len(clips)}")
+    device = next(encoder.parameters()).device
     norms = [module for module in encoder.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
     momenta = [norm.momentum for norm in norms]
     encoder.eval()
     for norm in norms:
         norm.reset_running_stats()
-        norm.momentum = None  # the plain average over all batches
         norm.train()
-    for block in _blocks(encoder, clips, batch):
-        encoder.head(encoder.backbone(block))
+    seen = 0
+    order = torch.randperm(len(clips), generator=torch.Generator().manual_seed(0))
+    for chosen in order.tensor_split(max(1, len(clips) // batch)):  # no block of one, which has no variance
+        seen += len(chosen)
+        for norm in norms:
+            norm.momentum = len(chosen) / seen  # makes of the running average the plain one
+        encoder.head(encoder.backbone(clips[chosen].to(device)))
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
     encoder.eval()
-
-
-def _blocks(encoder: Encoder, clips: Tensor, batch: int) -> Iterator[Tensor]:
-    device = next(encoder.parameters()).device
-    for block in clips.split(batch):
-        yield block.to(device)
