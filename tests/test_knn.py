@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 import torch
 from sklearn.neighbors import KNeighborsClassifier
 
@@ -23,6 +24,13 @@ def test_the_nearest_agrees_with_scikit_learn() -> None:
     train, labels, test = data(1)
     wanted = KNeighborsClassifier(1).fit(train.numpy(), labels.numpy()).predict(test.numpy())
     np.testing.assert_array_equal(knn.nearest(train, labels, test, classes=5).argmax(1), wanted)
+
+
+def test_the_nearest_is_found_in_blocks_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    train, labels, test = data(1)
+    whole = knn.nearest(train, labels, test, classes=5)
+    monkeypatch.setattr(knn, "BLOCK", 7)
+    assert torch.equal(knn.nearest(train, labels, test, classes=5), whole)
 
 
 def test_with_fewer_clips_than_neighbours_all_vote() -> None:

@@ -16,6 +16,14 @@ def test_accuracy_and_confusion_agree_with_scikit_learn() -> None:
         assert share == pytest.approx(100 * (scores.argmax(1) == labels)[labels == label].mean())
 
 
+def test_classes_without_a_vote_are_no_answers_among_the_five() -> None:
+    scores = np.zeros((9, 9))
+    scores[:, 8] = 1  # one vote for the last class, as the nearest neighbour gives it
+    found = summarise(scores, np.arange(9), range(9))
+    assert found["top1"] == found["top5"] == pytest.approx(100 / 9)
+    assert summarise(np.full((9, 9), np.nan), np.arange(1, 10) % 9, range(9))["top5"] <= 100 / 9 + 1e-9
+
+
 def test_a_class_without_test_clips_has_no_accuracy() -> None:
     found = summarise(np.eye(3)[[0, 0, 1]], np.array([0, 0, 1]), [4, 5, 6])
     assert found["per_class"] == [100.0, 100.0, None]
