@@ -1,4 +1,4 @@
-"""Whether an artifact is whole: every byte of a store, split or checkpoint held against its own seal."""
+"""Whether an artifact is whole: every byte of a store, split, run or checkpoint held against its own seal."""
 
 import json
 from dataclasses import dataclass, field
@@ -7,7 +7,9 @@ from pathlib import Path
 from pipeline import manifest, splits, store
 from pipeline.errors import ArtifactError, ArtifactNotFound, SkelepipeError
 
-CHECKPOINT_KIND = "skelepipe-checkpoint"
+CHECKPOINT_KIND, RUN_KIND = "skelepipe-checkpoint", "skelepipe-run"
+RUN, CHECKPOINTS, META = "run.json", "checkpoints", "meta.json"
+"""Where a run's description, its checkpoints and what each says of itself lie."""
 
 
 class NotOurs(SkelepipeError):
@@ -33,23 +35,42 @@ def verify(path: Path) -> Verdict:
     """
     if not path.exists():
         raise ArtifactNotFound(path)
-    if path.is_dir():
-        kind = _folder_kind(path)
-        return Verdict(path, kind, manifest.inspect_folder(path, kind))
-    kind = _document_kind(path)
+    if not path.is_dir():
+        kind = _document_kind(path)
+        return Verdict(path, kind, _inspect_document(path, kind))
+    kind = _folder_kind(path)
+    return Verdict(path, kind, _inspect_run(path) if kind == RUN_KIND else manifest.inspect_folder(path, kind))
+
+
+def _inspect_document(path: Path, kind: str) -> list[str]:
+    """What is wrong with a sealed document, or with a split's place."""
     try:
         plain = manifest.open_document(path, kind)
     except ArtifactError as error:
-        return Verdict(path, kind, [str(error)])
+        return [str(error)]
     if kind == splits.KIND and _lies_among_splits(path) and plain["name"] != path.stem:
-        return Verdict(path, kind, [f"{path}: holds the split {plain['name']}, not {path.stem}"])
-    return Verdict(path, kind)
+        return [f"{path}: holds the split {plain['name']}, not {path.stem}"]
+    return []
+
+
+def _inspect_run(path: Path) -> list[str]:
+    """What is wrong with a run's description and with each of its checkpoints; the log and results have no seal."""
+    findings = _inspect_document(path / RUN, RUN_KIND)
+    checkpoints = sorted((path / CHECKPOINTS).glob("step-*"))
+    described = None if findings else manifest.open_document(path / RUN, RUN_KIND)["digest"]
+    for checkpoint in checkpoints:
+        place = checkpoint.relative_to(path)
+        wrong = [f"{place}: {finding}" for finding in manifest.inspect_folder(checkpoint, CHECKPOINT_KIND)]
+        if not wrong and described and json.loads((checkpoint / META).read_bytes()).get("run") != described:
+            wrong.append(f"{place}: is a checkpoint of another run")
+        findings += wrong
+    return findings if checkpoints else [*findings, "has no checkpoint: its training was stopped before the first"]
 
 
 def _folder_kind(path: Path) -> str:
     """Which kind of folder this is, by any trace that damage has left of it."""
     traces = b"".join(
-        (path / name).read_bytes() for name in (manifest.MANIFEST, "zarr.json", "meta.json") if (path / name).is_file()
+        (path / name).read_bytes() for name in (manifest.MANIFEST, "zarr.json", META) if (path / name).is_file()
     )
     for kind in (store.KIND, CHECKPOINT_KIND):
         if kind.encode() in traces:
@@ -58,7 +79,9 @@ def _folder_kind(path: Path) -> str:
         return store.KIND
     if (path / "model.safetensors").is_file():
         return CHECKPOINT_KIND
-    raise NotOurs(f"{path}: is no store, split or checkpoint of skelepipe's")
+    if (path / RUN).is_file() or any((path / CHECKPOINTS).glob("step-*")):
+        return RUN_KIND
+    raise NotOurs(f"{path}: is no store, split, run or checkpoint of skelepipe's")
 
 
 def _lies_among_splits(path: Path) -> bool:
@@ -70,7 +93,7 @@ def _document_kind(path: Path) -> str:
     if _lies_among_splits(path):
         return splits.SUBSET_KIND if splits.SUBSET_MARK in path.name else splits.KIND
     content = path.read_bytes()
-    for kind in (splits.KIND, splits.SUBSET_KIND):
+    for kind in (splits.KIND, splits.SUBSET_KIND, RUN_KIND):
         if f'"kind": "{kind}"'.encode() in content:
             return kind
     try:
@@ -79,4 +102,4 @@ def _document_kind(path: Path) -> str:
         plain = None
     if isinstance(plain, dict) and "digest" in plain and ("train" in plain or "rows" in plain):
         return splits.KIND if "train" in plain else splits.SUBSET_KIND
-    raise NotOurs(f"{path}: is no store, split or checkpoint of skelepipe's")
+    raise NotOurs(f"{path}: is no store, split, run or checkpoint of skelepipe's")

@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,23 @@ def test_a_damaged_newest_gives_way_to_the_one_before(
     assert found == first
     assert "step-00000002" in skipped[0]
     assert verify(second).findings
+
+
+def test_a_damaged_newer_one_takes_no_whole_ones_place(
+    tmp_path: Path, trained: tuple[nn.Module, torch.optim.SGD]
+) -> None:
+    for step in (1, 2):
+        damaged = save(tmp_path, trained, step)
+    (damaged / checkpoint.MODEL).unlink()
+    (tmp_path / ".step-00000003.partial").mkdir()  # by a process killed while it saved
+    fresh = save(tmp_path, trained, 1)
+    assert [path.name for path in sorted(tmp_path.iterdir())] == ["step-00000001", "step-00000002"]
+    shutil.copytree(damaged, tmp_path / "step-00000009")
+    save(tmp_path, trained, 3)
+    save(tmp_path, trained, 4)
+    assert checkpoint.newest(tmp_path)[0].name == "step-00000004"
+    assert [path.name for path in checkpoint.listed(tmp_path)] == ["step-00000003", "step-00000004", "step-00000009"]
+    assert not fresh.exists()
 
 
 def test_a_failed_save_never_costs_the_last_good_one(

@@ -1,3 +1,4 @@
+import json
 import shutil
 from pathlib import Path
 
@@ -5,8 +6,10 @@ import pytest
 
 from pipeline import splits
 from pipeline.errors import ArtifactNotFound
+from pipeline.manifest import seal_document
 from pipeline.store import Store
 from pipeline.verify import NotOurs, verify
+from trainer.runs import Run
 
 
 def test_whole_artifacts_are_good(own_store: Path) -> None:
@@ -21,6 +24,35 @@ def test_everything_wrong_with_a_store_is_named(own_store: Path) -> None:
     found = "\n".join(verify(own_store).findings)
     assert "label/c/0 is missing" in found
     assert "stray does not belong there" in found
+
+
+def test_a_run_is_its_description_and_every_checkpoint(shared_run: Run, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(shared_run.path, run)
+    assert (verify(run).kind, verify(run).findings) == ("skelepipe-run", [])
+    assert verify(run / "run.json").findings == []
+    for name in ("model.safetensors", "optimiser.safetensors", "meta.json", "MANIFEST.json"):
+        file = run / "checkpoints" / f"step-{shared_run.total_steps:08d}" / name
+        whole = file.read_bytes()
+        file.write_bytes(whole[:-2] + bytes([whole[-2] ^ 1]) + whole[-1:])
+        assert "checkpoints/step-00000006" in verify(run).findings[0], name
+        file.write_bytes(whole)
+    described = run / "run.json"
+    described.write_text(described.read_text().replace('"epochs": 2', '"epochs": 3'))
+    assert "does not match its digest" in verify(run).findings[0]
+    described.unlink()
+    assert "run.json" in verify(run).findings[0]
+
+
+def test_a_run_with_anothers_checkpoint_or_none_is_not_good(shared_run: Run, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(shared_run.path, run)
+    plain = json.loads((run / "run.json").read_bytes())
+    resealed = {key: value for key, value in plain.items() if key != "digest"} | {"preset": "other"}
+    (run / "run.json").write_bytes(seal_document(resealed))
+    assert verify(run).findings == ["checkpoints/step-00000006: is a checkpoint of another run"]
+    shutil.rmtree(run / "checkpoints")
+    assert "has no checkpoint" in verify(run).findings[0]
 
 
 @pytest.mark.parametrize("lost", ["MANIFEST.json", "zarr.json"])

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from pipeline import manifest, publish
 from pipeline.errors import ArtifactError, ArtifactNotFound
-from pipeline.verify import CHECKPOINT_KIND
+from pipeline.verify import CHECKPOINT_KIND, META
 
 KEPT = 2
-MODEL, OPTIMISER, META = "model.safetensors", "optimiser.safetensors", "meta.json"
+MODEL, OPTIMISER = "model.safetensors", "optimiser.safetensors"
 
 
 def save(folder: Path, model: nn.Module, optimiser: torch.optim.Optimizer, meta: Mapping[str, Any]) -> Path:
@@ -27,14 +27,16 @@ def save(folder: Path, model: nn.Module, optimiser: torch.optim.Optimizer, meta:
     final = folder / f"step-{meta['step']:08d}"
     made = folder / f".{final.name}.partial"
     with publish.disk_errors(final):
-        shutil.rmtree(made, ignore_errors=True)
+        for left in folder.glob(".step-*"):  # by a process that was killed while it saved
+            shutil.rmtree(left, ignore_errors=True)
         made.mkdir(parents=True)
         save_file(_plain(model.state_dict()), made / MODEL)
         save_file(_optimiser_tensors(optimiser), made / OPTIMISER)
         (made / META).write_text(json.dumps({"kind": CHECKPOINT_KIND, **meta}, indent=1) + "\n", encoding="utf-8")
         manifest.seal_folder(made, CHECKPOINT_KIND)
         publish.publish_folder(made, final)
-        for old in listed(folder)[:-KEPT]:
+        # A newer one than this is a damaged one that was passed over: it takes no whole one's place.
+        for old in [path for path in listed(folder) if path.name <= final.name][:-KEPT]:
             shutil.rmtree(old)
     return final
 

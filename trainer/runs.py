@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 
 from pipeline import manifest, splits
 from pipeline.errors import ArtifactError, ArtifactNotFound
@@ -15,14 +16,14 @@ from pipeline.layout import Layout
 from pipeline.publish import write_file
 from pipeline.splits import Split
 from pipeline.store import Store
-from pipeline.verify import CHECKPOINT_KIND
+from pipeline.verify import CHECKPOINT_KIND, CHECKPOINTS, RUN, RUN_KIND
 from trainer import checkpoint
 from trainer.config import PretrainConfig
 from trainer.encoder import Encoder
 from trainer.methods import Method, build
 
-KIND = "skelepipe-run"
-RUN, LOG, CHECKPOINTS, RESULTS = "run.json", "log.jsonl", "checkpoints", "eval"
+LOG, RESULTS = "log.jsonl", "eval"
+FORMAT_VERSION = 1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,7 +51,7 @@ def create(path: Path, **facts: Any) -> Run:
     Raises:
         OutputFailed: the disk refuses.
     """
-    write_file(path / RUN, manifest.seal_document({"kind": KIND, "format_version": 1, **facts}))
+    write_file(path / RUN, manifest.seal_document({"kind": RUN_KIND, "format_version": FORMAT_VERSION, **facts}))
     return load(path)
 
 
@@ -59,22 +60,45 @@ def load(path: Path) -> Run:
 
     Raises:
         ArtifactNotFound: there is no run.
-        ArtifactError: its description is damaged.
+        ArtifactError: its description is damaged, or of another version.
     """
     if not path.exists():
         raise ArtifactNotFound(path, "make a run with `skelepipe pretrain`")
     if not (path / RUN).is_file():
         raise ArtifactError(f"{path}: is not a run (it has no {RUN})")
-    plain = manifest.open_document(path / RUN, KIND)
+    plain = manifest.open_document(path / RUN, RUN_KIND)
+    if plain.get("format_version") != FORMAT_VERSION:
+        raise ArtifactError(
+            f"{path / RUN}: has format version {plain.get('format_version')}, this skelepipe reads {FORMAT_VERSION}; "
+            "train again, or use the version that made it"
+        )
+    try:
+        config = PretrainConfig.model_validate(plain["config"])
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ArtifactError(
+            f"{path / RUN}: {'.'.join(map(str, first['loc']))}: {first['msg']}; train again, or use the version that "
+            "made it"
+        ) from error
     return Run(
         path=path,
         preset=plain["preset"],
-        config=PretrainConfig.model_validate(plain["config"]),
+        config=config,
         layout=Layout.from_json(plain["layout"]),
         lineage=plain["lineage"],
         total_steps=plain["total_steps"],
         digest=plain["digest"],
     )
+
+
+def is_damaged(path: Path) -> bool:
+    """Whether a folder is a run whose description cannot be read any more."""
+    try:
+        load(path)
+    except ArtifactError:
+        ours = (path / RUN).is_file() and RUN_KIND.encode() in (path / RUN).read_bytes()
+        return ours or bool(checkpoint.listed(path / CHECKPOINTS))
+    return False
 
 
 def load_finished(path: Path) -> Run:
@@ -84,11 +108,25 @@ def load_finished(path: Path) -> Run:
         ArtifactError: it has not, or is damaged.
     """
     run = load(path)
-    newest, _ = checkpoint.newest(run.checkpoints)
-    step = checkpoint.read_meta(newest)["step"]
+    _, meta, _ = newest_checkpoint(run)
+    step = meta["step"]
     if step < run.total_steps:
         raise ArtifactError(f"{path}: is at step {step} of {run.total_steps}; `skelepipe pretrain` goes on with it")
     return run
+
+
+def newest_checkpoint(run: Run) -> tuple[Path, dict[str, Any], list[str]]:
+    """A run's newest whole checkpoint, what it says of itself, and why newer ones were passed over.
+
+    Raises:
+        ArtifactNotFound: there is none at all.
+        ArtifactError: none is whole, or it is another run's.
+    """
+    newest, skipped = checkpoint.newest(run.checkpoints)
+    meta = checkpoint.read_meta(newest)
+    if meta.get("run") != run.digest:
+        raise ArtifactError(f"{newest}: is a checkpoint of another run than {run.path / RUN}; remove it or restore it")
+    return newest, meta, skipped
 
 
 def start(run: Run) -> Method:
@@ -103,10 +141,9 @@ def load_encoder(run: Run, device: torch.device) -> tuple[Encoder, dict[str, Any
     Raises:
         ArtifactError: there is none, or it does not fit the run's description.
     """
-    newest, skipped = checkpoint.newest(run.checkpoints)
+    newest, meta, skipped = newest_checkpoint(run)
     pair = start(run).pair
     checkpoint.load_model(newest, pair)
-    meta = checkpoint.read_meta(newest)
     facts = {
         "path": f"{CHECKPOINTS}/{newest.name}",
         "digest": manifest.open_folder(newest, CHECKPOINT_KIND)["digest"],
