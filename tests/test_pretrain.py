@@ -1,4 +1,6 @@
+import json
 import os
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from pipeline.errors import ArtifactError, OutputExists
+from pipeline.manifest import seal_document
 from pipeline.store import Store
 from trainer import checkpoint, pretrain, runlog
 from trainer.config import PretrainConfig
@@ -95,9 +98,65 @@ def test_what_a_killed_process_logged_after_its_checkpoint_is_gone_after_resumin
 def test_a_finished_run_is_left_alone_and_another_is_refused(train_request: Requests, tmp_path: Path) -> None:
     pretrain.fit(train_request(tmp_path / "run"))
     assert pretrain.fit(train_request(tmp_path / "run")).outcome == "up to date"
+    assert pretrain.fit(train_request(tmp_path / "run", force=True)).outcome == "up to date"
     with pytest.raises(OutputExists, match="another config: epochs is 2 there, 3 asked"):
         pretrain.fit(train_request(tmp_path / "run", "epochs=3"))
+    with pytest.raises(OutputExists, match=r"method.temperature is 0.2 there, 0.3 asked"):
+        pretrain.fit(train_request(tmp_path / "run", "method.temperature=0.3"))
     assert pretrain.fit(train_request(tmp_path / "run", "epochs=3", force=True)).steps == 9
+
+
+def test_what_a_kill_before_the_first_step_left_stops_nothing(train_request: Requests, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / ".run.json.123.partial").write_text("{")
+    assert pretrain.fit(train_request(tmp_path / "run")).outcome == "trained"
+
+
+def test_force_replaces_a_run_whose_description_is_damaged(train_request: Requests, tmp_path: Path) -> None:
+    pretrain.fit(train_request(tmp_path / "run"))
+    (tmp_path / "run" / "run.json").write_text("{")
+    with pytest.raises(ArtifactError, match="is not JSON"):
+        pretrain.fit(train_request(tmp_path / "run"))
+    assert pretrain.fit(train_request(tmp_path / "run", force=True)).outcome == "trained"
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs" / "run.json").write_text("{}")
+    with pytest.raises(ArtifactError, match="is not a skelepipe-run"):
+        pretrain.fit(train_request(tmp_path / "theirs", force=True))
+
+
+def test_a_kill_while_the_log_is_cut_back_loses_none_of_it(
+    train_request: Requests, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = tmp_path / "log.jsonl"
+    log.write_text("".join(f'{{"step": {step}}}\n' for step in range(9)) + "5\n")
+    monkeypatch.setattr(Path, "replace", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        runlog.RunLog(log, 9)
+    assert len(runlog.read(log)) == 9
+
+
+def test_a_checkpoint_of_another_run_and_another_version_are_refused(train_request: Requests, tmp_path: Path) -> None:
+    run, other = (pretrain.fit(train_request(tmp_path / name, f"seed={name}")).run for name in "01")
+    shutil.rmtree(run.checkpoints)
+    shutil.copytree(other.checkpoints, run.checkpoints)
+    for attempt in (lambda: pretrain.fit(train_request(tmp_path / "0")), lambda: load_finished(run.path)):
+        with pytest.raises(ArtifactError, match="checkpoint of another run"):
+            attempt()
+    plain = json.loads((run.path / "run.json").read_bytes())
+    for change, complaint in (({"format_version": 2}, "format version 2"), ({"config": {"epoch": 1}}, "epoch: Extra")):
+        body = {key: value for key, value in plain.items() if key != "digest"} | change
+        (run.path / "run.json").write_bytes(seal_document(body))
+        with pytest.raises(ArtifactError, match=complaint):
+            load(run.path)
+
+
+def test_a_renamed_store_is_the_same_store(own_store: Path, train_request: Requests, tmp_path: Path) -> None:
+    pretrain.fit(train_request(tmp_path / "run", store=Store(own_store)))
+    own_store.rename(own_store.with_name("renamed.zarr"))
+    folder = own_store.parent / "splits"
+    (folder / own_store.stem).rename(folder / "renamed")
+    again = pretrain.fit(train_request(tmp_path / "run", store=Store(own_store.with_name("renamed.zarr"))))
+    assert again.outcome == "up to date"
 
 
 def test_a_folder_that_is_no_run_is_never_replaced(train_request: Requests, tmp_path: Path) -> None:

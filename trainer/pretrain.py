@@ -47,7 +47,7 @@ class Request:
     any_recipe: bool = False
     """Train although the configuration names another recipe than the store's."""
     force: bool = False
-    """Replace a run that was made from other input."""
+    """Replace a run that was made from other input; one from the same input goes on all the same."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -128,33 +128,61 @@ def _open_run(request: Request) -> Run:
         },
         "split": {"name": split.name, "digest": split.digest},
     }
-    if request.output.exists() and any(request.output.iterdir()):
-        if not request.force:
-            return _same_run(request.output, facts, made_from)
-        runs.load(request.output)  # refuses to replace what is not a run
-        shutil.rmtree(request.output)
+    if _holds_something(request.output):
+        if not (request.force and runs.is_damaged(request.output)):
+            there = runs.load(request.output)  # what is not a run is never replaced
+            difference = _difference(there, facts["config"], made_from)
+            if not difference:
+                return there
+            if not request.force:
+                raise OutputExists(
+                    f"{request.output}: is a run with another {difference}; "
+                    "--force replaces it, another --out keeps both"
+                )
+        _remove(request.output)
     made_from["store"]["path"] = os.path.relpath(store.path, request.output)
     versions = {"skelepipe": importlib.metadata.version("skelepipe"), "torch": torch.__version__}
     return runs.create(request.output, **facts, lineage={**made_from, "versions": versions})
 
 
-def _same_run(path: Path, facts: dict[str, Any], made_from: dict[str, Any]) -> Run:
-    run = runs.load(path)
-    there = {"preset": run.preset, "config": run.config.model_dump(mode="json"), **run.lineage}
-    for name, asked in {"store": made_from["store"], "split": made_from["split"], "config": facts["config"]}.items():
-        differing = [key for key in asked if there[name].get(key) != asked[key]]
-        if differing:
-            key = differing[0]
-            raise OutputExists(
-                f"{path}: is a run with another {name}: {key} is {_short(there[name].get(key))} there, "
-                f"{_short(asked[key])} asked; --force replaces it, another --out keeps both"
-            )
-    return run
+def _difference(run: Run, config: dict[str, Any], made_from: dict[str, Any]) -> str:
+    """In what a run differs from the one asked for, in words; nothing when it is that run. A name is no difference."""
+    for what in ("store", "split"):
+        there, asked = run.lineage[what], made_from[what]
+        if there["digest"] != asked["digest"]:
+            return f"{what}: {_called(there)} there, {_called(asked)} asked"
+    were, are = _flat(run.config.model_dump(mode="json")), _flat(config)
+    for key in sorted(were.keys() | are.keys()):
+        if were.get(key) != are.get(key):
+            return f"config: {key} is {were.get(key)} there, {are.get(key)} asked"
+    return ""
 
 
-def _short(value: Any) -> str:
-    text = str(value.get("name", value) if isinstance(value, dict) else value)
-    return text if len(text) <= 40 else f"{text[:12]}..."
+def _holds_something(folder: Path) -> bool:
+    """Whether anything is there but what a killed process left half-written."""
+    return folder.exists() and any(not path.name.endswith(".partial") for path in folder.iterdir())
+
+
+def _called(artifact: dict[str, Any]) -> str:
+    recipe = f", recipe {artifact['recipe']['name']}" if "recipe" in artifact else ""
+    return f"{artifact['name']} ({artifact['digest'][:12]}{recipe})"
+
+
+def _flat(nested: dict[str, Any], above: str = "") -> dict[str, Any]:
+    """Nested tables as `a.b`: value."""
+    flat: dict[str, Any] = {}
+    for key, value in nested.items():
+        flat |= _flat(value, f"{above}{key}.") if isinstance(value, dict) else {f"{above}{key}": value}
+    return flat
+
+
+def _remove(folder: Path) -> None:
+    """Take a run away in one move, so that a kill in between leaves no half of it."""
+    aside = folder.with_name(f".{folder.name}.replaced")
+    with publish.disk_errors(folder):
+        shutil.rmtree(aside, ignore_errors=True)
+        folder.rename(aside)
+        shutil.rmtree(aside)
 
 
 def _train(request: Request, run: Run, progress: Callable[[Tick], None]) -> Report:
@@ -168,10 +196,10 @@ def _train(request: Request, run: Run, progress: Callable[[Tick], None]) -> Repo
     )
     first, skipped = 0, list[str]()
     if checkpoint.listed(run.checkpoints):
-        newest, skipped = checkpoint.newest(run.checkpoints)
+        newest, meta, skipped = runs.newest_checkpoint(run)
         checkpoint.load_model(newest, pair)
         checkpoint.load_optimiser(newest, optimiser)
-        first = checkpoint.read_meta(newest)["step"]
+        first = meta["step"]
     started, losses = time.perf_counter(), list[float]()
     if first < run.total_steps:
         rows = request.split.train
@@ -224,7 +252,7 @@ def _steps(
         rate = learning_rate(config, step / per_epoch)
         for group in optimiser.param_groups:
             group["lr"] = rate
-        loss = _step(method, optimiser, clips[chosen], rows[chosen], step, epoch, run)
+        loss = train_step(method, optimiser, clips[chosen], rows[chosen], step, epoch, run)
         values, done, now = {name: float(value) for name, value in loss.items()}, step + 1, time.perf_counter()
         if not math.isfinite(values["total"]):
             names = ", ".join(request.store.names[row] for row in rows[chosen])
@@ -251,7 +279,7 @@ def _steps(
             )
 
 
-def _step(
+def train_step(
     method: Method,
     optimiser: torch.optim.Optimizer,
     clips: Tensor,

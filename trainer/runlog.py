@@ -4,13 +4,15 @@ import json
 from pathlib import Path
 from typing import Any, Self
 
+from pipeline.publish import write_file
+
 
 class RunLog:
     """Appends to `log.jsonl`; after a resume, what a lost stretch had written is gone first."""
 
     def __init__(self, path: Path, first_step: int) -> None:
         kept = [line for line in _lines(path) if line["step"] < first_step]
-        path.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
+        write_file(path, "".join(json.dumps(line) + "\n" for line in kept).encode())  # whole, whenever a kill comes
         self._handle = path.open("a", encoding="utf-8", buffering=1)
 
     def __enter__(self) -> Self:
@@ -33,9 +35,12 @@ def _lines(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     found = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
-            found.append(json.loads(line))
+            event = json.loads(line)
         except ValueError:
+            event = None
+        if not isinstance(event, dict) or "step" not in event:
             break  # a line that a killed process left half-written: nothing after it counts
+        found.append(event)
     return found
