@@ -39,6 +39,10 @@ def test_set_beats_file_beats_preset(tmp_path: Path) -> None:
         ("epochs=0", "epochs: .*greater than or equal to 1"),
         ("epochs=many", "epochs: .*valid integer"),
         ("encoder.width=3", "encoder.width"),
+        ("epochs.a=3", "epochs: .*valid integer"),
+        ("learning_rate=inf", "learning_rate: .*finite"),
+        ("method.temperature=inf", r"method.temperature: .*finite"),
+        ("seed=18446744073709551616", "seed: .*less than"),
         ("epochs", "expected KEY=VALUE"),
         ("=3", "expected KEY=VALUE"),
     ],
@@ -69,6 +73,12 @@ def test_fitting_scales_the_queue_and_the_key_momentum_with_the_data(clips: int,
     assert config.bodies == 1
     assert config.pair.queue_size == queue <= clips / 2
     assert 0.9 <= config.pair.momentum <= 0.999
+
+
+def test_fitting_leaves_what_was_given_by_name() -> None:
+    config = compose(preset("quick"), None, ["pair.queue_size=96", "bodies=2"]).fitted(1188, bodies=1)
+    assert (config.pair.queue_size, config.bodies) == (96, 2)
+    assert config.pair.momentum == compose(preset("quick")).fitted(1188, bodies=1).pair.momentum
 
 
 def test_without_fitting_nothing_is_changed_and_a_batch_must_fit() -> None:

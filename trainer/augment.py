@@ -16,7 +16,7 @@ COUNT: Final = 7
 class AugmentConfig(BaseModel):
     """How far views stray from the clip; the defaults are those of CrosSCLR and SkeleMixCLR."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     crop_ratio: int = Field(default=6, ge=1)
     """A crop may start up to T // crop_ratio frames before the clip or end as many after it."""

@@ -19,7 +19,7 @@ from trainer.streams import Stream
 class PretrainConfig(BaseModel):
     """A pre-training run; the defaults are SkeleMixCLR+ as released (czhaneva/SkeleMixCLR at 4538d6c)."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     frames: int = Field(default=64, ge=4)
     """T: every clip is resized to so many frames."""
@@ -34,10 +34,10 @@ class PretrainConfig(BaseModel):
     optimiser_momentum: float = Field(default=0.9, ge=0, lt=1)
     weight_decay: float = Field(default=1e-4, ge=0)
     fit_to_data: bool = False
-    """Take `bodies`, `pair.queue_size` and `pair.momentum` from the training set instead; see `fitted`."""
+    """Take from the training set what of `bodies`, `pair.queue_size` and `pair.momentum` is not given; see `fitted`."""
     recipe: str | None = None
     """The recipe that the store must have; any when not given."""
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, lt=2**64)
     method: MethodConfig = MethodConfig()
     pair: PairConfig = PairConfig()
     encoder: EncoderConfig = EncoderConfig()
@@ -48,7 +48,7 @@ class PretrainConfig(BaseModel):
 
         With `fit_to_data` the queue is the largest power of two that holds at most half the clips (a longer one holds
         stale copies of every clip as negatives), the key encoder averages over as many epochs as on NTU-60 xsub (3.2),
-        and as many bodies are encoded as there are.
+        and as many bodies are encoded as there are; what was given by name stays as it was given.
 
         Raises:
             ConfigError: the batch is larger than the training set.
@@ -61,8 +61,12 @@ class PretrainConfig(BaseModel):
             return self
         momentum = 1 - 1 / (KEY_EPOCHS * (clips // self.batch_size))
         pair = {"queue_size": 1 << ((clips // 2).bit_length() - 1), "momentum": min(0.999, max(0.9, momentum))}
+        given = self.pair.model_dump(include=self.pair.model_fields_set)
         return self.model_copy(
-            update={"bodies": min(max(bodies, 1), 2), "pair": self.pair.model_copy(update=pair)},
+            update={
+                "bodies": self.bodies if "bodies" in self.model_fields_set else min(max(bodies, 1), 2),
+                "pair": self.pair.model_copy(update=pair | given),
+            },
         )
 
 
@@ -151,7 +155,9 @@ def compose(chosen: Preset, file: Path | None = None, settings: Sequence[str] = 
 def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     merged = dict(below)
     for key, value in above.items():
-        merged[key] = _merge(merged.get(key, {}), value) if isinstance(value, Mapping) else value
+        below_it = merged.get(key)
+        inner = below_it if isinstance(below_it, Mapping) else {}
+        merged[key] = _merge(inner, value) if isinstance(value, Mapping) else value
     return merged
 
 

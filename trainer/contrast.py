@@ -13,7 +13,7 @@ from trainer.encoder import Encoder
 class PairConfig(BaseModel):
     """How the key encoder follows and how much is remembered; the defaults are SkeleMixCLR's released configuration."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     momentum: float = Field(default=0.999, ge=0.0, le=1.0)
     """How much of itself the key encoder keeps at each update."""

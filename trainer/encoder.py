@@ -21,7 +21,7 @@ COORDINATES = 3
 class EncoderConfig(BaseModel):
     """Size and start of an encoder; the defaults are SkeleMixCLR's released configuration."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     hidden_channels: int = Field(default=16, ge=1)
     """Channels of the first four blocks; later ones have twice and four times as many. ST-GCN itself has 64."""

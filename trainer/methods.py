@@ -18,7 +18,7 @@ from trainer.skelemix import MixConfig, Region, mix
 class MethodConfig(BaseModel):
     """Which method, and the numbers of its contrast; the defaults are SkeleMixCLR+'s released configuration."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     name: Literal["skeletonclr", "skelemixclr", "skelemixclr+"] = "skelemixclr+"
     """SkeletonCLR contrasts plain views; SkeleMixCLR adds the mean over mixed clips, SkeleMixCLR+ their sum."""

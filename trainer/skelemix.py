@@ -17,7 +17,7 @@ from pipeline.layout import Layout
 class MixConfig(BaseModel):
     """How much is pasted; the defaults are SkeleMixCLR+'s released configuration (`[2, 3, 7, 11, 3, 1.]`)."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     parts: tuple[int, int] = (2, 3)
     """Fewest and most body parts in a region."""
