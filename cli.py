@@ -311,7 +311,7 @@ def evaluate(
         with Bar(f"eval {opened.path}") as bar:
             found.append(stage.evaluate(request, bar.say))
     if as_json:
-        emit(found[0] if len(found) == 1 else found)
+        emit(found[0] if len(found) == 1 else {str(path): results for path, results in zip(run, found, strict=True)})
         return
     for results in found:
         show([], display.results_table(results))
@@ -327,7 +327,7 @@ def evaluate(
     type=click.Choice(["train", "test", "all"]),
     default="all",
     show_default=True,
-    help="Which side of the split.",
+    help="Which side of the split; without --split, of xsub, else the first.",
 )
 @click.option("--input", "array", type=Folder, help="Embed the array `data` (N, 3, T, V, M) of an .npz, as it is.")
 @click.option(
@@ -366,10 +366,15 @@ def embed(
         batch = stage.from_file(opened, array)
     else:
         data = runs.find_store(opened, store)
-        batch = stage.from_store(opened, data, splits.find(data, split) if split else None, subset)
-    count, size = stage.embed(opened, batch, out, layer=layer, normalised=normalise, device=pick(device))
-    result = {"out": out, "clips": count, "dimensions": size, "layer": layer, "normalised": normalise}
-    emit(result) if as_json else show([f"{out}: {layer} features of {count} clips, {size} dimensions"])
+        side = splits.find(data, split) if split or subset != "all" else None
+        batch = stage.from_store(opened, data, side, subset)
+    found = stage.embed(opened, batch, out, layer=layer, normalised=normalise, device=pick(device))
+    result = {"out": out, **found, "layer": layer, "normalised": normalise}
+    lines = [
+        f"{out}: {layer} features of {found['clips']} clips, {found['dimensions']} dimensions",
+        f"step {found['checkpoint']['step']} of {found['checkpoint']['total_steps']}",
+    ]
+    emit(result) if as_json else show([*found["checkpoint"]["skipped"], *lines])
 
 
 @main.command()
@@ -413,7 +418,7 @@ def synth(dataset: str, out: Path, clips: int, seed: int, broken: int, as_json: 
 @as_json
 @click.pass_context
 def verify(ctx: click.Context, path: Path, as_json: bool) -> None:
-    """Every byte of a store, split or checkpoint against its seal: exit 0 good, 4 damaged, 1 not ours, 2 not there."""
+    """Every byte of a store, split, run or checkpoint against its seal: 0 good, 4 damaged, 1 not ours, 2 not there."""
     from pipeline import display
     from pipeline.verify import verify as look
 
@@ -444,7 +449,9 @@ def demo(folder: Path, clips: int, epochs: int) -> None:
             "eval",
         ):
             say(["", f"$ skelepipe {command}"])
-            main(command.split(), standalone_mode=False)
+            code = main(command.split(), standalone_mode=False)
+            if code not in {None, 0, QUARANTINED}:
+                click.get_current_context().exit(code)
     say(["", f"look into {folder}: text in raw/, store and splits in processed/, encoder and results in runs/"])
 
 

@@ -20,6 +20,7 @@ from cli import main, spread
 from pipeline import latest, partitions
 from pipeline.publish import sole_writer
 from pipeline.store import Store
+from trainer import demo
 from trainer.runs import Run
 
 ROOT = Path(__file__).parents[1]
@@ -126,6 +127,21 @@ def test_each_stage_without_argument_takes_what_the_stage_before_wrote(workplace
     assert set(json.loads(found.stdout)) == {"knn", "linear"}
 
 
+def test_several_runs_are_one_json_object_too(workplace: Path, skelepipe: Skelepipe) -> None:
+    shutil.copytree("runs/tiny", "runs/twin")
+    found = json.loads(skelepipe("eval", "runs/tiny", "runs/twin", "--protocol", "knn", "--json").stdout)
+    assert set(found) == {"runs/tiny", "runs/twin"}
+    assert found["runs/tiny"]["knn"]["rows"] == found["runs/twin"]["knn"]["rows"]
+
+
+def test_a_demo_that_fails_stops_there(tmp_path: Path, skelepipe: Skelepipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(demo, "COMMANDS", (("build-splits", "none.zarr"), ("synth", "ntu60", "raw", "--clips", "1")))
+    done = skelepipe("demo")
+    assert done.exit_code == 2
+    assert "synth" not in done.stderr
+    assert not (tmp_path / "demo" / "raw").exists()
+
+
 def test_eval_skips_unfinished_runs_by_name(workplace: Path, skelepipe: Skelepipe) -> None:
     unfinished = workplace / "runs" / "half"
     unfinished.mkdir()
@@ -155,6 +171,11 @@ def test_embed_writes_features_of_a_store_and_of_an_array(workplace: Path, skele
         assert done.exit_code == 0, done.output
         with np.load("features.npz") as arrays:
             assert arrays["features"].shape == (72, 8)
+    for side in (["--subset", "test"], ["--subset", "test", "--split", "xsub"]):
+        report = json.loads(
+            skelepipe("embed", "runs/tiny", "--store", "processed/ntu60.zarr", *side, "--out", "t.npz", "--json").stdout
+        )
+        assert (report["clips"], report["checkpoint"]["step"], report["checkpoint"]["skipped"]) == (36, 6, [])
     side = ["--split", "xsub", "--subset", "test", "--layer", "head", "--normalise"]
     assert skelepipe("embed", "runs/tiny", "--store", "processed/ntu60.zarr", *side, "--out", "t.npz").exit_code == 0
     assert skelepipe("embed", "runs/tiny", "--out", "t.npz").exit_code == 2
@@ -168,11 +189,18 @@ def test_embed_writes_features_of_a_store_and_of_an_array(workplace: Path, skele
         ("rm -r processed/splits", "pretrain --preset quick", 2, "build splits with `skelepipe build-splits"),
         ("true", "pretrain nowhere.zarr", 2, "nowhere.zarr: no such file or folder"),
         ("true", "verify nowhere", 2, "no such file or folder"),
-        ("true", "verify runs", 1, "no store, split or checkpoint"),
+        ("true", "verify runs", 1, "no store, split, run or checkpoint"),
         ("true", "pretrain --preset quick --set epoch=1", 2, "epoch"),
         ("true", "pretrain --preset none", 2, "unknown preset 'none'; known: ntu60-xsub"),
         ("true", "pretrain --split xset", 2, "there are xsub, xview"),
         ("true", "pretrain --device tpu", 2, "--device tpu"),
+        (
+            "true",
+            "eval runs/tiny --device meta",
+            2,
+            "--device meta: nothing here is made for meta; use auto, cpu or cuda",
+        ),
+        ("rm runs/tiny/checkpoints/step-00000006/meta.json", "verify runs/tiny", 4, ""),
         ("true", "ingest ntu60 nowhere", 2, "nowhere: no such file or folder"),
         ("true", "ingest ntu61 raw", 2, "ntu61"),
         ("true", "ingest ntu60 raw --recipe dirty", 1, "no recipe is called 'dirty'"),

@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -7,8 +8,9 @@ import torch
 from pipeline import export, splits
 from pipeline.errors import ArtifactError, ArtifactNotFound
 from pipeline.store import Store
-from trainer import embed, features, runs
+from trainer import embed, features, loader, pretrain, runs
 from trainer.runs import Run
+from trainer.streams import derive
 
 CPU = torch.device("cpu")
 
@@ -17,7 +19,8 @@ def test_a_stores_features_are_the_frozen_backbones_in_row_order(
     shared_run: Run, shared_store: Store, tmp_path: Path
 ) -> None:
     batch = embed.from_store(shared_run, shared_store, None, "all")
-    assert embed.embed(shared_run, batch, tmp_path / "out", layer="backbone", normalised=False, device=CPU) == (72, 8)
+    found = embed.embed(shared_run, batch, tmp_path / "out", layer="backbone", normalised=False, device=CPU)
+    assert (found["clips"], found["dimensions"], found["checkpoint"]["step"]) == (72, 8, shared_run.total_steps)
     with np.load(tmp_path / "out", allow_pickle=False) as arrays:
         assert arrays["features"].dtype == np.float32
         assert arrays["names"].tolist() == shared_store.names
@@ -40,6 +43,20 @@ def test_normalised_features_have_length_one(shared_run: Run, shared_store: Stor
         np.testing.assert_allclose(np.linalg.norm(arrays["features"], axis=1), 1, rtol=1e-5)
 
 
+def test_positions_become_the_runs_stream(
+    train_request: Callable[..., pretrain.Request], shared_store: Store, tmp_path: Path
+) -> None:
+    run = pretrain.fit(train_request(tmp_path / "run", "stream=bone", "epochs=1")).run
+    encoder, _ = runs.load_encoder(run, CPU)
+    clips = loader.load(shared_store, np.arange(len(shared_store)), 16, run.config.bodies)
+    wanted = features.extract(encoder, derive(clips, "bone", run.layout))
+    np.savez(tmp_path / "x.npz", data=clips.numpy())
+    for batch in (embed.from_store(run, shared_store, None, "all"), embed.from_file(run, tmp_path / "x.npz")):
+        embed.embed(run, batch, tmp_path / "f.npz", layer="backbone", normalised=False, device=CPU)
+        with np.load(tmp_path / "f.npz") as arrays:
+            np.testing.assert_array_equal(arrays["features"], wanted)
+
+
 def test_an_exported_array_is_taken_as_it_is(shared_run: Run, shared_store: Store, tmp_path: Path) -> None:
     export.npz(shared_store, tmp_path / "x.npz")
     batch = embed.from_file(shared_run, tmp_path / "x.npz")
@@ -54,6 +71,8 @@ def test_an_exported_array_is_taken_as_it_is(shared_run: Run, shared_store: Stor
     ("arrays", "complaint"),
     [
         ({"x": np.zeros(3)}, "holds no array `data`"),
+        ({"data": np.zeros((2, 3, 0, 25, 1))}, r"expected numbers"),
+        ({"data": np.zeros((2, 3, 9, 25))}, r"expected numbers"),
         ({"data": np.zeros((2, 3, 9, 17, 1))}, r"expected numbers \(N, 3, T, 25, M\)"),
         ({"data": np.full((2, 3, 9, 25, 1), np.nan)}, "not finite in clip 0"),
         ({"data": np.zeros((2, 3, 9, 25, 1)), "labels": np.zeros(3)}, "labels has shape"),

@@ -9,6 +9,7 @@ import torch
 from pipeline import splits
 from pipeline.store import Store
 from trainer import evaluate, knn, loader
+from trainer.methods import MethodConfig
 from trainer.runs import Run
 
 
@@ -73,6 +74,9 @@ def test_the_published_number_stands_beside_the_presets_own_data_set_and_split(
     assert published[0] is not None
     assert published[0]["top1"] == 80.7
     assert published[1:] == [None, None]
+    for other in ({"stream": "bone"}, {"method": MethodConfig(name="skeletonclr")}):
+        another = replace(run, config=run.config.model_copy(update=other))
+        assert evaluate._published(another, shared_store, splits.find(shared_store, "xsub"), "linear") is None
 
 
 def test_scores_of_neighbours_do_not_need_more_clips_than_there_are() -> None:

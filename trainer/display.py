@@ -86,8 +86,9 @@ def results_notes(results: Mapping[str, Mapping[str, Any]]) -> list[str]:
     lineage = next(iter(results.values()))["lineage"]
     split, checkpoint = lineage["split"], lineage["checkpoint"]
     lines = [
+        *checkpoint["skipped"],
         f"{split['test']} test clips, {split['train']} training clips; "
-        f"step {checkpoint['step']} of {checkpoint['total_steps']}; brackets: 95 % interval"
+        f"step {checkpoint['step']} of {checkpoint['total_steps']}; brackets: 95 % interval",
     ]
     if "linear" in results:
         best = results["linear"]["rows"]["pre-trained"]["best_epoch"]

@@ -3,6 +3,7 @@
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from pipeline.store import Store
 from trainer import features, loader, runs
 from trainer.features import Layer
 from trainer.runs import Run
+from trainer.streams import derive
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -24,7 +26,7 @@ class Batch:
     """Clips with what is known of them."""
 
     clips: Tensor
-    """(N, 3, T, V, M) metres."""
+    """(N, 3, T, V, M) positions in metres, whatever the run's stream."""
     labels: NDArray[np.int64]
     """(N,) classes from 0; -1 unknown."""
     names: NDArray[np.str_]
@@ -58,7 +60,7 @@ def from_file(run: Run, path: Path) -> Batch:
     if "data" not in held:
         raise ArtifactError(f"{path}: holds no array `data` (N, 3, T, V, M)")
     data, joints = held["data"], len(run.layout.joints)
-    if data.ndim != 5 or data.shape[1] != 3 or data.shape[3] != joints or data.dtype.kind not in "fiu":
+    if data.ndim != 5 or data.shape[1] != 3 or data.shape[3] != joints or data.dtype.kind not in "fiu" or not data.size:
         raise ArtifactError(
             f"{path}: data is {data.dtype} {data.shape}, expected numbers (N, 3, T, {joints}, M) for {run.path}"
         )
@@ -77,20 +79,20 @@ def from_file(run: Run, path: Path) -> Batch:
 
 def embed(
     run: Run, batch: Batch, output: Path, *, layer: Layer, normalised: bool, device: torch.device
-) -> tuple[int, int]:
+) -> dict[str, Any]:
     """Write `features` float32 (N, D), `labels` and `names` to `output`, rows in the batch's order.
 
     Returns:
-        N and D.
+        clips N, dimensions D, and the checkpoint they come from: path, digest, step, newer ones that were skipped.
 
     Raises:
         ArtifactError: the run's checkpoint is missing or damaged.
         OutputFailed: the disk refuses.
     """
-    encoder, _ = runs.load_encoder(run, device)
-    found = features.extract(encoder, batch.clips, layer)
+    encoder, checkpoint = runs.load_encoder(run, device)
+    found = features.extract(encoder, derive(batch.clips, run.config.stream, run.layout), layer)
     if normalised:
         found = normalize(found, dim=1)
     arrays = {"features": found.numpy(), "labels": batch.labels, "names": batch.names}
     write_file(output, lambda handle: np.savez(handle, **arrays))  # type: ignore[arg-type]
-    return found.shape[0], found.shape[1]
+    return {"clips": found.shape[0], "dimensions": found.shape[1], "checkpoint": checkpoint}

@@ -13,7 +13,7 @@ from pipeline.splits import Split
 from pipeline.store import Store
 from trainer import device as devices
 from trainer import features, knn, linear, loader, runs
-from trainer.config import preset
+from trainer.config import compose, preset, preset_names
 from trainer.encoder import Encoder
 from trainer.metrics import summarise
 from trainer.runs import Run
@@ -134,9 +134,14 @@ def _settings(protocol: Protocol, request: Request) -> dict[str, Any]:
 
 
 def _published(run: Run, store: Store, split: Split, protocol: Protocol) -> dict[str, Any] | None:
-    """What the authors report, when data set and split are theirs and the preset is the one that is to reach it."""
-    about = preset(run.preset).about
+    """What the authors report, when data set and split are theirs and the run is what its preset is to reach it by."""
+    if run.preset not in preset_names():
+        return None  # of another version
+    named = preset(run.preset)
+    about, meant = named.about, compose(named)
     if (about.dataset, about.split) != (store.facts["dataset"], split.name) or protocol not in about.published:
+        return None
+    if (meant.stream, meant.method.name) != (run.config.stream, run.config.method.name):
         return None
     return {"top1": about.published[protocol], "source": about.source}
 
