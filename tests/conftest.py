@@ -12,9 +12,21 @@ from pipeline.store import Store
 from pipeline.synth import write_ntu60
 from trainer import pretrain, runs
 from trainer.config import compose, preset
+from trainer.device import pick
 
 GOLDEN = Path(__file__).parent / "golden"
 CLIPS, BROKEN = 72, 3
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--device cuda` runs the tests that train and compute there."""
+    parser.addoption("--device", default="cpu", help="where the tests that need torch run: cpu, cuda or cuda:N")
+
+
+@pytest.fixture(scope="session")
+def device(request: pytest.FixtureRequest) -> torch.device:
+    """The device of `--device`."""
+    return pick(request.config.getoption("--device"))
 
 
 @pytest.fixture(scope="session")
@@ -73,13 +85,12 @@ TINY = (
 
 
 @pytest.fixture(scope="session")
-def train_request(shared_store: Store) -> Callable[..., pretrain.Request]:
+def train_request(shared_store: Store, device: torch.device) -> Callable[..., pretrain.Request]:
     """A tiny pre-training of the shared store into some folder, 3 steps an epoch."""
 
     def make(output: Path, *settings: str, store: Store = shared_store, **options: object) -> pretrain.Request:
         config = compose(preset("quick"), None, [*TINY, *settings])
         split = splits.find(store, "xsub")
-        device = torch.device("cpu")
         return pretrain.Request(
             store=store, split=split, preset="quick", config=config, output=output, device=device, **options  # type: ignore[arg-type]
         )  # fmt: skip

@@ -1,177 +1,23 @@
-"""One training step held against the reference code's: tests/golden/README.md says where the numbers come from."""
+"""One training step held against the reference code's, in both precisions, on the device of `--device`."""
 
-from pathlib import Path
+from collections.abc import Callable
+from typing import Any
 
-import numpy as np
+import golden_step
 import pytest
 import torch
-from reference_names import ours
-
-from pipeline.layout import KINECT_V2
-from trainer.contrast import MomentumPair, PairConfig
-from trainer.encoder import Encoder, EncoderConfig
-from trainer.graph import adjacency
-from trainer.methods import Method, MethodConfig
-from trainer.skelemix import MixConfig, Region, mix
-
-GOLDEN = Path(__file__).parent / "golden" / "skelemixclr_step.npz"
-LARGEST_ERROR = {torch.float32: 2e-5, torch.float64: 1e-10}
-"""Of eval outputs, losses, statistics and keys, relative to one or to the largest entry, whichever is greater."""
-
-LAST_PLACE = float(torch.finfo(torch.float32).eps)
-"""The answers' own rounding, for weights of about one; a missing update would show as up to 2e-4."""
-
-
-class Golden:
-    """The file in one precision: state always from float32, answers from `float64/` where they are there."""
-
-    def __init__(self, dtype):
-        self.dtype = dtype
-        with np.load(GOLDEN) as file:
-            self.arrays = {name: file[name] for name in file.files}
-        self.prefix = "float64/" if dtype == torch.float64 else ""
-        self.repeats = len({name.split("/")[1] for name in self.arrays if name.startswith("mix/")})
-
-    def given(self, name):
-        tensor = torch.from_numpy(self.arrays[name])
-        return tensor.to(self.dtype) if tensor.is_floating_point() else tensor
-
-    def answer(self, name):
-        return torch.from_numpy(self.arrays[self.prefix + name])
-
-    def group(self, start):
-        """Our names and the file's answers below a group, in this precision."""
-        start = self.prefix + start
-        return {
-            ours(name[len(start) :]): torch.from_numpy(a) for name, a in self.arrays.items() if name.startswith(start)
-        }
-
-    def state(self):
-        return {
-            ours(name.removeprefix("state/")): self.given(name) for name in self.arrays if name.startswith("state/")
-        }
-
-    def pair(self):
-        state = self.state()
-        channels = state["query.blocks.0.temporal.weight"].shape[0]
-        hidden = state["query.head.0.weight"].shape[0]
-        feature, queue = state["queue"].shape
-        config = EncoderConfig(hidden_channels=channels, hidden_dim=hidden, feature_dim=feature, dropout=0.0)
-        pair = MomentumPair(Encoder(KINECT_V2, config), PairConfig(queue_size=queue), torch.Generator()).to(self.dtype)
-        expected = pair.state_dict()
-        pair.load_state_dict({name: value.reshape(expected[name].shape) for name, value in state.items()}, strict=True)
-        return pair
-
-    def region(self, repeat, stride):
-        mask = self.arrays[f"mix/{repeat}/mask"] > 0
-        rows = np.flatnonzero(mask.any(axis=1))
-        joints = tuple(np.flatnonzero(mask.any(axis=0)).tolist())
-        assert mask.sum() == len(rows) * len(joints)
-        partner = self.arrays[f"mix/{repeat}/partner"]
-        return Region(shift=int(partner[0]), joints=joints, start=int(rows[0]), frames=len(rows))
-
-    def close(self, found, expected):
-        torch.testing.assert_close(
-            found,
-            expected.to(self.dtype),
-            rtol=0,
-            atol=LARGEST_ERROR[self.dtype] * max(1.0, float(expected.abs().max())),
-        )
 
 
 @pytest.fixture(scope="module", params=[torch.float32, torch.float64], ids=["float32", "float64"])
-def golden(request):
-    return Golden(request.param)
+def golden(request: pytest.FixtureRequest, device: torch.device) -> golden_step.Golden:
+    return golden_step.Golden(request.param, device)
 
 
 @pytest.fixture(scope="module")
-def stepped(golden):
-    """The pair after the golden step and its backward, and the step's losses."""
-    pair = golden.pair()
-    pair.train()
-    method = Method(pair, MethodConfig(mix=MixConfig(repeats=golden.repeats)))
-    regions = [golden.region(repeat, pair.query.stride) for repeat in range(golden.repeats)]
-    terms = method.step(golden.given("input/query"), golden.given("input/key"), regions)
-    terms.total.backward()
-    return pair, terms
+def stepped(golden: golden_step.Golden) -> Any:
+    return golden_step.step(golden)
 
 
-def test_every_state_name_maps_to_one_of_ours_and_back(golden):
-    names = [name.removeprefix("state/") for name in golden.arrays if name.startswith("state/")]
-    mapped = [ours(name) for name in names]
-    assert len(set(mapped)) == len(names)
-    assert set(mapped) == set(golden.pair().state_dict())
-
-
-def test_adjacency_is_the_references(golden):
-    assert torch.equal(adjacency(KINECT_V2), torch.from_numpy(golden.arrays["state/encoder_q.A"]))
-
-
-def test_eval_mode_answers_as_the_reference(golden):
-    query = golden.pair().query.eval()
-    x = golden.given("input/query")
-    mask = golden.given("eval/mask") > 0
-    with torch.no_grad():
-        golden.close(query.backbone(x), golden.answer("eval/backbone"))
-        golden.close(query(x), golden.answer("eval/embedding"))
-        trimmed, truncated = query.halves(x, mask)
-    golden.close(trimmed, golden.answer("eval/trimmed"))
-    golden.close(truncated, golden.answer("eval/truncated"))
-
-
-def test_mixing_pastes_what_the_reference_pastes(golden):
-    for repeat in range(golden.repeats):
-        mixed, mask, partner = mix(golden.given("input/query"), golden.region(repeat, 4), stride=4)
-        assert torch.equal(mixed, golden.given(f"mix/{repeat}/mixed"))
-        assert torch.equal(mask, golden.given(f"mix/{repeat}/mask") > 0)
-        assert torch.equal(partner, golden.given(f"mix/{repeat}/partner"))
-
-
-def test_every_loss_term_is_the_references(golden, stepped):
-    _, terms = stepped
-    golden.close(terms.instance, golden.answer("loss/instance"))
-    for repeat in range(golden.repeats):
-        golden.close(terms.trimmed[repeat], golden.answer(f"loss/{repeat}/trimmed"))
-        golden.close(terms.truncated[repeat], golden.answer(f"loss/{repeat}/truncated"))
-    golden.close(terms.mixed, golden.answer("loss/mixed_sum_over_repeats"))
-    golden.close(terms.total, golden.answer("loss/total"))
-
-
-def test_gradients_are_the_references(golden, stepped):
-    pair, _ = stepped
-    expected = golden.group("grad/")
-    found = {name: parameter.grad for name, parameter in pair.named_parameters() if parameter.grad is not None}
-    assert set(found) == set(expected)
-    largest = max(float(gradient.abs().max()) for gradient in expected.values())
-    tolerance = (2e-3 if golden.dtype == torch.float32 else 1e-9) * largest
-    for name, gradient in expected.items():
-        torch.testing.assert_close(
-            found[name], gradient.to(golden.dtype), rtol=0, atol=tolerance, msg=lambda m, n=name: n + m
-        )
-
-
-def test_the_state_after_the_step_is_the_references(golden, stepped):
-    pair, _ = stepped
-    state = pair.state_dict()
-    expected = golden.group("after/")
-    statistics = {name for name in state if "running" in name}
-    assert statistics | {"queue"} <= set(expected)
-    for name, value in expected.items():
-        if not value.is_floating_point():
-            assert torch.equal(state[name], value.reshape(state[name].shape))
-        elif name in statistics or name == "queue":
-            golden.close(state[name], value)
-    assert int(state["pointer"]) == len(golden.given("input/query")) % pair.queue.shape[1]
-
-
-def test_the_key_encoder_follows_as_the_references(golden, stepped):
-    pair, _ = stepped
-    start = "after/encoder_k."
-    parameters = dict(pair.key.named_parameters())
-    seen = set()
-    for name, value in golden.arrays.items():  # kept in float32 alone
-        own = ours(name.removeprefix("after/")).removeprefix("key.") if name.startswith(start) else ""
-        if own in parameters:
-            seen.add(own)
-            torch.testing.assert_close(parameters[own].float(), torch.from_numpy(value), rtol=LAST_PLACE, atol=1e-7)
-    assert seen == set(parameters)
+@pytest.mark.parametrize("check", golden_step.CHECKS, ids=lambda check: check.__name__)
+def test_the_step_is_the_references(check: Callable[..., None], golden: golden_step.Golden, stepped: Any) -> None:
+    check(golden, stepped)

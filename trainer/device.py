@@ -1,4 +1,4 @@
-"""Where the work is done."""
+"""Where the work is done, and that a float32 there is one."""
 
 import torch
 
@@ -8,17 +8,25 @@ from pipeline.errors import ConfigError
 def pick(name: str) -> torch.device:
     """`auto` (the GPU when there is one), `cpu`, `cuda` or `cuda:N`.
 
+    float32 then means float32, and the same run twice the same numbers: by default cuDNN rounds the inputs of
+    convolutions to TF32's ten bits, and picks algorithms that add up in any order.
+
     Raises:
         ConfigError: there is no such device.
     """
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.deterministic = True
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
-        torch.empty(1, device=device)
+        if device.type in {"cpu", "cuda"}:
+            torch.empty(1, device=device)
+            return device
+        reason = f"nothing here is made for {device.type}"
     except (RuntimeError, AssertionError) as error:
-        raise ConfigError(f"--device {name}: {str(error).splitlines()[0]}; use auto, cpu or cuda") from error
-    return device
+        reason = str(error).splitlines()[0]
+    raise ConfigError(f"--device {name}: {reason}; use auto, cpu or cuda")
 
 
 def describe(device: torch.device) -> str:

@@ -1,0 +1,31 @@
+"""Devices by name; and, with `--device cuda`, that another device answers as the CPU does."""
+
+from collections.abc import Callable
+
+import device_checks
+import pytest
+import torch
+
+from pipeline.errors import ConfigError
+from trainer.device import pick
+
+
+def test_only_processors_and_gpus_are_devices() -> None:
+    assert pick("cpu") == torch.device("cpu")
+    for name in ("meta", "mps", "tpu", "", "cuda:99"):
+        with pytest.raises(ConfigError, match=f"--device {name}: .*; use auto, cpu or cuda"):
+            pick(name)
+
+
+def test_float32_means_float32_once_a_device_is_picked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    pick("cpu")
+    assert not torch.backends.cudnn.allow_tf32
+    assert torch.backends.cudnn.deterministic
+
+
+@pytest.mark.parametrize("check", device_checks.CHECKS, ids=lambda check: check.__name__)
+def test_another_device_answers_as_the_cpu(check: Callable[[torch.device], None], device: torch.device) -> None:
+    if device.type == "cpu":
+        pytest.skip("compares the CPU with --device cuda")
+    check(device)
