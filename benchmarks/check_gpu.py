@@ -1,0 +1,237 @@
+"""Everything that needs a GPU, in one go: the golden step, agreement with the CPU, speed, memory, a training, a resume.
+
+Run: python benchmarks/check_gpu.py --out DIR. Writes DIR/gpu.json; exit 0 all well, 1 a check failed, 2 no GPU or a
+package is missing. `--device cpu --small` walks the same path quickly where there is no GPU.
+"""
+
+import argparse
+import contextlib
+import importlib.util
+import json
+import os
+import platform
+import signal
+import statistics
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+
+NEEDED = ("torch", "numpy", "pydantic", "safetensors", "click", "zarr", "numba", "filelock")
+TINY = ("frames=16", "epochs=2", "batch_size=12", "method.mix.frames=[1, 3]", "encoder.hidden_channels=2")
+
+
+class Findings:
+    """What was checked and measured; written down after every entry, so that a crash leaves what came before."""
+
+    def __init__(self, path: Path, about: dict[str, Any]) -> None:
+        self.path = path
+        self.about = about
+        self.checks: dict[str, str] = {}
+        self.figures: dict[str, Any] = {}
+
+    def check(self, name: str, work: Callable[[], Any]) -> Any:
+        """Run a check; an exception of any kind is its failure and stops nothing else."""
+        began, answer = time.perf_counter(), None
+        try:
+            answer = work()
+            self.checks[name] = "passed"
+        except Exception as error:
+            self.checks[name] = f"FAILED: {type(error).__name__}: {' '.join(str(error).split())[:500]}"
+            if not isinstance(error, AssertionError):
+                traceback.print_exc()
+        print(f"{name}: {self.checks[name]} ({time.perf_counter() - began:.1f} s)", flush=True)
+        self.write()
+        return answer
+
+    def figure(self, name: str, value: Any) -> None:
+        self.figures[name] = value
+        print(f"{name}: {value}", flush=True)
+        self.write()
+
+    def write(self) -> None:
+        plain = {**self.about, "checks": self.checks, "figures": self.figures}
+        self.path.write_text(json.dumps(plain, indent=1) + "\n")
+
+
+def golden(findings: Findings, device: Any) -> None:
+    """The step against the reference code's, in the tests' own tolerances."""
+    import golden_step
+    import torch
+
+    for dtype in (torch.float32, torch.float64):
+        kind = f"golden step, {str(dtype).removeprefix('torch.')}"
+        given = golden_step.Golden(dtype, device)
+        stepped = findings.check(f"{kind}, runs", lambda given=given: golden_step.step(given))
+        for check in golden_step.CHECKS if stepped else ():
+            name = f"{kind}, {check.__name__.replace('_', ' ')}"
+            findings.check(name, lambda check=check, given=given, stepped=stepped: check(given, stepped))
+
+
+def agreement(findings: Findings, device: Any) -> None:
+    """Draws, augmentation, mixing, pooling, queue and loss against the CPU's."""
+    import device_checks
+
+    for check in device_checks.CHECKS:
+        findings.check(check.__name__.replace("_", " "), lambda check=check: check(device))
+
+
+def speed(findings: Findings, device: Any, small: bool) -> None:
+    """The plain float32 step at full width, with deterministic convolutions as trained and with any."""
+    import torch
+    from steps import seconds_of_steps
+
+    from trainer.config import PretrainConfig, compose, preset
+
+    config = compose(preset("quick"), None, TINY) if small else PretrainConfig()
+    steps, warmup = (2, 1) if small else (30, 10)
+    for deterministic in (True, False):
+        name = "step" if deterministic else "step, any algorithm"
+
+        def measure(deterministic: bool = deterministic, name: str = name) -> None:
+            torch.backends.cudnn.deterministic = deterministic
+            if device.type == "cuda":
+                torch.cuda.reset_peak_memory_stats(device)
+            rates = [config.batch_size / seconds for seconds in seconds_of_steps(config, device, steps, warmup)]
+            findings.figure(f"{name}, samples/s, median", round(statistics.median(rates), 1))
+            findings.figure(f"{name}, samples/s, least and most", [round(min(rates), 1), round(max(rates), 1)])
+            if device.type == "cuda":
+                findings.figure(f"{name}, peak memory, GB", round(torch.cuda.max_memory_allocated(device) / 1e9, 2))
+
+        findings.check(f"{name} is measured", measure)
+    torch.backends.cudnn.deterministic = True
+    findings.figure(
+        "step, configuration",
+        {
+            "precision": "float32 without TF32",
+            "batch": config.batch_size,
+            "frames": config.frames,
+            "bodies": config.bodies,
+            "channels": config.encoder.hidden_channels,
+            "queue": config.pair.queue_size,
+            "steps": steps,
+            "warm-up": warmup,
+        },
+    )
+
+
+def whole_job(findings: Findings, device: Any, small: bool, folder: Path) -> None:
+    """Synthetic recordings, training, resuming and evaluation on the device."""
+    import torch
+    from safetensors.torch import load_file
+
+    from pipeline import ingest, recipe, splits
+    from pipeline.store import Store
+    from pipeline.synth import write_ntu60
+    from trainer import checkpoint, evaluate, pretrain
+    from trainer.config import compose, preset
+    from trainer.interrupt import Interrupted
+
+    write_ntu60(folder / "raw", clips=36 if small else 480, seed=0)
+    output = folder / "processed" / "ntu60.zarr"
+    ingest.run(
+        ingest.Request(dataset="ntu60", roots=(folder / "raw",), output=output, recipe=recipe.load("clean"), workers=1)
+    )
+    store = Store(output)
+    splits.build(store)
+    split = splits.find(store, "xsub")
+    config = compose(preset("quick"), None, TINY if small else ("epochs=20",))
+
+    def request(name: str) -> pretrain.Request:
+        return pretrain.Request(
+            store=store, split=split, preset="quick", config=config, output=folder / "runs" / name, device=device
+        )
+
+    def stop_in_the_middle(tick: pretrain.Tick) -> None:
+        if tick.step == tick.total_steps // 2:
+            os.kill(os.getpid(), signal.SIGUSR1)
+
+    def weights(name: str) -> dict[str, torch.Tensor]:
+        newest, _ = checkpoint.newest(folder / "runs" / name / "checkpoints")
+        tensors = [load_file(newest / file) for file in (checkpoint.MODEL, checkpoint.OPTIMISER)]
+        return {f"{place}.{key}": value for place, held in enumerate(tensors) for key, value in held.items()}
+
+    def train() -> pretrain.Report:
+        report = pretrain.fit(request("whole"))
+        findings.figure("training, quick preset, samples/s", round(report.samples_per_second, 1))
+        findings.figure("training, mean loss of first and last epoch", [report.first_loss, report.last_loss])
+        assert report.last_loss < report.first_loss or small, "the loss did not fall"
+        return report
+
+    def resume() -> None:
+        with contextlib.suppress(Interrupted):
+            pretrain.fit(request("halved"), stop_in_the_middle)
+        assert pretrain.fit(request("halved")).outcome == "resumed"
+        whole, halved = weights("whole"), weights("halved")
+        assert whole.keys() == halved.keys()
+        apart = max(float((whole[key].double() - halved[key].double()).abs().max()) for key in whole)
+        findings.figure("resume, largest difference from never stopped", apart)
+        assert apart == 0.0, f"weights, queue or momenta are {apart} apart"
+
+    def judge(run: Any) -> None:
+        found = evaluate.evaluate(
+            evaluate.Request(run=run, store=store, split=split, protocols=("knn", "linear"), device=device)
+        )
+        for protocol, result in found.items():
+            rows = {name: round(row["top1"], 1) for name, row in result["rows"].items()}
+            findings.figure(f"{protocol}, top-1 % on synthetic clips", rows)
+
+    report = findings.check("a training runs", train)
+    if report is not None:
+        findings.check("a stopped training ends as if never stopped", resume)
+        findings.check("an evaluation runs", lambda: judge(report.run))
+
+
+def main() -> int:
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--out", type=Path, default=Path("gpu"), help="folder of gpu.json")
+    options.add_argument("--device", default="cuda", help="cuda, cuda:N, or cpu to try the script itself")
+    options.add_argument("--small", action="store_true", help="tiny sizes: the path and not the figures")
+    given = options.parse_args()
+    if missing := [name for name in NEEDED if importlib.util.find_spec(name) is None]:
+        print(f"missing packages: {', '.join(missing)}; pip install {' '.join(missing)}", file=sys.stderr)
+        return 2
+    import torch
+    from steps import commit, processor
+
+    from pipeline.errors import ConfigError
+    from trainer import device as devices
+
+    try:
+        device = devices.pick(given.device)
+    except ConfigError as error:
+        print(f"no GPU to check: {error}; torch is {torch.__version__}", file=sys.stderr)
+        return 2
+    given.out.mkdir(parents=True, exist_ok=True)
+    about = {
+        "device": devices.describe(device),
+        "processor": processor(),
+        "torch": torch.__version__,
+        "cuda": torch.version.cuda,
+        "cudnn": torch.backends.cudnn.version() if device.type == "cuda" else None,
+        "python": platform.python_version(),
+        "commit": commit(),
+        "small": given.small,
+    }
+    findings = Findings(given.out / "gpu.json", about)
+    print(" ".join(f"{key}={value}" for key, value in about.items()), flush=True)
+    golden(findings, device)
+    agreement(findings, device)
+    speed(findings, device, given.small)
+    with tempfile.TemporaryDirectory() as folder:
+        findings.check(
+            "synthetic recordings become a run", lambda: whole_job(findings, device, given.small, Path(folder))
+        )
+    failed = [name for name, said in findings.checks.items() if said != "passed"]
+    print(f"{len(findings.checks) - len(failed)} of {len(findings.checks)} checks passed; {findings.path}")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
