@@ -75,7 +75,13 @@ def test_an_exported_array_is_taken_as_it_is(shared_run: Run, shared_store: Stor
         ({"data": np.zeros((2, 3, 9, 25))}, r"expected numbers"),
         ({"data": np.zeros((2, 3, 9, 17, 1))}, r"expected numbers \(N, 3, T, 25, M\)"),
         ({"data": np.full((2, 3, 9, 25, 1), np.nan)}, "not finite in clip 0"),
+        ({"data": np.full((2, 3, 9, 25, 1), 1e300)}, "not finite in clip 0"),
         ({"data": np.zeros((2, 3, 9, 25, 1)), "labels": np.zeros(3)}, "labels has shape"),
+        (
+            {"data": np.zeros((2, 3, 9, 25, 1)), "labels": np.array(["a", "b"])},
+            "labels are <U1, expected whole numbers",
+        ),
+        ({"data": np.zeros((2, 3, 9, 25, 1)), "labels": np.array([0.5, 1])}, "labels are float64"),
         ({"data": np.array([{"a": 1}], dtype=object)}, "cannot be read as an .npz of plain arrays"),
     ],
 )
@@ -91,5 +97,8 @@ def test_files_that_are_no_npz_or_not_there_are_told_apart(shared_run: Run, tmp_
     (tmp_path / "text").write_text("hello")
     with pytest.raises(ArtifactError, match="cannot be read"):
         embed.from_file(shared_run, tmp_path / "text")
+    np.save(tmp_path / "bare.npy", np.zeros((2, 3, 9, 25, 1)))
+    with pytest.raises(ArtifactError, match="cannot be read"):
+        embed.from_file(shared_run, tmp_path / "bare.npy")
     with pytest.raises(ArtifactNotFound):
         embed.from_file(shared_run, tmp_path / "none")

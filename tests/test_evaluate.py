@@ -8,7 +8,7 @@ import torch
 
 from pipeline import splits
 from pipeline.store import Store
-from trainer import evaluate, knn, loader
+from trainer import display, evaluate, knn, loader
 from trainer.methods import MethodConfig
 from trainer.runs import Run
 
@@ -33,6 +33,7 @@ def test_every_protocol_has_every_row_and_is_written_down(
         assert written["lineage"]["checkpoint"]["step"] == shared_run.total_steps
         assert written["published"] is None
         assert written["lineage"]["transfer"] is False
+        assert written["lineage"]["test_clips_pretrained_on"] == 0
 
 
 def test_linear_names_last_and_best_epoch_apart(results: dict[str, dict[str, object]]) -> None:
@@ -61,6 +62,9 @@ def test_another_split_is_another_result(shared_run: Run, shared_store: Store) -
     )
     result = evaluate.evaluate(request)["knn"]
     assert Path(result["written"]).name == "knn-ntu60-xview.json"
+    seen = np.intersect1d(splits.find(shared_store, "xsub").train, split.test)
+    assert result["lineage"]["test_clips_pretrained_on"] == len(seen) > 0
+    assert f"{len(seen)} of the test clips were pre-trained on" in "\n".join(display.results_notes({"knn": result}))
 
 
 def test_the_published_number_stands_beside_the_presets_own_data_set_and_split(

@@ -90,6 +90,11 @@ def results_notes(results: Mapping[str, Mapping[str, Any]]) -> list[str]:
         f"{split['test']} test clips, {split['train']} training clips; "
         f"step {checkpoint['step']} of {checkpoint['total_steps']}; brackets: 95 % interval",
     ]
+    if lineage["test_clips_pretrained_on"]:
+        lines.append(
+            f"{lineage['test_clips_pretrained_on']} of the test clips were pre-trained on, without their labels: "
+            "this is another split than the run's"
+        )
     if "linear" in results:
         best = results["linear"]["rows"]["pre-trained"]["best_epoch"]
         lines.append(

@@ -55,7 +55,7 @@ def from_file(run: Run, path: Path) -> Batch:
     try:
         with np.load(path, allow_pickle=False) as arrays:
             held = {name: arrays[name] for name in ("data", "labels", "names") if name in arrays}
-    except (OSError, ValueError, AttributeError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, AttributeError, TypeError, zipfile.BadZipFile) as error:
         raise ArtifactError(f"{path}: cannot be read as an .npz of plain arrays ({error})") from error
     if "data" not in held:
         raise ArtifactError(f"{path}: holds no array `data` (N, 3, T, V, M)")
@@ -64,14 +64,18 @@ def from_file(run: Run, path: Path) -> Batch:
         raise ArtifactError(
             f"{path}: data is {data.dtype} {data.shape}, expected numbers (N, 3, T, {joints}, M) for {run.path}"
         )
-    if not np.isfinite(data).all():
-        clip = int(np.flatnonzero(~np.isfinite(data).reshape(len(data), -1).all(1))[0])
+    with np.errstate(over="ignore"):
+        clips = np.ascontiguousarray(data, np.float32)
+    if not np.isfinite(clips).all():
+        clip = int(np.flatnonzero(~np.isfinite(clips).reshape(len(clips), -1).all(1))[0])
         raise ArtifactError(f"{path}: data is not finite in clip {clip}; write missing joints as 0")
     for name in ("labels", "names"):
         if name in held and held[name].shape != (len(data),):
             raise ArtifactError(f"{path}: {name} has shape {held[name].shape}, expected ({len(data)},)")
+    if "labels" in held and held["labels"].dtype.kind not in "iu":
+        raise ArtifactError(f"{path}: labels are {held['labels'].dtype}, expected whole numbers, -1 where unknown")
     return Batch(
-        clips=torch.from_numpy(np.ascontiguousarray(data, np.float32)),
+        clips=torch.from_numpy(clips),
         labels=held.get("labels", np.full(len(data), -1)).astype(np.int64),
         names=held.get("names", np.arange(len(data))).astype(np.str_),
     )
