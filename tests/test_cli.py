@@ -17,10 +17,10 @@ from click.testing import CliRunner, Result
 
 import cli
 from cli import main, spread
-from pipeline import latest, partitions
+from pipeline import latest, partitions, splits
+from pipeline.errors import SkelepipeError
 from pipeline.publish import sole_writer
 from pipeline.store import Store
-from trainer import demo
 from trainer.runs import Run
 
 ROOT = Path(__file__).parents[1]
@@ -135,11 +135,14 @@ def test_several_runs_are_one_json_object_too(workplace: Path, skelepipe: Skelep
 
 
 def test_a_demo_that_fails_stops_there(tmp_path: Path, skelepipe: Skelepipe, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(demo, "COMMANDS", (("build-splits", "none.zarr"), ("synth", "ntu60", "raw", "--clips", "1")))
-    done = skelepipe("demo")
-    assert done.exit_code == 2
-    assert "synth" not in done.stderr
-    assert not (tmp_path / "demo" / "raw").exists()
+    def fail(*_: object) -> None:
+        raise SkelepipeError("no splits today")
+
+    monkeypatch.setattr(splits, "build", fail)
+    done = skelepipe("demo", "--clips", "48")
+    assert (done.exit_code, "Error: no splits today" in done.stderr) == (1, True)
+    assert (tmp_path / "demo" / "processed" / "ntu60.zarr").exists()
+    assert not (tmp_path / "demo" / "runs").exists()
 
 
 def test_eval_skips_unfinished_runs_by_name(workplace: Path, skelepipe: Skelepipe) -> None:
