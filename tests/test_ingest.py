@@ -328,9 +328,10 @@ def test_workers_end_when_their_parent_is_killed(raw: Path, tmp_path: Path) -> N
     (tmp_path / "killed.py").write_text(script)
     command = [sys.executable, str(tmp_path / "killed.py"), str(raw), str(tmp_path / "s.zarr")]
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
-    killed = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True)
+    with (tmp_path / "said").open("w") as said:  # a pipe would stay open as long as the workers live
+        killed = subprocess.run(command, env=environment, stdout=said)
     assert killed.returncode == -signal.SIGKILL
-    workers = [Path("/proc", number) for number in killed.stdout.split()]
+    workers = [Path("/proc", number) for number in (tmp_path / "said").read_text().split()]
     assert len(workers) == 2
     deadline = time.monotonic() + 20
     while any(worker.exists() and "zombie" not in (worker / "status").read_text() for worker in workers):
