@@ -11,9 +11,11 @@ import os
 import shutil
 import signal
 import threading
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +25,7 @@ from numpy.typing import NDArray
 
 from pipeline import manifest, publish, recipe, store
 from pipeline.datasets import source
-from pipeline.errors import OutputFailed, RawFileError, UnusableClip
+from pipeline.errors import ArtifactError, OutputFailed, RawFileError, UnusableClip
 from pipeline.recipe import Recipe
 from pipeline.recording import QUALITY
 from pipeline.source import Entry, Labels
@@ -188,21 +190,44 @@ def run(part: Path, entries: Sequence[Entry], dataset: str, chosen: Recipe) -> i
 
 
 def finished(part: Path, entries: Sequence[Entry]) -> bool:
-    """Whether a partition is there and its recordings have not been touched since."""
-    return part.is_file() and read(part).stamps == [_stamp(entry) for entry in entries]
+    """Whether a partition is there, whole, and its recordings have not been touched since."""
+    try:
+        return part.is_file() and read(part).stamps == [_stamp(entry) for entry in entries]
+    except ArtifactError:
+        return False
 
 
 def read(part: Path) -> Part:
-    """A finished partition without its motion."""
-    with np.load(part, allow_pickle=False) as kept:
+    """A finished partition without its motion.
+
+    Raises:
+        ArtifactError: it is damaged.
+    """
+    with _opened(part) as kept:
         return Part(columns=kept["columns"], **json.loads(kept["note"].tobytes()))
 
 
 def read_motion(part: Path) -> NDArray[np.float32]:
-    """A finished partition's body-frames, (F, V, 3) metres, clip after clip, body after body."""
-    with np.load(part, allow_pickle=False) as kept:
+    """A finished partition's body-frames, (F, V, 3) metres, clip after clip, body after body.
+
+    Raises:
+        ArtifactError: it is damaged.
+    """
+    with _opened(part) as kept:
         motion: NDArray[np.float32] = kept["xyz"]
     return motion
+
+
+@contextmanager
+def _opened(part: Path) -> Iterator[Any]:
+    """A partition's arrays; the .npz has a crc32 on each, so a flipped bit is noticed when it is read."""
+    try:
+        with part.open("rb") as handle, np.load(handle, allow_pickle=False) as kept:
+            yield kept
+    except (zipfile.BadZipFile, ValueError, KeyError, EOFError) as error:
+        raise ArtifactError(
+            f"{part}: damaged ({error}); remove {part.parent} and run the same command again"
+        ) from error
 
 
 def _column_values(

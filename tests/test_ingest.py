@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from pipeline import ingest, partitions, publish, recipe
-from pipeline.errors import ArtifactNotFound, OutputExists, SkelepipeError
+from pipeline.errors import ArtifactError, ArtifactNotFound, OutputExists, SkelepipeError
 from pipeline.ntu_names import missing_names
 from pipeline.store import Store
 
@@ -337,3 +337,24 @@ def test_workers_end_when_their_parent_is_killed(raw: Path, tmp_path: Path) -> N
     while any(worker.exists() and "zombie" not in (worker / "status").read_text() for worker in workers):
         assert time.monotonic() < deadline, "workers live on without their parent"
         time.sleep(0.05)
+
+
+def test_a_damaged_partition_is_made_again_or_named(
+    copy: Path, tmp_path: Path, request_for: Requests, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(partitions, "PARTITION", 3)
+    request = request_for(copy, tmp_path / "s.zarr", workers=1)
+
+    def stop(tick: ingest.Tick) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        ingest.run(request, stop)
+    part = tmp_path / ".s.zarr.work" / "part-00000.npz"
+    whole = part.read_bytes()
+    part.write_bytes(whole[:1000])
+    assert ingest.run(request).resumed_files == 0
+    part.parent.mkdir()
+    part.write_bytes(whole[: len(whole) // 2] + b"?" + whole[len(whole) // 2 + 1 :])
+    with pytest.raises(ArtifactError, match=r"damaged .*remove .*work and run the same command again"):
+        partitions.read_motion(part)
