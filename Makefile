@@ -41,6 +41,7 @@ nojit: $(READY)  ## the kernels' tests without compilation, so that indices are 
 bench: $(READY)  ## the benchmarks, against their baselines
 	$(BIN)/python benchmarks/bench_parse.py
 	$(BIN)/python benchmarks/bench_ingest.py
+	$(BIN)/python benchmarks/bench_train.py
 
 gpu: $(READY)  ## what needs a GPU: the golden step, training and evaluation on it
 	$(BIN)/python benchmarks/check_gpu.py
