@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from pipeline import ingest, splits
@@ -28,10 +28,15 @@ class Bar:
         self._doing = doing
         console = Console(stderr=True)
         self._live = console.is_terminal
-        columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), TaskProgressColumn())
-        self._bar = Progress(
-            *columns, TextColumn("{task.fields[note]}"), TimeRemainingColumn(), console=console, transient=True
+        kept = Column(no_wrap=True)  # in a narrow terminal the note gives way, not the rest
+        columns = (
+            TextColumn("{task.description}", table_column=kept),
+            BarColumn(bar_width=12, table_column=kept),
+            TaskProgressColumn(table_column=kept),
+            TimeRemainingColumn(table_column=kept),
+            TextColumn("{task.fields[note]}", table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis")),
         )
+        self._bar = Progress(*columns, console=console, transient=True, expand=True)
         self._task = self._bar.add_task(doing, total=None, note="")
         self._began = self._spoke = time.monotonic()
 

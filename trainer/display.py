@@ -23,8 +23,9 @@ class TrainingBar(Bar):
         """Show a training's progress."""
         if self._first is None:
             self._first = tick.step - 1
-        terms = "  ".join(f"{name} {value:.3f}" for name, value in tick.loss.items())
-        note = f"epoch {tick.epoch + 1} of {tick.epochs}  {terms}  {tick.samples_per_second:.0f} samples/s"
+        terms = ", ".join(f"{name} {value:.2f}" for name, value in tick.loss.items() if name != "total")
+        where = f"epoch {tick.epoch + 1}/{tick.epochs}"
+        note = f"{where}  {tick.samples_per_second:.0f} samples/s  loss {tick.loss['total']:.2f} ({terms})"
         self.update(tick.step, tick.total_steps, note)
         if tick.step == self._first + MEASURED_STEPS:
             left = (tick.total_steps - self._first) * tick.batch_size / tick.samples_per_second
