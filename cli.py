@@ -134,7 +134,11 @@ def main(debug: bool) -> None:
 @click.option(
     "--recipe", default="clean", show_default=True, help="A shipped recipe (clean, skelemixclr) or a TOML file."
 )
-@click.option("--workers", type=click.IntRange(0), help="Processes; 0 or 1: this one.  [default: one per core]")
+@click.option(
+    "--workers",
+    type=click.IntRange(0),
+    help="Processes; 0 or 1: this one.  [default: one per core if there is much to read]",
+)
 @click.option("--keep-missing", is_flag=True, help="Take in the samples that are officially missing or incomplete.")
 @click.option("--strict", is_flag=True, help="Publish nothing if any recording cannot be used.")
 @click.option("--dry-run", is_flag=True, help="Only say what is there.")

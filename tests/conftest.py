@@ -1,5 +1,6 @@
 """Small things made once and shared: a synthetic NTU-60, its store and splits, and a run trained on it for a moment."""
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,10 @@ from pipeline.synth import write_ntu60
 from trainer import pretrain, runs
 from trainer.config import compose, preset
 from trainer.device import pick
+
+# On models this small threads only wait for each other, and for whatever else the machine does.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+torch.set_num_threads(1)
 
 GOLDEN = Path(__file__).parent / "golden"
 CLIPS, BROKEN = 72, 3
