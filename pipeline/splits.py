@@ -179,7 +179,7 @@ def load(path: Path, store: Store) -> Split:
         ArtifactNotFound: there is no such split.
         ArtifactError: it is damaged, belongs to another store, or its sides share a row or what it separates.
     """
-    plain = manifest.open_document(path, KIND)
+    plain = _open(path, KIND)
     if plain["store"]["digest"] != store.digest:
         raise ArtifactError(
             f"{path}: was built for another store ({plain['store']['name']} {plain['store']['digest'][:12]}), "
@@ -197,6 +197,17 @@ def load(path: Path, store: Store) -> Split:
         test=test,
         left_out=len(store) - len(train) - len(test),
     )
+
+
+def _open(path: Path, kind: str) -> dict[str, Any]:
+    """A split's or subset's document, of the format version that is read here."""
+    plain = manifest.open_document(path, kind)
+    if plain["format_version"] != FORMAT_VERSION:
+        raise ArtifactError(
+            f"{path}: has format version {plain['format_version']}, this skelepipe reads {FORMAT_VERSION}; "
+            "run `skelepipe build-splits` again"
+        )
+    return plain
 
 
 def _refuse_leaks(path: Path, store: Store, separates: str, train: Rows, test: Rows) -> None:
@@ -219,7 +230,7 @@ def load_subset(path: Path, split: Split) -> Subset:
         ArtifactNotFound: there is no such subset.
         ArtifactError: it is damaged, belongs to another split, or names rows that do not train there.
     """
-    plain = manifest.open_document(path, SUBSET_KIND)
+    plain = _open(path, SUBSET_KIND)
     if plain["split"]["digest"] != split.digest:
         raise ArtifactError(
             f"{path}: was drawn from another split than {split.path}; run `skelepipe build-splits` again"

@@ -28,6 +28,14 @@ def bytes_of(folder: Path) -> dict[str, str]:
     }
 
 
+def interrupt_after_one_partition(request: ingest.Request) -> None:
+    def stop(tick: ingest.Tick) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        ingest.run(request, stop)
+
+
 @pytest.fixture
 def copy(raw: Path, shared_store: Store, tmp_path: Path) -> Path:
     """The first dozen good recordings, to change at will."""
@@ -145,12 +153,7 @@ def test_a_partition_is_made_again_when_its_input_was_touched(
 ) -> None:
     monkeypatch.setattr(partitions, "PARTITION", 3)
     request = request_for(copy, tmp_path / "s.zarr", workers=1)
-
-    def stop(tick: ingest.Tick) -> None:
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        ingest.run(request, stop)
+    interrupt_after_one_partition(request)
     first = sorted(copy.iterdir())[0]
     os.utime(first, ns=(first.stat().st_atime_ns, first.stat().st_mtime_ns + 1))
     assert ingest.run(request).resumed_files == 0
@@ -344,12 +347,7 @@ def test_a_damaged_partition_is_made_again_or_named(
 ) -> None:
     monkeypatch.setattr(partitions, "PARTITION", 3)
     request = request_for(copy, tmp_path / "s.zarr", workers=1)
-
-    def stop(tick: ingest.Tick) -> None:
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        ingest.run(request, stop)
+    interrupt_after_one_partition(request)
     part = tmp_path / ".s.zarr.work" / "part-00000.npz"
     whole = part.read_bytes()
     part.write_bytes(whole[:1000])

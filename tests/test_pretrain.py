@@ -3,6 +3,7 @@ import os
 import shutil
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -211,3 +212,12 @@ def test_a_damaged_description_is_refused(train_request: Requests, tmp_path: Pat
     described.write_text(described.read_text().replace('"epochs": 2', '"epochs": 9'))
     with pytest.raises(ArtifactError, match="does not match its digest"):
         load(tmp_path / "run")
+
+
+def test_a_run_on_another_kind_of_skeleton_does_not_fit_the_store(
+    train_request: Requests, shared_store: Store, tmp_path: Path
+) -> None:
+    run = pretrain.fit(train_request(tmp_path / "run")).run
+    other = replace(run, layout=replace(run.layout, name="other-25"))
+    with pytest.raises(ArtifactError, match=r"holds kinect-v2 skeletons, but .*run was trained on other-25"):
+        find_store(other, shared_store.path)

@@ -93,6 +93,13 @@ def test_a_split_whose_sides_share_what_it_separates_is_refused(own_store: Path)
         splits.load(path, Store(own_store))
 
 
+def test_a_split_of_another_format_version_is_refused(own_store: Path) -> None:
+    path = splits.folder(own_store) / "xsub.json"
+    rewrite(path, format_version=99)
+    with pytest.raises(ArtifactError, match="format version 99, this skelepipe reads 1"):
+        splits.load(path, Store(own_store))
+
+
 def test_a_split_changed_by_hand_is_refused(own_store: Path) -> None:
     path = splits.folder(own_store) / "xsub.json"
     plain = json.loads(path.read_text())

@@ -20,7 +20,6 @@ from trainer.runs import Run
 from trainer.streams import derive
 
 Protocol = Literal["knn", "linear"]
-PROTOCOLS: tuple[Protocol, ...] = ("knn", "linear")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
