@@ -1,35 +1,48 @@
 """What every data set offers to ingest: a survey of what lies there, and the reading of one recording."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Protocol
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 from pipeline.layout import Layout
+from pipeline.raw_files import RawFile
 from pipeline.recording import Recording
+from pipeline.segments import FrameIndex
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One recording that a survey found."""
+    """One recording that a survey found; it holds one clip or several."""
 
     name: str
-    """The sample's name; unique in its data set."""
-    path: Path
-    size: int
-    """Bytes."""
+    """The recording's name; unique in its data set."""
+    file: RawFile
+    beside: tuple[RawFile, ...] = ()
+    """Files that are read with it, such as its labels."""
+
+    @property
+    def files(self) -> tuple[RawFile, ...]:
+        """All that is read for it."""
+        return (self.file, *self.beside)
+
+    @property
+    def size(self) -> int:
+        """Bytes of all its files."""
+        return sum(file.size for file in self.files)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Labels:
-    """What is known of a recording besides its motion; -1 where it is not."""
+    """What is known of a clip besides its motion; -1 where it is not."""
 
     label: int
     """Class, from 0."""
-    subject: int
-    camera: int
-    setup: int
-    replication: int
+    subject: int = -1
+    camera: int = -1
+    setup: int = -1
+    replication: int = -1
+    extra: tuple[str, ...] = ()
+    """A value for each of the source's `columns`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,45 +50,63 @@ class Survey:
     """What lies in the folders that the user named."""
 
     entries: tuple[Entry, ...]
-    """In order of name: the order of a store's rows."""
-    missing: tuple[str, ...]
+    """In order of name."""
+    missing: tuple[str, ...] = ()
     """Samples that the data set's authors list as damaged, found and left out."""
-    left_out: Mapping[str, int]
+    left_out: Mapping[str, int] = field(default_factory=dict)
     """Files that belong to something else, counted by what they are."""
+    absent: Mapping[str, int] = field(default_factory=dict)
+    """Recordings of the whole data set that are not there, counted by where they belong, such as `S001`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reading:
-    """One recording with its labels and the identity of its bytes."""
+    """One clip's rows and labels."""
 
     recording: Recording
+    """Under the clip's name; only the clip's frames, renumbered from 0."""
     labels: Labels
-    size: int
-    crc32: int
+    start: int = 0
+    """The clip's first frame in the recording that it was cut from, from 0."""
+    quality: Mapping[str, int] = field(default_factory=dict)
+    """Counts by the names in QUALITY that the reading itself gives."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Refusal:
+    """One clip of a recording that cannot be used, while the others can."""
+
+    name: str
+    file: RawFile
+    line: int
+    """Where in the file, from 1; 0 when no line is to blame."""
+    reason: str
 
 
 class Source(Protocol):
-    """A data set's own knowledge: file names, grammar, labels."""
+    """A data set's own knowledge: file names, grammar, labels. It is made for the folders that the user named."""
 
     name: str
     layout: Layout
+    classes: tuple[str, ...]
+    """Names of the classes in the order of their labels."""
+    shared: str
+    """Digest of what all recordings share, such as a manifest's bytes; empty when there is no such thing."""
+    columns: tuple[str, ...]
+    """Names of what is kept of each clip besides the usual columns."""
+    rules: Mapping[str, Any]
+    """Splits that the data set itself brings, as plain data; empty when they are built in or there are none."""
 
-    def survey(self, roots: Sequence[Path], *, keep_missing: bool) -> Survey:
-        """Find the data set's recordings below `roots`.
+    def survey(self, *, keep_missing: bool) -> Survey:
+        """Find the data set's recordings.
 
         Raises:
             SkelepipeError: a root does not exist, holds nothing of the data set, or a sample lies there twice.
         """
 
-    def read(self, entry: Entry) -> Reading:
-        """Parse one recording.
+    def read(self, entry: Entry, frame_index: FrameIndex) -> Iterator[Reading | Refusal]:
+        """Parse one recording, once, and yield its clips in order.
 
         Raises:
             RawFileError: it cannot be used as it stands.
         """
-
-    def crc32(self, entry: Entry) -> int:
-        """crc32 of a recording's bytes."""
-
-    def class_name(self, label: int) -> str:
-        """What a class is called."""
