@@ -15,11 +15,13 @@ from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
-from pipeline.errors import ArtifactNotFound, SkelepipeError
+from pipeline.errors import ArtifactNotFound, RawFileError, SkelepipeError
 
 BLOCK = 1 << 20
 FOREIGN = {".7z", ".gz", ".tar", ".tgz", ".rar", ".xz", ".bz2"}
 """Archives that are not read in place."""
+BOMB_BYTES, BOMB_RATIO = 256 << 20, 100
+"""A member larger than this that also shrinks to less than a hundredth is no text of numbers (that shrinks to a fourth)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,3 +58,138 @@ class RawFile:
     def __str__(self) -> str:
         """As the user knows it."""
         return f"{self.path}: {self.member}" if self.member else str(self.path)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What lies below some folders."""
+
+    files: list[RawFile]
+    left_out: Counter[str]
+    """What cannot be looked into or read, counted by why."""
+
+
+def find(roots: Sequence[Path]) -> Found:
+    """Every file at or below `roots` and in the zip archives there; links followed, hidden ones passed over.
+
+    Raises:
+        ArtifactNotFound: a root does not exist.
+        OSError: a folder cannot be looked into; what lies in it would be lost without a word.
+        SkelepipeError: a zip archive is damaged.
+    """
+    files: list[RawFile] = []
+    left_out: Counter[str] = Counter()
+    for path in (path for root in roots for path in _walk(root)):
+        try:
+            status = path.stat()
+        except OSError:  # a link to nowhere, or a file that has just gone: reading it tells more
+            files.append(RawFile(path))
+            continue
+        if not stat.S_ISREG(status.st_mode):
+            left_out["not a regular file"] += 1
+        elif path.suffix.lower() == ".zip":
+            files += _members(path)
+        elif path.suffix.lower() in FOREIGN:
+            left_out["archives, unpack them first"] += 1
+        else:
+            files.append(RawFile(path, "", status.st_size))
+    return Found(files, left_out)
+
+
+@contextmanager
+def opened(file: RawFile) -> Iterator[IO[bytes]]:
+    """A file's bytes as a stream, checked against the archive's crc32 when it lies in one.
+
+    Raises:
+        RawFileError: it cannot be read, or the archive is wrong about it; also while reading.
+    """
+    try:
+        if not file.member:
+            with file.path.open("rb", buffering=0) as stream:
+                yield stream
+            return
+        entry = _archive(*_identity(file.path)).getinfo(file.member)
+        if entry.file_size > BOMB_BYTES and entry.file_size > BOMB_RATIO * entry.compress_size:
+            raise RawFileError(str(file), 0, f"{entry.file_size} bytes out of {entry.compress_size}: no recording")
+        with _archive(*_identity(file.path)).open(entry) as stream:
+            yield stream
+    except OSError as error:
+        raise RawFileError(str(file), 0, f"cannot be read: {error.strerror or error}") from error
+    except (zipfile.BadZipFile, zlib.error, KeyError, EOFError, RuntimeError, NotImplementedError) as error:
+        raise RawFileError(str(file), 0, f"cannot be unpacked: {str(error) or 'damaged'}; download it again") from error
+
+
+def read(file: RawFile) -> bytes:
+    """A file's bytes.
+
+    Raises:
+        RawFileError: as `opened`.
+    """
+    with opened(file) as stream:
+        return stream.read()
+
+
+def crc32(file: RawFile) -> int:
+    """crc32 of a file's bytes, by the archive's own account when it lies in one; 0 when it cannot be read."""
+    try:
+        if file.member:
+            return _archive(*_identity(file.path)).getinfo(file.member).CRC
+        total = 0
+        with file.path.open("rb") as stream:
+            while block := stream.read(BLOCK):
+                total = zlib.crc32(block, total)
+    except (OSError, KeyError, zipfile.BadZipFile):
+        return 0
+    return total
+
+
+def stamp(file: RawFile) -> list[Any]:
+    """What tells that a file has not been touched: size and time of change of what lies there; None when it is gone."""
+    try:
+        status = file.path.stat()
+    except OSError:
+        return [file.member, None, None]
+    return [file.member, status.st_size, status.st_mtime_ns]
+
+
+def _walk(root: Path) -> Iterator[Path]:
+    if not root.exists():
+        raise ArtifactNotFound(root, "name the folder that holds the recordings")
+    if root.is_file():
+        yield root
+        return
+
+    def refuse(error: OSError) -> None:
+        raise error
+
+    entered = set()
+    for here, folders, names in os.walk(root, onerror=refuse, followlinks=True):
+        if (real := os.path.realpath(here)) in entered:
+            folders.clear()  # a link that leads back up
+            continue
+        entered.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        yield from (Path(here, name) for name in sorted(names) if not name.startswith("."))
+
+
+def _members(path: Path) -> Iterator[RawFile]:
+    """The files in a zip archive, without the hidden ones and those that a Mac adds."""
+    try:
+        members = _archive(*_identity(path)).infolist()
+    except (zipfile.BadZipFile, OSError) as error:
+        raise SkelepipeError(f"{path}: cannot be read as a zip archive ({error}); download it again") from error
+    for member in members:
+        parts = PurePosixPath(member.filename).parts
+        if not member.is_dir() and not any(part.startswith((".", "__MACOSX")) for part in parts if part != ".."):
+            yield RawFile(path, member.filename, member.file_size)
+
+
+def _identity(path: Path) -> tuple[Path, int, int]:
+    status = path.stat()
+    return path, status.st_size, status.st_mtime_ns
+
+
+@lru_cache(maxsize=4)
+def _archive(path: Path, size: int, changed: int) -> zipfile.ZipFile:  # noqa: ARG001 (another file, another archive)
+    """An archive's directory, read once a process."""
+    return zipfile.ZipFile(path)

@@ -1,6 +1,7 @@
 """What every data set offers to ingest: a survey of what lies there, and the reading of one recording."""
 
-from collections.abc import Iterator, Mapping
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -66,6 +67,8 @@ class Reading:
     recording: Recording
     """Under the clip's name; only the clip's frames, renumbered from 0."""
     labels: Labels
+    crc32: int
+    """Of the bytes of all the recording's files, as `checksum` gives it."""
     start: int = 0
     """The clip's first frame in the recording that it was cut from, from 0."""
     quality: Mapping[str, int] = field(default_factory=dict)
@@ -81,6 +84,11 @@ class Refusal:
     line: int
     """Where in the file, from 1; 0 when no line is to blame."""
     reason: str
+
+
+def checksum(crcs: Sequence[int]) -> int:
+    """One crc32 for a recording: that of its file, or of its files' crc32s (four bytes each) when there are several."""
+    return crcs[0] if len(crcs) == 1 else zlib.crc32(b"".join(crc.to_bytes(4, "little") for crc in crcs))
 
 
 class Source(Protocol):
