@@ -47,18 +47,17 @@ class Recording:
     def from_bodies(cls, name: str, layout: Layout, xyz: NDArray[np.float32]) -> "Recording":
         """The recording of bodies that keep their places, (M, T, V, 3) metres, from a data set without ids.
 
-        A body is absent from a frame in which all its values are zero or not numbers. Its id is its place.
+        A body is absent from a frame in which all its values are zero or not numbers. Its id and its slot are its place.
         """
         M, T, V, _ = xyz.shape
         there = (np.isfinite(xyz) & (xyz != 0)).any(axis=(2, 3)).T  # (T, M)
         frame, body = np.nonzero(there)
-        slot = there.cumsum(axis=1)[frame, body] - 1
         return cls(
             name=name,
             layout=layout,
             frames=T,
             frame=frame.astype(np.int32),
-            slot=slot.astype(np.int32),
+            slot=body.astype(np.int32),
             body=body.astype(np.int64),
             xyz=xyz[body, frame],
             tracking=np.full((len(frame), V), 2, np.int8),
