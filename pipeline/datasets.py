@@ -1,18 +1,25 @@
 """The data sets that skelepipe reads, by the name that the command line uses."""
 
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
 from pipeline.errors import ConfigError
-from pipeline.ntu import NTU60_SOURCE
+from pipeline.ntu import NtuSource
 from pipeline.source import Source
 
-SOURCES: dict[str, Source] = {source.name: source for source in (NTU60_SOURCE,)}
+SOURCES: Mapping[str, Callable[[Sequence[Path]], Source]] = {
+    "ntu60": partial(NtuSource, "ntu60"),
+    "ntu120": partial(NtuSource, "ntu120"),
+}
 
 
-def source(name: str) -> Source:
-    """A data set by name.
+def open_source(name: str, roots: Sequence[Path]) -> Source:
+    """A data set by name, in the folders that the user named.
 
     Raises:
-        ConfigError: there is none of that name.
+        ConfigError: there is none of that name, or what describes it is wrong.
     """
     if name not in SOURCES:
         raise ConfigError(f"unknown data set {name!r}; known: {', '.join(SOURCES)}")
-    return SOURCES[name]
+    return SOURCES[name](roots)

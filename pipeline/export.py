@@ -25,7 +25,7 @@ def padded(clip: NDArray[np.float32], frames: int, bodies: int = BODIES) -> NDAr
 
 
 def npz(store: Store, output: Path) -> None:
-    """Write all clips in row order as one .npz, streaming: one clip and one shard in memory.
+    """Write all clips in order of name as one .npz, streaming: one clip and one shard in memory.
 
     `data` float32 (N, 3, T, V, 2) metres with T the longest clip; `lengths` int32; `names` unicode;
     `labels`, `subjects`, `cameras`, `setups`, `replications` int64, -1 where unknown. Loads with allow_pickle=False.
@@ -37,11 +37,14 @@ def npz(store: Store, output: Path) -> None:
     if store.columns["bodies"].max() > BODIES:
         raise ArtifactError(f"{store.path}: has clips of more than {BODIES} bodies, which this format cannot hold")
     store.check()
+    names = np.array(store.names, np.str_)
+    order = np.argsort(names, kind="stable")
+    clips = store.clips() if (np.diff(order) > 0).all() else map(store.clip, order.tolist())
     small: dict[str, NDArray[Any]] = {
-        "lengths": store.columns["frames"].astype(np.int32),
-        "names": np.array(store.names, np.str_),
+        "lengths": store.columns["frames"][order].astype(np.int32),
+        "names": names[order],
         **{
-            f"{column}s": store.columns[column].astype(np.int64)
+            f"{column}s": store.columns[column][order].astype(np.int64)
             for column in ("label", "subject", "camera", "setup", "replication")
         },
     }
@@ -51,7 +54,7 @@ def npz(store: Store, output: Path) -> None:
     def fill(handle: BinaryIO) -> None:
         with zipfile.ZipFile(handle, "w") as archive:
             _write_array(
-                archive, "data", np.dtype(np.float32), shape, (padded(clip, frames).tobytes() for clip in store.clips())
+                archive, "data", np.dtype(np.float32), shape, (padded(clip, frames).tobytes() for clip in clips)
             )
             for name, values in small.items():
                 _write_array(archive, name, values.dtype, values.shape, iter([values.tobytes()]))

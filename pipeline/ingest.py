@@ -10,16 +10,17 @@ import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from pipeline import latest, manifest, partitions, publish, store
-from pipeline.datasets import source
+from pipeline import latest, manifest, partitions, publish, raw_files, store
+from pipeline.datasets import open_source
 from pipeline.errors import ArtifactError, OutputExists, SkelepipeError
 from pipeline.recipe import Recipe
-from pipeline.source import Entry, Survey
+from pipeline.source import Entry, Source, Survey, checksum
 
 POOL_BYTES = 256 << 20
 """Below this much text one process is done before others have started: some two seconds, at over 100 MB/s."""
@@ -74,6 +75,8 @@ class Report:
     digest: str = ""
     missing: tuple[str, ...] = ()
     left_out: dict[str, int] = field(default_factory=dict)
+    absent: dict[str, int] = field(default_factory=dict)
+    """Recordings of the whole data set that are not there, by where they belong."""
     quarantined: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -87,19 +90,20 @@ def run(request: Request, progress: Callable[[Tick], None] = lambda tick: None) 
         SkelepipeError: nothing usable was found, or `strict` and something could not be used.
     """
     started = time.perf_counter()
-    survey = source(request.dataset).survey(request.roots, keep_missing=request.keep_missing)
+    data = open_source(request.dataset, request.roots)
+    survey = data.survey(keep_missing=request.keep_missing)
     with publish.sole_writer(request.output):
         there = _is_there(request.output)
-        plan = partitions.plan(request.dataset, request.recipe, survey.entries)
+        plan = partitions.plan(data, request.recipe, survey.entries)
         if there and not request.force:
-            report = _up_to_date(request, survey)
+            report = _up_to_date(request, data, survey)
             partitions.forget(request.output, plan)
             publish.forget_replaced(request.output)
             return report
         work = partitions.prepare(request.output, plan)
         resumed = _run_partitions(request, survey.entries, work, progress)
         with publish.disk_errors(request.output, needed=sum(part.stat().st_size for part in work.glob("part-*.npz"))):
-            report = _assemble(request, survey, work)
+            report = _assemble(request, data, survey, work)
             publish.publish_folder(work / "store", request.output)
             shutil.rmtree(work)
         latest.record(request.output.parent, "store", request.output.name)
@@ -114,7 +118,7 @@ def dry_run(request: Request) -> Report:
     Raises:
         SkelepipeError: as `run`, for the part that looks at the folders.
     """
-    survey = source(request.dataset).survey(request.roots, keep_missing=request.keep_missing)
+    survey = open_source(request.dataset, request.roots).survey(keep_missing=request.keep_missing)
     return _describe(request, survey, outcome="dry run")
 
 
@@ -127,6 +131,7 @@ def _describe(request: Request, survey: Survey, **known: Any) -> Report:
         source_bytes=sum(entry.size for entry in survey.entries),
         missing=survey.missing,
         left_out=dict(survey.left_out),
+        absent=dict(survey.absent),
         **known,
     )
 
@@ -154,19 +159,24 @@ def _run_partitions(request: Request, entries: Sequence[Entry], work: Path, prog
     workers = request.workers
     if workers is None:
         workers = _cores() if total_bytes - size > POOL_BYTES else 1
-    for number, bad in partitions.run_all(work, waiting, request.dataset, request.recipe, min(workers, len(waiting))):
+    open_data = partial(open_source, request.dataset, request.roots)
+    for number, bad in partitions.run_all(work, waiting, open_data, request.recipe, min(workers, len(waiting))):
         count(number, bad)
     return resumed
 
 
-def _assemble(request: Request, survey: Survey, work: Path) -> Report:
+def _assemble(request: Request, data: Source, survey: Survey, work: Path) -> Report:
     """Write the store into the work folder from the finished partitions, in input order."""
-    data = source(request.dataset)
     paths = [partitions.path(work, number) for number in partitions.split(survey.entries)]
     parts = [partitions.read(path) for path in paths]
-    names = [name for part in parts for name in part.names]
+    extra = [values for part in parts for values in part.extra]
+    texts = {
+        "name": [name for part in parts for name in part.names],
+        "recording": [name for part in parts for name in part.recordings],
+        **{name: [values[place] for values in extra] for place, name in enumerate(data.columns)},
+    }
     quarantine = [bad for part in parts for bad in part.quarantine]
-    if quarantine and (request.strict or not names):
+    if quarantine and (request.strict or not texts["name"]):
         why = "--strict" if request.strict else "none of the recordings can be used"
         shown = "; ".join(f"{bad['file']}:{bad['line']}: {bad['reason']}" for bad in quarantine[:3])
         raise SkelepipeError(
@@ -180,9 +190,10 @@ def _assemble(request: Request, survey: Survey, work: Path) -> Report:
     for path in paths:
         writer.append(partitions.read_motion(path))
     sources = sorted(
-        [*zip(names, columns["source_size"].tolist(), columns["source_crc32"].tolist(), strict=True)]
-        + [(bad["name"], bad["size"], bad["crc32"]) for bad in quarantine]
+        {*zip(texts["recording"], columns["source_size"].tolist(), columns["source_crc32"].tolist(), strict=True)}
+        | {(bad["recording"], bad["size"], bad["crc32"]) for bad in quarantine}
     )
+    labels = sorted(set(columns["label"].tolist()) - {-1})
     facts = {
         "tool": f"skelepipe {importlib.metadata.version('skelepipe')}",
         "dataset": request.dataset,
@@ -193,16 +204,19 @@ def _assemble(request: Request, survey: Survey, work: Path) -> Report:
         "sources": {
             "count": len(sources),
             "bytes": sum(size for _, size, _ in sources),
-            "digest": manifest.digest(sources),
+            "shared": data.shared,
+            "digest": manifest.digest([data.shared, *sources]),
         },
-        "classes": {str(label): data.class_name(label) for label in sorted(set(columns["label"].tolist()))},
+        "classes": {str(label): data.classes[label] for label in labels},
+        "dense_labels": {str(label): place for place, label in enumerate(labels)},
+        "splits": dict(data.rules),
     }
-    identity = writer.finish(names, columns, facts, quarantine)
+    identity = writer.finish(texts, columns, facts, quarantine)
     return _describe(
         request,
         survey,
         outcome="ingested",
-        clips=len(names),
+        clips=len(texts["name"]),
         body_frames=body_frames,
         store_bytes=_size(work / "store"),
         digest=identity,
@@ -210,7 +224,7 @@ def _assemble(request: Request, survey: Survey, work: Path) -> Report:
     )
 
 
-def _up_to_date(request: Request, survey: Survey) -> Report:
+def _up_to_date(request: Request, data: Source, survey: Survey) -> Report:
     """Report that the store at the output is what the request would make, down to the bytes of its input.
 
     Raises:
@@ -221,15 +235,19 @@ def _up_to_date(request: Request, survey: Survey) -> Report:
     except ArtifactError as error:
         raise OutputExists(f"{error}; --force makes it anew") from error
     asked = {"data set": request.dataset, "recipe": request.recipe.name, "keep-missing": request.keep_missing}
+    asked["missing left out"] = len(survey.missing)
     there = {
         "data set": kept.facts["dataset"],
         "recipe": kept.facts["recipe"]["name"],
         "keep-missing": kept.facts["keep_missing"],
+        "missing left out": kept.facts["missing_left_out"],
     }
     differences = [f"{what} {there[what]} there, {asked[what]} asked" for what in asked if there[what] != asked[what]]
     if not differences and kept.facts["recipe"] != request.recipe.resolved:
         differences.append(f"recipe {request.recipe.name} has other steps or parameters")
-    differences += _changed_sources(kept, request.dataset, survey.entries)
+    if kept.facts["sources"]["shared"] != data.shared:
+        differences.append("what describes the recordings (manifest, layout, classes) has changed")
+    differences += _changed_sources(kept, survey.entries)
     if differences:
         raise OutputExists(
             f"{request.output}: was made from other input ({'; '.join(differences)}); "
@@ -247,17 +265,22 @@ def _up_to_date(request: Request, survey: Survey) -> Report:
     )
 
 
-def _changed_sources(kept: store.Store, dataset: str, entries: Sequence[Entry]) -> list[str]:
+def _changed_sources(kept: store.Store, entries: Sequence[Entry]) -> list[str]:
     """How the recordings that lie there now differ from those that a store was made from, in words."""
     sizes, sums = kept.columns["source_size"].tolist(), kept.columns["source_crc32"].tolist()
-    before = dict(zip(kept.names, zip(sizes, sums, strict=True), strict=True))
-    before |= {bad["name"]: (bad["size"], bad["crc32"]) for bad in kept.quarantine}
+    before = dict(zip(kept.recordings, zip(sizes, sums, strict=True), strict=True))
+    before |= {bad["recording"]: (bad["size"], bad["crc32"]) for bad in kept.quarantine}
     now = {entry.name: entry for entry in entries}
     both = sorted(now.keys() & before.keys())
+
+    def is_changed(entry: Entry) -> bool:
+        size, crc32 = before[entry.name]
+        return bool(entry.size != size or checksum([raw_files.crc32(file) for file in entry.files]) != crc32)
+
     changes = {
         "added": sorted(now.keys() - before.keys()),
         "gone": sorted(before.keys() - now.keys()),
-        "changed": [name for name in both if (now[name].size, source(dataset).crc32(now[name])) != tuple(before[name])],
+        "changed": [name for name in both if is_changed(now[name])],
     }
     return [f"{len(names)} recordings {how}, first {names[0]}" for how, names in changes.items() if names]
 

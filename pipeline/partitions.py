@@ -12,7 +12,7 @@ import shutil
 import signal
 import threading
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -23,15 +23,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline import manifest, publish, recipe, store
-from pipeline.datasets import source
+from pipeline import manifest, publish, raw_files, recipe, store
 from pipeline.errors import ArtifactError, OutputFailed, RawFileError, UnusableClip
 from pipeline.recipe import Recipe
-from pipeline.recording import QUALITY
-from pipeline.source import Entry, Labels
+from pipeline.recording import QUALITY, Clip
+from pipeline.source import Entry, Reading, Refusal, Source, checksum
 
-PARTITION = 256
-"""Recordings a partition: some 65 MB of text, about a second of work, so an interruption costs little."""
+RECORDINGS, BYTES = 256, 64 << 20
+"""A partition is full with either: a second of work or less, so an interruption costs little and memory stays flat."""
 PLAN = "plan.json"
 
 
@@ -40,23 +39,31 @@ class Part:
     """A finished partition without its motion."""
 
     names: list[str]
+    recordings: list[str]
+    """The recording that each clip comes from."""
+    extra: list[list[str]]
+    """For each clip the values of the source's own columns."""
     columns: NDArray[np.int64]
     """(clips, len(store.COLUMNS)), in that order."""
     quarantine: list[dict[str, Any]]
-    """name, file, line (0 when none), reason, size, crc32 of each recording that could not be used."""
+    """name, recording, file, line (0 when none), reason, size, crc32 of each clip that could not be used."""
     stamps: list[list[Any]]
 
 
-def plan(dataset: str, chosen: Recipe, entries: Sequence[Entry]) -> bytes:
+def plan(data: Source, chosen: Recipe, entries: Sequence[Entry]) -> bytes:
     """All that the partitions depend on, as canonical JSON: a work folder serves one plan only."""
     return manifest.canonical(
         {
             "format_version": store.FORMAT_VERSION,
             "tool": importlib.metadata.version("skelepipe"),
-            "dataset": dataset,
+            "dataset": data.name,
+            "shared": data.shared,
             "recipe": chosen.resolved,
-            "partition": PARTITION,
-            "entries": [[entry.name, str(entry.path.absolute()), entry.size] for entry in entries],
+            "partition": [RECORDINGS, BYTES],
+            "entries": [
+                [entry.name, [[str(file.path.absolute()), file.member, file.size] for file in entry.files]]
+                for entry in entries
+            ],
         }
     )
 
@@ -94,7 +101,15 @@ def _serves(work: Path, plan: bytes) -> bool:
 
 def split(entries: Sequence[Entry]) -> dict[int, Sequence[Entry]]:
     """The recordings of every partition, by its number."""
-    return {start // PARTITION: entries[start : start + PARTITION] for start in range(0, len(entries), PARTITION)}
+    members: list[list[Entry]] = []
+    size = 0
+    for entry in entries:
+        if not members or len(members[-1]) == RECORDINGS or size + entry.size > BYTES:
+            members.append([])
+            size = 0
+        members[-1].append(entry)
+        size += entry.size
+    return dict(enumerate(members))
 
 
 def path(work: Path, number: int) -> Path:
@@ -103,21 +118,29 @@ def path(work: Path, number: int) -> Path:
 
 
 def run_all(
-    work: Path, waiting: Mapping[int, Sequence[Entry]], dataset: str, chosen: Recipe, workers: int
+    work: Path, waiting: Mapping[int, Sequence[Entry]], open_data: Callable[[], Source], chosen: Recipe, workers: int
 ) -> Iterator[tuple[int, int]]:
-    """Run partitions, here or in worker processes; yields each one's number and how many recordings it quarantined.
+    """Run partitions, here or in worker processes; yields each one's number and how many clips it quarantined.
+
+    Args:
+        work: the work folder.
+        waiting: the partitions to run.
+        open_data: makes the source that reads them, once in each process.
+        chosen: the recipe.
+        workers: processes; 0 or 1 is this one.
 
     Raises:
         OutputFailed: the disk refuses, or a worker process died.
     """
     if workers <= 1:
+        data = open_data()
         for number, members in waiting.items():
-            yield number, run(path(work, number), members, dataset, chosen)
+            yield number, run(path(work, number), members, data, chosen)
         return
     spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, spawn, initializer=_enter_worker) as pool:
+    with ProcessPoolExecutor(workers, spawn, initializer=_enter_worker, initargs=(open_data,)) as pool:
         running = {
-            pool.submit(run, path(work, number), members, dataset, chosen): number
+            pool.submit(_run_in_worker, path(work, number), members, chosen): number
             for number, members in waiting.items()
         }
         try:
@@ -132,10 +155,16 @@ def run_all(
             pool.shutdown(cancel_futures=True)
 
 
-def _enter_worker() -> None:
+_data: Source
+"""A worker process's own source, with the buffers and open archives that it keeps between partitions."""
+
+
+def _enter_worker(open_data: Callable[[], Source]) -> None:
     """Leave Ctrl-C to the parent and end when it does: a pool's workers outlive a parent that was killed."""
+    global _data
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    _data = open_data()
 
 
 def _end_with_parent() -> None:
@@ -144,49 +173,65 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def run(part: Path, entries: Sequence[Entry], dataset: str, chosen: Recipe) -> int:
+def _run_in_worker(part: Path, entries: Sequence[Entry], chosen: Recipe) -> int:
+    return run(part, entries, _data, chosen)
+
+
+def run(part: Path, entries: Sequence[Entry], data: Source, chosen: Recipe) -> int:
     """Parse and clean some recordings and keep the result as one file.
 
     Returns:
-        How many recordings were quarantined.
+        How many clips were quarantined; a recording that cannot be read counts as one.
 
     Raises:
         OutputFailed: the disk refuses.
     """
-    data = source(dataset)
-    names, columns, motion, quarantine, stamps = [], [], [], [], []
+    stamps = []
+    clips: list[tuple[str, Reading, Clip]] = []
+    columns, quarantine = [], []
     for entry in entries:
         stamps.append(_stamp(entry))
-        try:
-            reading = data.read(entry)
-            clip = recipe.apply(chosen, reading.recording)
-        except (RawFileError, UnusableClip) as error:
-            line, reason = (error.line, error.reason) if isinstance(error, RawFileError) else (0, str(error))
-            quarantine.append(
-                {
-                    "name": entry.name,
-                    "file": entry.path.name,
-                    "line": line,
-                    "reason": reason,
-                    "size": entry.size,
-                    "crc32": data.crc32(entry),
-                }
-            )
-            continue
-        names.append(entry.name)
-        columns.append(_column_values(clip.xyz.shape, reading.labels, reading.size, reading.crc32, clip.quality))
-        motion.append(clip.xyz.reshape(-1, *clip.xyz.shape[2:]))
-    note = json.dumps({"names": names, "quarantine": quarantine, "stamps": stamps}).encode()
+        for found in _read(entry, data, chosen):
+            if isinstance(found, Refusal):
+                quarantine.append(_quarantined(entry, found))
+            else:
+                reading, clip = found
+                clips.append((entry.name, reading, clip))
+                columns.append(_column_values(entry, reading, clip))
+    V = len(data.layout.joints)
+    note = {
+        "names": [clip.name for _, _, clip in clips],
+        "recordings": [recording for recording, _, _ in clips],
+        "extra": [reading.labels.extra for _, reading, _ in clips],
+        "quarantine": quarantine,
+        "stamps": stamps,
+    }
+    motion = [clip.xyz.reshape(-1, V, 3) for _, _, clip in clips]
     publish.write_file(
         part,
         lambda handle: np.savez(
             handle,
-            note=np.frombuffer(note, np.uint8),
-            columns=np.array(columns, np.int64).reshape(len(names), len(store.COLUMNS)),
-            xyz=np.concatenate(motion) if motion else np.empty((0, len(data.layout.joints), 3), np.float32),
+            note=np.frombuffer(json.dumps(note).encode(), np.uint8),
+            columns=np.array(columns, np.int64).reshape(len(clips), len(store.COLUMNS)),
+            xyz=np.concatenate(motion) if motion else np.empty((0, V, 3), np.float32),
         ),
     )
     return len(quarantine)
+
+
+def _read(entry: Entry, data: Source, chosen: Recipe) -> Iterator[tuple[Reading, Clip] | Refusal]:
+    """The clips of a recording as the recipe leaves them; what cannot be used is refused, the rest goes on."""
+    try:
+        for found in data.read(entry, chosen.frame_index):
+            if isinstance(found, Refusal):
+                yield found
+                continue
+            try:
+                yield found, recipe.apply(chosen, found.recording)
+            except UnusableClip as error:
+                yield Refusal(name=found.recording.name, file=entry.file, line=0, reason=str(error))
+    except RawFileError as error:
+        yield Refusal(name=entry.name, file=entry.file, line=error.line, reason=error.reason)
 
 
 def finished(part: Path, entries: Sequence[Entry]) -> bool:
@@ -230,20 +275,32 @@ def _opened(part: Path) -> Iterator[Any]:
         ) from error
 
 
-def _column_values(
-    shape: Sequence[int], labels: Labels, size: int, crc32: int, quality: Mapping[str, int]
-) -> list[int]:
+def _column_values(entry: Entry, reading: Reading, clip: Clip) -> list[int]:
     """One clip's values in the order of the store's columns."""
-    values = {"bodies": shape[0], "frames": shape[1], "source_size": size, "source_crc32": crc32}
-    values |= {name: getattr(labels, name) for name in ("label", "subject", "camera", "setup", "replication")}
-    values |= {f"quality_{count}": quality[count] for count in QUALITY}
+    values = {
+        "bodies": clip.xyz.shape[0],
+        "frames": clip.xyz.shape[1],
+        "start": reading.start,
+        "source_size": entry.size,
+        "source_crc32": reading.crc32,
+    }
+    values |= {name: getattr(reading.labels, name) for name in ("label", "subject", "camera", "setup", "replication")}
+    values |= {f"quality_{count}": clip.quality[count] + reading.quality.get(count, 0) for count in QUALITY}
     return [values[spec.name] for spec in store.COLUMNS]
 
 
+def _quarantined(entry: Entry, refusal: Refusal) -> dict[str, Any]:
+    return {
+        "name": refusal.name,
+        "recording": entry.name,
+        "file": refusal.file.name,
+        "line": refusal.line,
+        "reason": refusal.reason,
+        "size": entry.size,
+        "crc32": checksum([raw_files.crc32(file) for file in entry.files]),
+    }
+
+
 def _stamp(entry: Entry) -> list[Any]:
-    """What tells that a recording has not been touched: its name, size and time of change; None when it is gone."""
-    try:
-        status = entry.path.stat()
-    except OSError:
-        return [entry.name, None, None]
-    return [entry.name, status.st_size, status.st_mtime_ns]
+    """What tells that a recording has not been touched."""
+    return [entry.name, [raw_files.stamp(file) for file in entry.files]]

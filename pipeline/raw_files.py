@@ -3,6 +3,7 @@
 A name in an archive is only ever taken apart for what it says; nothing is extracted, so it never becomes a path.
 """
 
+import io
 import os
 import stat
 import zipfile
@@ -13,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from typing import Any
 
 from pipeline.errors import ArtifactNotFound, RawFileError, SkelepipeError
 
@@ -97,7 +98,7 @@ def find(roots: Sequence[Path]) -> Found:
 
 
 @contextmanager
-def opened(file: RawFile) -> Iterator[IO[bytes]]:
+def opened(file: RawFile) -> Iterator[io.RawIOBase | io.BufferedIOBase]:
     """A file's bytes as a stream, checked against the archive's crc32 when it lies in one.
 
     Raises:
@@ -126,7 +127,7 @@ def read(file: RawFile) -> bytes:
         RawFileError: as `opened`.
     """
     with opened(file) as stream:
-        return stream.read()
+        return stream.read() or b""
 
 
 def crc32(file: RawFile) -> int:

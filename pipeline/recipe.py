@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 from pipeline import choose, denoise, follow, normalise, resample
 from pipeline.errors import RecipeError
 from pipeline.recording import QUALITY, Clip, Recording
+from pipeline.segments import DEFAULT, FrameIndex
 
 STEPS: Mapping[str, Callable[..., Clip]] = {
     "bodies_by_slot": follow.bodies_by_slot,
@@ -56,11 +57,14 @@ class Recipe:
     name: str
     description: str
     steps: tuple[Step, ...]
+    frame_index: FrameIndex = DEFAULT
+    """How the intervals of clips cut out of long recordings are counted."""
 
     @property
     def resolved(self) -> dict[str, Any]:
         """The recipe in full, every default filled in, as plain data; `from_plain` reads it back."""
-        return {"name": self.name, "steps": [{"step": step.name, **step.parameters} for step in self.steps]}
+        steps = [{"step": step.name, **step.parameters} for step in self.steps]
+        return {"name": self.name, "frame_index": self.frame_index, "steps": steps}
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Recipe) and self.resolved == other.resolved
@@ -75,6 +79,7 @@ class _Form(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
     name: str
     description: str = ""
+    frame_index: FrameIndex = DEFAULT
     steps: list[dict[str, Any]]
 
 
@@ -116,7 +121,7 @@ def from_plain(plain: Mapping[str, Any], source: str) -> Recipe:
     """Build a recipe from plain data: what a TOML file holds, or what `resolved` gave.
 
     Args:
-        plain: `name`, `description` (may be absent) and `steps`, each with `step` and its parameters.
+        plain: `name`, `description` and `frame_index` (may be absent) and `steps`, each with `step` and its parameters.
         source: where it comes from, for messages.
 
     Raises:
@@ -130,7 +135,7 @@ def from_plain(plain: Mapping[str, Any], source: str) -> Recipe:
     if not form.steps:
         raise RecipeError(f"{source}: a recipe needs at least one step; the first is one of {_listed(_readers())}")
     steps = tuple(_step(entry, place, source) for place, entry in enumerate(form.steps, start=1))
-    return Recipe(name=form.name, description=form.description, steps=steps)
+    return Recipe(name=form.name, description=form.description, steps=steps, frame_index=form.frame_index)
 
 
 def apply(recipe: Recipe, recording: Recording) -> Clip:

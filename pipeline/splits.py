@@ -1,17 +1,18 @@
 """Which rows of a store train and which test, and labelled fractions of them: sealed JSON bound to that store."""
 
 import importlib.metadata
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import filterfalse
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline import manifest, publish
+from pipeline import manifest, publish, split_lists
 from pipeline.errors import ArtifactError, ArtifactNotFound, ConfigError
-from pipeline.ntu_names import CAMERAS, NTU60, XVIEW_TRAIN
+from pipeline.ntu_names import CAMERAS, NTU60, NTU120, XVIEW_TRAIN, is_xset_train
 from pipeline.store import Store
 
 KIND = "skelepipe-split"
@@ -24,22 +25,36 @@ SUBSET_MARK = ".train-"
 Rows = NDArray[np.int64]
 
 
+Condition = Mapping[str, Sequence[Any]]
+"""Columns of a store and the values that they may have; all must hold."""
+
+
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """How an official split divides a data set: by the value of one column of the store."""
+    """How a split divides a store: by the values of its columns."""
 
     name: str
     separates: str
-    """The column whose values train and test must not share."""
-    train: frozenset[int]
-    test: frozenset[int]
+    """The column whose values train and test must not share; empty when there is none."""
+    train: Condition
+    test: Condition | None
+    """None: whatever does not train."""
+
+
+def _by(name: str, column: str, train: Iterable[int], test: Iterable[int]) -> Rule:
+    return Rule(name, column, {column: sorted(train)}, {column: sorted(test)})
 
 
 # Shahroudy et al. 2016 (NTU RGB+D), section 4.1: cross-subject by performer (20 train, 20 test), cross-view by camera.
+# Liu et al. 2019 (NTU RGB+D 120), section 3.3: cross-subject (53 and 53), cross-setup (even setups train).
 OFFICIAL: dict[str, tuple[Rule, ...]] = {
     "ntu60": (
-        Rule("xsub", "subject", NTU60.xsub_train, frozenset(range(1, NTU60.performers + 1)) - NTU60.xsub_train),
-        Rule("xview", "camera", XVIEW_TRAIN, frozenset(CAMERAS) - XVIEW_TRAIN),
+        _by("xsub", "subject", NTU60.xsub_train, set(range(1, NTU60.performers + 1)) - NTU60.xsub_train),
+        _by("xview", "camera", XVIEW_TRAIN, set(CAMERAS) - XVIEW_TRAIN),
+    ),
+    "ntu120": (
+        _by("xsub", "subject", NTU120.xsub_train, set(range(1, NTU120.performers + 1)) - NTU120.xsub_train),
+        _by("xset", "setup", filter(is_xset_train, NTU120.setups), filterfalse(is_xset_train, NTU120.setups)),
     ),
 }
 
@@ -82,6 +97,20 @@ class Built:
     splits: list[Split]
     subsets: list[Subset]
     skipped: list[str]
+    notes: list[str]
+    """What was found on the way that is no fault, such as listed names that the store does not have."""
+
+
+def rules(store: Store) -> dict[str, Rule]:
+    """The splits that a store can have without a split file: its data set's official ones, or those it brought."""
+    if store.facts["dataset"] in OFFICIAL:
+        return {rule.name: rule for rule in OFFICIAL[store.facts["dataset"]]}
+    brought: dict[str, Rule] = {}
+    for name, sides in store.facts["splits"].items():
+        train, test = sides["train"], sides.get("test")
+        single = len(train) == 1 and (test is None or test.keys() == train.keys())
+        brought[name] = Rule(name, next(iter(train)) if single else "", train, test)
+    return brought
 
 
 def folder(store_path: Path) -> Path:
@@ -89,35 +118,57 @@ def folder(store_path: Path) -> Path:
     return store_path.parent / FOLDER / store_path.stem
 
 
-def build(store: Store, names: Iterable[str] = (), fractions: Iterable[float] = (), seed: int = 0) -> Built:
-    """Write splits of a store, all official ones unless named, and labelled fractions of their training rows.
+def build(
+    store: Store,
+    names: Iterable[str] = (),
+    fractions: Iterable[float] = (),
+    seed: int = 0,
+    split_file: Path | None = None,
+) -> Built:
+    """Write splits of a store, all that it can have unless named, and labelled fractions of their training rows.
+
+    Args:
+        store: what to divide.
+        names: the splits to make; with a split file at most one, what the file's split is to be called.
+        fractions: shares of the training rows, each in (0, 1].
+        seed: of the fractions.
+        split_file: lists of recordings that train and test, in place of the built-in rule.
 
     Raises:
         ConfigError: no such split for this data set, or a fraction outside (0, 1].
-        ArtifactError: a named split would have no training or no test rows.
+        ArtifactError: a named split would have no training or no test rows, or both would share what it separates.
+        SkelepipeError: the split file cannot be used.
         OutputFailed: the disk refuses.
     """
-    rules = {rule.name: rule for rule in OFFICIAL[store.facts["dataset"]]}
+    known = rules(store)
     asked = list(dict.fromkeys(names))
     fractions = sorted(set(fractions))
+    built = Built(splits=[], subsets=[], skipped=[], notes=[])
+    if split_file is not None:
+        if len(asked) > 1:
+            raise ConfigError(f"{split_file}: holds one split; name one with --split, not {', '.join(asked)}")
+        rule = _listed_rule(store, split_file, asked[0] if asked else _called(split_file), built.notes)
+        known, asked = {rule.name: rule}, [rule.name]
+    if not known:
+        raise ConfigError(f"{store.path}: its skeleton.toml names no splits; add [splits.NAME] and ingest again")
     for name in asked:
-        if name not in rules:
-            raise ConfigError(f"{store.facts['dataset']} has no split {name!r}; it has {', '.join(rules)}")
+        if name not in known:
+            raise ConfigError(f"{store.facts['dataset']} has no split {name!r}; it has {', '.join(known)}")
     for fraction in fractions:
         if not 0 < fraction <= 1:
             raise ConfigError(f"label fraction {fraction} is not in (0, 1]; 0.01 is one per cent")
-    built = Built(splits=[], subsets=[], skipped=[])
     with publish.sole_writer(folder(store.path)):
-        for name in asked or rules:
-            split = divide(store, rules[name])
+        for name in asked or known:
+            split = divide(store, known[name])
             if not len(split["train"]) or not len(split["test"]):
                 side = "training" if not len(split["train"]) else "test"
-                problem = f"{name}: the store has no {side} rows by its rule ({rules[name].separates})"
+                problem = f"{name}: the store has no {side} rows by its rule ({', '.join(known[name].train)})"
                 if asked:
                     raise ArtifactError(f"{store.path}: {problem}; ingest the files that are missing")
                 built.skipped.append(problem)
                 continue
             path = folder(store.path) / f"{name}.json"
+            _refuse_leaks(path, store, known[name].separates, np.array(split["train"]), np.array(split["test"]))
             publish.write_file(path, manifest.seal_document(split))
             made = load(path, store)
             built.splits.append(made)
@@ -128,10 +179,31 @@ def build(store: Store, names: Iterable[str] = (), fractions: Iterable[float] = 
     return built
 
 
+def _called(split_file: Path) -> str:
+    """What the split in a file is called: `cross-subject.txt` and `cross_subject_v2.txt` hold xsub, ...-view xview."""
+    stem = split_file.stem.lower().replace("_", "-")
+    return {"cross-subject": "xsub", "cross-view": "xview"}.get(stem.removesuffix("-v2"), split_file.stem)
+
+
+def _listed_rule(store: Store, split_file: Path, name: str, notes: list[str]) -> Rule:
+    """A rule that takes the recordings (or clips) that a file lists for either side."""
+    lists = split_lists.read(split_file)
+    there = {"recording": set(store.recordings), "name": set(store.names)}
+    listed = {*lists.train, *lists.test}
+    column = max(there, key=lambda column: len(listed & there[column]))
+    if absent := sorted(listed - there[column]):
+        notes.append(f"{split_file}: {len(absent)} of {len(listed)} names are not in the store, first {absent[0]}")
+    if unlisted := sorted(there[column] - listed):
+        notes.append(f"{split_file}: {len(unlisted)} {column}s of the store are in no list, first {unlisted[0]}")
+    built_in = rules(store).get(name)
+    separates = built_in.separates if built_in else column
+    return Rule(name, separates, {column: lists.train}, {column: lists.test})
+
+
 def divide(store: Store, rule: Rule) -> dict[str, Any]:
     """The document of one split."""
-    values = store.columns[rule.separates]
-    train, test = (np.flatnonzero(np.isin(values, sorted(side))) for side in (rule.train, rule.test))
+    train = _holds(store, rule.train)
+    test = ~train if rule.test is None else _holds(store, rule.test)
     return {
         "kind": KIND,
         "format_version": FORMAT_VERSION,
@@ -139,10 +211,27 @@ def divide(store: Store, rule: Rule) -> dict[str, Any]:
         "name": rule.name,
         "store": {"name": store.name, "dataset": store.facts["dataset"], "digest": store.digest, "clips": len(store)},
         "separates": rule.separates,
-        "rule": {"train": sorted(rule.train), "test": sorted(rule.test)},
-        "train": train.tolist(),
-        "test": test.tolist(),
+        "rule": {"train": rule.train, "test": rule.test},
+        "train": np.flatnonzero(train).tolist(),
+        "test": np.flatnonzero(test).tolist(),
     }
+
+
+def _holds(store: Store, condition: Condition) -> NDArray[np.bool_]:
+    """(N,) the rows for which all of a condition holds; whole numbers are equal however they are written."""
+    holds = np.ones(len(store), np.bool_)
+    for column, wanted in condition.items():
+        values = store.values(column)
+        plain = {_plain(value) for value in wanted}
+        holds &= np.fromiter((_plain(value) in plain for value in values.tolist()), np.bool_, len(values))
+    return holds
+
+
+def _plain(value: Any) -> Any:
+    try:
+        return int(value)
+    except ValueError:
+        return str(value).strip()
 
 
 def stratified(labels: NDArray[Any], fraction: float, rng: np.random.Generator) -> Rows:
@@ -216,7 +305,9 @@ def _refuse_leaks(path: Path, store: Store, separates: str, train: Rows, test: R
         raise ArtifactError(f"{path}: names rows that {store.path} does not have; run `skelepipe build-splits`")
     if len(np.unique(both)) != len(both):
         raise ArtifactError(f"{path}: a clip stands twice in it, in training and test or in one of them")
-    values = store.columns[separates]
+    if not separates:
+        return
+    values = store.values(separates)
     if shared := np.intersect1d(values[train], values[test]).tolist():
         raise ArtifactError(
             f"{path}: training and test share {separates} {shared[0]}, which the split is to keep apart"

@@ -42,15 +42,22 @@ class ArraySpec:
 COLUMNS = (
     ArraySpec("frames", "int32", "frames of the clip, T"),
     ArraySpec("bodies", "int32", "bodies of the clip, M"),
+    ArraySpec("start", "int32", "first frame of the clip in its recording, from 0, before the recipe trims it"),
     ArraySpec("label", "int32", "class, from 0; -1 unknown"),
     ArraySpec("subject", "int32", "performer as the data set numbers them; -1 unknown"),
     ArraySpec("camera", "int32", "camera; -1 unknown"),
     ArraySpec("setup", "int32", "setup; -1 unknown"),
     ArraySpec("replication", "int32", "replication; -1 unknown"),
-    ArraySpec("source_size", "int64", "bytes of the recording's file"),
-    ArraySpec("source_crc32", "uint32", "crc32 of the recording's file"),
+    ArraySpec("source_size", "int64", "bytes of the recording's files"),
+    ArraySpec("source_crc32", "uint32", "crc32 of the recording's file; of its files' crc32s if several"),
     *(ArraySpec(f"quality_{count}", "int32", meaning) for count, meaning in QUALITY.items()),
 )
+
+
+TEXTS = {
+    "name": "name of the clip, UTF-8, padded with NUL",
+    "recording": "name of the recording that the clip comes from, UTF-8, padded with NUL",
+}
 
 
 class StoreWriter:
@@ -93,12 +100,16 @@ class StoreWriter:
                 self._flush()
 
     def finish(
-        self, names: Sequence[str], columns: Mapping[str, NDArray[Any]], facts: Mapping[str, Any], quarantine: list[Any]
+        self,
+        texts: Mapping[str, Sequence[str]],
+        columns: Mapping[str, NDArray[Any]],
+        facts: Mapping[str, Any],
+        quarantine: list[Any],
     ) -> str:
         """Write what stands beside the motion, and the manifest last.
 
         Args:
-            names: of the clips, in row order.
+            texts: N texts for each of `name`, `recording` and the data set's own columns, in row order.
             columns: one array of N values for every `COLUMNS` entry.
             facts: what the store is (data set, layout, recipe, sources, ...): its attributes.
             quarantine: the recordings that could not be used.
@@ -110,19 +121,17 @@ class StoreWriter:
         if self._written != self._rows:
             raise ValueError(f"{self._written} of {self._rows} body-frames were written")
         lengths = columns["frames"].astype(np.int64) * columns["bodies"]
-        encoded = [name.encode() for name in names]
-        width = max(map(len, encoded), default=1)
         self._column("offset", np.concatenate([[0], np.cumsum(lengths)]), "first column of clip n in xyz")
-        self._column(
-            "name",
-            np.array([list(name.ljust(width, b"\0")) for name in encoded], np.uint8).reshape(len(encoded), width),
-            "name of the clip, UTF-8, padded with NUL",
-        )
+        extra = [name for name in texts if name not in TEXTS]
+        for name, meaning in TEXTS.items():
+            self._text(name, texts[name], meaning)
+        for place, name in enumerate(extra):
+            self._text(f"extra_{place}", texts[name], f"the data set's own column {name}")
         for spec in COLUMNS:
             self._column(spec.name, columns[spec.name].astype(spec.dtype), spec.meaning)
-        self._group.attrs.put({"skelepipe": {"kind": KIND, "format_version": FORMAT_VERSION, "units": "m", **facts}})
+        self._group.attrs.put({"skelepipe": {"kind": KIND, "format_version": FORMAT_VERSION, "units": "m", "extra": extra, **facts}})
         self.folder.joinpath(QUARANTINE).write_bytes(json.dumps(quarantine, indent=1).encode() + b"\n")
-        return manifest.seal_folder(self.folder, KIND, format_version=FORMAT_VERSION, clips=len(names))
+        return manifest.seal_folder(self.folder, KIND, format_version=FORMAT_VERSION, clips=len(texts["name"]))
 
     def _column(self, name: str, values: NDArray[Any], meaning: str) -> None:
         array = self._group.create_array(
@@ -135,6 +144,12 @@ class StoreWriter:
             config={"write_empty_chunks": True},
         )
         array[...] = values
+
+    def _text(self, name: str, texts: Sequence[str], meaning: str) -> None:
+        encoded = [text.encode() for text in texts]
+        width = max(1, *map(len, encoded)) if encoded else 1
+        rows = np.frombuffer(b"".join(text.ljust(width, b"\0") for text in encoded), np.uint8)
+        self._column(name, rows.reshape(len(encoded), width), meaning)
 
     def _flush(self) -> None:
         end = self._written + self._filled
@@ -165,11 +180,29 @@ class Store:
         self.layout = Layout.from_json(facts["layout"])
         self.columns: dict[str, NDArray[Any]] = {spec.name: self._array(spec.name) for spec in COLUMNS}
         self.offset: NDArray[np.int64] = self._array("offset")
-        self.names = [bytes(row).rstrip(b"\0").decode() for row in self._array("name")]
+        self.names = self._texts("name")
+        self.recordings = self._texts("recording")
+        self.extra: dict[str, NDArray[np.str_]] = {
+            name: np.array(self._texts(f"extra_{place}"), np.str_) for place, name in enumerate(facts["extra"])
+        }
 
     def __len__(self) -> int:
         """Number of clips, N."""
         return len(self.names)
+
+    def values(self, column: str) -> NDArray[Any]:
+        """(N,) the values of one of COLUMNS, or of `name`, `recording` or the data set's own columns as text.
+
+        Raises:
+            ArtifactError: there is no such column.
+        """
+        texts = {"name": self.names, "recording": self.recordings}
+        if column in texts:
+            return np.array(texts[column], np.str_)
+        values = self.columns.get(column, self.extra.get(column))
+        if values is None:
+            raise ArtifactError(f"{self.path}: has no column {column!r}; it has {', '.join([*self.columns, *self.extra])}")
+        return values
 
     @property
     def name(self) -> str:
@@ -221,6 +254,9 @@ class Store:
         return np.ascontiguousarray(
             self._read("xyz", (slice(None), slice(None), slice(first, last))).transpose(2, 1, 0)
         )
+
+    def _texts(self, name: str) -> list[str]:
+        return [bytes(row).rstrip(b"\0").decode() for row in self._array(name)]
 
     def _array(self, name: str) -> NDArray[Any]:
         return self._read(name, ...)

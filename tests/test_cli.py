@@ -267,7 +267,7 @@ def test_ctrl_c_and_sigterm_leave_a_training_that_goes_on(workplace: Path) -> No
 def test_an_interrupted_ingest_exits_130_and_goes_on(
     raw: Path, tmp_path: Path, skelepipe: Skelepipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(partitions, "PARTITION", 30)
+    monkeypatch.setattr(partitions, "RECORDINGS", 30)
     whole = partitions.run
 
     def stop(part: Path, *args: object) -> int:

@@ -85,7 +85,7 @@ def test_bytes_do_not_depend_on_place_workers_or_nesting(
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, target)
     ingest.run(request_for(nested, tmp_path / "other.zarr", workers=2))
-    monkeypatch.setattr(partitions, "PARTITION", 5)
+    monkeypatch.setattr(partitions, "RECORDINGS", 5)
     ingest.run(request_for(raw, tmp_path / "small.zarr", workers=1))
     assert bytes_of(tmp_path / "other.zarr") == bytes_of(shared_store.path) == bytes_of(tmp_path / "small.zarr")
 
@@ -131,7 +131,7 @@ def test_a_folder_that_is_not_ours_is_never_replaced(copy: Path, tmp_path: Path,
 def test_an_interrupted_run_goes_on_and_ends_in_the_same_bytes(
     copy: Path, tmp_path: Path, request_for: Requests, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(partitions, "PARTITION", 3)
+    monkeypatch.setattr(partitions, "RECORDINGS", 3)
     ingest.run(request_for(copy, tmp_path / "whole.zarr", workers=1))
     request = request_for(copy, tmp_path / "cut.zarr", workers=1)
 
@@ -151,7 +151,7 @@ def test_an_interrupted_run_goes_on_and_ends_in_the_same_bytes(
 def test_a_partition_is_made_again_when_its_input_was_touched(
     copy: Path, tmp_path: Path, request_for: Requests, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(partitions, "PARTITION", 3)
+    monkeypatch.setattr(partitions, "RECORDINGS", 3)
     request = request_for(copy, tmp_path / "s.zarr", workers=1)
     interrupt_after_one_partition(request)
     first = sorted(copy.iterdir())[0]
@@ -253,7 +253,7 @@ def test_a_link_to_nowhere_is_quarantined_and_what_is_no_file_left_out(
 def test_a_file_that_goes_while_ingest_runs_is_quarantined(
     copy: Path, tmp_path: Path, request_for: Requests, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(partitions, "PARTITION", 3)
+    monkeypatch.setattr(partitions, "RECORDINGS", 3)
     last = max(copy.iterdir())
     report = ingest.run(request_for(copy, tmp_path / "s.zarr", workers=1), lambda tick: last.unlink(missing_ok=True))
     assert [bad["name"] for bad in report.quarantined] == [last.stem]
@@ -317,7 +317,7 @@ def test_workers_end_when_their_parent_is_killed(raw: Path, tmp_path: Path) -> N
             "import os, signal, sys",
             "from pathlib import Path",
             "from pipeline import ingest, partitions, recipe",
-            "partitions.PARTITION = 5",
+            "partitions.RECORDINGS = 5",
             "def die(tick):",
             "    import multiprocessing",
             "    print(*(child.pid for child in multiprocessing.active_children()), flush=True)",
@@ -345,7 +345,7 @@ def test_workers_end_when_their_parent_is_killed(raw: Path, tmp_path: Path) -> N
 def test_a_damaged_partition_is_made_again_or_named(
     copy: Path, tmp_path: Path, request_for: Requests, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(partitions, "PARTITION", 3)
+    monkeypatch.setattr(partitions, "RECORDINGS", 3)
     request = request_for(copy, tmp_path / "s.zarr", workers=1)
     interrupt_after_one_partition(request)
     part = tmp_path / ".s.zarr.work" / "part-00000.npz"

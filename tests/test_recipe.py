@@ -213,6 +213,7 @@ def test_a_users_recipe_works(tmp_path):
     recipe = load(str(mine))
     assert recipe.resolved == {
         "name": "mine",
+        "frame_index": "0-exclusive",
         "steps": [{"step": "follow_ids", "max_jump": 1.0}, {"step": "resize", "frames": 20}],
     }
     assert apply(recipe, recorded(people(np.random.default_rng(0), bodies=3))).xyz.shape == (3, 20, 25, 3)
@@ -234,7 +235,7 @@ FIRST = {"step": "follow_ids"}
     ("plain", "message"),
     [
         ({"steps": [FIRST]}, r"mine.toml: 'name' is missing"),
-        ({"name": "a", "steps": [FIRST], "setps": 1}, r"'setps' is unknown; it takes name, description, steps"),
+        ({"name": "a", "steps": [FIRST], "setps": 1}, r"'setps' is unknown; it takes name, description, frame_index, steps"),
         ({"name": "a", "steps": []}, r"needs at least one step; the first is one of bodies_by_slot, follow_ids"),
         ({"name": "a", "steps": [{"frames": 3}]}, r"step 1: needs step = "),
         (

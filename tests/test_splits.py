@@ -29,10 +29,13 @@ def test_xsub_divides_by_performer_and_xview_by_camera(shared_store: Store) -> N
 
 def test_the_official_lists_are_those_of_the_paper() -> None:
     xsub, xview = splits.OFFICIAL["ntu60"]
-    assert sorted(xsub.train) == [1, 2, 4, 5, 8, 9, 13, 14, 15, 16, 17, 18, 19, 25, 27, 28, 31, 34, 35, 38]
-    assert xsub.train | xsub.test == set(range(1, 41))
-    assert not xsub.train & xsub.test
-    assert (xview.train, xview.test) == ({2, 3}, {1})
+    assert xsub.train["subject"] == [1, 2, 4, 5, 8, 9, 13, 14, 15, 16, 17, 18, 19, 25, 27, 28, 31, 34, 35, 38]
+    assert sorted([*xsub.train["subject"], *xsub.test["subject"]]) == list(range(1, 41))
+    assert (xview.train, xview.test) == ({"camera": [2, 3]}, {"camera": [1]})
+    xsub, xset = splits.OFFICIAL["ntu120"]
+    assert len(xsub.train["subject"]) == len(xsub.test["subject"]) == 53
+    assert sorted([*xsub.train["subject"], *xsub.test["subject"]]) == list(range(1, 107))
+    assert (xset.train, xset.test) == ({"setup": [*range(2, 33, 2)]}, {"setup": [*range(1, 33, 2)]})
 
 
 def test_building_again_gives_the_same_bytes(own_store: Path) -> None:
