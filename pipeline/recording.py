@@ -45,11 +45,11 @@ class Recording:
 
     @classmethod
     def from_bodies(cls, name: str, layout: Layout, xyz: NDArray[np.float32]) -> "Recording":
-        """The recording of bodies that keep their places, (M, T, V, 3) metres, from a data set without ids.
+        """The recording of bodies that keep their places, (M, T, V, 3) metres: of a data set without ids.
 
-        A body is absent from a frame in which all its values are zero or not numbers. Its id and its slot are its place.
+        A body is absent from a frame in which all its values are zero or not numbers. Its place is its id and slot.
         """
-        M, T, V, _ = xyz.shape
+        T, V = xyz.shape[1:3]
         there = (np.isfinite(xyz) & (xyz != 0)).any(axis=(2, 3)).T  # (T, M)
         frame, body = np.nonzero(there)
         return cls(

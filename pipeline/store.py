@@ -97,7 +97,7 @@ class StoreWriter:
             self._filled += taken
             rows = rows[taken:]
             if self._filled == self._waiting.shape[2]:
-                self._flush()
+                self.flush()
 
     def finish(
         self,
@@ -117,7 +117,7 @@ class StoreWriter:
         Returns:
             The store's digest.
         """
-        self._flush()
+        self.flush()
         if self._written != self._rows:
             raise ValueError(f"{self._written} of {self._rows} body-frames were written")
         lengths = columns["frames"].astype(np.int64) * columns["bodies"]
@@ -129,7 +129,9 @@ class StoreWriter:
             self._text(f"extra_{place}", texts[name], f"the data set's own column {name}")
         for spec in COLUMNS:
             self._column(spec.name, columns[spec.name].astype(spec.dtype), spec.meaning)
-        self._group.attrs.put({"skelepipe": {"kind": KIND, "format_version": FORMAT_VERSION, "units": "m", "extra": extra, **facts}})
+        self._group.attrs.put(
+            {"skelepipe": {"kind": KIND, "format_version": FORMAT_VERSION, "units": "m", "extra": extra, **facts}}
+        )
         self.folder.joinpath(QUARANTINE).write_bytes(json.dumps(quarantine, indent=1).encode() + b"\n")
         return manifest.seal_folder(self.folder, KIND, format_version=FORMAT_VERSION, clips=len(texts["name"]))
 
@@ -151,7 +153,8 @@ class StoreWriter:
         rows = np.frombuffer(b"".join(text.ljust(width, b"\0") for text in encoded), np.uint8)
         self._column(name, rows.reshape(len(encoded), width), meaning)
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Write what waits for its shard to fill."""
         end = self._written + self._filled
         self._xyz[:, :, self._written : end] = self._waiting[:, :, : self._filled]
         self._written, self._filled = end, 0
@@ -201,7 +204,9 @@ class Store:
             return np.array(texts[column], np.str_)
         values = self.columns.get(column, self.extra.get(column))
         if values is None:
-            raise ArtifactError(f"{self.path}: has no column {column!r}; it has {', '.join([*self.columns, *self.extra])}")
+            raise ArtifactError(
+                f"{self.path}: has no column {column!r}; it has {', '.join([*self.columns, *self.extra])}"
+            )
         return values
 
     @property
