@@ -27,7 +27,7 @@ def test_a_dry_run_foresees_the_stores_size_and_writes_nothing(
 
 
 @pytest.mark.parametrize(
-    ("count", "size", "wanted"), [(1, 1, 1), (63, 1, 63), (1000, 1, 64), (1000, 1 << 22, 4), (3, 1 << 30, 1)]
+    ("count", "size", "wanted"), [(1, 1, 1), (63, 1, 63), (1000, 1, 64), (1000, 1 << 22, 8), (3, 1 << 30, 1)]
 )
 def test_a_sample_is_spread_evenly_and_bounded(count: int, size: int, wanted: int) -> None:
     entries = [Entry(str(n), RawFile(Path(str(n)), "", size)) for n in range(count)]
