@@ -13,6 +13,7 @@ QUALITY: Mapping[str, str] = {
     "bodies_split": "times that an id jumped to another place and was taken for two bodies",
     "bodies_rejoined": "times that two bodies were found to be one person under two ids",
     "bodies_dropped": "bodies left out: ghosts, furniture, and all beyond the two most active",
+    "frames_beyond": "frames of the annotated interval that the recording does not have",
     "frames_trimmed": "frames cut off at the ends",
     "frames_empty": "frames within the clip in which nobody is seen, before gaps are filled",
     "joints_missing": "joints of a body that is there which the file gives as zero, NaN or infinite",
