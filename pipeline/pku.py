@@ -101,18 +101,23 @@ class PkuSource:
         """Parse one video, once, and yield the clips of its label rows in their order.
 
         A clip is called by its video and the line of its label, 0002-L_007. What an interval has beyond the video is
-        left off and counted.
+        left off and counted. A label file that cannot be used is one refusal, under the video's name.
 
         Raises:
-            RawFileError: the video has no label file, or either of them cannot be used as it stands.
+            RawFileError: the video has no label file, or cannot be used as it stands.
         """
         name = PkuName.parse(entry.name)
         if name is None or not entry.beside:
             raise RawFileError(
                 str(entry.file), 0, "no label file of that name was found; name the folder that has it, too"
             )
-        text = raw_files.read(entry.beside[0])
-        rows = pku_labels.parse(text, str(entry.beside[0]))
+        labels = entry.beside[0]
+        try:
+            text = raw_files.read(labels)
+            rows = pku_labels.parse(text, str(labels))
+        except RawFileError as error:
+            yield Refusal(name=entry.name, file=labels, line=error.line, reason=error.reason)
+            return
         with raw_files.opened(entry.file) as stream:
             size, crc32 = self._reader.read(stream)
         video = pku_text.parse(self._reader.text, size, source=str(entry.file), name=entry.name, layout=self.layout)
@@ -122,7 +127,7 @@ class PkuSource:
             try:
                 recording, start, beyond = _cut(video, clip, row, frame_index)
             except UnusableClip as error:
-                yield Refusal(name=clip, file=entry.beside[0], line=row.line, reason=str(error))
+                yield Refusal(name=clip, file=labels, line=row.line, reason=str(error))
             else:
                 yield Reading(
                     recording=recording,

@@ -397,7 +397,7 @@ def walk_rows(text: Bytes, size: int, fields: int, numbers: Floats, left: Ints) 
                 word |= Word(text[end - 8 + byte]) << Word(8 * byte)
             word ^= FIXED_ZEROS
             other = ((word & SEVEN_BITS) + FIXED_BEYOND | word) & HIGH_BITS
-            if other == NOTHING and (text[end] == SPACE or text[end] == LF or text[end] == CR):
+            if other == NOTHING and (text[end] == SPACE or text[end] == LF):
                 mantissa = eight_digits(word) - FIXED_SHIFT * (word & Word(15))
                 value = np.float64(mantissa) / POWERS[6]
                 numbers[place] = -value if negative else value
