@@ -12,18 +12,18 @@ Every file is a function of (seed, its own number), so a longer set begins with 
 machine and one numpy; elsewhere a sine may differ in its last bit and, rarely, a seventh digit with it.
 """
 
-import os
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from pipeline.errors import ConfigError, OutputExists, OutputFailed
+from pipeline.errors import ConfigError
 from pipeline.ntu_names import CAMERAS, NTU60, NTU120, TWO_PERSON, NtuName, missing_names
 from pipeline.synth_damage import DAMAGE, damage
+from pipeline.synth_folder import SynthSummary, new_folder
 from pipeline.synth_motion import draw_person, gap, perform, roles
+from pipeline.synth_pku import FOLDERS, write_pku
 from pipeline.synth_sensor import sense, skeleton_text, view
 
 SUFFIX = ".skeleton"
@@ -70,24 +70,10 @@ _NEW = _cast(61, 120, range(18, 33), NTU120.xsub_train, range(NTU60.performers +
 _CASTS = {"ntu60": (_OLD,), "ntu120": (_OLD, _NEW)}
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SynthSummary:
-    """What was written."""
-
-    files: int
-    """Recordings, broken ones included."""
-    broken: dict[str, str]
-    """Sample names of the broken ones, with what is wrong with each."""
-    classes: tuple[int, ...]
-    """Labels (from 0) of the good ones, ascending."""
-    performers: tuple[int, ...]
-    """Performers of the good ones, ascending."""
-    bytes: int
-    """Size of all files together."""
-
-
 def write(dataset: str, out: Path, *, clips: int, seed: int, broken: int = 0) -> SynthSummary:
     """Write a synthetic data set of any kind."""
+    if dataset in FOLDERS:
+        return write_pku(dataset, out, clips=clips, seed=seed, broken=broken)
     return write_ntu(dataset, out, clips=clips, seed=seed, broken=broken)
 
 
@@ -106,33 +92,20 @@ def write_ntu(dataset: str, out: Path, *, clips: int, seed: int, broken: int = 0
         OutputExists: `out` holds something already.
         OutputFailed: the disk refuses.
     """
-    out = out.resolve()
     planned, damaged = plan(clips, dataset), plan_broken(broken, dataset)
     if seed < 0:
         raise ConfigError(f"seed {seed}: must not be negative")
     sizes = 0
     wrong: dict[str, str] = {}
-    try:
-        if out.exists() and (not out.is_dir() or any(out.iterdir())):
-            raise OutputExists(f"{out}: is there and not an empty folder; name a new folder, or empty this one first")
-        out.parent.mkdir(parents=True, exist_ok=True)
-        # Written under another name, so that what an interrupted run leaves is never taken for a whole set.
-        partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
-        partial.mkdir()
-        try:
-            for index, name in enumerate(planned):
-                sizes += (partial / f"{name}{SUFFIX}").write_bytes(_recording(name, seed, _CLIP, index))
-            for index, name in enumerate(damaged):
-                kind = list(DAMAGE)[index % len(DAMAGE)]
-                good = _recording(name, seed, _BROKEN, index)
-                text = damage(kind, good, np.random.default_rng([seed, _BROKEN, index, 1]))
-                sizes += (partial / f"{name}{SUFFIX}").write_bytes(text)
-                wrong[str(name)] = kind
-            partial.rename(out)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
-    except OSError as error:
-        raise OutputFailed(f"{error.filename or out}: {error.strerror}; the set was not written") from error
+    with new_folder(out) as folder:
+        for index, name in enumerate(planned):
+            sizes += (folder / f"{name}{SUFFIX}").write_bytes(_recording(name, seed, _CLIP, index))
+        for index, name in enumerate(damaged):
+            kind = list(DAMAGE)[index % len(DAMAGE)]
+            good = _recording(name, seed, _BROKEN, index)
+            text = damage(kind, good, np.random.default_rng([seed, _BROKEN, index, 1]))
+            sizes += (folder / f"{name}{SUFFIX}").write_bytes(text)
+            wrong[str(name)] = kind
     return SynthSummary(
         files=len(planned) + len(damaged),
         broken=wrong,
