@@ -27,9 +27,9 @@ class PkuSource:
     """The videos of one phase of PKU-MMD and their label files, loose, in folders of any depth, or in zips."""
 
     layout: Layout = KINECT_V2
-    classes = CLASSES
+    classes: tuple[str, ...] = CLASSES
     shared = ""
-    columns = ("confidence",)
+    columns: tuple[str, ...] = ("confidence",)
     rules: Mapping[str, Any] = {}
 
     def __init__(self, dataset: str, roots: Sequence[Path]) -> None:

@@ -21,8 +21,8 @@ import numpy as np
 from pipeline.errors import ConfigError
 from pipeline.ntu_names import CAMERAS, NTU60, NTU120, TWO_PERSON, NtuName, missing_names
 from pipeline.synth_damage import DAMAGE, damage
-from pipeline.synth_folder import SynthSummary, new_folder
 from pipeline.synth_motion import draw_person, gap, perform, roles
+from pipeline.synth_output import SynthSummary, new_folder
 from pipeline.synth_pku import FOLDERS, write_pku
 from pipeline.synth_sensor import sense, skeleton_text, view
 

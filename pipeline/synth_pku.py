@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from pipeline.errors import ConfigError
 from pipeline.layout import KINECT_V2
 from pipeline.pku_names import CLASSES, DATA_SETS, INTERACTIONS, PkuDataSet, PkuName
-from pipeline.synth_folder import SynthSummary, new_folder
 from pipeline.synth_kernels import FIXED_BYTES, write_fixed_rows
 from pipeline.synth_motion import draw_person, gap, perform, roles
+from pipeline.synth_output import SynthSummary, new_folder
 from pipeline.synth_pku_damage import LABELLING, ROWS, TEXTS
 from pipeline.synth_sensor import from_camera, track, turned
 
