@@ -17,12 +17,14 @@ from typing import Any, get_type_hints
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
-from pipeline import choose, denoise, follow, normalise, resample
+from pipeline import choose, denoise, follow, normalise, peers, resample
 from pipeline.errors import RecipeError
 from pipeline.recording import QUALITY, Clip, Recording
 
 STEPS: Mapping[str, Callable[..., Clip]] = {
-    "bodies_by_slot": follow.bodies_by_slot,
+    "bodies_by_slot": peers.bodies_by_slot,
+    "bodies_by_energy": peers.bodies_by_energy,
+    "bodies_by_motion": peers.bodies_by_motion,
     "follow_ids": follow.follow_ids,
     "rejoin": follow.rejoin,
     "drop_short": choose.drop_short,

@@ -46,6 +46,12 @@ def test_slots_equal_the_peers_reader(golden, name):
 
 
 @pytest.mark.parametrize("name", FILES)
+def test_bodies_by_motion_equal_ctrgcns(golden, name):
+    found = STEPS["bodies_by_motion"](read_rows(GOLDEN / "raw" / f"{name}.skeleton")).xyz
+    np.testing.assert_array_equal(found.swapaxes(0, 1).reshape(found.shape[1], -1), golden[f"ctrgcn-denoised/{name}"])
+
+
+@pytest.mark.parametrize("name", FILES)
 def test_skelemixclr_equals_the_peers_preparation(golden, name):
     found = apply(load("skelemixclr"), read_rows(GOLDEN / "raw" / f"{name}.skeleton")).xyz
     assert found.shape == (2, 64, 25, 3)
@@ -235,7 +241,10 @@ FIRST = {"step": "follow_ids"}
     [
         ({"steps": [FIRST]}, r"mine.toml: 'name' is missing"),
         ({"name": "a", "steps": [FIRST], "setps": 1}, r"'setps' is unknown; it takes name, description, steps"),
-        ({"name": "a", "steps": []}, r"needs at least one step; the first is one of bodies_by_slot, follow_ids"),
+        (
+            {"name": "a", "steps": []},
+            r"needs at least one step; the first is one of bodies_by_slot, bodies_by_energy, bodies_by_motion, f",
+        ),
         ({"name": "a", "steps": [{"frames": 3}]}, r"step 1: needs step = "),
         (
             {"name": "a", "steps": [FIRST, {"step": "polish"}]},
