@@ -151,6 +151,25 @@ def bodies_by_motion(
     return clip.after(clip.xyz, bodies_found=len(tracks), bodies_dropped=dropped, frames_empty=empty)
 
 
+def copy_missing_second(clip: Clip) -> Clip:
+    """Give a clip of one body that body twice.
+
+    What CTR-GCN's and MAMP's scripts for NTU RGB+D 120 do; those for 60 leave the second body zero.
+    """
+    return clip if len(clip.xyz) > 1 else clip.after(np.repeat(clip.xyz, 2, axis=0))
+
+
+def refuse_zeros(clip: Clip) -> Clip:
+    """Leave out a clip whose coordinates sum to zero, as MAMP does with what PKU-MMD labels where nobody was tracked.
+
+    Raises:
+        UnusableClip: the coordinates sum to zero.
+    """
+    if clip.xyz.sum(dtype=np.float64) == 0:
+        raise UnusableClip("the coordinates sum to zero")
+    return clip
+
+
 def _within(recording: Recording, max_frames: int, longer: Longer) -> tuple[Recording, int]:
     """The recording cut to what there is room for, and how many frames that took.
 

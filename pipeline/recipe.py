@@ -17,7 +17,7 @@ from typing import Any, get_type_hints
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
-from pipeline import choose, denoise, follow, normalise, peers, resample
+from pipeline import agcn, choose, denoise, follow, normalise, peers, resample
 from pipeline.errors import RecipeError
 from pipeline.recording import QUALITY, Clip, Recording
 
@@ -30,6 +30,8 @@ STEPS: Mapping[str, Callable[..., Clip]] = {
     "drop_short": choose.drop_short,
     "drop_furniture": choose.drop_furniture,
     "pick_actors": choose.pick_actors,
+    "copy_missing_second": peers.copy_missing_second,
+    "refuse_zeros": peers.refuse_zeros,
     "trim": choose.trim,
     "counted_frames": choose.counted_frames,
     "despike": denoise.despike,
@@ -37,8 +39,13 @@ STEPS: Mapping[str, Callable[..., Clip]] = {
     "smooth": denoise.smooth,
     "one_origin": normalise.one_origin,
     "one_turn": normalise.one_turn,
+    "origin_at_start": normalise.origin_at_start,
     "centre_each_frame": normalise.centre_each_frame,
     "turn_each_frame": normalise.turn_each_frame,
+    "repeat_frames": agcn.repeat_frames,
+    "centre_on_first": agcn.centre_on_first,
+    "spine_to_z": agcn.spine_to_z,
+    "shoulders_to_x": agcn.shoulders_to_x,
     "resize": resample.resize,
 }
 

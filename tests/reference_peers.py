@@ -103,3 +103,72 @@ def naive_denoised(recording):
                 put(joints, body, width)
                 start2, end2 = min(start, start2), max(end, end2)
     return joints[[t for t in range(frames) if joints[t].sum() != 0]]
+
+
+def naive_translated(joints, width):
+    """CTR-GCN's seq_translation of (T', width) or (T', 2 * width)."""
+    two = joints.shape[1] == 2 * width
+    missing = [[t for t in range(len(joints)) if joints[t, c : c + width].sum() == 0] for c in (0, width)]
+    start = 0
+    while not any(number != 0 for number in joints[start, :width]):  # IndexError where there is no such frame
+        start += 1
+    origin = joints[start, 3:6].copy()
+    out = joints.copy()
+    for t in range(len(out)):
+        for first in range(0, out.shape[1], 3):
+            out[t, first : first + 3] -= origin
+    if two:
+        out[missing[0], :width] = 0
+        out[missing[1], width:] = 0
+    return out
+
+
+def naive_agcn(bodies, frames):
+    """2s-AGCN's pre_normalization of (M, T, V, 3), with room for so many frames: (M, frames, V, 3)."""
+    stored = np.zeros((3, frames, bodies.shape[2], len(bodies)), np.float32)
+    stored[:, : bodies.shape[1]] = bodies.transpose(3, 1, 2, 0)
+    people = stored.transpose(3, 1, 2, 0)  # a view: how the numbers lie in memory decides how numpy adds them
+    for person in people:
+        if person.sum() == 0:
+            continue
+        if person[0].sum() == 0:
+            kept = [t for t in range(frames) if person[t].sum(axis=-1).sum() != 0]
+            moved = person[kept]
+            for t in range(frames):
+                person[t] = person[t] * 0
+            for t, frame in enumerate(moved):
+                person[t] = frame
+        for t in range(frames):
+            if person[t].sum() == 0 and person[t:].sum() == 0:
+                for later in range(t, frames):
+                    person[later] = person[(later - t) % t]  # ZeroDivisionError where t is 0
+                break
+    if people.sum() != 0:
+        middle = people[0, :, 1].copy()
+        for person in people:
+            if person.sum() != 0:
+                for t, v in np.ndindex(person.shape[:2]):
+                    x, y, z = person[t, v]
+                    person[t, v] = (person[t, v] - middle[t]) * (x + y + z != 0)
+    for tail, head, target in ((0, 1, (0, 0, 1)), (4, 8, (1, 0, 0))):
+        if people.sum() == 0:
+            continue
+        bone, target = people[0, 0, head] - people[0, 0, tail], np.array(target, np.float64)
+        axis = np.cross(bone, target)
+        angle = 0.0
+        if not np.abs(bone).sum() < 1e-6:
+            angle = np.arccos(np.clip((bone / np.linalg.norm(bone)).astype(np.float64).dot(target), -1, 1))
+        matrix = np.eye(3)
+        if not (np.abs(axis).sum() < 1e-6 or abs(angle) < 1e-6):
+            axis = axis / np.linalg.norm(axis)
+            for unit in matrix:  # where x, y and z go
+                along = unit.dot(axis) * axis
+                unit[:] = along + np.cos(angle) * (unit - along) + np.sin(angle) * np.cross(axis, unit)
+        for person in people:
+            if person.sum() == 0:
+                continue
+            for t in range(frames):
+                if person[t].sum() != 0:
+                    for v, (x, y, z) in enumerate(person[t].astype(np.float64)):
+                        person[t, v] = x * matrix[0] + y * matrix[1] + z * matrix[2]
+    return people
