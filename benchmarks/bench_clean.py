@@ -2,8 +2,8 @@
 
 usage: bench_clean.py DATA [--subjects 6 7 8 9 10] [--every 5] [--faults jitter spikes] [--recipes clean ctrgcn]
 
-DATA is a copy of UI-PRMD as a folder data set (2,000 clips of ten people). Everything is measured in the sensor's space,
-after bodies were chosen and denoised and before anything is normalised:
+DATA is a copy of UI-PRMD as a folder data set (2,000 clips of ten people). Everything is measured in the sensor's
+space, after bodies were chosen and denoised and before anything is normalised:
 
 - *error*: how far a joint is from the truth, over all joints of all people in all frames in which they are in the
   picture. A joint that is not reported costs what holding the reported one nearest in time costs (1 m when there is
@@ -195,7 +195,8 @@ def main() -> None:
         ours = np.mean([table[name]["clean"][head] for name in corrupt])
         best = np.mean([min(table[name][m][head] for m in peers) for name in corrupt])
         print(
-            f"{head}: clean {ours:.1f}, best peer of each row {best:.1f}, ratio {ours / best:.2f}; clean behind in {worse or 'no row'}"
+            f"{head}: clean {ours:.1f}, best peer of each row {best:.1f}, ratio {ours / best:.2f}; "
+            f"clean behind in {', '.join(worse) or 'no row'}"
         )
     one = {m: float(np.mean([table[name][m]["error"] for name in corrupt])) for m in given.methods}
     print("mean error over the table, mm: " + ", ".join(f"{m} {value:.1f}" for m, value in one.items()))

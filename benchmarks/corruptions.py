@@ -23,7 +23,7 @@ LEVELS = ("light", "moderate", "heavy")
 BODIES = 6
 """The sensor reports no more than so many at once."""
 
-# For each of Kinect's 25 joints the joint of UI-PRMD (22 joints) that stands for it: hands and their tips are its hands.
+# For each of Kinect's 25 joints the joint of UI-PRMD's 22 that stands for it: hands and their tips are its hands.
 _STANDS_FOR = (0, 1, 3, 4, 7, 8, 9, 9, 11, 12, 13, 13, 14, 15, 16, 17, 18, 19, 20, 21, 2, 9, 9, 13, 13)
 _LEAVES = [j for j in range(25) if j not in KINECT_V2.parents]
 
@@ -83,7 +83,7 @@ def ghosts(on: Scene, level: int, rng: np.random.Generator) -> None:
 
 
 def furniture(on: Scene, level: int, rng: np.random.Generator) -> None:
-    """A table (flat) or chair (low) that is taken for a person in 30, 60 or 100 % of the frames, trembling by 5-20 mm."""
+    """A table (flat) or chair (low) is taken for a person in 30, 60 or 100 % of the frames, trembling by 5-20 mm."""
     pose = _other(on, rng) * ((1.6, 0.35, 1.0) if rng.random() < 0.5 else (0.8, 0.6, 0.8))
     on.add(_thing(on, pose, round((0.3, 0.6, 1.0)[level] * on.truth.shape[1]), (0.005, 0.01, 0.02)[level], rng), rng)
 

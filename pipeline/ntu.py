@@ -1,5 +1,6 @@
 """NTU RGB+D as ingest sees it: which files below a folder belong to the data set, and the reading of one."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -65,8 +66,17 @@ class NtuSource:
                 f"expected files like S001C001P001R001A001{SUFFIX}, loose, in folders or in zip archives"
             )
         return Survey(
-            entries=tuple(entries[name] for name in sorted(entries)), missing=tuple(sorted(missing)), left_out=left_out
+            entries=tuple(entries[name] for name in sorted(entries)),
+            missing=tuple(sorted(missing)),
+            left_out=left_out,
+            absent=self._absent(entries),
         )
+
+    def _absent(self, entries: Mapping[str, Entry]) -> dict[str, int]:
+        """How many usable recordings of the whole data set are not there, by setup."""
+        known = entries.keys() | missing_names()
+        gone = Counter(name.setup for name in self._facts.names() if str(name) not in known)
+        return {f"S{setup:03d}": count for setup, count in sorted(gone.items())}
 
     def read(self, entry: Entry, frame_index: FrameIndex) -> Iterator[Reading | Refusal]:
         """Parse one recording, which is one clip.

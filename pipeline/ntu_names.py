@@ -1,14 +1,17 @@
 """What an NTU RGB+D file name says, and what the data set's makers say about names: splits, classes, missing samples.
 
 Sources: Shahroudy et al. 2016 (NTU RGB+D) and Liu et al. 2019 (NTU RGB+D 120) for setups, classes and split rules;
-counts and performers' ranges as counted over the lists of available samples; `ntu_missing.txt` and `ntu_classes.txt`
-are the official lists from the data set's page (shahroudy/NTURGB-D), one entry a line, prose removed.
+counts and performers (`ntu_performers.txt`: a setup, then who was recorded in it) as counted over CTR-GCN's lists of
+available samples; `ntu_missing.txt` and `ntu_classes.txt` are the official lists from the data set's page (shahroudy/NTURGB-D),
+one entry a line, prose removed.
 """
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from itertools import product
 from typing import Self
 
 _PATTERN = re.compile(r"S(\d{3})C(\d{3})P(\d{3})R(\d{3})A(\d{3})", re.ASCII)
@@ -64,6 +67,13 @@ class NtuDataSet:
         """Whether a sample belongs to this data set: its setup decides."""
         return name.setup in self.setups
 
+    def names(self) -> Iterator[NtuName]:
+        """Every recording that was captured, missing ones included, in order of name."""
+        for setup in self.setups:
+            actions = range(1, 61) if setup in NTU60.setups else range(61, 121)
+            numbers = product(CAMERAS, performers(setup), REPLICATIONS, actions)
+            yield from (NtuName(setup, *rest) for rest in numbers)
+
 
 _XSUB_TRAIN_60 = frozenset({1, 2, 4, 5, 8, 9, 13, 14, 15, 16, 17, 18, 19, 25, 27, 28, 31, 34, 35, 38})
 _XSUB_TRAIN_120 = _XSUB_TRAIN_60 | {
@@ -101,6 +111,13 @@ TWO_PERSON = frozenset(range(50, 61)) | frozenset(range(106, 121))
 def is_xset_train(setup: int) -> bool:
     """Whether a setup trains in the cross-setup split: even ones do."""
     return setup % 2 == 0
+
+
+@cache
+def performers(setup: int) -> tuple[int, ...]:
+    """Who was recorded in a setup: all cameras, replications and actions of each of them."""
+    numbers = (map(int, line.removeprefix("S").split()) for line in _lines("ntu_performers.txt"))
+    return {first: tuple(rest) for first, *rest in numbers}[setup]
 
 
 @cache

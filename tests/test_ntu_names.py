@@ -2,6 +2,7 @@ import pytest
 
 from pipeline import ntu_names
 from pipeline.ntu_names import NTU60, NTU120, NtuName
+from pipeline.splits import OFFICIAL
 
 
 def test_a_name_says_five_numbers_and_reads_back():
@@ -43,6 +44,33 @@ def test_missing_list_has_302_names_in_ntu60_and_535_in_all():
     assert sum(NTU120.holds(name) for name in names) == NTU120.missing == 535
     assert NTU60.captured - NTU60.missing == 56_578
     assert NTU120.captured - NTU120.missing == 113_945
+
+
+@pytest.mark.parametrize(
+    ("dataset", "split", "train", "test"),
+    [
+        ("ntu60", "xsub", 40_091, 16_487),
+        ("ntu60", "xview", 37_646, 18_932),
+        ("ntu120", "xsub", 63_026, 50_919),
+        ("ntu120", "xset", 54_468, 59_477),
+    ],
+)
+def test_splits_of_the_whole_data_set_have_their_counted_sizes(dataset, split, train, test):
+    facts = {"ntu60": NTU60, "ntu120": NTU120}[dataset]
+    names = list(facts.names())
+    assert len(names) == facts.captured
+    assert len(set(names)) == facts.captured
+    assert names == sorted(names)
+    assert all(facts.holds(name) for name in names)
+    texts = set(map(str, names))
+    missing = {name for name in ntu_names.missing_names() if facts.holds(NtuName.parse(name))}
+    assert missing <= texts
+    usable = [name for name in names if str(name) not in missing]
+    rule = next(rule for rule in OFFICIAL[dataset] if rule.name == split)
+    column = {"subject": "performer"}.get(rule.separates, rule.separates)
+    for side, wanted in ((rule.train, train), (rule.test, test)):
+        values = set(side[rule.separates])
+        assert sum(getattr(name, column) in values for name in usable) == wanted
 
 
 @pytest.mark.parametrize(("action", "count"), [(55, 42), (61, 25), (62, 17), (12, 16), (75, 14), (9, 12), (40, 12)])
