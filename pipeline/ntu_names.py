@@ -2,8 +2,8 @@
 
 Sources: Shahroudy et al. 2016 (NTU RGB+D) and Liu et al. 2019 (NTU RGB+D 120) for setups, classes and split rules;
 counts and performers (`ntu_performers.txt`: a setup, then who was recorded in it) as counted over CTR-GCN's lists of
-available samples; `ntu_missing.txt` and `ntu_classes.txt` are the official lists from the data set's page (shahroudy/NTURGB-D),
-one entry a line, prose removed.
+available samples; `ntu_missing.txt` and `ntu_classes.txt` are the official lists from the data set's page
+(shahroudy/NTURGB-D), one entry a line, prose removed.
 """
 
 import re
