@@ -129,7 +129,9 @@ class StoreWriter:
             self._text(f"extra_{place}", texts[name], f"the data set's own column {name}")
         for spec in COLUMNS:
             self._column(spec.name, columns[spec.name].astype(spec.dtype), spec.meaning)
-        self._group.attrs.put({"skelepipe": {"kind": KIND, "format_version": FORMAT_VERSION, "units": "m", "extra": extra, **facts}})
+        self._group.attrs.put(
+            {"skelepipe": {"kind": KIND, "format_version": FORMAT_VERSION, "units": "m", "extra": extra, **facts}}
+        )
         self.folder.joinpath(QUARANTINE).write_bytes(json.dumps(quarantine, indent=1).encode() + b"\n")
         return manifest.seal_folder(self.folder, KIND, format_version=FORMAT_VERSION, clips=len(texts["name"]))
 
@@ -201,7 +203,9 @@ class Store:
             return np.array(texts[column], np.str_)
         values = self.columns.get(column, self.extra.get(column))
         if values is None:
-            raise ArtifactError(f"{self.path}: has no column {column!r}; it has {', '.join([*self.columns, *self.extra])}")
+            raise ArtifactError(
+                f"{self.path}: has no column {column!r}; it has {', '.join([*self.columns, *self.extra])}"
+            )
         return values
 
     @property
