@@ -91,7 +91,11 @@ def test_windows_line_ends_and_byte_order_mark_do_no_harm(tmp_path: Path) -> Non
         ('left = ["left_hand"]', 'left = ["left_hand", "head"]', "joint head is in parts trunk, left"),
         ('left = ["left_hand"]', 'left = ["left_hand", "left_hand"]', "left_hand is in parts left, left"),
         ('left = ["left_hand"]', 'left = ["left_hand"]\nface = []', "part face has no joint"),
-        ('left = ["left_hand"]', 'left = ["lefthand"]', r"parts\.left: there is no joint 'lefthand'; joints are hip, .*"),
+        (
+            'left = ["left_hand"]',
+            'left = ["lefthand"]',
+            r"parts\.left: there is no joint 'lefthand'; joints are hip, .*",
+        ),
         ('[-1, "hip", 1,', '[-1, "head", 1,', "parents of chest run in a circle: chest -> head -> chest"),
         ('[-1, "hip", 1,', '["head", "hip", 1,', "parents of hip run in a circle: hip -> head -> chest -> hip"),
         ('[-1, "hip", 1,', '[-1, "hip", -1,', "exactly one joint has no parent, found hip, head"),
