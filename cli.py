@@ -97,6 +97,9 @@ def _plain(value: Any) -> Any:
     return value.tolist() if hasattr(value, "tolist") else str(value)
 
 
+NTU, PKU = ("ntu60", "ntu120"), ("pku1", "pku2")
+DATASETS = (*NTU, *PKU, "folder")
+dataset = click.argument("dataset", type=click.Choice(DATASETS))
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead.")
 device = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 force = click.option("--force", is_flag=True, help="Replace an output that was made from other input.")
@@ -128,11 +131,19 @@ def main(debug: bool) -> None:
 
 
 @main.command()
-@click.argument("dataset", type=click.Choice(["ntu60"]))
+@dataset
 @click.argument("raw", nargs=-1, required=True, type=Folder)
 @click.option("--out", type=Folder, help="Where the store goes.  [default: processed/DATASET.zarr]")
 @click.option(
-    "--recipe", default="clean", show_default=True, help="A shipped recipe (clean, skelemixclr) or a TOML file."
+    "--recipe",
+    default="clean",
+    show_default=True,
+    help="A shipped recipe (clean, none, skelemixclr, ctrgcn, agcn, ...) or a TOML file.",
+)
+@click.option(
+    "--frame-index",
+    type=click.Choice(["0-exclusive", "0-inclusive", "1-inclusive"]),
+    help="How the frames of clips cut out of long recordings are counted.  [default: the recipe's]",
 )
 @click.option(
     "--workers",
@@ -141,7 +152,7 @@ def main(debug: bool) -> None:
 )
 @click.option("--keep-missing", is_flag=True, help="Take in the samples that are officially missing or incomplete.")
 @click.option("--strict", is_flag=True, help="Publish nothing if any recording cannot be used.")
-@click.option("--dry-run", is_flag=True, help="Only say what is there.")
+@click.option("--dry-run", is_flag=True, help="Only say what is there, what is missing and what it will cost.")
 @force
 @as_json
 @click.pass_context
@@ -152,17 +163,22 @@ def ingest(
     raw: tuple[Path, ...],
     out: Path | None,
     recipe: str,
+    frame_index: Any,
     dry_run: bool,
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Recordings to a denoised, normalised store: RAW folders of text to processed/DATASET.zarr."""
+    """Recordings to a denoised, normalised store: RAW folders or zips to processed/DATASET.zarr."""
     from pipeline import display
     from pipeline import ingest as stage
     from pipeline.recipe import load
 
     request = stage.Request(
-        dataset=dataset, roots=raw, output=out or PROCESSED / f"{dataset}.zarr", recipe=load(recipe), **options
+        dataset=dataset,
+        roots=raw,
+        output=out or PROCESSED / f"{dataset}.zarr",
+        recipe=load(recipe).counting(frame_index),
+        **options,
     )
     with display.Bar("ingest") as bar:
         report = stage.dry_run(request) if dry_run else stage.run(request, bar.ingest)
@@ -177,7 +193,10 @@ def ingest(
 
 @main.command("build-splits")
 @click.argument("store", required=False, type=Folder)
-@click.option("--split", "names", multiple=True, help="xsub, xview; all official ones when not given.")
+@click.option("--split", "names", multiple=True, help="xsub, xview, xset, ...; all that it can have when not given.")
+@click.option(
+    "--split-file", type=Folder, help="Lists of recordings that train and test, as PKU-MMD ships them, for one split."
+)
 @click.option(
     "--label-fraction",
     "fractions",
@@ -188,19 +207,25 @@ def ingest(
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of the labelled shares.")
 @as_json
 def build_splits(
-    store: Path | None, names: tuple[str, ...], fractions: tuple[float, ...], seed: int, as_json: bool
+    store: Path | None,
+    names: tuple[str, ...],
+    split_file: Path | None,
+    fractions: tuple[float, ...],
+    seed: int,
+    as_json: bool,
 ) -> None:
-    """Official train and test rows of STORE (the newest complete one), and labelled fractions of the training rows."""
+    """Train and test rows of STORE (the newest complete one), and labelled fractions of the training rows."""
     from pipeline import display, splits
 
     opened = open_store(store)
-    built = splits.build(opened, names, fractions, seed)
+    built = splits.build(opened, names, fractions, seed, split_file)
     if as_json:
         emit(
             {
                 "splits": [asdict(split) for split in built.splits],
                 "subsets": [asdict(subset) for subset in built.subsets],
                 "skipped": built.skipped,
+                "notes": built.notes,
             }
         )
     else:
@@ -399,22 +424,38 @@ def export(store: Path, form: str, out: Path, as_json: bool) -> None:
 
 
 @main.command()
-@click.argument("dataset", type=click.Choice(["ntu60"]))
+@dataset
 @click.argument("out", type=Folder)
-@click.option("--clips", default=240, show_default=True, type=click.IntRange(1), help="Usable recordings.")
+@click.option("--clips", default=240, show_default=True, type=click.IntRange(1), help="Usable clips.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Same seed, same files.")
 @click.option("--broken", default=0, show_default=True, type=click.IntRange(0), help="Damaged recordings besides.")
 @as_json
 def synth(dataset: str, out: Path, clips: int, seed: int, broken: int, as_json: bool) -> None:
     """Synthetic recordings in a data set's exact grammar, to try things on."""
-    from pipeline.synth import write_ntu60
+    from pipeline.synth import write
 
-    summary = write_ntu60(out, clips=clips, seed=seed, broken=broken)
+    summary = write(dataset, out, clips=clips, seed=seed, broken=broken)
     if as_json:
         emit(asdict(summary))
     else:
         what = f"{summary.files} synthetic {dataset} recordings, {len(summary.classes)} classes"
         show([f"{out}: {what}, {len(summary.broken)} broken, {summary.bytes / 1e6:.1f} MB"])
+
+
+@main.command()
+@click.argument("store", required=False, type=Folder)
+@click.option("--quarantine", is_flag=True, help="Print what could not be used, all of it, as CSV.")
+@as_json
+def inspect(store: Path | None, quarantine: bool, as_json: bool) -> None:
+    """What is in STORE (the newest): counts, lengths, quality, recipe, where it came from, what was quarantined."""
+    from pipeline import display, overview
+
+    opened = open_store(store)
+    if quarantine:
+        emit(opened.quarantine) if as_json else click.echo(overview.quarantine_csv(opened), nl=False)
+        return
+    found = overview.overview(opened)
+    emit(found) if as_json else show(display.overview_lines(found), *display.overview_tables(found))
 
 
 @main.command()

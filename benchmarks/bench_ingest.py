@@ -24,7 +24,7 @@ import zarr
 from bench_parse import processor
 from reference import parse_skeleton
 
-from pipeline.synth import write_ntu60
+from pipeline.synth import write_ntu
 
 ROOT = Path(__file__).parents[1]
 BASELINE_FILES = 4
@@ -70,7 +70,7 @@ def main() -> None:
     given = options.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        written = write_ntu60(folder / "raw", clips=given.clips, seed=0)
+        written = write_ntu("ntu60", folder / "raw", clips=given.clips, seed=0)
         some = sorted((folder / "raw").iterdir())[:: max(1, given.clips // BASELINE_FILES)][:BASELINE_FILES]
         some_bytes = sum(path.stat().st_size for path in some)
         script = folder / "one_ingest.py"  # a file, since spawned workers import it again

@@ -128,12 +128,12 @@ def whole_job(findings: Findings, device: Any, small: bool, folder: Path) -> Non
 
     from pipeline import ingest, recipe, splits
     from pipeline.store import Store
-    from pipeline.synth import write_ntu60
+    from pipeline.synth import write_ntu
     from trainer import checkpoint, evaluate, pretrain
     from trainer.config import compose, preset
     from trainer.interrupt import Interrupted
 
-    write_ntu60(folder / "raw", clips=36 if small else 480, seed=0)
+    write_ntu("ntu60", folder / "raw", clips=36 if small else 480, seed=0)
     output = folder / "processed" / "ntu60.zarr"
     ingest.run(
         ingest.Request(dataset="ntu60", roots=(folder / "raw",), output=output, recipe=recipe.load("clean"), workers=1)

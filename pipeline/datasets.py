@@ -6,11 +6,14 @@ from pathlib import Path
 
 from pipeline.errors import ConfigError
 from pipeline.ntu import NtuSource
+from pipeline.pku import PkuSource
 from pipeline.source import Source
 
 SOURCES: Mapping[str, Callable[[Sequence[Path]], Source]] = {
     "ntu60": partial(NtuSource, "ntu60"),
     "ntu120": partial(NtuSource, "ntu120"),
+    "pku1": partial(PkuSource, "pku1"),
+    "pku2": partial(PkuSource, "pku2"),
 }
 
 

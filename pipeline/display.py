@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -13,6 +13,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from pipeline import ingest, splits
+from pipeline.forecast import Forecast
 from pipeline.verify import Verdict
 
 PLAIN_SECONDS = 10.0
@@ -89,13 +90,12 @@ def ingest_summary(report: ingest.Report) -> list[str]:
     """What an ingest did, in lines."""
     lines = []
     if report.outcome == "dry run":
-        lines.append(
-            f"dry run: {report.source_files} recordings, {report.source_bytes / 1e6:.1f} MB of text; nothing written"
-        )
+        lines.append(f"dry run: {report.source_files} recordings, {report.source_bytes / 1e6:.1f} MB; nothing written")
+        lines += _forecast_lines(report.forecast) if report.forecast else []
     else:
-        size = f"{report.store_bytes / 1e6:.1f} MB"
+        stored = f"{report.store_bytes / 1e6:.1f} MB"
         lines.append(
-            f"{report.output}: {report.outcome}, {report.clips} clips, {report.body_frames} body-frames, {size}"
+            f"{report.output}: {report.outcome}, {report.clips} clips, {report.body_frames} body-frames, {stored}"
         )
     if report.outcome == "ingested":
         rate = report.source_bytes / 1e6 / report.seconds
@@ -109,7 +109,74 @@ def ingest_summary(report: ingest.Report) -> list[str]:
             f"left out: {len(report.missing)} samples officially missing or incomplete (--keep-missing takes them in)"
         )
     lines += [f"left out, {what}: {count}" for what, count in sorted(report.left_out.items())]
+    if report.absent:
+        where = ", ".join(f"{place} {count}" for place, count in report.absent.items())
+        lines.append(f"not there, of the whole {report.dataset}: {sum(report.absent.values())} recordings ({where})")
     return lines
+
+
+def _forecast_lines(expected: Forecast) -> list[str]:
+    """What an ingest would cost, in lines."""
+    lines = [
+        f"expected: {size(expected.store_bytes)} of store, {duration(expected.seconds)}, "
+        f"up to {size(expected.work_bytes)} while it works ({size(expected.free_bytes)} free), "
+        f"measured on {expected.sampled_files} of the recordings"
+    ]
+    if expected.quarantined:
+        lines.append(f"of those {expected.quarantined} cannot be used")
+    if expected.work_bytes > expected.free_bytes:
+        lines.append("that is more than there is: make room, or name another --out")
+    return lines
+
+
+def size(count: float) -> str:
+    """Bytes in the unit that leaves at most three digits before the point."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.1f} {unit}" if unit != "B" else f"{count:.0f} B"
+        count /= 1000
+    return f"{count:.1f} TB"
+
+
+def overview_lines(found: Mapping[str, Any]) -> list[str]:
+    """What a store is, in lines."""
+    store, frames = found["store"], found["frames"]
+    bodies = ", ".join(f"{count} of {number}" for number, count in found["bodies"].items())
+    steps = " ".join(step["step"] for step in store["recipe"]["steps"])
+    lines = [
+        f"{store['path']}: {store['dataset']}, {found['clips']} clips of {found['recordings']} recordings, "
+        f"{found['body_frames']} body-frames",
+        f"frames a clip: {frames['min']:g} to {frames['max']:g}, median {frames['median']:g}, mean {frames['mean']:g}; "
+        f"bodies: {bodies}",
+        f"layout {store['layout']['name']} ({store['layout']['joints']} joints), "
+        f"recipe {store['recipe']['name']}: {steps}",
+        f"made by {store['tool']} from {store['sources']['bytes'] / 1e6:.1f} MB, "
+        f"{store['missing_left_out']} officially missing left out; digest {store['digest'][:12]}",
+    ]
+    for name, split in found["splits"].items():
+        sides = split.get("problem") or f"{split['train']} train, {split['test']} test"
+        lines.append(f"split {name}: {sides}")
+    return lines
+
+
+def overview_tables(found: Mapping[str, Any]) -> list[Table]:
+    """A store's clips by what they show and who shows it, and what was done to them."""
+    counts = Table(box=None, pad_edge=False)
+    for head in ("clips by", "values", "least", "most", "which"):
+        counts.add_column(head, justify="left" if head in ("clips by", "which") else "right", no_wrap=head != "which")
+    for name, values in found["counts"].items():
+        listed = list(values) if name != "class" else [value.split(" ", 1)[0] for value in values]
+        shown = ", ".join(listed[:SHOWN]) + (", ..." if len(listed) > SHOWN else "")
+        counts.add_row(name, str(len(values)), str(min(values.values())), str(max(values.values())), Text(shown))
+    quality = Table(box=None, pad_edge=False)
+    quality.add_column("quality", no_wrap=True)
+    quality.add_column("total", justify="right")
+    quality.add_column("clips", justify="right")
+    quality.add_column("meaning", overflow="fold")
+    for name, count in found["quality"].items():
+        if count["total"]:
+            quality.add_row(name, str(count["total"]), str(count["clips"]), count["meaning"])
+    return [counts, quality, *([quarantine_table(found["quarantine"])] if found["quarantine"] else [])]
 
 
 def quarantine_table(quarantined: Sequence[dict[str, Any]]) -> Table:
@@ -122,7 +189,7 @@ def quarantine_table(quarantined: Sequence[dict[str, Any]]) -> Table:
         # Text, since names and quoted fields may hold square brackets, which a str would have taken for markup.
         table.add_row(Text(bad["file"]), str(bad["line"] or ""), Text(bad["reason"]))
     if len(quarantined) > SHOWN:
-        table.add_row("...", "", f"and {len(quarantined) - SHOWN} more: quarantine.json in the store has all")
+        table.add_row("...", "", f"and {len(quarantined) - SHOWN} more: skelepipe inspect STORE --quarantine has all")
     return table
 
 
@@ -138,7 +205,7 @@ def splits_summary(built: splits.Built, store: Path) -> list[str]:
         f"{subset.path}: {subset.fraction:g} of the training clips, {len(subset.rows)} clips"
         for subset in built.subsets
     ]
-    return lines + [f"skipped {problem}" for problem in built.skipped]
+    return [*built.notes, *lines, *(f"skipped {problem}" for problem in built.skipped)]
 
 
 def verdict_lines(verdict: Verdict) -> list[str]:

@@ -19,6 +19,7 @@ import numpy as np
 from pipeline import latest, manifest, partitions, publish, raw_files, store
 from pipeline.datasets import open_source
 from pipeline.errors import ArtifactError, OutputExists, SkelepipeError
+from pipeline.forecast import Forecast, forecast
 from pipeline.recipe import Recipe
 from pipeline.source import Entry, Source, Survey, checksum
 
@@ -78,6 +79,8 @@ class Report:
     absent: dict[str, int] = field(default_factory=dict)
     """Recordings of the whole data set that are not there, by where they belong."""
     quarantined: list[dict[str, Any]] = field(default_factory=list)
+    forecast: Forecast | None = None
+    """What a dry run expects."""
 
 
 def run(request: Request, progress: Callable[[Tick], None] = lambda tick: None) -> Report:
@@ -113,13 +116,16 @@ def run(request: Request, progress: Callable[[Tick], None] = lambda tick: None) 
 
 
 def dry_run(request: Request) -> Report:
-    """What `run` would read and leave out; nothing is written.
+    """What `run` would read and leave out and what it would cost; nothing is written.
 
     Raises:
         SkelepipeError: as `run`, for the part that looks at the folders.
     """
-    survey = open_source(request.dataset, request.roots).survey(keep_missing=request.keep_missing)
-    return _describe(request, survey, outcome="dry run")
+    data = open_source(request.dataset, request.roots)
+    survey = data.survey(keep_missing=request.keep_missing)
+    workers = _workers(request, sum(entry.size for entry in survey.entries))
+    cost = forecast(data, survey.entries, request.recipe, request.output, workers)
+    return _describe(request, survey, outcome="dry run", forecast=cost)
 
 
 def _describe(request: Request, survey: Survey, **known: Any) -> Report:
@@ -156,9 +162,7 @@ def _run_partitions(request: Request, entries: Sequence[Entry], work: Path, prog
         count(number, len(partitions.read(partitions.path(work, number)).quarantine))
     resumed = files
     waiting = {number: members[number] for number in members if number not in there}
-    workers = request.workers
-    if workers is None:
-        workers = _cores() if total_bytes - size > POOL_BYTES else 1
+    workers = _workers(request, total_bytes - size)
     open_data = partial(open_source, request.dataset, request.roots)
     for number, bad in partitions.run_all(work, waiting, open_data, request.recipe, min(workers, len(waiting))):
         count(number, bad)
@@ -297,6 +301,13 @@ def _is_there(output: Path) -> bool:
     if not any(store.KIND.encode() in path.read_bytes() for path in papers):
         raise OutputExists(f"{output}: is not a skelepipe store and is not replaced; name another --out")
     return True
+
+
+def _workers(request: Request, size: int) -> int:
+    """Processes for so many bytes of text: what the user says, else all cores when there is much to do."""
+    if request.workers is not None:
+        return request.workers
+    return _cores() if size > POOL_BYTES else 1
 
 
 def _cores() -> int:

@@ -68,7 +68,7 @@ class NtuSource:
             entries=tuple(entries[name] for name in sorted(entries)), missing=tuple(sorted(missing)), left_out=left_out
         )
 
-    def read(self, entry: Entry, frame_index: FrameIndex) -> Iterator[Reading | Refusal]:  # noqa: ARG002 (one clip)
+    def read(self, entry: Entry, frame_index: FrameIndex) -> Iterator[Reading | Refusal]:
         """Parse one recording, which is one clip.
 
         Raises:

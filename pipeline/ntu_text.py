@@ -30,6 +30,7 @@ _FOREIGN = {
     b"\xfe\xff": "UTF-16 text",
     b"PK\x03\x04": "a zip archive",
     b"\x1f\x8b": "a gzip archive",
+    b"7z\xbc\xaf\x27\x1c": "a 7z archive",
 }
 
 
@@ -128,13 +129,12 @@ def _refusal(text: bytes, code: int, line: int, at: int, frame: int, frames: int
     where = f"in frame {frame + 1} of {frames}" if line not in (text_kernels.FRAMES_LINE, text_kernels.END) else ""
     if not text:
         return 0, "the file is empty; download it again"
-    for start, what in _FOREIGN.items():
-        if text.startswith(start):
-            return 1, f"this is {what}, expected plain ASCII text; convert or unpack it"
+    if what := foreign(text):
+        return 1, what
     if b"\0" in whole:
         return number, f"NUL bytes {where}: damaged, download it again".replace("  ", " ")
     if code == text_kernels.FILE_GOES_ON:
-        found = _quote(text[at:].split(maxsplit=1)[0])
+        found = quote(text[at:].split(maxsplit=1)[0])
         return (
             number,
             f"expected the end after {frames} frames, found {found}; damaged, or the number of frames is wrong",
@@ -151,13 +151,21 @@ def _refusal(text: bytes, code: int, line: int, at: int, frame: int, frames: int
     else:
         place = len(re.findall(rb"[^ \t]+", text[first:at]))
         meant = (place == 0 and first_is) or (place == expected - 1 and last_is) or "a number"
-        reason = f"{what}: field {place + 1} is {_quote(fields[place])}, expected {meant}"
+        reason = f"{what}: field {place + 1} is {quote(fields[place])}, expected {meant}"
     if end < 0:
         return number, f"{reason}; file ends here{', ' + where if where else ''}: truncated? download it again"
     return number, reason
 
 
-def _quote(field: bytes) -> str:
+def foreign(text: bytes) -> str:
+    """What a text is that is no plain text, and what to do; empty when nothing says so."""
+    for start, what in _FOREIGN.items():
+        if text.startswith(start):
+            return f"this is {what}, expected plain ASCII text; convert or unpack it"
+    return ""
+
+
+def quote(field: bytes) -> str:
     """A field for a message: printable, and not long."""
     shown = field.decode("ascii", "backslashreplace")
     return repr(shown if len(shown) <= 40 else shown[:40] + "...")

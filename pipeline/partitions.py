@@ -187,8 +187,8 @@ def run(part: Path, entries: Sequence[Entry], data: Source, chosen: Recipe) -> i
         OutputFailed: the disk refuses.
     """
     stamps = []
-    clips: list[tuple[str, Reading, Clip]] = []
-    columns, quarantine = [], []
+    names, recordings, extra, motion, columns, quarantine = [], [], [], [], [], []
+    V = len(data.layout.joints)
     for entry in entries:
         stamps.append(_stamp(entry))
         for found in _read(entry, data, chosen):
@@ -196,23 +196,24 @@ def run(part: Path, entries: Sequence[Entry], data: Source, chosen: Recipe) -> i
                 quarantine.append(_quarantined(entry, found))
             else:
                 reading, clip = found
-                clips.append((entry.name, reading, clip))
+                names.append(clip.name)
+                recordings.append(entry.name)
+                extra.append(reading.labels.extra)
+                motion.append(clip.xyz.reshape(-1, V, 3))
                 columns.append(_column_values(entry, reading, clip))
-    V = len(data.layout.joints)
     note = {
-        "names": [clip.name for _, _, clip in clips],
-        "recordings": [recording for recording, _, _ in clips],
-        "extra": [reading.labels.extra for _, reading, _ in clips],
+        "names": names,
+        "recordings": recordings,
+        "extra": extra,
         "quarantine": quarantine,
         "stamps": stamps,
     }
-    motion = [clip.xyz.reshape(-1, V, 3) for _, _, clip in clips]
     publish.write_file(
         part,
         lambda handle: np.savez(
             handle,
             note=np.frombuffer(json.dumps(note).encode(), np.uint8),
-            columns=np.array(columns, np.int64).reshape(len(clips), len(store.COLUMNS)),
+            columns=np.array(columns, np.int64).reshape(len(names), len(store.COLUMNS)),
             xyz=np.concatenate(motion) if motion else np.empty((0, V, 3), np.float32),
         ),
     )
@@ -293,7 +294,8 @@ def _quarantined(entry: Entry, refusal: Refusal) -> dict[str, Any]:
     return {
         "name": refusal.name,
         "recording": entry.name,
-        "file": refusal.file.name,
+        # A file beside the recording may share its name: PKU-MMD's labels do.
+        "file": refusal.file.name if refusal.file == entry.file else f"{refusal.file.folder}/{refusal.file.name}",
         "line": refusal.line,
         "reason": refusal.reason,
         "size": entry.size,

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, cast
 
 from pipeline.errors import ArtifactNotFound, RawFileError, SkelepipeError
 
@@ -22,7 +22,7 @@ BLOCK = 1 << 20
 FOREIGN = {".7z", ".gz", ".tar", ".tgz", ".rar", ".xz", ".bz2"}
 """Archives that are not read in place."""
 BOMB_BYTES, BOMB_RATIO = 256 << 20, 100
-"""A member larger than this that also shrinks to less than a hundredth is no text of numbers (that shrinks to a fourth)."""
+"""A member larger than this that also shrinks to less than a hundredth is no text of numbers: that goes to a fourth."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,7 @@ def find(roots: Sequence[Path]) -> Found:
 
 @contextmanager
 def opened(file: RawFile) -> Iterator[io.RawIOBase | io.BufferedIOBase]:
-    """A file's bytes as a stream, checked against the archive's crc32 when it lies in one.
+    """A file's bytes as a stream, checked against the archive's crc32 when it lies in one; to be read, no more.
 
     Raises:
         RawFileError: it cannot be read, or the archive is wrong about it; also while reading.
@@ -112,8 +112,8 @@ def opened(file: RawFile) -> Iterator[io.RawIOBase | io.BufferedIOBase]:
         entry = _archive(*_identity(file.path)).getinfo(file.member)
         if entry.file_size > BOMB_BYTES and entry.file_size > BOMB_RATIO * entry.compress_size:
             raise RawFileError(str(file), 0, f"{entry.file_size} bytes out of {entry.compress_size}: no recording")
-        with _archive(*_identity(file.path)).open(entry) as stream:
-            yield stream
+        with cast(io.BufferedIOBase, _archive(*_identity(file.path)).open(entry)) as member:
+            yield member
     except OSError as error:
         raise RawFileError(str(file), 0, f"cannot be read: {error.strerror or error}") from error
     except (zipfile.BadZipFile, zlib.error, KeyError, EOFError, RuntimeError, NotImplementedError) as error:
@@ -191,6 +191,6 @@ def _identity(path: Path) -> tuple[Path, int, int]:
 
 
 @lru_cache(maxsize=4)
-def _archive(path: Path, size: int, changed: int) -> zipfile.ZipFile:  # noqa: ARG001 (another file, another archive)
-    """An archive's directory, read once a process."""
+def _archive(path: Path, size: int, changed: int) -> zipfile.ZipFile:
+    """An archive's directory, read once a process for as long as the file stays the same."""
     return zipfile.ZipFile(path)

@@ -7,12 +7,12 @@ what a recipe may set are their keyword-only parameters, checked against the ann
 import inspect
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, Self, get_type_hints
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
@@ -65,6 +65,10 @@ class Recipe:
         """The recipe in full, every default filled in, as plain data; `from_plain` reads it back."""
         steps = [{"step": step.name, **step.parameters} for step in self.steps]
         return {"name": self.name, "frame_index": self.frame_index, "steps": steps}
+
+    def counting(self, frame_index: FrameIndex | None) -> Self:
+        """The recipe with another count of frames; None leaves it as it is."""
+        return self if frame_index is None else replace(self, frame_index=frame_index)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Recipe) and self.resolved == other.resolved

@@ -13,6 +13,7 @@ QUALITY: Mapping[str, str] = {
     "bodies_split": "times that an id jumped to another place and was taken for two bodies",
     "bodies_rejoined": "times that two bodies were found to be one person under two ids",
     "bodies_dropped": "bodies left out: ghosts, furniture, and all beyond the two most active",
+    "frames_beyond": "frames of the annotated interval that the recording does not have",
     "frames_trimmed": "frames cut off at the ends",
     "frames_empty": "frames within the clip in which nobody is seen, before gaps are filled",
     "joints_missing": "joints of a body that is there which the file gives as zero, NaN or infinite",
@@ -45,11 +46,11 @@ class Recording:
 
     @classmethod
     def from_bodies(cls, name: str, layout: Layout, xyz: NDArray[np.float32]) -> "Recording":
-        """The recording of bodies that keep their places, (M, T, V, 3) metres, from a data set without ids.
+        """The recording of bodies that keep their places, (M, T, V, 3) metres: of a data set without ids.
 
-        A body is absent from a frame in which all its values are zero or not numbers. Its id and its slot are its place.
+        A body is absent from a frame in which all its values are zero or not numbers. Its place is its id and slot.
         """
-        M, T, V, _ = xyz.shape
+        T, V = xyz.shape[1:3]
         there = (np.isfinite(xyz) & (xyz != 0)).any(axis=(2, 3)).T  # (T, M)
         frame, body = np.nonzero(there)
         return cls(

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline import manifest, publish, split_lists
+from pipeline import manifest, pku_names, publish, split_lists
 from pipeline.errors import ArtifactError, ArtifactNotFound, ConfigError
 from pipeline.ntu_names import CAMERAS, NTU60, NTU120, XVIEW_TRAIN, is_xset_train
 from pipeline.store import Store
@@ -47,6 +47,7 @@ def _by(name: str, column: str, train: Iterable[int], test: Iterable[int]) -> Ru
 
 # Shahroudy et al. 2016 (NTU RGB+D), section 4.1: cross-subject by performer (20 train, 20 test), cross-view by camera.
 # Liu et al. 2019 (NTU RGB+D 120), section 3.3: cross-subject (53 and 53), cross-setup (even setups train).
+# PKU-MMD: the lists of its authors, as a rule (see pku_names).
 OFFICIAL: dict[str, tuple[Rule, ...]] = {
     "ntu60": (
         _by("xsub", "subject", NTU60.xsub_train, set(range(1, NTU60.performers + 1)) - NTU60.xsub_train),
@@ -56,6 +57,7 @@ OFFICIAL: dict[str, tuple[Rule, ...]] = {
         _by("xsub", "subject", NTU120.xsub_train, set(range(1, NTU120.performers + 1)) - NTU120.xsub_train),
         _by("xset", "setup", filter(is_xset_train, NTU120.setups), filterfalse(is_xset_train, NTU120.setups)),
     ),
+    **{pku.name: tuple(_by(name, *rule) for name, rule in pku.rules.items()) for pku in pku_names.DATA_SETS.values()},
 }
 
 

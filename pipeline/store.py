@@ -97,7 +97,7 @@ class StoreWriter:
             self._filled += taken
             rows = rows[taken:]
             if self._filled == self._waiting.shape[2]:
-                self._flush()
+                self.flush()
 
     def finish(
         self,
@@ -117,7 +117,7 @@ class StoreWriter:
         Returns:
             The store's digest.
         """
-        self._flush()
+        self.flush()
         if self._written != self._rows:
             raise ValueError(f"{self._written} of {self._rows} body-frames were written")
         lengths = columns["frames"].astype(np.int64) * columns["bodies"]
@@ -153,7 +153,8 @@ class StoreWriter:
         rows = np.frombuffer(b"".join(text.ljust(width, b"\0") for text in encoded), np.uint8)
         self._column(name, rows.reshape(len(encoded), width), meaning)
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Write what waits for its shard to fill."""
         end = self._written + self._filled
         self._xyz[:, :, self._written : end] = self._waiting[:, :, : self._filled]
         self._written, self._filled = end, 0

@@ -1,29 +1,29 @@
-"""Synthetic NTU RGB+D recordings in the data set's exact grammar, for the demo, tests and benchmarks.
+"""Synthetic NTU RGB+D recordings in the data sets' exact grammar, for the demo, tests and benchmarks.
 
 Coverage. Clips come in blocks of 24, a class a block (the first two blocks take turns, so that even a tiny set has two
-classes); after 60 blocks the classes come round again. So N clips hold min(60, max(2, ceil(N / 24))) classes, the last
-of them perhaps with few clips; every fifth class, from the third on, is between two people. Within a class the clips
-alternate between performers who train and who test in the cross-subject split and go round the three cameras, so that
-two clips of a class already give both cross-subject and both cross-view rows; a whole block has 12 performers of either
-kind, 8 clips a camera, 12 a replication, give or take one where an officially missing name is passed over. Names are
-the same for every seed.
+classes); after the last class the first comes round again. So N clips of 60 classes hold min(60, max(2, ceil(N / 24)))
+of them, the last perhaps with few clips; every fifth class, from the third on, is between two people; NTU-120 takes up
+its old and its new classes in turn. Within a class the clips alternate between performers who train and who test in the
+cross-subject split and go round the three cameras, so that two clips of a class already give both cross-subject and
+both cross-view rows; a whole block has 12 performers of either kind, 8 clips a camera, 12 a replication, give or take
+one where an officially missing name is passed over. Names are the same for every seed.
 
 Every file is a function of (seed, its own number), so a longer set begins with the shorter one. Bytes repeat on one
 machine and one numpy; elsewhere a sine may differ in its last bit and, rarely, a seventh digit with it.
 """
 
-import os
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from pipeline.errors import ConfigError, OutputExists, OutputFailed
-from pipeline.ntu_names import CAMERAS, NTU60, TWO_PERSON, NtuName, missing_names
+from pipeline.errors import ConfigError
+from pipeline.ntu_names import CAMERAS, NTU60, NTU120, TWO_PERSON, NtuName, missing_names
 from pipeline.synth_damage import DAMAGE, damage
 from pipeline.synth_motion import draw_person, gap, perform, roles
+from pipeline.synth_output import SynthSummary, new_folder
+from pipeline.synth_pku import FOLDERS, write_pku
 from pipeline.synth_sensor import sense, skeleton_text, view
 
 SUFFIX = ".skeleton"
@@ -33,39 +33,55 @@ BLOCK = 24
 # What a random number is for: the first word after the seed.
 _CLIP, _PERFORMER, _PARTNER, _BROKEN = range(4)
 
-_ACTIONS = [action for action in range(1, NTU60.classes + 1) if action not in TWO_PERSON]
-"""The classes in the order in which growing sets take them up."""
-for _number, _action in enumerate(sorted(TWO_PERSON & set(range(1, NTU60.classes + 1)))):
-    _ACTIONS.insert(5 * _number + 2, _action)
-_TRAIN = sorted(NTU60.xsub_train)
-_TEST = sorted(set(range(1, NTU60.performers + 1)) - NTU60.xsub_train)
 
-_TAKES = len(NTU60.setups) * NTU60.performers * len(CAMERAS) * 2
-"""Names that one class can have."""
-_KEPT_FOR_BROKEN = NTU60.performers * len(CAMERAS) * 2
-"""The last of them, one whole round of setups, never go to a good clip."""
+@dataclass(frozen=True, slots=True)
+class _Cast:
+    """Who does what where in one of the two rounds of recording, in the order in which growing sets take it up."""
 
+    actions: tuple[int, ...]
+    setups: range
+    train: tuple[int, ...]
+    """20 performers who train in the cross-subject split."""
+    test: tuple[int, ...]
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SynthSummary:
-    """What was written."""
+    @property
+    def spare(self) -> int:
+        """Names of each class that never go to a good clip: one whole round of setups."""
+        return (len(self.train) + len(self.test)) * len(CAMERAS) * 2
 
-    files: int
-    """Recordings, broken ones included."""
-    broken: dict[str, str]
-    """Sample names of the broken ones, with what is wrong with each."""
-    classes: tuple[int, ...]
-    """Labels (from 0) of the good ones, ascending."""
-    performers: tuple[int, ...]
-    """Performers of the good ones, ascending."""
-    bytes: int
-    """Size of all files together."""
+    @property
+    def takes(self) -> int:
+        """Names that one class can have."""
+        return len(self.setups) * self.spare
 
 
-def write_ntu60(out: Path, *, clips: int, seed: int, broken: int = 0) -> SynthSummary:
-    """Write a synthetic NTU RGB+D 60 into a new folder, all of it or nothing.
+def _cast(first: int, last: int, setups: range, train: frozenset[int], performers: range) -> _Cast:
+    """The cast of classes first..last; 20 of the performers on either side."""
+    actions = [action for action in range(first, last + 1) if action not in TWO_PERSON]
+    for number, action in enumerate(sorted(TWO_PERSON & set(range(first, last + 1)))):
+        actions.insert(5 * number + 2, action)
+    trains = [performer for performer in performers if performer in train][:20]
+    tests = [performer for performer in performers if performer not in train][:20]
+    return _Cast(tuple(actions), setups, tuple(trains), tuple(tests))
+
+
+_OLD = _cast(1, 60, NTU60.setups, NTU60.xsub_train, range(1, NTU60.performers + 1))
+_NEW = _cast(61, 120, range(18, 33), NTU120.xsub_train, range(NTU60.performers + 1, NTU120.performers + 1))
+_CASTS = {"ntu60": (_OLD,), "ntu120": (_OLD, _NEW)}
+
+
+def write(dataset: str, out: Path, *, clips: int, seed: int, broken: int = 0) -> SynthSummary:
+    """Write a synthetic data set of any kind."""
+    if dataset in FOLDERS:
+        return write_pku(dataset, out, clips=clips, seed=seed, broken=broken)
+    return write_ntu(dataset, out, clips=clips, seed=seed, broken=broken)
+
+
+def write_ntu(dataset: str, out: Path, *, clips: int, seed: int, broken: int = 0) -> SynthSummary:
+    """Write a synthetic NTU RGB+D into a new folder, all of it or nothing.
 
     Args:
+        dataset: `ntu60` or `ntu120`.
         out: the folder; may be there if it is empty.
         clips: how many usable recordings.
         seed: which performers and performances; not negative.
@@ -76,33 +92,20 @@ def write_ntu60(out: Path, *, clips: int, seed: int, broken: int = 0) -> SynthSu
         OutputExists: `out` holds something already.
         OutputFailed: the disk refuses.
     """
-    out = out.resolve()
-    planned, damaged = plan(clips), plan_broken(broken)
+    planned, damaged = plan(clips, dataset), plan_broken(broken, dataset)
     if seed < 0:
         raise ConfigError(f"seed {seed}: must not be negative")
     sizes = 0
     wrong: dict[str, str] = {}
-    try:
-        if out.exists() and (not out.is_dir() or any(out.iterdir())):
-            raise OutputExists(f"{out}: is there and not an empty folder; name a new folder, or empty this one first")
-        out.parent.mkdir(parents=True, exist_ok=True)
-        # Written under another name, so that what an interrupted run leaves is never taken for a whole set.
-        partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
-        partial.mkdir()
-        try:
-            for index, name in enumerate(planned):
-                sizes += (partial / f"{name}{SUFFIX}").write_bytes(_recording(name, seed, _CLIP, index))
-            for index, name in enumerate(damaged):
-                kind = list(DAMAGE)[index % len(DAMAGE)]
-                good = _recording(name, seed, _BROKEN, index)
-                text = damage(kind, good, np.random.default_rng([seed, _BROKEN, index, 1]))
-                sizes += (partial / f"{name}{SUFFIX}").write_bytes(text)
-                wrong[str(name)] = kind
-            partial.rename(out)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
-    except OSError as error:
-        raise OutputFailed(f"{error.filename or out}: {error.strerror}; the set was not written") from error
+    with new_folder(out) as folder:
+        for index, name in enumerate(planned):
+            sizes += (folder / f"{name}{SUFFIX}").write_bytes(_recording(name, seed, _CLIP, index))
+        for index, name in enumerate(damaged):
+            kind = list(DAMAGE)[index % len(DAMAGE)]
+            good = _recording(name, seed, _BROKEN, index)
+            text = damage(kind, good, np.random.default_rng([seed, _BROKEN, index, 1]))
+            sizes += (folder / f"{name}{SUFFIX}").write_bytes(text)
+            wrong[str(name)] = kind
     return SynthSummary(
         files=len(planned) + len(damaged),
         broken=wrong,
@@ -112,7 +115,7 @@ def write_ntu60(out: Path, *, clips: int, seed: int, broken: int = 0) -> SynthSu
     )
 
 
-def plan(clips: int) -> list[NtuName]:
+def plan(clips: int, dataset: str = "ntu60") -> list[NtuName]:
     """Names of the good clips in the order of their numbers; see the module's text for the rule.
 
     Raises:
@@ -120,47 +123,52 @@ def plan(clips: int) -> list[NtuName]:
     """
     if clips < 1:
         raise ConfigError(f"clips {clips}: a set has at least one")
-    sources = [_names(place, range(_TAKES - _KEPT_FOR_BROKEN)) for place in range(NTU60.classes)]
+    sources = [_names(cast, place, range(cast.takes - cast.spare)) for cast, place in _classes(dataset)]
     names = []
     for index in range(clips):
-        name = next(sources[_place(index)], None)
+        name = next(sources[_place(index, len(sources))], None)
         if name is None:
-            raise ConfigError(
-                f"clips {clips}: there are names for no more than {index} clips of a synthetic NTU RGB+D 60"
-            )
+            raise ConfigError(f"clips {clips}: there are names for no more than {index} clips of a synthetic {dataset}")
         names.append(name)
     return names
 
 
-def plan_broken(broken: int) -> list[NtuName]:
+def plan_broken(broken: int, dataset: str = "ntu60") -> list[NtuName]:
     """Names of the broken files in the order of their numbers; none is ever the name of a good clip.
 
     Raises:
         ConfigError: fewer than none, or more than there are names for.
     """
-    limit = 100 * NTU60.classes
+    classes = _classes(dataset)
+    limit = 100 * len(classes)
     if not 0 <= broken <= limit:
         raise ConfigError(f"broken {broken}: must be from 0 to {limit}")
-    sources = [_names(place, range(_TAKES - _KEPT_FOR_BROKEN, _TAKES)) for place in range(NTU60.classes)]
-    return [next(sources[index % NTU60.classes]) for index in range(broken)]
+    sources = [_names(cast, place, range(cast.takes - cast.spare, cast.takes)) for cast, place in classes]
+    return [next(sources[index % len(sources)]) for index in range(broken)]
 
 
-def _place(index: int) -> int:
-    """Which class, as a place in `_ACTIONS`, clip number `index` shows."""
-    block = index // BLOCK % NTU60.classes
+def _classes(dataset: str) -> list[tuple[_Cast, int]]:
+    """The classes of a data set in the order in which growing sets take them up: a cast and a place in its actions."""
+    casts = _CASTS[dataset]
+    return [(cast, place) for place in range(len(casts[0].actions)) for cast in casts]
+
+
+def _place(index: int, classes: int) -> int:
+    """Which class, as a place in `_classes`, clip number `index` shows."""
+    block = index // BLOCK % classes
     return index % 2 if block < 2 else block
 
 
-def _names(place: int, takes: range) -> Iterator[NtuName]:
+def _names(cast: _Cast, place: int, takes: range) -> Iterator[NtuName]:
     """Names of one class, clip by clip; each take is another name."""
     for take in takes:
         half, side = divmod(take, 2)
         # Training and test performers walk in step, each with another camera: training starts in 2, test in 1.
         camera = ((2, 3, 1) if side == 0 else (1, 2, 3))[half % len(CAMERAS)]
         # 60 takes are the period of 3 cameras, 2 replications and 20 performers; one step aside makes the next 60 new.
-        performer = (_TRAIN, _TEST)[side][(BLOCK // 2 * place + half + half // 60) % 20]
-        setup = 1 + (performer + half // 120) % len(NTU60.setups)
-        name = NtuName(setup, camera, performer, 1 + half // len(CAMERAS) % 2, _ACTIONS[place])
+        performer = (cast.train, cast.test)[side][(BLOCK // 2 * place + half + half // 60) % 20]
+        setup = cast.setups[(performer + half // 120) % len(cast.setups)]
+        name = NtuName(setup, camera, performer, 1 + half // len(CAMERAS) % 2, cast.actions[place])
         if str(name) not in missing_names():
             yield name
 

@@ -1,4 +1,4 @@
-"""Numbers to text, fast: the joint rows of synthetic recordings as the sensor's software prints them."""
+"""Numbers to text, fast: rows of synthetic recordings as NTU RGB+D and PKU-MMD print them."""
 
 import numpy as np
 from numba import njit
@@ -85,4 +85,42 @@ def _write_g7(value: float, out: NDArray[np.uint8], at: int) -> int:
         out[at + 2] = 48 + (-exponent) // 10
         out[at + 3] = 48 + (-exponent) % 10
         at += 4
+    return at
+
+
+FIXED_BYTES = 12
+"""The longest a number of a PKU-MMD row can be: a separator, a minus, three digits, a point, six digits."""
+
+
+@njit(cache=True)
+def write_fixed_rows(numbers: NDArray[np.float32], out: NDArray[np.uint8]) -> int:
+    """Write rows as `%.6f` with blanks between; each row but the first begins with one, too. Return the text's end.
+
+    Args:
+        numbers: (T, F) finite and below 1000 in size.
+        out: where the text goes, at least T * (F * FIXED_BYTES + 1) long.
+    """
+    at = 0
+    for row in range(numbers.shape[0]):
+        for column in range(numbers.shape[1]):
+            if row + column > 0:
+                out[at] = 32
+                at += 1
+            value = np.float64(numbers[row, column])
+            if value < 0.0:
+                out[at] = 45
+                at += 1
+            digits = int(np.rint(abs(value) * 1e6))  # a float32 times a million is exact in a double
+            width = 7
+            while width < 9 and digits >= _POWERS[width]:
+                width += 1
+            for place in range(width, -1, -1):
+                if place == width - 6:
+                    out[at + place] = 46
+                else:
+                    out[at + place] = 48 + digits % 10
+                    digits //= 10
+            at += width + 1
+        out[at] = 10
+        at += 1
     return at

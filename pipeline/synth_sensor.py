@@ -72,16 +72,28 @@ def view(
     # Golden-ratio steps spread the setups' heights and distances evenly over 0.8..1.4 m and 2.7..4.1 m.
     height = 0.8 + 0.6 * (name.setup * 0.381966 % 1.0)
     distance = 2.7 + 1.4 * (name.setup * 0.618034 % 1.0)
-    tilt = np.arctan2(height - 0.9, distance)
-    c, s = np.cos(tilt), np.sin(tilt)
     spot = np.array([rng.uniform(-0.3, 0.3), 0.0, rng.uniform(-0.2, 0.2)])
     seen = []
     for number, actor in enumerate(actors):
         # Somebody who faces the camera looks along -z; the other one stands there and looks back.
         apart = np.array([0.0, 0.0, gap * (number - 0.5)]) if len(actors) > 1 else np.zeros(3)
         placed = turned(turned(actor, 180.0 * number) - apart, facing) + spot
-        placed = placed + np.array([0.0, -height, distance])
-        seen.append(placed @ np.array([[1.0, 0.0, 0.0], [0.0, c, -s], [0.0, s, c]]))
+        seen.append(from_camera(placed, height, distance))
+    return seen
+
+
+def from_camera(xyz: NDArray[np.float64], height: float, distance: float) -> NDArray[np.float64]:
+    """See a stage, (..., 3) metres about its middle on the floor, from a camera that looks down on people's waists.
+
+    Args:
+        xyz: the stage, which the camera sees along +z.
+        height: the camera's, metres above the floor.
+        distance: from the camera to the stage's middle, metres.
+    """
+    tilt = np.arctan2(height - 0.9, distance)
+    c, s = np.cos(tilt), np.sin(tilt)
+    placed = xyz + np.array([0.0, -height, distance])
+    seen: NDArray[np.float64] = placed @ np.array([[1.0, 0.0, 0.0], [0.0, c, -s], [0.0, s, c]])
     return seen
 
 
@@ -101,7 +113,7 @@ def sense(bodies: list[NDArray[np.float64]], rng: np.random.Generator) -> list[S
     """
     frames = len(bodies[0])
     ids = (_BODY_ID + 1 + rng.choice(99_999, size=4, replace=False)).astype(np.int64)
-    sightings = [_track(xyz, ids[number], rng) for number, xyz in enumerate(bodies)]
+    sightings = [track(xyz, ids[number], rng) for number, xyz in enumerate(bodies)]
     empty = np.zeros(frames, bool)
     if rng.random() < 0.08:
         empty[: rng.integers(1, 7)] = True
@@ -124,7 +136,8 @@ def sense(bodies: list[NDArray[np.float64]], rng: np.random.Generator) -> list[S
     return sightings
 
 
-def _track(xyz: NDArray[np.float64], body: np.int64, rng: np.random.Generator) -> Sighting:
+def track(xyz: NDArray[np.float64], body: np.int64, rng: np.random.Generator) -> Sighting:
+    """Follow a body, (T, V, 3) metres in the sensor's space, with jitter and inferred joints, under an id."""
     frames = len(xyz)
     noise = 0.003 * _SHAKY[:, None] * rng.standard_normal(xyz.shape, dtype=np.float32)
     # A joint is inferred for 8 frames at a time, and then it is also off by some centimetres.

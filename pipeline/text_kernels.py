@@ -1,4 +1,4 @@
-"""Compiled loops over the bytes of an NTU skeleton text: which bytes are sound, and the walk from line to line.
+"""Compiled loops over the bytes of skeleton texts, NTU RGB+D's and PKU-MMD's: from line to line, numbers exact.
 
 Behind the text the buffer holds `PADDING` NUL bytes, and a NUL is no part of any field: every loop over characters
 stops there by itself, and a block of 64 can be read from any place in the text. Arithmetic on masks and mantissas is
@@ -18,7 +18,7 @@ Word = np.uint64
 BLOCK = 64
 PADDING = BLOCK
 
-# What the walk ends with, and on which kind of line; pipeline/ntu_text.py puts both into words.
+# What the walk ends with, and on which kind of line; pipeline/ntu_text.py and pku_text.py put it into words.
 ACCEPTED, BAD_FIELD, WRONG_JOINTS, LINE_GOES_ON, FILE_GOES_ON = range(5)
 FRAMES_LINE, BODIES_LINE, HEADER_LINE, JOINTS_LINE, JOINT_LINE, END = range(6)
 
@@ -33,6 +33,8 @@ NOTHING, ONE, TEN, LAST_BIT = Word(0), Word(1), Word(10), Word(63)
 EXACT_MANTISSA, EXACT_DIGITS, EXACT_POWER = Word(2**53), 19, 22
 SCALES = np.array([10**power for power in range(9)], np.uint64)
 ASCII_ZEROS, HIGH_BITS, SEVEN_BITS, BEYOND_NINE = (Word(0x0101010101010101 * byte) for byte in (0x30, 0x80, 0x7F, 0x76))
+# The same for `d.dddddd`: the point's byte must be exactly nought, and the digit before it counts ten times too much.
+FIXED_ZEROS, FIXED_BEYOND, FIXED_SHIFT = Word(0x3030303030302E30), Word(0x7676767676767F76), Word(9_000_000)
 PAIRS, QUADS = Word(0x00FF00FF00FF00FF), Word(0x0000FFFF0000FFFF)
 POWERS = np.array([float(10**power) for power in range(EXACT_POWER + 1)])
 
@@ -367,3 +369,52 @@ def walk(
             return FILE_GOES_ON, END, skip_blanks(text, at), frame, frames, row, n_left
         at = after
     return ACCEPTED, END, at, frame, frames, row, n_left
+
+
+@jit
+def walk_rows(text: Bytes, size: int, fields: int, numbers: Floats, left: Ints) -> tuple[int, int, int, int]:
+    """Walk a file of rows of so many numbers each: code, offset, rows, numbers left to Python.
+
+    Of a file of `size` bytes with R rows at most, `numbers` (R * fields,) takes the numbers and `left` (R * fields, 3)
+    those that no single exact operation gives: index in numbers, offset and length. Nearly every number has one digit
+    before the point and six behind it: those eight bytes are read as one word, in which the point becomes a nought.
+    """
+    at = row = n_left = int(size < 0)
+    while at < size:
+        first = at = skip_blanks(text, at)
+        if ends_line(text, at, size):
+            while at < size:
+                at = next_line(text, at, size)
+                if at < 0:
+                    return BAD_FIELD, first, row, n_left
+            break
+        for place in range(row * fields, (row + 1) * fields):
+            at += text[at] == SPACE
+            negative = text[at] == MINUS
+            end = at + negative + 8
+            word = NOTHING
+            for byte in range(8):
+                word |= Word(text[end - 8 + byte]) << Word(8 * byte)
+            word ^= FIXED_ZEROS
+            other = ((word & SEVEN_BITS) + FIXED_BEYOND | word) & HIGH_BITS
+            if other == NOTHING and (text[end] == SPACE or text[end] == LF):
+                mantissa = eight_digits(word) - FIXED_SHIFT * (word & Word(15))
+                value = np.float64(mantissa) / POWERS[6]
+                numbers[place] = -value if negative else value
+                at = end
+                continue
+            at = skip_blanks(text, at)
+            end, value, is_exact = read_number(text, at, size)
+            if end < 0:
+                return BAD_FIELD, at, row, n_left
+            numbers[place] = value
+            if not is_exact:
+                left[n_left, 0], left[n_left, 1], left[n_left, 2] = place, at, end - at
+                n_left += 1
+            at = end
+        after = next_line(text, at, size)
+        if after < 0:
+            return LINE_GOES_ON, at, row, n_left
+        at = after
+        row += 1
+    return ACCEPTED, at, row, n_left

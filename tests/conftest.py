@@ -10,7 +10,7 @@ import torch
 
 from pipeline import ingest, recipe, splits
 from pipeline.store import Store
-from pipeline.synth import write_ntu60
+from pipeline.synth import write_ntu
 from trainer import pretrain, runs
 from trainer.config import compose, preset
 from trainer.device import pick
@@ -44,7 +44,7 @@ def golden() -> Path:
 def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """72 synthetic recordings of three classes, one of two people, and 3 damaged ones; read-only by agreement."""
     folder = tmp_path_factory.mktemp("shared") / "raw"
-    write_ntu60(folder, clips=CLIPS, seed=1, broken=BROKEN)
+    write_ntu("ntu60", folder, clips=CLIPS, seed=1, broken=BROKEN)
     return folder
 
 

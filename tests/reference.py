@@ -62,6 +62,29 @@ def parse_skeleton(text, joints=25):
     return frames, rows
 
 
+def parse_pku_rows(text, fields=150):
+    """(T, fields) float32 of a PKU-MMD recording."""
+    lines = text.split(b"\n")
+    rows = []
+    for number, line in enumerate(lines, 1):
+        found = [field for field in line.removesuffix(b"\r").replace(b"\t", b" ").split(b" ") if field]
+        if not found:
+            if b"".join(lines[number - 1 :]).strip(b" \t\r"):
+                raise BrokenTextError(number)
+            if any(b"\r" in later.removesuffix(b"\r") for later in lines[number - 1 :]):
+                raise BrokenTextError(number)
+            break
+        if len(found) != fields or not all(NUMBER.fullmatch(field) for field in found):
+            raise BrokenTextError(number)
+        with np.errstate(over="ignore"):
+            rows.append([np.float32(float(field)) for field in found])
+    if not rows:
+        raise BrokenTextError(1)
+    if not re.search(rb"(\n|\.[0-9]{6})[ \t\r]*\Z", text):
+        raise BrokenTextError(len(rows))
+    return np.array(rows, np.float32)
+
+
 # Recipe steps ---------------------------------------------------------------------------------------------------------
 
 

@@ -1,7 +1,9 @@
 """The command line as a user meets it: output, JSON, exit codes, and one line for everything that goes wrong."""
 
+import csv
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -113,6 +115,26 @@ def test_json_is_one_object_on_stdout(raw: Path, skelepipe: Skelepipe, tmp_path:
     assert exported["bytes"] == (tmp_path / "x.bin").stat().st_size
     assert json.loads(skelepipe("synth", "ntu60", "more", "--clips", "2", "--json").stdout)["files"] == 2
     assert json.loads(skelepipe("ingest", "ntu60", raw, "--dry-run", "--json").stdout)["outcome"] == "dry run"
+
+
+def test_inspect_shows_a_store_and_its_quarantine(workplace: Path, skelepipe: Skelepipe) -> None:
+    shown = skelepipe("inspect")
+    assert shown.exit_code == 0, shown.output
+    assert "processed/ntu60.zarr: ntu60, 72 clips of 72 recordings" in shown.stdout
+    assert "split xsub: 36 train, 36 test" in shown.stdout
+    assert "3 quarantined" in shown.stdout
+    assert json.loads(skelepipe("inspect", "--json").stdout)["clips"] == 72
+    rows = list(csv.DictReader(skelepipe("inspect", "--quarantine").stdout.splitlines()))
+    assert len(rows) == 3
+    assert all(row["file"].endswith(".skeleton") and row["reason"] for row in rows)
+    assert json.loads(skelepipe("inspect", "--quarantine", "--json").stdout)[0]["file"] == rows[0]["file"]
+
+
+def test_a_dry_run_says_what_it_will_cost(raw: Path, skelepipe: Skelepipe) -> None:
+    shown = skelepipe("ingest", "ntu60", raw, "--dry-run").stdout
+    assert "dry run: 75 recordings" in shown
+    assert re.search(r"expected: [\d.]+ MB of store, \d+ s, up to [\d.]+ MB while it works", shown)
+    assert not Path("processed").exists()
 
 
 def test_each_stage_without_argument_takes_what_the_stage_before_wrote(workplace: Path, skelepipe: Skelepipe) -> None:

@@ -1,21 +1,25 @@
+import dataclasses
 import errno
 import hashlib
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from pipeline import ingest, partitions, publish, recipe
+from pipeline import ingest, partitions, publish, recipe, splits
 from pipeline.errors import ArtifactError, ArtifactNotFound, OutputExists, SkelepipeError
 from pipeline.ntu_names import missing_names
 from pipeline.store import Store
+from pipeline.synth import write_ntu
 
 Requests = Callable[..., ingest.Request]
 
@@ -88,6 +92,69 @@ def test_bytes_do_not_depend_on_place_workers_or_nesting(
     monkeypatch.setattr(partitions, "RECORDINGS", 5)
     ingest.run(request_for(raw, tmp_path / "small.zarr", workers=1))
     assert bytes_of(tmp_path / "other.zarr") == bytes_of(shared_store.path) == bytes_of(tmp_path / "small.zarr")
+
+
+def test_zips_as_shipped_give_the_same_bytes_as_loose_files(
+    raw: Path, shared_store: Store, tmp_path: Path, request_for: Requests
+) -> None:
+    files = sorted(raw.iterdir())
+    (tmp_path / "raw").mkdir()
+    for archive, members in (("nturgbd_skeletons_s001_to_s017.zip", files[:40]), ("more.ZIP", files[40:70])):
+        with zipfile.ZipFile(tmp_path / "raw" / archive, "w", zipfile.ZIP_DEFLATED) as packed:
+            for file in members:
+                packed.write(file, f"nturgb+d_skeletons/{file.name}")
+    for file in files[70:]:
+        shutil.copy(file, tmp_path / "raw")
+    request = request_for(tmp_path / "raw", tmp_path / "zipped.zarr", workers=2)
+    ingest.run(request)
+    assert bytes_of(tmp_path / "zipped.zarr") == bytes_of(shared_store.path)
+    assert sorted(path.name for path in (tmp_path / "raw").iterdir()) == sorted(
+        ["nturgbd_skeletons_s001_to_s017.zip", "more.ZIP", *(file.name for file in files[70:])]
+    )
+    assert ingest.run(request).outcome == "up to date"
+
+
+def test_a_sample_that_lies_there_twice_is_refused_with_both_places(
+    copy: Path, tmp_path: Path, request_for: Requests
+) -> None:
+    first = min(copy.iterdir())
+    with zipfile.ZipFile(copy / "again.zip", "w") as packed:
+        packed.write(first, f"inner/{first.name}")
+    both = rf"{first.stem}: found twice, as {first} and {copy}/again.zip: inner/{first.name}; keep one"
+    with pytest.raises(SkelepipeError, match=re.escape(both)):
+        ingest.run(request_for(copy, tmp_path / "s.zarr"))
+
+
+def test_a_damaged_member_is_quarantined_and_the_rest_goes_on(
+    copy: Path, tmp_path: Path, request_for: Requests
+) -> None:
+    files = sorted(copy.iterdir())
+    with zipfile.ZipFile(tmp_path / "set.zip", "w", zipfile.ZIP_DEFLATED) as packed:
+        for file in files:
+            packed.write(file, file.name)
+    data = bytearray((tmp_path / "set.zip").read_bytes())
+    data[data.index(files[3].name.encode()) + 2000] ^= 1
+    (tmp_path / "set.zip").write_bytes(data)
+    report = ingest.run(request_for(tmp_path / "set.zip", tmp_path / "s.zarr"))
+    assert report.clips == len(files) - 1
+    assert [bad["file"] for bad in report.quarantined] == [files[3].name]
+    assert "cannot be unpacked" in report.quarantined[0]["reason"]
+
+
+def test_the_larger_data_set_is_taken_whole_and_the_smaller_out_of_it(tmp_path: Path, request_for: Requests) -> None:
+    write_ntu("ntu120", tmp_path / "raw", clips=100, seed=0)
+    both = request_for(tmp_path / "raw", tmp_path / "ntu120.zarr")
+    report = ingest.run(dataclasses.replace(both, dataset="ntu120"))
+    assert (report.clips, report.left_out) == (100, {})
+    store = Store(tmp_path / "ntu120.zarr")
+    assert {split.name: split.separates for split in splits.build(store).splits} == {"xsub": "subject", "xset": "setup"}
+    xset = splits.find(store, "xset")
+    assert set(store.columns["setup"][xset.train] % 2) == {0}
+    assert set(store.columns["setup"][xset.test] % 2) == {1}
+    old = ingest.run(request_for(tmp_path / "raw", tmp_path / "ntu60.zarr"))
+    new = sum(setup > 17 for setup in store.columns["setup"])
+    assert 0 < new < 100
+    assert (old.clips, old.left_out) == (100 - new, {"setups after S017": new})
 
 
 def test_running_again_writes_nothing(copy: Path, tmp_path: Path, request_for: Requests) -> None:

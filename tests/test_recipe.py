@@ -235,7 +235,10 @@ FIRST = {"step": "follow_ids"}
     ("plain", "message"),
     [
         ({"steps": [FIRST]}, r"mine.toml: 'name' is missing"),
-        ({"name": "a", "steps": [FIRST], "setps": 1}, r"'setps' is unknown; it takes name, description, frame_index, steps"),
+        (
+            {"name": "a", "steps": [FIRST], "setps": 1},
+            r"'setps' is unknown; it takes name, description, frame_index, steps",
+        ),
         ({"name": "a", "steps": []}, r"needs at least one step; the first is one of bodies_by_slot, follow_ids"),
         ({"name": "a", "steps": [{"frames": 3}]}, r"step 1: needs step = "),
         (

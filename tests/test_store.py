@@ -23,7 +23,11 @@ FACTS = {
 def texts(clips: int) -> dict[str, list[str]]:
     """The texts of some clips, with a column of the data set's own."""
     names = [f"clip-{n}" for n in range(clips)]
-    return {"name": names, "recording": [f"{name}.txt" for name in names], "how": [("right", "", "ö")[n % 3] for n in range(clips)]}
+    return {
+        "name": names,
+        "recording": [f"{name}.txt" for name in names],
+        "how": [("right", "", "ö")[n % 3] for n in range(clips)],
+    }
 
 
 def write(folder: Path, clips: list[np.ndarray]) -> str:
@@ -57,7 +61,7 @@ def test_clips_come_back_bit_for_bit_across_shards(tmp_path: Path, clips: list[n
     assert opened.columns["label"].tolist() == [0, 1, 2, 3, 4]
     assert opened.recordings == [f"clip-{n}.txt" for n in range(5)]
     assert opened.values("how").tolist() == ["right", "", "ö", "right", ""]
-    with pytest.raises(ArtifactError, match="no column 'hwo'; it has frames, .*, how"):
+    with pytest.raises(ArtifactError, match=r"no column 'hwo'; it has frames, .*, how"):
         opened.values("hwo")
 
 

@@ -8,8 +8,8 @@ import pytest
 from pipeline import synth
 from pipeline.errors import ConfigError, OutputExists, OutputFailed
 from pipeline.layout import KINECT_V2
-from pipeline.ntu_names import NTU60, TWO_PERSON, XVIEW_TRAIN, NtuName, missing_names
-from pipeline.synth import BLOCK, plan, plan_broken, write_ntu60
+from pipeline.ntu_names import NTU60, NTU120, TWO_PERSON, XVIEW_TRAIN, NtuName, is_xset_train, missing_names
+from pipeline.synth import BLOCK, plan, plan_broken, write_ntu
 from pipeline.synth_damage import DAMAGE
 from pipeline.synth_kernels import ROW_BYTES, write_joint_rows
 from pipeline.synth_motion import draw_person, perform, roles
@@ -74,7 +74,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def summary(folder):
-    return write_ntu60(folder, clips=CLIPS, seed=7, broken=2 * len(DAMAGE))
+    return write_ntu("ntu60", folder, clips=CLIPS, seed=7, broken=2 * len(DAMAGE))
 
 
 @pytest.fixture(scope="module")
@@ -208,22 +208,22 @@ def test_damage_never_leaves_a_readable_file(kind):
 
 
 def test_same_seed_same_bytes(tmp_path):
-    write_ntu60(tmp_path / "a", clips=5, seed=3, broken=2)
-    write_ntu60(tmp_path / "b", clips=5, seed=3, broken=2)
+    write_ntu("ntu60", tmp_path / "a", clips=5, seed=3, broken=2)
+    write_ntu("ntu60", tmp_path / "b", clips=5, seed=3, broken=2)
     assert contents(tmp_path / "a") == contents(tmp_path / "b")
 
 
 def test_another_seed_says_other_things_under_the_same_names(tmp_path):
-    write_ntu60(tmp_path / "a", clips=5, seed=3)
-    write_ntu60(tmp_path / "b", clips=5, seed=4)
+    write_ntu("ntu60", tmp_path / "a", clips=5, seed=3)
+    write_ntu("ntu60", tmp_path / "b", clips=5, seed=4)
     a, b = contents(tmp_path / "a"), contents(tmp_path / "b")
     assert a.keys() == b.keys()
     assert all(a[name] != b[name] for name in a)
 
 
 def test_a_longer_set_begins_with_the_shorter_one(tmp_path):
-    write_ntu60(tmp_path / "short", clips=5, seed=3, broken=2)
-    write_ntu60(tmp_path / "long", clips=9, seed=3, broken=4)
+    write_ntu("ntu60", tmp_path / "short", clips=5, seed=3, broken=2)
+    write_ntu("ntu60", tmp_path / "long", clips=9, seed=3, broken=4)
     short, long = contents(tmp_path / "short"), contents(tmp_path / "long")
     assert len(long) == 13
     assert short.items() <= long.items()
@@ -276,6 +276,23 @@ def test_names_are_the_data_sets_own_and_none_comes_twice():
         assert name.action <= 60
 
 
+def test_names_of_the_larger_set_follow_its_rules_and_fill_all_sides_of_its_splits():
+    names = plan(9_000, "ntu120") + plan_broken(1_200, "ntu120")
+    assert len(set(names)) == 10_200
+    assert not {str(name) for name in names} & missing_names()
+    rows = {}
+    for name in names:
+        assert NTU120.holds(name)
+        assert name.performer <= NTU120.performers
+        assert (name.action <= 60) == (name.setup <= 17)
+        rows.setdefault(name.label, []).append((name.performer in NTU120.xsub_train, is_xset_train(name.setup)))
+    assert sorted(rows) == list(range(120))
+    for sides in rows.values():
+        assert {xsub for xsub, _ in sides} == {xset for _, xset in sides} == {True, False}
+    few = {name.action for name in plan(100, "ntu120")}
+    assert {action <= 60 for action in few} == {True, False}
+
+
 def test_broken_names_stay_clear_of_the_fullest_set():
     with pytest.raises(ConfigError, match=r"no more than \d+ clips") as refusal:
         plan(10**6)
@@ -288,28 +305,28 @@ def test_broken_names_stay_clear_of_the_fullest_set():
 )
 def test_impossible_numbers_are_refused(tmp_path, numbers):
     with pytest.raises(ConfigError):
-        write_ntu60(tmp_path / "raw", **numbers)
+        write_ntu("ntu60", tmp_path / "raw", **numbers)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_with_files_is_left_alone(tmp_path):
     (tmp_path / "mine.txt").write_text("keep")
     with pytest.raises(OutputExists, match="empty"):
-        write_ntu60(tmp_path, clips=1, seed=0)
+        write_ntu("ntu60", tmp_path, clips=1, seed=0)
     assert contents(tmp_path) == {"mine.txt": b"keep"}
 
 
 def test_a_file_in_the_way_is_left_alone(tmp_path):
     (tmp_path / "raw").write_text("keep")
     with pytest.raises(OutputExists):
-        write_ntu60(tmp_path / "raw", clips=1, seed=0)
+        write_ntu("ntu60", tmp_path / "raw", clips=1, seed=0)
     with pytest.raises(OutputFailed, match="not written"):
-        write_ntu60(tmp_path / "raw" / "ntu", clips=1, seed=0)
+        write_ntu("ntu60", tmp_path / "raw" / "ntu", clips=1, seed=0)
 
 
 def test_an_empty_folder_is_filled(tmp_path):
     (tmp_path / "raw").mkdir()
-    assert write_ntu60(tmp_path / "raw", clips=2, seed=0).files == len(contents(tmp_path / "raw")) == 2
+    assert write_ntu("ntu60", tmp_path / "raw", clips=2, seed=0).files == len(contents(tmp_path / "raw")) == 2
 
 
 @pytest.mark.parametrize("blow", [KeyboardInterrupt, OSError(28, "No space left on device")])
@@ -323,7 +340,7 @@ def test_an_interrupted_run_leaves_nothing(tmp_path, monkeypatch, blow):
 
     monkeypatch.setattr(synth, "skeleton_text", fail_late)
     with pytest.raises((KeyboardInterrupt, OutputFailed)):
-        write_ntu60(tmp_path / "deep" / "raw", clips=5, seed=0)
+        write_ntu("ntu60", tmp_path / "deep" / "raw", clips=5, seed=0)
     assert list((tmp_path / "deep").iterdir()) == []
 
 

@@ -1,0 +1,87 @@
+"""What an ingest will cost, measured on a sample of its own recordings before anything is written."""
+
+import shutil
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from pathlib import Path
+
+from pipeline import partitions, store
+from pipeline.publish import disk_errors
+from pipeline.recipe import Recipe
+from pipeline.source import Entry, Source
+
+SAMPLE_FILES, SAMPLE_BYTES = 64, 32 << 20
+"""The sample is full with either: a fraction of a second of work, after the compiler's."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Forecast:
+    """An ingest's cost, from a sample spread evenly over the recordings."""
+
+    sampled_files: int
+    sampled_bytes: int
+    quarantined: int
+    """Clips of the sample that cannot be used."""
+    store_bytes: int
+    work_bytes: int
+    """Space that is needed while it works: the parts, and the store made of them."""
+    free_bytes: int
+    """Space where the store will stand."""
+    seconds: float
+
+
+def forecast(data: Source, entries: Sequence[Entry], recipe: Recipe, output: Path, workers: int) -> Forecast:
+    """Parse and clean a sample and scale up what it takes; it is written into a temporary folder that goes again.
+
+    Args:
+        data: the data set.
+        entries: all its recordings.
+        recipe: the recipe.
+        output: where the store will stand.
+        workers: processes that will share the work; 0 or 1 is one.
+
+    Raises:
+        OutputFailed: there is no room even for the sample.
+    """
+    sample = _spread(entries)
+    with tempfile.TemporaryDirectory() as name, disk_errors(Path(name)):
+        folder = Path(name)
+        partitions.run(folder / "warm.npz", sample[:1], data, recipe)  # the first pays for the compiler
+        began = time.perf_counter()
+        bad = partitions.run(folder / "part.npz", sample, data, recipe)
+        motion = partitions.read_motion(folder / "part.npz")
+        parsed = time.perf_counter()
+        group = store.StoreWriter(folder / "sample.zarr", len(data.layout.joints), len(motion))
+        group.append(motion)
+        group.flush()
+        packed = time.perf_counter()
+        small = len(partitions.read(folder / "part.npz").names) * 4 * len(store.COLUMNS)
+        part_bytes = (folder / "part.npz").stat().st_size
+        store_bytes = small + sum(path.stat().st_size for path in (folder / "sample.zarr").rglob("*") if path.is_file())
+    whole, seen = sum(entry.size for entry in entries), sum(entry.size for entry in sample)
+    scale = whole / max(seen, 1)
+    return Forecast(
+        sampled_files=len(sample),
+        sampled_bytes=seen,
+        quarantined=bad,
+        store_bytes=round(store_bytes * scale),
+        work_bytes=round((part_bytes + store_bytes) * scale),
+        free_bytes=shutil.disk_usage(_existing(output)).free,
+        seconds=scale * ((parsed - began) / max(workers, 1) + packed - parsed),
+    )
+
+
+def _spread(entries: Sequence[Entry]) -> list[Entry]:
+    """Recordings at even distances, as many as make a sample."""
+    step = max(1, len(entries) // SAMPLE_FILES)
+    chosen = entries[step // 2 :: step][:SAMPLE_FILES]
+    before = accumulate((entry.size for entry in chosen), initial=0)
+    return [entry for entry, size in zip(chosen, before, strict=False) if size < SAMPLE_BYTES]
+
+
+def _existing(path: Path) -> Path:
+    """The nearest folder above that is there."""
+    return next(parent for parent in path.absolute().parents if parent.exists())

@@ -1,0 +1,99 @@
+"""What is in a store: counts, lengths, what was done to the clips, where it came from; and its quarantine as CSV."""
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from pipeline import splits
+from pipeline.errors import ArtifactError
+from pipeline.recording import QUALITY
+from pipeline.store import Store
+
+QUARANTINE_FIELDS = ("name", "recording", "file", "line", "reason", "size", "crc32")
+
+
+def overview(store: Store) -> dict[str, Any]:
+    """Everything about a store but its motion, as plain data.
+
+    Returns:
+        `store` (what and where from), `clips`, `counts` by class, subject, camera, setup and replication, `bodies`,
+        `frames` (the least, median, mean and greatest length), `quality` (for each count its total
+        and the clips that have any), `splits` beside it and `quarantine`.
+    """
+    columns = store.columns
+    frames = columns["frames"]
+    lengths = {"min": frames.min(), "median": np.median(frames), "mean": frames.mean(), "max": frames.max()}
+    return {
+        "store": {
+            "path": str(store.path),
+            "digest": store.digest,
+            **{key: store.facts[key] for key in ("dataset", "tool", "format_version", "recipe", "sources")},
+            "layout": {"name": store.layout.name, "joints": len(store.layout.joints)},
+            "keep_missing": store.facts["keep_missing"],
+            "missing_left_out": store.facts["missing_left_out"],
+            "extra_columns": list(store.extra),
+        },
+        "clips": len(store),
+        "recordings": len(set(store.recordings)),
+        "body_frames": int(store.offset[-1]),
+        "frames": {name: round(float(value), 1) for name, value in lengths.items()},
+        "bodies": _counted(columns["bodies"].tolist()),
+        "counts": {
+            "class": _counted(_class_names(store)),
+            **{name: _counted(columns[name].tolist()) for name in ("subject", "camera", "setup", "replication")},
+        },
+        "quality": {
+            count: {
+                "total": int(columns[f"quality_{count}"].sum()),
+                "clips": int((columns[f"quality_{count}"] > 0).sum()),
+                "meaning": meaning,
+            }
+            for count, meaning in QUALITY.items()
+        },
+        "splits": _splits(store),
+        "quarantine": store.quarantine,
+    }
+
+
+def quarantine_csv(store: Store) -> str:
+    """The recordings and clips that could not be used, one a row, as CSV with a header."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, QUARANTINE_FIELDS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(store.quarantine)
+    return text.getvalue()
+
+
+def _class_names(store: Store) -> list[str]:
+    labels: Mapping[str, str] = store.facts["classes"]
+    return [f"{label} {labels[str(label)]}" if label >= 0 else "unknown" for label in store.columns["label"].tolist()]
+
+
+def _counted(values: Iterable[Any]) -> dict[str, int]:
+    """How often each value occurs, in order of value; unknown (-1) is called so."""
+    counts = Counter(values)
+    return {"unknown" if value == -1 else str(value): counts[value] for value in sorted(counts, key=_natural)}
+
+
+def _natural(value: Any) -> tuple[int, str]:
+    """Numbers by their size, also at the start of a text."""
+    head = str(value).split(" ", maxsplit=1)[0]
+    return (int(head), str(value)) if head.lstrip("-").isdigit() else (-2, str(value))
+
+
+def _splits(store: Store) -> dict[str, dict[str, Any]]:
+    """The splits beside a store, by name: their sizes, or what is wrong with them."""
+    found: dict[str, dict[str, Any]] = {}
+    for path in sorted(splits.folder(store.path).glob("*.json")):
+        if splits.SUBSET_MARK not in path.name:
+            try:
+                split = splits.load(path, store)
+            except ArtifactError as error:
+                found[path.stem] = {"problem": str(error)}
+            else:
+                found[path.stem] = {"train": len(split.train), "test": len(split.test), "separates": split.separates}
+    return found

@@ -1,0 +1,51 @@
+"""Where a synthetic data set goes: a new folder that is there whole or not at all, and what was written into it."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.errors import OutputExists, OutputFailed
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SynthSummary:
+    """What was written."""
+
+    files: int
+    """Recordings, broken ones included."""
+    broken: dict[str, str]
+    """Names of the broken recordings or clips, with what is wrong with each."""
+    classes: tuple[int, ...]
+    """Labels (from 0) of the good clips, ascending."""
+    performers: tuple[int, ...]
+    """Performers of the good clips, ascending; empty where the data set does not tell them apart."""
+    bytes: int
+    """Size of all files together."""
+
+
+@contextmanager
+def new_folder(out: Path) -> Iterator[Path]:
+    """A folder to fill, which becomes `out` when all has gone well and vanishes when it has not.
+
+    Raises:
+        OutputExists: `out` holds something already.
+        OutputFailed: the disk refuses.
+    """
+    out = out.resolve()
+    try:
+        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+            raise OutputExists(f"{out}: is there and not an empty folder; name a new folder, or empty this one first")
+        out.parent.mkdir(parents=True, exist_ok=True)
+        # Written under another name, so that what an interrupted run leaves is never taken for a whole set.
+        partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
+        partial.mkdir()
+        try:
+            yield partial
+            partial.rename(out)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+    except OSError as error:
+        raise OutputFailed(f"{error.filename or out}: {error.strerror}; the set was not written") from error

@@ -1,0 +1,39 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pipeline import forecast, ingest
+from pipeline.raw_files import RawFile
+from pipeline.source import Entry
+from pipeline.store import Store
+
+
+def test_a_dry_run_foresees_the_stores_size_and_writes_nothing(
+    raw: Path, shared_store: Store, tmp_path: Path, request_for: Callable[..., ingest.Request]
+) -> None:
+    before = sorted(tmp_path.rglob("*"))
+    report = ingest.dry_run(request_for(raw, tmp_path / "p" / "s.zarr"))
+    assert sorted(tmp_path.rglob("*")) == before
+    expected = report.forecast
+    assert expected is not None
+    xyz = sum(path.stat().st_size for path in (shared_store.path / "xyz").rglob("*") if path.is_file())
+    assert expected.sampled_files == 64
+    assert 0.7 * xyz < expected.store_bytes < 1.4 * xyz
+    assert expected.work_bytes > expected.store_bytes
+    assert expected.seconds > 0
+    assert expected.quarantined >= 1
+    assert expected.free_bytes > 0
+
+
+@pytest.mark.parametrize(
+    ("count", "size", "wanted"), [(1, 1, 1), (63, 1, 63), (1000, 1, 64), (1000, 1 << 22, 8), (3, 1 << 30, 1)]
+)
+def test_a_sample_is_spread_evenly_and_bounded(count: int, size: int, wanted: int) -> None:
+    entries = [Entry(str(n), RawFile(Path(str(n)), "", size)) for n in range(count)]
+    sample = forecast._spread(entries)
+    assert len(sample) == wanted
+    assert [int(entry.name) for entry in sample] == sorted({int(entry.name) for entry in sample})
+    if wanted == 64:
+        assert int(sample[0].name) < count / 10
+        assert int(sample[-1].name) > count * 9 / 10
