@@ -92,10 +92,14 @@ class FolderSource:
         first = 0 if row.start is None else start - shift
         stop = whole.frames if row.end is None else end - shift
         clip, beyond = cut(whole, row.name, first, stop)
-        if not clip.frames:
-            asked = "the end comes before the start" if row.end is not None and stop <= first else "they lie beyond it"
-            reason = f"no frame of the recording's {whole.frames} is from start {row.start} to end {row.end}: {asked}"
-            return self._refusal(row, reason)
+        if not len(clip.frame):
+            start_end = f"start {row.start}, end {row.end}, counted {frame_index}: "
+            asked = "" if row.start is row.end is None else start_end
+            if stop <= first and row.end is not None:
+                return self._refusal(row, f"{asked}the end comes before the start")
+            if not clip.frames:
+                return self._refusal(row, f"{asked}the recording has none of these frames, only {whole.frames}")
+            return self._refusal(row, f"{asked}nobody is seen in any frame")
         return Reading(
             recording=clip, labels=row.labels, crc32=crc32, start=max(first, 0), quality={"frames_beyond": beyond}
         )

@@ -272,9 +272,20 @@ def test_a_recording_and_a_clip_of_one_name_are_kept_apart(tmp_path: Path) -> No
         ("file,label,name", "clips/other.npy,0,good", "is called good like line 2"),
         ("file,label,start,end", "clips/other.npy,0,x,", "start 'x' is not the number of a frame"),
         ("file,label,start,end", "clips/other.npy,0,,-3", "end '-3' is not the number of a frame"),
-        ("file,label,start,end", "clips/other.npy,0,5,2", "start 5 to end 2: the end comes before the start"),
-        ("file,label,start,end", "clips/other.npy,0,5,5", "start 5 to end 5: the end comes before the start"),
-        ("file,label,start,end", "clips/other.npy,0,50,60", "the recording's 9 is from start 50 .* they lie beyond it"),
+        (
+            "file,label,start,end",
+            "clips/other.npy,0,5,2",
+            "start 5, end 2, counted 0-exclusive: the end comes before the start",
+        ),
+        ("file,label,start,end", "clips/other.npy,0,5,5", "start 5, end 5, .* the end comes before the start"),
+        (
+            "file,label,start,end",
+            "clips/other.npy,0,50,60",
+            "start 50, end 60, .* the recording has none of these frames, only 9",
+        ),
+        ("file,label,start,end", "clips/other.npy,0,9,", "start 9, end None, .* none of these frames, only 9"),
+        ("file,label,start,end", "clips/empty.npy,0,2,5", "start 2, end 5, .* nobody is seen in any frame"),
+        ("file,label", "clips/empty.npy,0", "^nobody is seen in any frame"),
         ("file,label,key", "clips/other.npz::a,0,b", "names two arrays, 'a' after :: and 'b' as its key"),
     ],
 )
@@ -283,7 +294,8 @@ def test_a_row_that_cannot_be_used_is_refused_by_line_and_the_rest_goes_on(
 ) -> None:
     np.save(tmp_path / "outside.npy", motion(9))
     good = "clips/good.npy,0" + "," * (header.count(",") - 1)
-    root = folder(tmp_path / "root", rows(good, line, header=header), good=motion(9), other=motion(9))
+    lines = rows(good, line, header=header)
+    root = folder(tmp_path / "root", lines, good=motion(9), other=motion(9), empty=0 * motion(9))
     refusal = one_refused(root)
     assert refusal.file.name == "manifest.csv"
     assert refusal.line == 3
@@ -436,6 +448,21 @@ def test_a_layout_that_contradicts_itself_is_refused(tmp_path: Path) -> None:
     skeleton = SKELETON.replace('right_leg = ["right_leg"]\n', "")
     with pytest.raises(LayoutError, match="joint right_leg is in no part"):
         FolderSource([folder(tmp_path, rows("clips/a.npy,0,1,1,1,1"), skeleton)])
+
+
+def test_the_example_in_the_documentation_works(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[1] / "docs" / "folder.md").read_text(encoding="utf-8")
+    skeleton, manifest = (re.findall(rf"```{kind}\n(.*?)```", text, re.DOTALL)[0] for kind in ("toml", "csv"))
+    root = folder(tmp_path, manifest, skeleton)
+    V = len(FolderSource([root]).layout.joints)
+    for name in ("ann_1", "bob_1"):
+        np.save(root / "clips" / f"{name}.npy", 100 * np.random.default_rng(0).normal(size=(90, V, 3)))
+    with h5py.File(root / "clips" / "long.h5", "w") as file:
+        file["xyz"] = 100 * np.random.default_rng(0).normal(size=(900, V, 3))
+    readings, refusals = read(root)
+    assert not refusals
+    assert list(readings) == ["ann_1", "bob_1", "long_120-210", "long_300-420"]
+    assert [clip.labels.label for clip in readings.values()] == [0, 1, 0, 1]
 
 
 def store_of(root: Path, output: Path) -> tuple[ingest.Report, Store]:
