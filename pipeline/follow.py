@@ -1,4 +1,4 @@
-"""From a recording's rows to bodies on one time line: by slot as the peers have it, or by the sensor's ids, mended."""
+"""From a recording's rows to bodies on one time line: by the sensor's ids, mended."""
 
 from typing import Annotated
 
@@ -9,41 +9,6 @@ from pydantic import Field
 from pipeline import choose_kernels, follow_kernels
 from pipeline.errors import UnusableClip
 from pipeline.recording import Clip, Recording
-
-
-def bodies_by_slot(
-    recording: Recording,
-    *,
-    bodies: Annotated[int, Field(ge=1, le=2)] = 2,
-    max_frames: Annotated[int, Field(ge=1)] = 300,
-) -> Clip:
-    """Take the first bodies of every frame as they come, whoever they are; what is absent stays zero.
-
-    The reader of ST-GCN, and of SkeleMixCLR, CrosSCLR and AimCLR after it: ids are ignored, so people swap places when
-    the order in the file changes, and ghosts stay.
-
-    Args:
-        recording: rows in file order.
-        bodies: slots taken; 2 there.
-        max_frames: frames for which the peers make room; they crash on a longer recording.
-
-    Returns:
-        A clip of exactly that many bodies and all frames of the recording.
-
-    Raises:
-        UnusableClip: the recording has no frame, or more than the peers make room for.
-    """
-    if recording.frames > max_frames:
-        raise UnusableClip(f"{recording.frames} frames, and the peers' arrays end at {max_frames}")
-    if recording.frames == 0:
-        raise UnusableClip("no frame")
-    xyz = np.zeros((bodies, recording.frames, *recording.xyz.shape[1:]), np.float32)
-    taken = recording.slot < bodies
-    xyz[recording.slot[taken], recording.frame[taken]] = recording.xyz[taken]
-    found = int(recording.slot.max(initial=-1)) + 1
-    return Clip(name=recording.name, layout=recording.layout, xyz=xyz).after(
-        xyz, bodies_found=found, bodies_dropped=max(0, found - bodies)
-    )
 
 
 def follow_ids(recording: Recording, *, max_jump: Annotated[float, Field(gt=0)] = 0.25) -> Clip:

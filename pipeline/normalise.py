@@ -27,6 +27,33 @@ def one_origin(clip: Clip) -> Clip:
     return clip.after(clip.xyz - centre[first])
 
 
+def origin_at_start(clip: Clip, *, joint: str = "spine_mid") -> Clip:
+    """Put the origin at the first actor's joint in the first frame in which the first actor is not all zero.
+
+    CTR-GCN's seq_translation, and MAMP's. The way people go and the distance between them stay, but zeros do not: a
+    missing joint, and in a clip of one body a missing frame too, goes to where the sensor stands. Only in a clip of two
+    bodies does a frame in which a body's coordinates sum to zero stay zero.
+
+    Args:
+        clip: one or two bodies, zero where they are absent.
+        joint: the joint at the origin; the middle of the spine there.
+
+    Raises:
+        LayoutError: the skeleton has no such joint.
+        UnusableClip: the first actor is zero in every frame; the peer crashes on it.
+    """
+    index = clip.layout.index(joint)
+    M, T = clip.xyz.shape[:2]
+    seen = (clip.xyz[0] != 0).any(axis=(1, 2))
+    first = int(seen.argmax())
+    if not seen[first]:
+        raise UnusableClip("the first actor is zero in every frame; CTR-GCN crashes on it")
+    moved = clip.xyz - clip.xyz[0, first, index]
+    if M > 1:
+        moved[clip.xyz.reshape(M, T, -1).sum(axis=-1) == 0] = 0
+    return clip.after(moved)
+
+
 def one_turn(clip: Clip, *, min_agreement: Annotated[float, Field(ge=0, le=1)] = 0.2) -> Clip:
     """Turn the clip about the vertical so that the first actor's shoulders, left to right, lie along +x.
 

@@ -17,18 +17,22 @@ from typing import Any, Self, get_type_hints
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
-from pipeline import choose, denoise, follow, normalise, resample
+from pipeline import agcn, choose, denoise, follow, normalise, peers, resample
 from pipeline.errors import RecipeError
 from pipeline.recording import QUALITY, Clip, Recording
 from pipeline.segments import DEFAULT, FrameIndex
 
 STEPS: Mapping[str, Callable[..., Clip]] = {
-    "bodies_by_slot": follow.bodies_by_slot,
+    "bodies_by_slot": peers.bodies_by_slot,
+    "bodies_by_energy": peers.bodies_by_energy,
+    "bodies_by_motion": peers.bodies_by_motion,
     "follow_ids": follow.follow_ids,
     "rejoin": follow.rejoin,
     "drop_short": choose.drop_short,
     "drop_furniture": choose.drop_furniture,
     "pick_actors": choose.pick_actors,
+    "copy_missing_second": peers.copy_missing_second,
+    "refuse_zeros": peers.refuse_zeros,
     "trim": choose.trim,
     "counted_frames": choose.counted_frames,
     "despike": denoise.despike,
@@ -36,8 +40,13 @@ STEPS: Mapping[str, Callable[..., Clip]] = {
     "smooth": denoise.smooth,
     "one_origin": normalise.one_origin,
     "one_turn": normalise.one_turn,
+    "origin_at_start": normalise.origin_at_start,
     "centre_each_frame": normalise.centre_each_frame,
     "turn_each_frame": normalise.turn_each_frame,
+    "repeat_frames": agcn.repeat_frames,
+    "centre_on_first": agcn.centre_on_first,
+    "spine_to_z": agcn.spine_to_z,
+    "shoulders_to_x": agcn.shoulders_to_x,
     "resize": resample.resize,
 }
 

@@ -6,7 +6,7 @@ from reference import naive_handover
 from pipeline import follow_kernels
 from pipeline.choose_kernels import present
 from pipeline.errors import UnusableClip
-from pipeline.follow import bodies_by_slot, follow_ids, rejoin
+from pipeline.follow import follow_ids, rejoin
 
 pytestmark = pytest.mark.kernels
 
@@ -23,30 +23,6 @@ def two():
 
 def followed(recording):
     return rejoin(follow_ids(recording))
-
-
-def test_slots_take_the_order_of_each_frame_and_zeros_where_nobody_is(two):
-    two[0, 10:20] = np.nan
-    slots = bodies_by_slot(recorded(two)).xyz
-    np.testing.assert_array_equal(slots[0, 10:20], two[1, 10:20])
-    assert (slots[1, 10:20] == 0).all()
-    np.testing.assert_array_equal(slots[:, 20:], two[:, 20:])
-
-
-def test_slots_leave_out_the_third_body():
-    three = people(np.random.default_rng(0), bodies=3)
-    found = bodies_by_slot(recorded(three))
-    np.testing.assert_array_equal(found.xyz, three[:2])
-    assert found.quality == {"bodies_found": 3, "bodies_dropped": 1}
-
-
-def test_slots_refuse_what_peers_have_no_room_for():
-    long = recorded(people(np.random.default_rng(0), frames=301))
-    with pytest.raises(UnusableClip, match="301 frames, and the peers' arrays end at 300"):
-        bodies_by_slot(long)
-    assert bodies_by_slot(long, max_frames=301).xyz.shape[1] == 301
-    with pytest.raises(UnusableClip, match="no frame"):
-        bodies_by_slot(recorded(people(np.random.default_rng(0), frames=0)))
 
 
 def test_bodies_follow_their_ids_whatever_the_order_in_the_file(two):

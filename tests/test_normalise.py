@@ -1,10 +1,13 @@
 import numpy as np
 import pytest
 from bodies import STANDING, clip, people
+from dirty import dirty
+from reference_peers import naive_denoised, naive_translated
 
-from pipeline.errors import UnusableClip
+from pipeline.errors import LayoutError, UnusableClip
 from pipeline.layout import KINECT_V2
-from pipeline.normalise import centre_each_frame, one_origin, one_turn, turn_each_frame
+from pipeline.normalise import centre_each_frame, one_origin, one_turn, origin_at_start, turn_each_frame
+from pipeline.peers import bodies_by_motion
 
 
 def turned(xyz, degrees):
@@ -105,3 +108,43 @@ def test_the_peers_turn_keeps_zeros_and_bones(two):
     assert (relative[1] == 0).all()
     assert relative.dtype == np.float32
     np.testing.assert_allclose(bones(relative), bones(two), atol=2e-6)
+
+
+def test_ctrgcns_origin_leaves_zeros_behind_in_clips_of_one_body_only(two):
+    two[:, :3] = 0
+    two[1, 10] = 0
+    two[0, 5, 7] = 0
+    origin = two[0, 3, 1]
+    both = origin_at_start(clip(two)).xyz
+    assert not both[:, :3].any()
+    assert not both[1, 10].any()
+    np.testing.assert_array_equal(both[0, 5, 7], -origin)
+    np.testing.assert_array_equal(both[:, 20], two[:, 20] - origin)
+    alone = origin_at_start(clip(two[:1])).xyz
+    np.testing.assert_array_equal(alone[0, 0], np.broadcast_to(-origin, (25, 3)))
+
+
+def test_ctrgcns_origin_is_as_told_for_dirty_recordings_too():
+    refused = 0
+    for seed in range(600):
+        try:
+            columns = naive_denoised(dirty(seed))
+            bodies = bodies_by_motion(dirty(seed))
+        except (AssertionError, IndexError, ValueError, UnusableClip):
+            continue
+        try:
+            expected = naive_translated(columns, 75)
+        except IndexError:
+            refused += 1
+            with pytest.raises(UnusableClip, match="the first actor is zero in every frame; CTR-GCN crashes on it"):
+                origin_at_start(bodies)
+        else:
+            found = origin_at_start(bodies).xyz
+            np.testing.assert_array_equal(found.swapaxes(0, 1).reshape(found.shape[1], -1), expected)
+    assert refused > 0
+
+
+def test_ctrgcns_origin_can_be_another_joint(two):
+    assert not origin_at_start(clip(two), joint="spine_shoulder").xyz[0, 0, KINECT_V2.centre].any()
+    with pytest.raises(LayoutError, match="has no joint 'navel'"):
+        origin_at_start(clip(two), joint="navel")

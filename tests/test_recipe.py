@@ -39,18 +39,49 @@ def sensor_axes(recipe: Recipe) -> Recipe:
     return Recipe(name="", description="", steps=tuple(s for s in recipe.steps if not s.name.startswith("one_")))
 
 
-@pytest.mark.parametrize("name", FILES)
-def test_slots_equal_the_peers_reader(golden, name):
-    found = STEPS["bodies_by_slot"](read_rows(GOLDEN / "raw" / f"{name}.skeleton")).xyz
-    np.testing.assert_array_equal(found.transpose(3, 1, 2, 0), golden[f"first-two-bodies/{name}"])
+def as_stored(xyz, layout):
+    """(M, T, V, 3) as a peer lays it out: "CTVM", or "T(MVC)" for CTR-GCN's columns."""
+    return xyz.transpose(3, 1, 2, 0) if layout == "CTVM" else xyz.swapaxes(0, 1).reshape(xyz.shape[1], -1)
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_skelemixclr_equals_the_peers_preparation(golden, name):
-    found = apply(load("skelemixclr"), read_rows(GOLDEN / "raw" / f"{name}.skeleton")).xyz
-    assert found.shape == (2, 64, 25, 3)
+@pytest.mark.parametrize(
+    ("recipe", "key", "layout", "metres"),
+    [
+        ("none", "first-two-bodies", "CTVM", 0),
+        ("skelemixclr", "skelemixclr-64", "CTVM", 2e-6),
+        ("ctrgcn", "ctrgcn", "T(MVC)", 0),
+        ("agcn", "agcn-300", "CTVM", 1e-6),
+    ],
+)
+def test_what_the_peers_make_of_a_file_comes_out(golden, name, recipe, key, layout, metres):
+    found = apply(load(recipe), read_rows(GOLDEN / "raw" / f"{name}.skeleton")).xyz
     assert found.dtype == np.float32
-    np.testing.assert_allclose(found.transpose(3, 1, 2, 0), golden[f"skelemixclr-64/{name}"], atol=2e-6)
+    np.testing.assert_allclose(as_stored(found, layout), golden[f"{key}/{name}"], atol=metres, rtol=0)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_what_ctrgcn_makes_of_a_file_before_it_is_moved_comes_out(golden, name):
+    found = STEPS["bodies_by_motion"](read_rows(GOLDEN / "raw" / f"{name}.skeleton")).xyz
+    np.testing.assert_array_equal(as_stored(found, "T(MVC)"), golden[f"ctrgcn-denoised/{name}"])
+
+
+def test_for_ntu120_ctrgcn_puts_whoever_is_alone_in_both_places(golden):
+    for name, bodies in (("S001C001P001R001A001", 1), ("S001C002P003R001A050", 2)):
+        found = apply(load("ctrgcn-ntu120"), read_rows(GOLDEN / "raw" / f"{name}.skeleton")).xyz
+        columns = golden[f"ctrgcn/{name}"]
+        np.testing.assert_array_equal(as_stored(found, "T(MVC)"), np.tile(columns, 3 - bodies))
+
+
+def test_peers_cut_long_clips_of_pku_mmd_each_in_its_own_place():
+    long = people(np.random.default_rng(0), bodies=2, frames=411)
+    np.testing.assert_array_equal(apply(load("mamp-pku"), recorded(long)).xyz, long[:, :300])
+    found = apply(load("aimclr-pku"), recorded(long)).xyz
+    assert found.shape == (2, 50, 25, 3)
+    middle = recorded(long[:, 55:355])
+    sixty_four = load("skelemixclr").resolved["steps"]
+    fifty = [step | {"frames": 50} if step["step"] == "resize" else step for step in sixty_four]
+    np.testing.assert_array_equal(found, apply(from_plain({"name": "a", "steps": fifty}, "here"), middle).xyz)
 
 
 # For each file: the frames of every actor, most active first, and what was done to them.
@@ -185,6 +216,11 @@ def test_hopeless_clips_are_refused_with_the_reason(clean):
         apply(clean, empty)
     with pytest.raises(UnusableClip, match="the first body is in no frame"):
         apply(load("skelemixclr"), empty)
+    for recipe, reason in (("ctrgcn", "no body in any frame"), ("mamp-pku", "the coordinates sum to zero")):
+        with pytest.raises(UnusableClip, match=reason):
+            apply(load(recipe), empty)
+    assert not apply(load("none"), empty).xyz.any()  # these peers keep them
+    assert not apply(load("agcn"), empty).xyz.any()
     with pytest.raises(UnusableClip, match="a body in 4 frames only, 6 are needed"):
         apply(clean, recorded(people(np.random.default_rng(0), frames=4)))
 
@@ -239,7 +275,10 @@ FIRST = {"step": "follow_ids"}
             {"name": "a", "steps": [FIRST], "setps": 1},
             r"'setps' is unknown; it takes name, description, frame_index, steps",
         ),
-        ({"name": "a", "steps": []}, r"needs at least one step; the first is one of bodies_by_slot, follow_ids"),
+        (
+            {"name": "a", "steps": []},
+            r"needs at least one step; the first is one of bodies_by_slot, bodies_by_energy, bodies_by_motion, f",
+        ),
         ({"name": "a", "steps": [{"frames": 3}]}, r"step 1: needs step = "),
         (
             {"name": "a", "steps": [FIRST, {"step": "polish"}]},
@@ -278,7 +317,7 @@ def test_a_wrong_recipe_is_refused_by_file_and_step_with_what_is_known(plain, me
 
 
 def test_an_unknown_or_broken_file_is_refused(tmp_path):
-    with pytest.raises(RecipeError, match="no recipe is called 'cleen'; there are clean, skelemixclr"):
+    with pytest.raises(RecipeError, match="no recipe is called 'cleen'; there are agcn, aimclr-pku, clean, ctr"):
         load("cleen")
     with pytest.raises(RecipeError, match="no such recipe file"):
         load(str(tmp_path / "none.toml"))

@@ -1,0 +1,174 @@
+"""The peers' preparation of a recording, told again step by step: the slow twins of peers.py, agcn.py and normalise.py.
+
+Each keeps the peer's own order of work, its row-by-row bookkeeping and the memory order of its arrays, on which it
+depends whether float32 numbers that should cancel do. A twin raises what the peer's code dies of.
+"""
+
+import math
+
+import numpy as np
+
+
+def naive_slots(recording, count):
+    """ST-GCN: (count, T, V, 3), body m of the file's frame t in [m, t]."""
+    out = np.zeros((count, recording.frames, *recording.xyz.shape[1:]), np.float32)
+    for frame, slot, xyz in zip(recording.frame, recording.slot, recording.xyz, strict=True):
+        if slot < count:
+            out[slot, frame] = xyz
+    return out
+
+
+def naive_by_energy(recording):
+    """2s-AGCN's reader: (2, T, V, 3)."""
+    slots = naive_slots(recording, 4).astype(np.float64)
+    energies = []
+    for slot in slots:
+        filled = [frame for frame in slot if frame.sum(axis=1).sum() != 0]
+        energies.append(sum(np.array(filled)[:, :, axis].std() for axis in range(3)) if filled else 0.0)
+    ascending = []  # by insertion; NaN is greater than any number
+    for slot in range(4):
+        place = len(ascending)
+        while place > 0 and (
+            energies[slot] < energies[ascending[place - 1]]
+            or (math.isnan(energies[ascending[place - 1]]) and not math.isnan(energies[slot]))
+        ):
+            place -= 1
+        ascending.insert(place, slot)
+    return slots[[ascending[3], ascending[2]]].astype(np.float32)
+
+
+def naive_denoised(recording):
+    """CTR-GCN's get_raw_skes_data and get_raw_denoised_data: (T', V * 3) or (T', 2 * V * 3)."""
+    width = 3 * recording.xyz.shape[1]
+    # The first script.
+    bodies, valid = {}, -1
+    for frame in range(recording.frames):
+        rows = [row for row in range(len(recording.frame)) if recording.frame[row] == frame]
+        if not rows:
+            continue
+        valid += 1
+        for row in rows:
+            name = str(recording.body[row])
+            if name in bodies:
+                bodies[name]["poses"].append(recording.xyz[row])
+                bodies[name]["when"].append(bodies[name]["when"][-1] + 1)
+            else:
+                bodies[name] = {"poses": [recording.xyz[row]], "when": [valid]}
+    frames = valid + 1
+    assert frames > 0
+    for body in bodies.values():
+        body["motion"] = np.sum(np.var(np.concatenate(body["poses"]), axis=0))
+
+    # The second script.
+    def put(joints, body, columns):
+        for index, (when, pose) in enumerate(zip(body["when"], body["poses"], strict=True)):
+            if when >= frames:
+                raise ValueError(f"{len(body['when'])} poses, and room for {index}")
+            joints[when, columns : columns + width] = pose.reshape(-1)
+
+    if len(bodies) == 1:
+        joints = np.zeros((frames, width), np.float32)
+        put(joints, *bodies.values(), 0)
+        return joints
+    for name in list(bodies):
+        if len(bodies[name]["when"]) <= 11:
+            del bodies[name]
+    for name in list(bodies):
+        if len(bodies) <= 1:
+            break
+        poses = bodies[name]["poses"]
+        extents = [(np.ptp(pose[:, 0]), np.ptp(pose[:, 1])) for pose in poses]
+        good = [pose for pose, (x, y) in zip(poses, extents, strict=True) if x <= np.float32(0.8) * y]
+        if (len(poses) - len(good)) / len(poses) >= 0.69754:
+            del bodies[name]
+        elif len(good) < len(poses):
+            again = np.sum(np.var(np.concatenate(good), axis=0))
+            if again < bodies[name]["motion"]:
+                bodies[name]["motion"] = again
+    ranked = sorted(bodies.values(), key=lambda body: body["motion"], reverse=True)
+    first = ranked.pop(0)
+    if not ranked:
+        joints = np.zeros((frames, width), np.float32)
+        put(joints, first, 0)
+    else:
+        joints = np.zeros((frames, 2 * width), np.float32)
+        put(joints, first, 0)
+        start1, end1, start2, end2 = first["when"][0], first["when"][-1], 0, 0
+        for body in ranked:
+            start, end = body["when"][0], body["when"][-1]
+            if min(end1, end) - max(start1, start) <= 0:
+                put(joints, body, 0)
+                start1, end1 = min(start, start1), max(end, end1)
+            elif min(end2, end) - max(start2, start) <= 0:
+                put(joints, body, width)
+                start2, end2 = min(start, start2), max(end, end2)
+    return joints[[t for t in range(frames) if joints[t].sum() != 0]]
+
+
+def naive_translated(joints, width):
+    """CTR-GCN's seq_translation of (T', width) or (T', 2 * width)."""
+    two = joints.shape[1] == 2 * width
+    missing = [[t for t in range(len(joints)) if joints[t, c : c + width].sum() == 0] for c in (0, width)]
+    start = 0
+    while not any(number != 0 for number in joints[start, :width]):  # IndexError where there is no such frame
+        start += 1
+    origin = joints[start, 3:6].copy()
+    out = joints.copy()
+    for t in range(len(out)):
+        for first in range(0, out.shape[1], 3):
+            out[t, first : first + 3] -= origin
+    if two:
+        out[missing[0], :width] = 0
+        out[missing[1], width:] = 0
+    return out
+
+
+def naive_agcn(bodies, frames):
+    """2s-AGCN's pre_normalization of (M, T, V, 3), with room for so many frames: (M, frames, V, 3)."""
+    stored = np.zeros((3, frames, bodies.shape[2], len(bodies)), np.float32)
+    stored[:, : bodies.shape[1]] = bodies.transpose(3, 1, 2, 0)
+    people = stored.transpose(3, 1, 2, 0)  # a view: how the numbers lie in memory decides how numpy adds them
+    for person in people:
+        if person.sum() == 0:
+            continue
+        if person[0].sum() == 0:
+            kept = [t for t in range(frames) if person[t].sum(axis=-1).sum() != 0]
+            moved = person[kept]
+            for t in range(frames):
+                person[t] = person[t] * 0
+            for t, frame in enumerate(moved):
+                person[t] = frame
+        for t in range(frames):
+            if person[t].sum() == 0 and person[t:].sum() == 0:
+                for later in range(t, frames):
+                    person[later] = person[(later - t) % t]  # ZeroDivisionError where t is 0
+                break
+    if people.sum() != 0:
+        middle = people[0, :, 1].copy()
+        for person in people:
+            if person.sum() != 0:
+                for t, v in np.ndindex(person.shape[:2]):
+                    x, y, z = person[t, v]
+                    person[t, v] = (person[t, v] - middle[t]) * (x + y + z != 0)
+    for tail, head, target in ((0, 1, (0, 0, 1)), (4, 8, (1, 0, 0))):
+        if people.sum() == 0:
+            continue
+        bone, target = people[0, 0, head] - people[0, 0, tail], np.array(target, np.float64)
+        axis = np.cross(bone, target)
+        angle = 0.0
+        if not np.abs(bone).sum() < 1e-6:
+            angle = np.arccos(np.clip((bone / np.linalg.norm(bone)).astype(np.float64).dot(target), -1, 1))
+        matrix = np.eye(3)
+        if not (np.abs(axis).sum() < 1e-6 or abs(angle) < 1e-6):
+            axis = axis / np.linalg.norm(axis)
+            for unit in matrix:  # where x, y and z go
+                along = unit.dot(axis) * axis
+                unit[:] = along + np.cos(angle) * (unit - along) + np.sin(angle) * np.cross(axis, unit)
+        for person in people:
+            if person.sum() == 0:
+                continue
+            for t in range(frames):
+                if person[t].sum() != 0:
+                    for v, (x, y, z) in enumerate(person[t].astype(np.float64)):
+                        person[t, v] = x * matrix[0] + y * matrix[1] + z * matrix[2]
+    return people
