@@ -22,6 +22,8 @@ USUAL = ("xyz", "data", "keypoints")
 """The array that is meant in a file of several, when it has just one of these and the manifest names none."""
 MOST_BODIES = 8
 """More bodies than this, and than frames, and the first two axes are the wrong way round."""
+NUDGE = 1e-9
+"""Metres by which a joint at the origin is moved."""
 
 Stream = io.RawIOBase | io.BufferedIOBase
 Arrays = Mapping[str, Callable[[], Any]]
@@ -33,7 +35,7 @@ class Bodies:
     """What one array of a file shows."""
 
     xyz: NDArray[np.float32]
-    """(M, T, V, 3) metres, y up; NaN or zero where a joint is missing."""
+    """(M, T, V, 3) metres, y up; a missing joint is at exactly (0, 0, 0), which all recipes understand."""
     first: int | None = None
     """Number of the first frame, in a file that numbers its frames."""
 
@@ -56,9 +58,9 @@ def opened(file: RawFile, spec: FolderSpec) -> Iterator[Callable[[str], Bodies]]
             with _damage_told(file):
                 found = arrays[name]()
             if isinstance(found, Table):
-                return Bodies(spec.metres(_with_z(found.bodies)), found.first)
+                return Bodies(_joints(found.bodies, spec), found.first)
             try:
-                return Bodies(spec.metres(_with_z(_bodies(np.asarray(found), spec.layout))))
+                return Bodies(_joints(_bodies(np.asarray(found), spec.layout), spec))
             except ValueError as error:
                 raise RawFileError(str(file), 0, (f"{name}: " if name else "") + str(error)) from error
 
@@ -155,6 +157,26 @@ def _bodies(found: NDArray[Any], layout: Layout) -> NDArray[Any]:
     return shaped
 
 
-def _with_z(bodies: NDArray[Any]) -> NDArray[Any]:
-    """2-D joints at z = 0: a missing one, (0, 0), becomes (0, 0, 0), which is missing too."""
-    return bodies if bodies.shape[3] == 3 else np.concatenate([bodies, np.zeros_like(bodies[..., :1])], axis=3)
+def _joints(bodies: NDArray[Any], spec: FolderSpec) -> NDArray[np.float32]:
+    """Bodies (M, T, V, C) as the file has them to what `Bodies` promises; 2-D joints get z = 0."""
+    flat = bodies.shape[3] == 2
+    xyz = spec.metres(np.concatenate([bodies, np.zeros_like(bodies[..., :1])], axis=3) if flat else bodies)
+    for body in xyz:
+        _keep_origin(body, spec.layout)
+    xyz[np.isnan(xyz)] = 0
+    return xyz
+
+
+def _keep_origin(body: NDArray[np.float32], layout: Layout) -> None:
+    """Move the joint on which a body (T, V, 3) is centred off the origin, where it would be taken for missing.
+
+    It is the one joint of the trunk that is at exactly (0, 0, 0) whenever the body is there, and the body is about it.
+    """
+    known = (body != 0).any(axis=2) & ~np.isnan(body[..., 0])  # (T, V)
+    there = known.any(axis=1)
+    trunk = {layout.parents.index(-1), layout.centre, *layout.spine}
+    at_origin = [joint for joint in trunk if there.any() and not body[there, joint].any()]
+    if len(at_origin) == 1:
+        others = body[known]
+        if np.median(np.linalg.norm(others, axis=1)) < np.linalg.norm(np.ptp(others, axis=0)):
+            body[there, at_origin[0], 0] = NUDGE

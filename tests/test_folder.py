@@ -465,8 +465,20 @@ def test_the_example_in_the_documentation_works(tmp_path: Path) -> None:
     assert [clip.labels.label for clip in readings.values()] == [0, 1, 0, 1]
 
 
-def store_of(root: Path, output: Path) -> tuple[ingest.Report, Store]:
-    asked = ingest.Request(dataset="folder", roots=(root,), output=output, recipe=recipe.load("clean"), workers=1)
+@pytest.mark.usefixtures("known")
+@pytest.mark.parametrize("chosen", ["clean", "skelemixclr"])
+@pytest.mark.parametrize("joint", [0, 1])
+def test_recordings_centred_on_a_joint_can_be_used(tmp_path: Path, chosen: str, joint: int) -> None:
+    xyz = motion(30)
+    root = folder(tmp_path / "raw", rows("clips/good.npy,0,1,1,1,9"), good=xyz - xyz[:, joint : joint + 1])
+    report, store = store_of(root, tmp_path / "out.zarr", chosen)
+    assert (report.clips, report.quarantined) == (1, [])
+    assert np.isfinite(store.clip(0)).all()
+    assert store.columns["quality_joints_missing"].tolist() == [0]
+
+
+def store_of(root: Path, output: Path, chosen: str = "clean") -> tuple[ingest.Report, Store]:
+    asked = ingest.Request(dataset="folder", roots=(root,), output=output, recipe=recipe.load(chosen), workers=1)
     return ingest.run(asked), Store(output)
 
 

@@ -101,7 +101,7 @@ def test_every_form_and_unit_gives_the_same_numbers(
     tmp_path_factory: pytest.TempPathFactory, seed: int, bodies: int, frames: int, axes: int, per_metre: int
 ) -> None:
     rng = np.random.default_rng(seed)
-    metres = rng.normal(size=(max(bodies, 1), frames, V, axes)).astype(np.float32)
+    metres = (rng.normal(size=(max(bodies, 1), frames, V, axes)) + 9).astype(np.float32)
     metres[rng.random(metres.shape[:3]) < 0.1] = 0
     metres[rng.random(metres.shape[:3]) < 0.1] = np.nan
     written = metres.astype(np.float64) * per_metre if per_metre > 1 else metres
@@ -110,9 +110,8 @@ def test_every_form_and_unit_gives_the_same_numbers(
         xyz = read(form(folder / "clip", written if bodies else written[0]), per_metre=per_metre).xyz
         assert xyz.dtype == np.float32
         assert xyz.shape == (*metres.shape[:3], 3)
-        np.testing.assert_array_equal(xyz[..., :axes], metres)
-        if axes == 2:
-            np.testing.assert_array_equal(xyz[..., 2], np.where(np.isnan(metres[..., 0]), np.nan, 0))
+        np.testing.assert_array_equal(xyz[..., :axes], np.nan_to_num(metres))
+        assert axes == 3 or not xyz[..., 2].any()
 
 
 @pytest.mark.parametrize("form", [npy, npz, h5])
@@ -120,6 +119,28 @@ def test_every_form_and_unit_gives_the_same_numbers(
 def test_any_real_numbers_are_read(tmp_path: Path, form: Callable[..., Path], dtype: str) -> None:
     array = (10 * np.abs(motion(6, V, 3))).astype(dtype)
     np.testing.assert_array_equal(read(form(tmp_path / "clip", array)).xyz[0], array.astype(np.float32))
+
+
+@pytest.mark.parametrize("joint", [0, 1, 2])
+def test_the_joint_that_a_body_is_centred_on_is_there(tmp_path: Path, joint: int) -> None:
+    array = motion(2, 9, V, 3)
+    array[0] -= array[0, :, joint : joint + 1]
+    array[:, 4] = 0
+    xyz = read(npy(tmp_path / "clip", array)).xyz
+    np.testing.assert_allclose(xyz, array, rtol=0, atol=1e-8)
+    seen = (xyz != 0).any(axis=3)
+    assert seen[:, np.arange(9) != 4].all()
+    assert not seen[:, 4].any()
+
+
+@pytest.mark.parametrize("missing", [0.0, np.nan])
+@pytest.mark.parametrize("joints", [[3], [0, 1], [0]])
+def test_a_joint_that_is_never_seen_stays_missing(tmp_path: Path, missing: float, joints: list[int]) -> None:
+    array = motion(9, V, 3) / 10 + 3 * (joints == [0])  # a body that lies elsewhere is not centred on a joint
+    array[:, joints] = missing
+    xyz = read(npy(tmp_path / "clip", array)).xyz[0]
+    assert not xyz[:, joints].any()
+    np.testing.assert_array_equal(xyz, np.nan_to_num(array))
 
 
 @pytest.mark.parametrize(("bodies", "axes"), [(1, 3), (2, 3), (1, 2), (2, 2), (5, 2)])
@@ -293,7 +314,7 @@ def test_columns_frame_and_body_place_the_rows(tmp_path: Path) -> None:
     np.testing.assert_array_equal(found.xyz, bodies)
     assert found.first == 7
     found = csv_of(tmp_path, "\n".join(line for n, line in enumerate(lines) if n not in (4, 7, 8)))
-    bodies[1, 1] = bodies[:, 3] = np.nan
+    bodies[1, 1] = bodies[:, 3] = 0
     np.testing.assert_array_equal(found.xyz, bodies)
 
 
@@ -301,9 +322,9 @@ def test_empty_cells_are_missing(tmp_path: Path) -> None:
     cells = [str(n) for n in range(1, 3 * V + 1)]
     cells[4] = " "
     xyz = csv_of(tmp_path, ",".join(cells) + "\n" + "," * (3 * V - 1) + "\n").xyz[0]
-    assert np.isnan(xyz[0, 1]).all()
-    assert np.isfinite(np.delete(xyz[0], 1, axis=0)).all()
-    assert np.isnan(xyz[1]).all()
+    assert np.delete(xyz[0], 1, axis=0).all()
+    assert not xyz[0, 1].any()
+    assert not xyz[1].any()
 
 
 @pytest.mark.parametrize(
