@@ -35,27 +35,36 @@ class Layout:
             LayoutError: a joint named twice, in no part or in two; not exactly one root; a cycle; no such joint.
         """
         count = len(self.joints)
-        if len(set(self.joints)) != count:
-            raise LayoutError(f"layout {self.name}: two joints share a name")
+        if twice := [name for place, name in enumerate(self.joints) if name in self.joints[:place]]:
+            raise LayoutError(f"layout {self.name}: two joints share a name: {', '.join(twice)}")
         if len(self.parents) != count:
             raise LayoutError(f"layout {self.name}: {count} joints but {len(self.parents)} parents")
         used = (self.centre, *self.spine, *self.shoulders, *(joint for part in self.parts.values() for joint in part))
         for joint in (*used, *(parent for parent in self.parents if parent != -1)):
             if not 0 <= joint < count:
                 raise LayoutError(f"layout {self.name}: there is no joint {joint}; joints are 0..{count - 1}")
-        if self.parents.count(-1) != 1:
-            raise LayoutError(f"layout {self.name}: exactly one joint has no parent, found {self.parents.count(-1)}")
-        for joint in range(count):
-            walked, at = 0, joint
-            while at != -1:
-                at, walked = self.parents[at], walked + 1
-                if walked > count:
-                    raise LayoutError(f"layout {self.name}: the parents of {self.joints[joint]} run in a circle")
+        for name in self.joints:
+            self._refuse_circle(name)
+        roots = [name for name, parent in zip(self.joints, self.parents, strict=True) if parent == -1]
+        if len(roots) != 1:
+            raise LayoutError(
+                f"layout {self.name}: exactly one joint has no parent, found {', '.join(roots) or 'none'}"
+            )
         for joint, name in enumerate(self.joints):
-            holders = [part for part, members in self.parts.items() if joint in members]
+            holders = [part for part, members in self.parts.items() for member in members if member == joint]
             if len(holders) != 1:
                 found = "no part" if not holders else "parts " + ", ".join(holders)
                 raise LayoutError(f"layout {self.name}: joint {name} is in {found}; every joint belongs to exactly one")
+        if empty := [part for part, members in self.parts.items() if not members]:
+            raise LayoutError(f"layout {self.name}: part {', '.join(empty)} has no joint")
+
+    def _refuse_circle(self, joint: str) -> None:
+        walked = [self.joints.index(joint)]
+        while (parent := self.parents[walked[-1]]) != -1:
+            if parent in walked:
+                circle = " -> ".join(self.joints[at] for at in [*walked[walked.index(parent) :], parent])
+                raise LayoutError(f"layout {self.name}: the parents of {joint} run in a circle: {circle}")
+            walked.append(parent)
 
     def index(self, joint: str) -> int:
         """Number of a joint by its name.

@@ -51,6 +51,11 @@ def test_a_batch_of_one_and_a_region_of_everything_are_refused():
         drawn(1, 16, count=1)
     with pytest.raises(ConfigError, match=r"mix\.parts: 5 of layout kinect-v2's 5 parts"):
         drawn(8, 16, MixConfig(parts=(2, 5)), count=1)
+    whole = dataclasses.replace(KINECT_V2, parts={"all": tuple(range(25))})
+    with pytest.raises(
+        ConfigError, match=r"1 parts could be pasted.*divide the skeleton into parts, or train skeletonclr"
+    ):
+        draw(whole, MixConfig(), 8, 16, generator(1, 0, 0))
 
 
 @pytest.mark.parametrize("wrong", [{"parts": (3, 2)}, {"frames": (0, 4)}, {"repeats": 0}, {"weight": 1}])

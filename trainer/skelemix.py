@@ -61,10 +61,11 @@ def draw(layout: Layout, config: MixConfig, batch: int, frames_out: int, rng: np
     Raises:
         ConfigError: the region could take every part of the layout, or nobody is there to be the partner.
     """
-    if config.parts[1] >= len(layout.parts):
+    if config.parts[1] >= (most := len(layout.parts)):
+        remedy = f"at most {most - 1}" if most > 1 else "divide the skeleton into parts, or train skeletonclr"
         raise ConfigError(
-            f"mix.parts: {config.parts[1]} of layout {layout.name}'s {len(layout.parts)} parts could be pasted, "
-            f"which leaves nothing of the host; at most {len(layout.parts) - 1}"
+            f"mix.parts: {config.parts[1]} of layout {layout.name}'s {most} parts could be pasted, "
+            f"which leaves nothing of the host; {remedy}"
         )
     if batch < 2:
         raise ConfigError(f"mixing needs a partner: a batch of {batch} has none; at least 2 samples")

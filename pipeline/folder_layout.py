@@ -1,0 +1,222 @@
+"""`skeleton.toml`: what all recordings of a folder share: joints, units, axes, names of classes, splits."""
+
+import re
+import reprlib
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from pipeline.errors import ConfigError, LayoutError
+from pipeline.layout import Layout
+
+NAME = "skeleton.toml"
+Unit = Literal["m", "cm", "mm", "metres", "centimetres", "millimetres", "meters", "centimeters", "millimeters"]
+PER_METRE = {"m": 1, "cm": 100, "mm": 1000}
+"""How many of a unit, by its short name, are a metre: to divide by 100 is exact where to multiply by 0.01 is not."""
+_SHORT = {
+    "metres": "m",
+    "meters": "m",
+    "centimetres": "cm",
+    "centimeters": "cm",
+    "millimetres": "mm",
+    "millimeters": "mm",
+}
+
+Up = Literal["y", "-y", "z", "-z", "x", "-x"]
+AXES: Mapping[Up, tuple[tuple[int, int], ...]] = {
+    "y": ((0, 1), (1, 1), (2, 1)),
+    "-y": ((0, 1), (1, -1), (2, -1)),
+    "z": ((0, 1), (2, 1), (1, -1)),
+    "-z": ((0, 1), (2, -1), (1, 1)),
+    "x": ((1, -1), (0, 1), (2, 1)),
+    "-x": ((1, 1), (0, -1), (2, 1)),
+}
+"""For the axis that points up: which one x, y and z are taken from, and its sign. All are rotations, none mirrors."""
+
+Condition = Mapping[str, Sequence[Any]]
+"""Columns of the manifest and the values that they may have; all must hold."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FolderSpec:
+    """What a `skeleton.toml` says."""
+
+    path: Path
+    layout: Layout
+    per_metre: int
+    """How many of the files' units are a metre."""
+    up: Up
+    """The axis that points up in the files."""
+    frames_per_second: float | None
+    classes: Mapping[int, str] | None
+    """Names by label; None when the file names none."""
+    splits: Mapping[str, Mapping[str, Condition | None]]
+    """For each split `train` and `test` (None: what does not train)."""
+
+    def metres(self, xyz: NDArray[Any]) -> NDArray[np.float32]:
+        """Positions (..., 3) as the files have them to metres with y up; a joint with a NaN or infinity is all NaN."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            scaled = xyz.astype(np.float64) / self.per_metre
+            out = np.stack([sign * scaled[..., source] for source, sign in AXES[self.up]], axis=-1).astype(np.float32)
+        out[~np.isfinite(out).all(axis=-1)] = np.nan
+        return out
+
+
+def _named_or_numbered(joint: Any) -> Any:
+    if isinstance(joint, bool) or not isinstance(joint, int | str):
+        raise ValueError("a joint is a name or a number from 0")  # noqa: TRY004 (what pydantic takes for a finding)
+    return joint
+
+
+def _once_each(names: list[str]) -> list[str]:
+    if twice := [name for place, name in enumerate(names) if name in names[:place]]:
+        raise ValueError(f"two joints are called {', '.join(twice)}")
+    return names
+
+
+Joint = Annotated[Any, AfterValidator(_named_or_numbered)]
+Pair = Annotated[list[Joint], Field(min_length=2, max_length=2)]
+Values = dict[str, Any]
+
+
+class _Sides(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+    train: Values
+    test: Values | None = None
+
+
+class _Form(BaseModel):
+    """What the file holds, before joints are looked up."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+    name: str = Field(default="folder", min_length=1)
+    description: str = ""
+    units: Unit
+    up: Up = "y"
+    frames_per_second: float | None = Field(default=None, gt=0)
+    joints: Annotated[list[Annotated[str, Field(min_length=1)]], AfterValidator(_once_each)]
+    parents: list[Joint]
+    parts: dict[str, list[Joint]]
+    centre: Joint
+    spine: Pair
+    shoulders: Pair
+    classes: Any = None
+    splits: dict[str, _Sides] = {}
+
+
+def read(path: Path) -> FolderSpec:
+    """Read a `skeleton.toml`.
+
+    Raises:
+        ConfigError: it cannot be read as TOML, or a key is missing, unknown or has a value that it cannot have.
+        LayoutError: its joints, parents or parts contradict each other.
+    """
+    try:
+        plain = tomllib.loads(path.read_bytes().decode("utf-8-sig"))
+        form = _Form.model_validate(plain)
+    except ValidationError as error:
+        raise ConfigError(f"{path}: {'; '.join(dict.fromkeys(map(_told, error.errors())))}") from error
+    except ValueError as error:  # TOML and UTF-8
+        raise ConfigError(f"{path}: cannot be read as TOML: {error}") from error
+    return FolderSpec(
+        path=path,
+        layout=_layout(path, form),
+        per_metre=PER_METRE[_SHORT.get(form.units, form.units)],
+        up=form.up,
+        frames_per_second=form.frames_per_second,
+        classes=_classes(path, form.classes),
+        splits={
+            name: {
+                "train": _condition(path, name, "train", sides.train),
+                "test": None if sides.test is None else _condition(path, name, "test", sides.test),
+            }
+            for name, sides in form.splits.items()
+        },
+    )
+
+
+def _layout(path: Path, form: _Form) -> Layout:
+    """The layout, its joints looked up by name or number."""
+    joints = form.joints
+
+    def find(joint: int | str, key: str) -> int:
+        if isinstance(joint, str) and joint in joints:
+            return joints.index(joint)
+        if isinstance(joint, int) and 0 <= joint < len(joints):
+            return joint
+        known = f"{', '.join(joints)}; or by number, 0..{len(joints) - 1}"
+        raise LayoutError(f"{key}: there is no joint {joint!r}; joints are {known}")
+
+    def parent(joint: int | str, child: int) -> int:
+        is_root = joint in (-1, "", child) or joint in joints[child : child + 1]
+        return -1 if is_root else find(joint, f"parents[{child}]")
+
+    def pair(members: list[int | str], key: str) -> tuple[int, int]:
+        first, second = (find(joint, key) for joint in members)
+        if first == second:
+            raise LayoutError(f"{key}: both are {joints[first]}; they give a direction, so name two joints")
+        return first, second
+
+    try:
+        return Layout(
+            name=form.name,
+            joints=tuple(joints),
+            parents=tuple(parent(joint, child) for child, joint in enumerate(form.parents)),
+            parts={part: tuple(find(joint, f"parts.{part}") for joint in held) for part, held in form.parts.items()},
+            centre=find(form.centre, "centre"),
+            spine=pair(form.spine, "spine"),
+            shoulders=pair(form.shoulders, "shoulders"),
+        )
+    except LayoutError as error:
+        raise LayoutError(f"{path}: {error}") from error
+
+
+def _classes(path: Path, given: Any) -> Mapping[int, str] | None:
+    """Names by label, from a list (labels count from 0) or a table with labels for keys."""
+    if given is None:
+        return None
+    if isinstance(given, dict) and given.keys() == {"names"}:
+        given = given["names"]
+    names = dict(enumerate(given)) if isinstance(given, list) else given
+    if not isinstance(names, dict):
+        raise ConfigError(f'{path}: classes: expected names = ["first", "second"], or lines like 0 = "first"')
+    for label, name in names.items():
+        if not re.fullmatch(r"[0-9]{1,5}", str(label)):
+            raise ConfigError(f"{path}: classes.{label} is unknown; it takes names, or labels from 0 such as 0 and 17")
+        if not isinstance(name, str) or not name.strip():
+            raise ConfigError(f"{path}: classes: {label} has no name: {name!r}")
+        if list(names.values()).count(name) > 1:
+            raise ConfigError(f"{path}: classes: two are called {name!r}")
+    return {int(label): name.strip() for label, name in names.items()}
+
+
+def _condition(path: Path, split: str, side: str, given: Values) -> Condition:
+    """One side of a split: for each column its values; a single one may stand without brackets."""
+    where = f"{path}: splits.{split}.{side}"
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", split):  # it becomes the name of a file
+        raise ConfigError(f"{path}: splits: a split cannot be called {split!r}; letters, digits, - and _")
+    if not given:
+        raise ConfigError(f"{where}: names no column; expected something like {{ subject = [1, 2, 3] }}")
+    lists = {column: values if isinstance(values, list) else [values] for column, values in given.items()}
+    for column, values in lists.items():
+        if not values or not all(isinstance(value, str | int | float) for value in values):
+            raise ConfigError(f"{where}: {column}: expected a list of numbers or texts, found {values!r}")
+    return lists
+
+
+def _told(fault: Mapping[str, Any]) -> str:
+    """One finding of pydantic's in words."""
+    loc = fault["loc"]
+    key = ".".join(map(str, loc))
+    if fault["type"] == "extra_forbidden":
+        return f"{key!r} is unknown; it takes {', '.join((_Form if len(loc) == 1 else _Sides).model_fields)}"
+    if fault["type"] == "missing":
+        return f"{key!r} is missing"
+    reason = fault["msg"].removeprefix("Value error, ")
+    return f"{key} = {reprlib.repr(fault['input'])}: {reason[0].lower()}{reason[1:]}"
