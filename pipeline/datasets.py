@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 
 from pipeline.errors import ConfigError
+from pipeline.folder import FolderSource
 from pipeline.ntu import NtuSource
 from pipeline.pku import PkuSource
 from pipeline.source import Source
@@ -14,6 +15,7 @@ SOURCES: Mapping[str, Callable[[Sequence[Path]], Source]] = {
     "ntu120": partial(NtuSource, "ntu120"),
     "pku1": partial(PkuSource, "pku1"),
     "pku2": partial(PkuSource, "pku2"),
+    "folder": FolderSource,
 }
 
 

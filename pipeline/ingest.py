@@ -173,12 +173,12 @@ def _assemble(request: Request, data: Source, survey: Survey, work: Path) -> Rep
     """Write the store into the work folder from the finished partitions, in input order."""
     paths = [partitions.path(work, number) for number in partitions.split(survey.entries)]
     parts = [partitions.read(path) for path in paths]
-    extra = [values for part in parts for values in part.extra]
+    rows = [values for part in parts for values in part.extra]
     texts = {
         "name": [name for part in parts for name in part.names],
         "recording": [name for part in parts for name in part.recordings],
-        **{name: [values[place] for values in extra] for place, name in enumerate(data.columns)},
     }
+    extra = {name: [values[place] for values in rows] for place, name in enumerate(data.columns)}
     quarantine = [bad for part in parts for bad in part.quarantine]
     if quarantine and (request.strict or not texts["name"]):
         why = "--strict" if request.strict else "none of the recordings can be used"
@@ -215,7 +215,7 @@ def _assemble(request: Request, data: Source, survey: Survey, work: Path) -> Rep
         "dense_labels": {str(label): place for place, label in enumerate(labels)},
         "splits": dict(data.rules),
     }
-    identity = writer.finish(texts, columns, facts, quarantine)
+    identity = writer.finish(texts, extra, columns, facts, quarantine)
     return _describe(
         request,
         survey,

@@ -295,7 +295,7 @@ def _quarantined(entry: Entry, refusal: Refusal) -> dict[str, Any]:
         "name": refusal.name,
         "recording": entry.name,
         # A file beside the recording may share its name: PKU-MMD's labels do.
-        "file": refusal.file.name if refusal.file == entry.file else f"{refusal.file.folder}/{refusal.file.name}",
+        "file": refusal.file.name if refusal.file not in entry.beside else f"{refusal.file.folder}/{refusal.file.name}",
         "line": refusal.line,
         "reason": refusal.reason,
         "size": entry.size,

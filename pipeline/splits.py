@@ -230,10 +230,9 @@ def _holds(store: Store, condition: Condition) -> NDArray[np.bool_]:
 
 
 def _plain(value: Any) -> Any:
-    try:
-        return int(value)
-    except ValueError:
-        return str(value).strip()
+    """A whole number where a text is one, else the text: `1`, `01` and 1 are the same subject."""
+    text = str(value).strip()
+    return int(text) if text.removeprefix("-").isdecimal() else text
 
 
 def stratified(labels: NDArray[Any], fraction: float, rng: np.random.Generator) -> Rows:

@@ -102,6 +102,7 @@ class StoreWriter:
     def finish(
         self,
         texts: Mapping[str, Sequence[str]],
+        extra: Mapping[str, Sequence[str]],
         columns: Mapping[str, NDArray[Any]],
         facts: Mapping[str, Any],
         quarantine: list[Any],
@@ -109,7 +110,8 @@ class StoreWriter:
         """Write what stands beside the motion, and the manifest last.
 
         Args:
-            texts: N texts for each of `name`, `recording` and the data set's own columns, in row order.
+            texts: N texts for each of TEXTS, in row order.
+            extra: N texts for each of the data set's own columns.
             columns: one array of N values for every `COLUMNS` entry.
             facts: what the store is (data set, layout, recipe, sources, ...): its attributes.
             quarantine: the recordings that could not be used.
@@ -122,15 +124,14 @@ class StoreWriter:
             raise ValueError(f"{self._written} of {self._rows} body-frames were written")
         lengths = columns["frames"].astype(np.int64) * columns["bodies"]
         self._column("offset", np.concatenate([[0], np.cumsum(lengths)]), "first column of clip n in xyz")
-        extra = [name for name in texts if name not in TEXTS]
         for name, meaning in TEXTS.items():
             self._text(name, texts[name], meaning)
-        for place, name in enumerate(extra):
-            self._text(f"extra_{place}", texts[name], f"the data set's own column {name}")
+        for place, (name, values) in enumerate(extra.items()):
+            self._text(f"extra_{place}", values, f"the data set's own column {name}")
         for spec in COLUMNS:
             self._column(spec.name, columns[spec.name].astype(spec.dtype), spec.meaning)
         self._group.attrs.put(
-            {"skelepipe": {"kind": KIND, "format_version": FORMAT_VERSION, "units": "m", "extra": extra, **facts}}
+            {"skelepipe": {"kind": KIND, "format_version": FORMAT_VERSION, "units": "m", "extra": list(extra), **facts}}
         )
         self.folder.joinpath(QUARANTINE).write_bytes(json.dumps(quarantine, indent=1).encode() + b"\n")
         return manifest.seal_folder(self.folder, KIND, format_version=FORMAT_VERSION, clips=len(texts["name"]))
@@ -194,15 +195,15 @@ class Store:
         return len(self.names)
 
     def values(self, column: str) -> NDArray[Any]:
-        """(N,) the values of one of COLUMNS, or of `name`, `recording` or the data set's own columns as text.
+        """(N,) the values of one of the data set's own columns as text, else of COLUMNS, `name` or `recording`.
 
         Raises:
             ArtifactError: there is no such column.
         """
         texts = {"name": self.names, "recording": self.recordings}
-        if column in texts:
-            return np.array(texts[column], np.str_)
-        values = self.columns.get(column, self.extra.get(column))
+        values = self.extra.get(column, self.columns.get(column))
+        if values is None and column in texts:
+            values = np.array(texts[column], np.str_)
         if values is None:
             raise ArtifactError(
                 f"{self.path}: has no column {column!r}; it has {', '.join([*self.columns, *self.extra])}"

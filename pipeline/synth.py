@@ -21,6 +21,7 @@ import numpy as np
 from pipeline.errors import ConfigError
 from pipeline.ntu_names import CAMERAS, NTU60, NTU120, TWO_PERSON, NtuName, missing_names
 from pipeline.synth_damage import DAMAGE, damage
+from pipeline.synth_folder import write_folder
 from pipeline.synth_motion import draw_person, gap, perform, roles
 from pipeline.synth_output import SynthSummary, new_folder
 from pipeline.synth_pku import FOLDERS, write_pku
@@ -71,7 +72,15 @@ _CASTS = {"ntu60": (_OLD,), "ntu120": (_OLD, _NEW)}
 
 
 def write(dataset: str, out: Path, *, clips: int, seed: int, broken: int = 0) -> SynthSummary:
-    """Write a synthetic data set of any kind."""
+    """Write a synthetic data set of any kind into a new folder, all of it or nothing.
+
+    Raises:
+        ConfigError: a number out of range.
+        OutputExists: `out` holds something already.
+        OutputFailed: the disk refuses.
+    """
+    if dataset == "folder":
+        return write_folder(out, clips=clips, seed=seed, broken=broken)
     if dataset in FOLDERS:
         return write_pku(dataset, out, clips=clips, seed=seed, broken=broken)
     return write_ntu(dataset, out, clips=clips, seed=seed, broken=broken)

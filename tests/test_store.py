@@ -20,14 +20,11 @@ FACTS = {
 }
 
 
-def texts(clips: int) -> dict[str, list[str]]:
-    """The texts of some clips, with a column of the data set's own."""
+def texts(clips: int) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+    """The texts of some clips, and a column of the data set's own."""
     names = [f"clip-{n}" for n in range(clips)]
-    return {
-        "name": names,
-        "recording": [f"{name}.txt" for name in names],
-        "how": [("right", "", "ö")[n % 3] for n in range(clips)],
-    }
+    own = [("right", "", "ö")[n % 3] for n in range(clips)]
+    return {"name": names, "recording": [f"{name}.txt" for name in names]}, {"how": own}
 
 
 def write(folder: Path, clips: list[np.ndarray]) -> str:
@@ -37,7 +34,7 @@ def write(folder: Path, clips: list[np.ndarray]) -> str:
     columns = {spec.name: np.arange(len(clips)) for spec in COLUMNS}
     columns["bodies"] = np.array([clip.shape[0] for clip in clips])
     columns["frames"] = np.array([clip.shape[1] for clip in clips])
-    return writer.finish(texts(len(clips)), columns, FACTS, [])
+    return writer.finish(*texts(len(clips)), columns, FACTS, [])
 
 
 @pytest.fixture
@@ -73,7 +70,7 @@ def test_the_same_clips_give_the_same_bytes_however_they_are_appended(tmp_path: 
     for part in np.split(rows, [7, 100, 101]):
         writer.append(part)
     columns = {spec.name: np.arange(1) for spec in COLUMNS} | {"bodies": np.array([1]), "frames": np.array([300])}
-    assert writer.finish(texts(1), columns, FACTS, []) == whole
+    assert writer.finish(*texts(1), columns, FACTS, []) == whole
 
 
 def test_any_zarr_client_reads_it(shared_store: Store) -> None:
@@ -108,7 +105,7 @@ def test_writing_fewer_body_frames_than_announced_is_a_bug_that_shows(tmp_path: 
     writer = StoreWriter(tmp_path / "s.zarr", 25, 10)
     writer.append(np.zeros((4, 25, 3), np.float32))
     with pytest.raises(ValueError, match="4 of 10"):
-        writer.finish({}, {}, FACTS, [])
+        writer.finish({}, {}, {}, FACTS, [])
 
 
 def test_flipped_bits_never_come_back_as_data(own_store: Path) -> None:
