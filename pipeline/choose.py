@@ -50,16 +50,25 @@ def drop_furniture(
     return _without(clip, activity < least, activity)
 
 
-def pick_actors(clip: Clip, *, count: Annotated[int, Field(ge=1, le=2)] = 2) -> Clip:
-    """Keep the most active bodies, the most active first.
+def pick_actors(
+    clip: Clip,
+    *,
+    count: Annotated[int, Field(ge=1, le=2)] = 2,
+    min_share: Annotated[float, Field(ge=0, le=1)] = 0.5,
+) -> Clip:
+    """Keep the most active bodies, the most active first; those who are there for long go before those who are not.
 
     Args:
         clip: bodies with NaN where they are absent.
         count: how many people at most; two, because no action of NTU RGB+D or PKU-MMD has more.
+        min_share: of the frames of the body that is there longest; a body in fewer comes after all others however it
+            moves: a ghost that flares up here and there moves most of all.
     """
     if len(clip.xyz) == 1:
         return clip
-    first = np.argsort(-motion(clip.xyz), kind="stable")[:count]
+    frames = _present(clip.xyz).sum(axis=1)
+    brief = frames < min_share * frames.max()
+    first = np.lexsort((-motion(clip.xyz), brief))[:count]
     return clip.after(clip.xyz[first], bodies_dropped=len(clip.xyz) - len(first))
 
 

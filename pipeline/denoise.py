@@ -2,6 +2,7 @@
 
 from typing import Annotated
 
+import numpy as np
 from pydantic import Field
 
 from pipeline import denoise_kernels
@@ -13,22 +14,31 @@ def despike(
     *,
     min_height: Annotated[float, Field(gt=0)] = 0.05,
     motion_factor: Annotated[float, Field(ge=0)] = 1.0,
+    min_stretch: Annotated[float, Field(ge=0)] = 0.03,
+    noise_factor: Annotated[float, Field(ge=0)] = 3.0,
 ) -> Clip:
-    """Take out joints that leave their path for a single frame; they are missing then, for `fill_gaps` to mend.
+    """Take out joints that leave their path for one frame or two; they are missing then, for `fill_gaps` to mend.
 
     A joint is a spike when it is further than `min_height` from where it was a frame before and from where it is a
     frame later, and further than `min_height` + `motion_factor` times its speed from the median of five frames about
     it. Speed is metres a frame around the spike, measured without the frame itself. At an end of a path, and beside a
-    gap, it must be twice as far from where the next two frames lead: no frame there says that it came back. What stays
-    out for two frames is kept: a quick jab looks the same.
+    gap, it must be twice as far from where the next two frames lead: no frame there says that it came back. Two frames
+    are a spike when both are so far from the straight way between their neighbours.
+
+    And a bone must bear witness: an arm that strikes keeps its lengths, a joint that was seen elsewhere does not.
 
     Args:
         clip: bodies with NaN where missing.
         min_height: metres; the sensor's own noise is a centimetre or two.
         motion_factor: a joint that swings to and fro five times a second leaves its median by 0.7 of its speed, so 1
             spares all that people can do (tests/test_denoise.py).
+        min_stretch: metres by which a bone to the joint must differ from its length in the frames around; jitter of a
+            half a centimetre changes lengths by one.
+        noise_factor: `min_height` and `min_stretch` grow by this many standard deviations of the jitter of the body's
+            median joint (see `smooth`).
     """
-    xyz, spikes = denoise_kernels.despike(clip.xyz, min_height, motion_factor)
+    parents = np.array(clip.layout.parents)
+    xyz, spikes = denoise_kernels.despike(clip.xyz, parents, min_height, motion_factor, min_stretch, noise_factor)
     return clip.after(xyz, joints_despiked=spikes)
 
 
@@ -46,18 +56,29 @@ def fill_gaps(clip: Clip, *, max_gap: Annotated[int, Field(ge=0)] = 10) -> Clip:
     return clip.after(xyz, joints_filled=filled)
 
 
-def smooth(clip: Clip, *, max_move: Annotated[float, Field(ge=0)] = 0.05) -> Clip:
-    """Take jitter out of every joint's path by as much as the path shows to be jitter.
+def smooth(
+    clip: Clip,
+    *,
+    min_noise: Annotated[float, Field(ge=0)] = 0.007,
+    max_ratio: Annotated[float, Field(ge=1)] = 2.0,
+    max_move: Annotated[float, Field(ge=0)] = 0.05,
+) -> Clip:
+    """Take jitter out of every joint's path by as much as the body shows to be jitter.
 
     Jitter is told from motion by its spectrum: in the squared fourth differences of white noise there is 70/6 of what
     is in its second differences, while motion below 5 Hz at 30 frames a second has less there. What is beyond that
-    bound gives the noise; a path without noise is not touched. Then each joint moves towards a Savitzky-Golay fit
+    bound gives the noise. A joint that is much rougher than most of its body flickers rather than jitters, or is fast:
+    of its noise only so much is believed; and what is below the sensor's best is left. Then each joint moves towards a Savitzky-Golay fit
     (quadratic, 7 frames, 5 near a gap) by the share of the local misfit that noise explains (Wiener's rule): a fast
     stretch misfits and stays.
 
     Args:
         clip: bodies with NaN where missing.
+        min_noise: metres, standard deviation of each axis; this much is left in, for it does less harm than smoothing
+            does to fast motion, and recordings that are cleaner are not touched.
+        max_ratio: no joint is believed to be noisier than this many times the body's median joint; hands and feet are
+            about twice as noisy as the trunk.
         max_move: metres; no joint is moved further. As high as `despike` lets a fault be.
     """
-    xyz, moved = denoise_kernels.smooth(clip.xyz, max_move)
+    xyz, moved = denoise_kernels.smooth(clip.xyz, min_noise, max_ratio, max_move)
     return clip.after(xyz, joints_smoothed=moved)

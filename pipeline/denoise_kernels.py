@@ -8,6 +8,42 @@ SIDE = 7
 """Frames on each side over which the local misfit is averaged: half a second in all."""
 
 
+MEDIAN = 2.366
+"""Median of the chi-squared distribution with three degrees of freedom: a squared length over its variance an axis."""
+
+
+@njit(cache=True)
+def noise_variance(path: NDArray[np.float32]) -> float:
+    """Variance of white noise in a joint's path (T, 3), of each axis; 0 where there is none to be told.
+
+    With s the noise's variance and ideal motion below a sixth of the frame rate: typical fourth difference squared
+    = 70 s + f, second = 6 s + g, f <= g. So s >= (fourth - second) / 64. Medians are typical: flicker is no jitter.
+    """
+    bends, twists = np.empty(path.shape[0]), np.empty(path.shape[0])
+    windows = 0
+    for t in range(2, path.shape[0] - 2):
+        bend, twist = 0.0, 0.0
+        for axis in range(3):
+            x, near = float(path[t, axis]), float(path[t - 1, axis]) + float(path[t + 1, axis])
+            bend += (near - 2 * x) ** 2
+            twist += (float(path[t - 2, axis]) + float(path[t + 2, axis]) - 4 * near + 6 * x) ** 2
+        if np.isfinite(twist):
+            bends[windows], twists[windows] = bend, twist
+            windows += 1
+    if windows == 0:
+        return 0.0
+    return max(0.0, np.median(twists[:windows]) - np.median(bends[:windows])) / (64 * MEDIAN)
+
+
+@njit(cache=True)
+def joint_noise(body: NDArray[np.float32]) -> NDArray[np.float64]:
+    """(V,) `noise_variance` of every joint of a body (T, V, 3)."""
+    out = np.empty(body.shape[1])
+    for v in range(body.shape[1]):
+        out[v] = noise_variance(body[:, v])
+    return out
+
+
 @njit(cache=True)
 def distance(path: NDArray[np.float32], one: int, other: int) -> float:
     """Metres between two frames of a joint's path (T, 3); NaN when a frame is missing or outside."""
@@ -86,27 +122,107 @@ def is_spike(path: NDArray[np.float32], t: int, min_height: float, motion_factor
 
 
 @njit(cache=True)
-def despike(xyz: NDArray[np.float32], min_height: float, motion_factor: float) -> tuple[NDArray[np.float32], int]:
+def is_pair(path: NDArray[np.float32], t: int, min_height: float, motion_factor: float) -> bool:
+    """Whether a path (T, 3) goes out at frame t, stays there for frame t + 1, and comes back."""
+    out, back, across = distance(path, t - 1, t), distance(path, t + 1, t + 2), distance(path, t - 1, t + 2)
+    pace = np.array([distance(path, t - 2, t - 1), distance(path, t + 2, t + 3), across / 3])
+    known = 0
+    for value in pace.copy():
+        if np.isfinite(value):
+            pace[known] = value
+            known += 1
+    if known == 0 or np.isnan(out) or np.isnan(back) or np.isnan(across):
+        return False
+    limit = min_height + motion_factor * known_median(pace, known)
+    if out <= limit or back <= limit or out**2 + back**2 <= across**2:
+        return False
+    for step in (1, 2):
+        square = 0.0
+        for axis in range(3):
+            way = (float(path[t - 1, axis]) * (3 - step) + float(path[t + 2, axis]) * step) / 3
+            square += (float(path[t + step - 1, axis]) - way) ** 2
+        if square <= limit**2:
+            return False
+    return True
+
+
+@njit(cache=True)
+def bone(body: NDArray[np.float32], t: int, one: int, other: int) -> float:
+    """Metres between two joints of a body (T, V, 3) in a frame; NaN when one is missing or the frame is outside."""
+    if not 0 <= t < body.shape[0]:
+        return np.nan
+    square = 0.0
+    for axis in range(3):
+        square += (float(body[t, one, axis]) - float(body[t, other, axis])) ** 2
+    return float(np.sqrt(square))
+
+
+@njit(cache=True)
+def is_stretched(
+    body: NDArray[np.float32], t: int, v: int, before: int, after: int, parents: NDArray[np.int64], min_stretch: float
+) -> bool:
+    """Whether a bone of joint v of a body (T, V, 3) has another length at t than in the frames before and after.
+
+    Also when there is no bone whose lengths are known: then nothing speaks for the joint.
+    """
+    compared = False
+    for other in range(parents.shape[0]):
+        if parents[v] != other and parents[other] != v:
+            continue
+        here = bone(body, t, v, other)
+        left, right = abs(bone(body, before, v, other) - here), abs(bone(body, after, v, other) - here)
+        known = np.isfinite(left) or np.isfinite(right)
+        compared = compared or known
+        if known and not left <= min_stretch and not right <= min_stretch:
+            return True
+    return not compared
+
+
+@njit(cache=True)
+def despike(
+    xyz: NDArray[np.float32],
+    parents: NDArray[np.int64],
+    min_height: float,
+    motion_factor: float,
+    min_stretch: float,
+    noise_factor: float,
+) -> tuple[NDArray[np.float32], int]:
     """The coordinates with spikes made NaN, and how many there were.
 
-    A path with spikes is gone over once more: beside a high spike, a lower one looks like the way back.
+    All joints of a body are looked at before any is taken out, since they are held against each other; then once more,
+    because beside a high spike a lower one looks like the way back.
     """
     out, spikes = xyz.copy(), 0
-    at = np.empty(xyz.shape[1], np.int64)
+    T, V = xyz.shape[1:3]
+    at = np.zeros((T, V), np.bool_)
     for m in range(xyz.shape[0]):
-        for v in range(xyz.shape[2]):
-            path = out[m, :, v]
-            for _ in range(2):
-                found = 0
-                for t in range(xyz.shape[1]):
-                    if np.isfinite(path[t, 0]) and is_spike(path, t, min_height, motion_factor):
-                        at[found] = t
+        body = out[m]
+        jitter = noise_factor * np.sqrt(np.median(joint_noise(body)))
+        height, stretch = min_height + jitter, min_stretch + jitter
+        for _ in range(2):
+            found = 0
+            at[:] = False
+            for v in range(V):
+                path = body[:, v]
+                for t in range(T):
+                    if not np.isfinite(path[t, 0]):
+                        continue
+                    if is_spike(path, t, height, motion_factor):
+                        at[t, v] |= is_stretched(body, t, v, t - 1, t + 1, parents, stretch)
+                    elif (
+                        is_pair(path, t, height, motion_factor)
+                        and is_stretched(body, t, v, t - 1, t + 2, parents, stretch)
+                        and is_stretched(body, t + 1, v, t - 1, t + 2, parents, stretch)
+                    ):
+                        at[t, v] = at[t + 1, v] = True
+            for t in range(T):
+                for v in range(V):
+                    if at[t, v]:
+                        body[t, v] = np.nan
                         found += 1
-                for spike in at[:found]:
-                    path[spike] = np.nan
-                spikes += found
-                if found == 0:
-                    break
+            spikes += found
+            if found == 0:
+                break
     return out, spikes
 
 
@@ -158,25 +274,6 @@ def fill(xyz: NDArray[np.float32], max_gap: int) -> tuple[NDArray[np.float32], i
                     filled += gap
                 last = t
     return out, filled
-
-
-@njit(cache=True)
-def noise_variance(path: NDArray[np.float64]) -> float:
-    """Variance of white noise in a joint's path (T, 3), averaged over the axes; 0 where there is none to be told.
-
-    With s the noise's variance and ideal motion below a sixth of the frame rate: mean fourth difference squared
-    = 70 s + f, second = 6 s + g, f <= g. So s >= (fourth - second) / 64.
-    """
-    second, fourth, windows = 0.0, 0.0, 0
-    for t in range(2, path.shape[0] - 2):
-        bend, twist = 0.0, 0.0
-        for axis in range(3):
-            x, near = path[t, axis], path[t - 1, axis] + path[t + 1, axis]
-            bend += (near - 2 * x) ** 2
-            twist += (path[t - 2, axis] + path[t + 2, axis] - 4 * near + 6 * x) ** 2
-        if np.isfinite(twist):
-            second, fourth, windows = second + bend, fourth + twist, windows + 1
-    return max(0.0, fourth - second) / (64 * 3 * windows) if windows else 0.0
 
 
 @njit(cache=True)
@@ -233,13 +330,16 @@ def smooth_path(path: NDArray[np.float64], noise: float, max_move: float, out: N
 
 
 @njit(cache=True)
-def smooth(xyz: NDArray[np.float32], max_move: float) -> tuple[NDArray[np.float32], int]:
+def smooth(
+    xyz: NDArray[np.float32], min_noise: float, max_ratio: float, max_move: float
+) -> tuple[NDArray[np.float32], int]:
     """The coordinates with jitter taken out, and how many joints moved."""
     out, moved = xyz.copy(), 0
     for m in range(xyz.shape[0]):
+        noise = joint_noise(xyz[m]) - min_noise**2
+        most = max_ratio**2 * np.median(noise)
         for v in range(xyz.shape[2]):
-            path = xyz[m, :, v].astype(np.float64)
-            noise = noise_variance(path)
-            if noise > 0:
-                moved += smooth_path(path, noise, max_move, out[m, :, v])
+            excess = min(noise[v], most)
+            if excess > 0:
+                moved += smooth_path(xyz[m, :, v].astype(np.float64), excess, max_move, out[m, :, v])
     return out, moved

@@ -54,9 +54,10 @@ def follow_ids(recording: Recording, *, max_jump: Annotated[float, Field(gt=0)] 
 def rejoin(
     clip: Clip,
     *,
-    max_gap: Annotated[int, Field(ge=0)] = 30,
+    max_gap: Annotated[int, Field(ge=0)] = 60,
     max_overlap: Annotated[int, Field(ge=0)] = 1,
     max_distance: Annotated[float, Field(ge=0)] = 0.5,
+    pose_gap: Annotated[int, Field(ge=0)] = 10,
 ) -> Clip:
     """Make one body of a person whom the sensor renamed.
 
@@ -66,17 +67,19 @@ def rejoin(
 
     Args:
         clip: bodies with NaN where they are absent.
-        max_gap: frames between the end of one and the beginning of the other; 30 is one second.
+        max_gap: frames between the end of one and the beginning of the other; 60 is two seconds.
         max_overlap: frames that both may have, when they are in the same place there: the sensor at times reports the
             old and the new name together. 1 is CTR-GCN's rule (it takes an overlap of one frame for none). The body
             that appears first keeps its joints there.
         max_distance: metres from joint to joint, on average over the joints that both show, at a hand-over, had the
             person stood still or walked on at the same pace. Half of the metre or so at which NTU's pairs stand.
+        pose_gap: frames; after more than these a pose is forgotten (who was upright may be squatting), and the distance
+            may also be the horizontal one between the middles of both bodies.
     """
     xyz, joined = clip.xyz, 0
     while len(xyz) > 1:
         present = choose_kernels.present(xyz)
-        distances = follow_kernels.handovers(xyz, present, max_gap, max_overlap)
+        distances = follow_kernels.handovers(xyz, present, max_gap, max_overlap, pose_gap)
         kept, merged = divmod(int(distances.argmin()), len(xyz))
         if distances[kept, merged] > max_distance:
             break

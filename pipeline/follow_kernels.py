@@ -96,6 +96,18 @@ def velocity(body: NDArray[np.float32], t: int, span: int) -> NDArray[np.float64
 
 
 @njit(cache=True)
+def aside(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
+    """Horizontal metres between the middles of the joints that two poses (V, 3) both have; infinite without any."""
+    x, z, common = 0.0, 0.0, 0
+    for joint in range(one.shape[0]):
+        if np.isfinite(one[joint, 0]) and np.isfinite(other[joint, 0]):
+            x += float(other[joint, 0]) - float(one[joint, 0])
+            z += float(other[joint, 2]) - float(one[joint, 2])
+            common += 1
+    return float(np.sqrt(x * x + z * z)) / common if common else np.inf
+
+
+@njit(cache=True)
 def stride(one: NDArray[np.float32], left: int, other: NDArray[np.float32], came: int) -> float:
     """Metres between body one (T, V, 3) as it left and the other as it came, had it stood still or walked on.
 
@@ -106,10 +118,12 @@ def stride(one: NDArray[np.float32], left: int, other: NDArray[np.float32], came
 
 
 @njit(cache=True)
-def handover(xyz: NDArray[np.float32], present: NDArray[np.bool_], max_gap: int, max_overlap: int) -> float:
+def handover(
+    xyz: NDArray[np.float32], present: NDArray[np.bool_], max_gap: int, max_overlap: int, pose_gap: int
+) -> float:
     """For two bodies (2, T, V, 3), present (2, T): the furthest that one is from the other where they take over.
 
-    Infinite when they share more than max_overlap frames or a hand-over takes more than max_gap frames.
+    After more than pose_gap frames only the place counts. Infinite when they share more than max_overlap frames or a hand-over takes more than max_gap frames.
     """
     furthest, shared = 0.0, 0
     who, last = -1, -1  # the body of the latest frame that has one (2: both), and that frame
@@ -125,14 +139,17 @@ def handover(xyz: NDArray[np.float32], present: NDArray[np.bool_], max_gap: int,
             if who == 1 - now:
                 if t - last - 1 > max_gap:
                     return np.inf
-                furthest = max(furthest, stride(xyz[who], last, xyz[now], t))
+                way = stride(xyz[who], last, xyz[now], t)
+                if t - last - 1 > pose_gap:
+                    way = min(way, aside(xyz[who, last], xyz[now, t]))
+                furthest = max(furthest, way)
             who, last = now, t
     return furthest
 
 
 @njit(cache=True)
 def handovers(
-    xyz: NDArray[np.float32], present: NDArray[np.bool_], max_gap: int, max_overlap: int
+    xyz: NDArray[np.float32], present: NDArray[np.bool_], max_gap: int, max_overlap: int, pose_gap: int
 ) -> NDArray[np.float64]:
     """`handover` of every two of M bodies (M, T, V, 3): (M, M), infinite on and below the diagonal."""
     out = np.full((xyz.shape[0], xyz.shape[0]), np.inf)
@@ -140,5 +157,5 @@ def handovers(
         for other in range(one + 1, xyz.shape[0]):
             step = other - one
             pair, there = xyz[one : other + 1 : step], present[one : other + 1 : step]
-            out[one, other] = handover(pair, there, max_gap, max_overlap)
+            out[one, other] = handover(pair, there, max_gap, max_overlap, pose_gap)
     return out
