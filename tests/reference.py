@@ -124,14 +124,64 @@ def naive_is_spike(path, t, min_height, motion_factor):
     return min(off, np.linalg.norm(path[t] - 2 * path[t + step] + path[t + 2 * step]) / 2) > limit
 
 
-def naive_despike(xyz, min_height, motion_factor):
+def naive_noise(path):
+    """Variance of jitter in (T, 3), from typical fourth and second differences."""
+    fourth = (np.diff(path.astype(np.float64), n=4, axis=0) ** 2).sum(axis=1)  # of frames 2 .. T - 3
+    second = (np.diff(path.astype(np.float64), n=2, axis=0)[1:-1] ** 2).sum(axis=1)
+    known = ~np.isnan(fourth)
+    return max(0.0, np.median(fourth[known]) - np.median(second[known])) / 64 / 2.366 if known.any() else 0.0
+
+
+def naive_is_pair(path, t, min_height, motion_factor):
+    """Whether frames t and t + 1 of (T, 3) are a spike of two, as `despike` describes it."""
+
+    def at(n):
+        return path[n] if 0 <= n < len(path) else np.full(3, np.nan)
+
+    before, one, two, after = (at(t + step) for step in (-1, 0, 1, 2))
+    out, back, across = (np.linalg.norm(way) for way in (one - before, after - two, after - before))
+    if np.isnan([out, back, across]).any():
+        return False
+    pace = [np.linalg.norm(at(t - 2) - before), np.linalg.norm(at(t + 3) - after), across / 3]
+    limit = min_height + motion_factor * np.nanmedian(pace)
+    off = [np.linalg.norm(one - (2 * before + after) / 3), np.linalg.norm(two - (before + 2 * after) / 3)]
+    return min(out, back) > limit and out**2 + back**2 > across**2 and min(off) > limit
+
+
+def naive_is_stretched(body, t, v, around, parents, min_stretch):
+    """Whether a bone of joint v of (T, V, 3) differs at t from both frames around, as far as they are known."""
+    compared = False
+    for other in range(body.shape[1]):
+        if other != parents[v] and parents[other] != v:
+            continue
+        lengths = np.linalg.norm(body[:, v] - body[:, other], axis=-1)
+        apart = [abs(lengths[at] - lengths[t]) for at in around if 0 <= at < len(body)]
+        apart = [value for value in apart if not np.isnan(value)]
+        compared = compared or bool(apart)
+        if apart and min(apart) > min_stretch:
+            return True
+    return not compared
+
+
+def naive_despike(xyz, parents, min_height, motion_factor, min_stretch, noise_factor):
     """(M, T, V, 3) without spikes."""
     out = xyz.copy()
-    for _ in range(2):
-        before = out.astype(np.float64)
-        for m, t, v in np.ndindex(xyz.shape[:3]):
-            if naive_is_spike(before[m, :, v], t, min_height, motion_factor):
-                out[m, t, v] = np.nan
+    for m in range(len(xyz)):
+        jitter = noise_factor * np.sqrt(np.median([naive_noise(xyz[m, :, v]) for v in range(xyz.shape[2])]))
+        height, stretch = min_height + jitter, min_stretch + jitter
+        for _ in range(2):
+            body = out[m].astype(np.float64)
+            for t, v in np.ndindex(body.shape[:2]):
+                path = body[:, v]
+                if np.isnan(path[t]).any():
+                    continue
+                if naive_is_spike(path, t, height, motion_factor):
+                    if naive_is_stretched(body, t, v, (t - 1, t + 1), parents, stretch):
+                        out[m, t, v] = np.nan
+                elif naive_is_pair(path, t, height, motion_factor) and all(
+                    naive_is_stretched(body, at, v, (t - 1, t + 2), parents, stretch) for at in (t, t + 1)
+                ):
+                    out[m, t : t + 2, v] = np.nan
     return out
 
 
@@ -158,16 +208,14 @@ def naive_fill(xyz, max_gap):
     return out
 
 
-def naive_smooth(xyz, max_move):
-    """(M, T, V, 3) with each path drawn to local parabolas as far as its noise warrants."""
+def naive_smooth(xyz, min_noise, max_ratio, max_move):
+    """(M, T, V, 3) with each path drawn to local parabolas as far as its body's noise warrants."""
     out = xyz.astype(np.float64)
     for m, v in np.ndindex(xyz.shape[0], xyz.shape[2]):
         path = xyz[m, :, v].astype(np.float64)
         T = len(path)
-        fourth = (np.diff(path, n=4, axis=0) ** 2).sum(axis=1)  # of frames 2 .. T - 3
-        second = (np.diff(path, n=2, axis=0)[1:-1] ** 2).sum(axis=1)
-        known = ~np.isnan(fourth)
-        noise = max(0.0, (fourth[known] - second[known]).mean() / 64 / 3) if known.any() else 0.0
+        excess = [naive_noise(xyz[m, :, joint]) - min_noise**2 for joint in range(xyz.shape[2])]
+        noise = min(excess[v], max_ratio**2 * np.median(excess))
         misfits, left = np.zeros((T, 3)), np.zeros(T)
         for t in range(T):
             for side, share in ((3, 14 / 21), (2, 18 / 35)):
@@ -201,7 +249,7 @@ def naive_motion(xyz):
     return np.array(out)
 
 
-def naive_handover(one, other, max_gap, max_overlap):
+def naive_handover(one, other, max_gap, max_overlap, pose_gap):
     """How far two bodies (T, V, 3) are apart where one takes over from the other; infinite when they cannot be one."""
 
     def mean_of_known(rows):
@@ -229,7 +277,11 @@ def naive_handover(one, other, max_gap, max_overlap):
             return np.inf
         first, second = (one, other) if left in there[0] else (other, one)
         ahead = (velocity(first, left, 4) + velocity(second, came, -4)) / 2 * (came - left)
-        distances.append(min(apart(first[left], second[came]), apart(first[left] + ahead, second[came])))
+        way = min(apart(first[left], second[came]), apart(first[left] + ahead, second[came]))
+        if came - left - 1 > pose_gap:
+            middle = mean_of_known(second[came] - first[left])
+            way = min(way, np.inf if middle is None else np.hypot(middle[0], middle[2]))
+        distances.append(way)
     return max(distances, default=0.0)
 
 

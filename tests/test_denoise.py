@@ -36,8 +36,9 @@ def along_x(path):
 @given(seed=st.integers(0, 10_000))
 def test_despiking_agrees_with_the_naive_twin(seed):
     xyz = rough(seed)
-    found, spikes = denoise_kernels.despike(xyz, 0.05, 1.0)
-    expected = naive_despike(xyz, 0.05, 1.0)
+    parents = np.array([1, -1, 1, 2])
+    found, spikes = denoise_kernels.despike(xyz, parents, 0.05, 1.0, 0.03, 3.0)
+    expected = naive_despike(xyz, parents, 0.05, 1.0, 0.03, 3.0)
     np.testing.assert_array_equal(found, expected)
     assert spikes == np.isnan(expected[..., 0]).sum() - np.isnan(xyz[..., 0]).sum()
 
@@ -55,8 +56,8 @@ def test_filling_agrees_with_the_naive_twin(seed, max_gap):
 @given(seed=st.integers(0, 10_000))
 def test_smoothing_agrees_with_the_naive_twin(seed):
     xyz = rough(seed)
-    found, _ = denoise_kernels.smooth(xyz, 0.02)
-    np.testing.assert_allclose(found, naive_smooth(xyz, 0.02), atol=2e-6)
+    found, _ = denoise_kernels.smooth(xyz, 0.002, 2.0, 0.02)
+    np.testing.assert_allclose(found, naive_smooth(xyz, 0.002, 2.0, 0.02), atol=2e-6)
 
 
 @pytest.mark.parametrize("hertz", [1, 2, 3, 4, 5])
@@ -87,27 +88,46 @@ def test_clean_motion_hardly_changes():
         assert np.quantile(errors(found[:, 1:][fastest], truth[:, 1:][fastest]), 0.99) < 3
 
 
-@pytest.mark.parametrize("height", [0.2, 0.5, 1.5])
-def test_spikes_go_and_what_is_put_there_is_near_the_truth(height):
+@pytest.mark.parametrize(("height", "share"), [(0.2, 0.8), (0.5, 0.95), (1.5, 0.98)])
+@pytest.mark.parametrize("frames", [1, 2])
+def test_spikes_go_and_what_is_put_there_is_near_the_truth(height, share, frames):
     for seed in range(5):
         rng = np.random.default_rng(seed)
         truth = people(rng, bodies=2)
         spiked = truth.copy()
         at = rng.random(truth.shape[:3]) < 0.01
         away = rng.normal(size=(at.sum(), 3))
-        spiked[at] += height * away / np.linalg.norm(away, axis=1, keepdims=True)
+        off = np.zeros_like(truth)
+        off[at] = height * away / np.linalg.norm(away, axis=1, keepdims=True)
+        if frames == 2:
+            off[:, 1:] += np.where(off[:, 1:] == 0, off[:, :-1], 0)
+            at[:, 1:] |= at[:, :-1].copy()
+        spiked += off
         found = mended(spiked)
-        assert errors(found.xyz, truth).mean() < 0.3
-        assert np.quantile(errors(found.xyz[at], truth[at]), 0.95) < 15
-        assert found.quality["joints_despiked"] == pytest.approx(at.sum(), rel=0.05)
+        left = errors(found.xyz[at], truth[at])
+        # The others leave the lengths of all bones as they were: so may a limb.
+        assert (left < 25).mean() > share - 0.1 * (frames - 1)
+        assert errors(found.xyz[~at], truth[~at]).mean() < 0.5
+        assert found.quality["joints_despiked"] <= at.sum() * 1.1
 
 
 def test_a_spike_in_the_first_frame_goes_and_a_fast_start_stays():
     still = along_x(np.zeros(20))
-    still[0, 0] += 0.5
-    assert np.isnan(despike(clip(still)).xyz[0, 0]).all()
+    still[0, 0, 7] += 0.5
+    found = despike(clip(still)).xyz
+    assert np.isnan(found[0, 0, 7]).all()
+    assert np.isnan(found[..., 0]).sum() == 1
     start = along_x(0.2 * np.arange(20.0))
     assert despike(clip(start)).quality["joints_despiked"] == 0
+
+
+def test_an_arm_that_jumps_with_its_bones_is_left_alone():
+    still = along_x(np.zeros(20))
+    arm = [clip(still).layout.index(joint) for joint in ("right_shoulder", "right_elbow", "right_wrist", "right_hand")]
+    arm += [clip(still).layout.index(joint) for joint in ("right_hand_tip", "right_thumb")]
+    turned = still.copy()
+    turned[0, 10, arm] = turned[0, 10, arm[0]] + (turned[0, 10, arm] - turned[0, 10, arm[0]]) * [-1, -1, 1]
+    np.testing.assert_array_equal(despike(clip(turned)).xyz, turned)
 
 
 def test_a_joint_seen_in_one_frame_alone_is_no_spike():
@@ -145,13 +165,27 @@ def test_longer_gaps_and_both_ends_stay_missing():
     assert np.flatnonzero(missing).tolist() == [0, 1, 2, *range(20, 31), 78, 79]
 
 
-@pytest.mark.parametrize("jitter", [0.003, 0.005, 0.01, 0.02])
-def test_jitter_shrinks_to_two_thirds_or_less(jitter):
+def test_what_is_cleaner_than_the_sensor_can_be_is_not_smoothed():
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        shaken = (people(rng, bodies=2) + rng.normal(0, 0.005, (2, 80, 25, 3))).astype(np.float32)
+        np.testing.assert_array_equal(smooth(clip(shaken)).xyz, shaken)
+
+
+def test_one_flickering_joint_does_not_make_a_body_noisy():
+    rng = np.random.default_rng(0)
+    shaken = people(rng)
+    shaken[0, :, 15] += rng.normal(0, 0.05, (80, 3)).astype(np.float32)
+    np.testing.assert_array_equal(smooth(clip(shaken)).xyz, shaken)
+
+
+@pytest.mark.parametrize(("jitter", "left"), [(0.01, 0.75), (0.015, 0.68), (0.02, 0.65)])
+def test_jitter_shrinks(jitter, left):
     for seed in range(4):
         rng = np.random.default_rng(seed)
         truth = people(rng, bodies=2)
         shaken = (truth + rng.normal(0, jitter, truth.shape)).astype(np.float32)
-        assert errors(mended(shaken).xyz, truth).mean() < 0.67 * errors(shaken, truth).mean()
+        assert errors(mended(shaken).xyz, truth).mean() < left * errors(shaken, truth).mean()
 
 
 def test_no_joint_is_smoothed_further_than_allowed():
