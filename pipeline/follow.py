@@ -11,7 +11,19 @@ from pipeline.errors import UnusableClip
 from pipeline.recording import Clip, Recording
 
 
-def follow_ids(recording: Recording, *, max_jump: Annotated[float, Field(gt=0)] = 0.25) -> Clip:
+SOON = 10
+"""Frames before or after a jump in which someone else is looked for."""
+MOST = 2_000_000
+"""Body-frames of one recording that are laid out at once, 600 MB; a real one has thousands."""
+
+
+def follow_ids(
+    recording: Recording,
+    *,
+    max_jump: Annotated[float, Field(gt=0)] = 0.25,
+    max_distance: Annotated[float, Field(ge=0)] = 0.5,
+    min_stay: Annotated[int, Field(ge=1)] = 3,
+) -> Clip:
     """Give every id of the sensor a body of its own, each row in its true frame; missing is NaN from here on.
 
     Nothing is moved in time: a person who leaves and returns has a hole of that length (CTR-GCN and pyskl close it).
@@ -20,21 +32,27 @@ def follow_ids(recording: Recording, *, max_jump: Annotated[float, Field(gt=0)] 
     Args:
         recording: rows in file order.
         max_jump: metres a frame. Where more than half of a body's joints move further than this between two of its
-            frames, the id has passed to someone else, and a new body begins; `rejoin` heals a cut made in error.
-            Nobody's whole body moves at 0.25 m a frame, 7.5 m/s at the sensor's 30 frames a second.
+            frames, something is wrong: nobody's whole body moves at 0.25 m a frame, 7.5 m/s at 30 frames a second.
+        max_distance: metres, median of the joints. When someone else was where the id jumps to, or comes to where it
+            jumps from, within ten frames, the id has passed to someone else and a new body begins; `rejoin` heals a cut
+            made in error. Else the sensor lost its place for a moment, and it is one body on either side.
+        min_stay: a body that jumps away and is back in fewer frames is cut there all the same: they are not where it
+            was.
 
     Returns:
         A clip with one body for each id or part of one, in the order in which they appear.
 
     Raises:
-        UnusableClip: no frame has a body with a joint in it.
+        UnusableClip: no frame has a body with a joint in it, or there are more bodies than any sensor reports.
     """
     person = _persons(recording)
     order = np.argsort(person, kind="stable")
     cut = follow_kernels.jumps(recording.xyz, recording.frame, person, order, max_jump)
     body = np.empty_like(person)
-    body[order] = _numbered(person[order], cut)
+    body[order] = _numbered(recording, person, order, cut, max_distance, min_stay)
     count = int(body.max(initial=-1)) + 1
+    if count * recording.frames > MOST:
+        raise UnusableClip(f"{count} bodies in {recording.frames} frames: no recording of people")
     xyz = np.full((count, recording.frames, *recording.xyz.shape[1:]), np.nan, np.float32)
     missing = follow_kernels.place(recording.xyz, recording.frame, body, xyz)
     there = choose_kernels.present(xyz).any(axis=1)
@@ -109,8 +127,41 @@ def _persons(recording: Recording) -> NDArray[np.int64]:
     return number
 
 
-def _numbered(person: NDArray[np.int64], cut: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """(R,) body of each row, given rows in order of person and where a person is cut in two; numbered from 0."""
-    new = cut.copy()
-    new[1:] |= person[1:] != person[:-1]
-    return np.cumsum(new)
+def _numbered(
+    recording: Recording,
+    person: NDArray[np.int64],
+    order: NDArray[np.int64],
+    cut: NDArray[np.bool_],
+    max_distance: float,
+    min_stay: int,
+) -> NDArray[np.int64]:
+    """(R,) body of each row, in an order of persons and then frames, given where persons jump; numbered from 0."""
+    starts = cut | (np.diff(person[order], prepend=-1) != 0)
+    if not cut.any():
+        return np.cumsum(starts) - 1
+    first = np.flatnonzero(starts)
+    lengths = np.diff(first, append=len(order))
+    label = np.arange(len(first))
+    stays = -1  # the piece that the person at hand goes on in
+    for piece, at in enumerate(first.tolist()):
+        if not cut[at] or _passes_on(recording, person, order[at - 1], order[at], max_distance):
+            stays = piece
+        elif lengths[piece] >= min_stay:
+            label[piece] = stays
+    renumbered = np.unique(label, return_inverse=True)[1]
+    return np.repeat(renumbered, lengths)
+
+
+def _passes_on(
+    recording: Recording, person: NDArray[np.int64], left: np.int64, came: np.int64, max_distance: float
+) -> bool:
+    """Whether an id that jumps between two rows passes to someone else, who was or will be seen at either place."""
+
+    def seen(at: np.int64, first: int, last: int) -> bool:
+        low, high = recording.frame.searchsorted([first, last + 1])
+        others = recording.xyz[low:high][person[low:high] != person[at]]
+        apart = np.median(np.linalg.norm(others - recording.xyz[at], axis=-1), axis=-1)
+        return bool((apart <= max_distance).any())
+
+    before, now = int(recording.frame[left]), int(recording.frame[came])
+    return seen(came, now - SOON, now - 1) or seen(left, before + 1, before + SOON)

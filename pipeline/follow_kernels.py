@@ -123,7 +123,8 @@ def handover(
 ) -> float:
     """For two bodies (2, T, V, 3), present (2, T): the furthest that one is from the other where they take over.
 
-    After more than pose_gap frames only the place counts. Infinite when they share more than max_overlap frames or a hand-over takes more than max_gap frames.
+    After more than pose_gap frames only the place counts. Infinite when they share more than max_overlap frames or a
+    hand-over takes more than max_gap frames.
     """
     furthest, shared = 0.0, 0
     who, last = -1, -1  # the body of the latest frame that has one (2: both), and that frame

@@ -61,6 +61,24 @@ def test_the_two_most_active_stay_the_most_active_first(rng):
     np.testing.assert_array_equal(pick_actors(clip(np.stack([calm, wild])), count=1).xyz, wild[None])
 
 
+def test_who_is_there_for_long_goes_before_a_ghost_that_moves_more(rng):
+    calm, wild, lively = (people(rng, reach=reach)[0] for reach in (0.01, 0.12, 0.06))
+    wild[30:] = np.nan
+    found = pick_actors(clip(np.stack([wild, calm, lively])))
+    np.testing.assert_array_equal(found.xyz, np.stack([lively, calm]))
+    one = pick_actors(clip(np.stack([wild, calm])))
+    np.testing.assert_array_equal(one.xyz, np.stack([calm, wild]))
+    np.testing.assert_array_equal(pick_actors(clip(np.stack([wild, calm])), min_share=0).xyz, np.stack([wild, calm]))
+
+
+def test_a_wide_person_who_moves_stays(rng):
+    upright, sideways = people(rng, bodies=2)
+    sideways += (WIDE - STANDING).astype(np.float32)
+    assert choose_kernels.wide_share(sideways[None], 0.8)[0] == 1
+    both = np.stack([upright, sideways + np.sin(np.arange(80) / 8)[:, None, None].astype(np.float32) * 0.2])
+    np.testing.assert_array_equal(drop_furniture(clip(both)).xyz, both)
+
+
 def test_motion_is_the_variance_that_jitter_does_not_explain(rng):
     people_two = people(rng, bodies=2, reach=0.05)
     still = np.tile(STANDING, (80, 1, 1)) + rng.normal(0, 0.02, (80, 25, 3))

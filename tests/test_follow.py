@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 from bodies import clip, errors, people, recorded, seen
@@ -89,6 +91,19 @@ def test_a_walker_renamed_while_out_of_sight_is_one(one):
     np.testing.assert_array_equal(followed(recorded(walking, ids)).xyz, walking)
 
 
+def test_who_returns_in_another_pose_is_one_after_a_while_and_not_at_once(one):
+    legs = [
+        clip(one).layout.index(f"{side}_{joint}") for side in ("left", "right") for joint in ("knee", "ankle", "foot")
+    ]
+    above = [joint for joint in range(25) if joint not in legs]
+    for gap, bodies in ((20, 1), (5, 2)):
+        squatting = one.copy()
+        squatting[0, 40:, above] -= np.float32([0, 0.8, 0])
+        squatting[0, 40 - gap : 40] = np.nan
+        ids = np.where(np.arange(80) < 40, 5, 9)[None]
+        assert len(followed(recorded(squatting, ids)).xyz) == bodies
+
+
 def test_an_old_and_a_new_name_may_share_a_frame(one):
     pieces = np.concatenate([one, one + np.float32(0.01)])
     pieces[0, 41:] = np.nan
@@ -124,6 +139,27 @@ def test_a_body_thrown_away_for_one_frame_comes_back_to_itself(one):
     longest = found[np.argmax([len(frames) for frames in seen(found)])]
     assert errors(longest, one[0]).max() == 0
     assert np.isnan(longest[40]).all()
+
+
+def test_a_place_lost_with_nobody_near_is_one_body(one):
+    moved = one.copy()
+    moved[0, 50:] += np.float32([1.5, 0, 0])
+    found = follow_ids(recorded(moved))
+    np.testing.assert_array_equal(found.xyz, moved)
+    assert found.quality["bodies_split"] == 0
+
+
+def test_an_id_that_passes_to_someone_else_is_cut_also_when_that_one_was_lost_or_gets_a_new_id(two):
+    ids = np.array([[1] * 40 + [3] * 40, [2] * 36 + [0] * 4 + [1] * 40])
+    lost = two.copy()
+    lost[1, 36:40] = np.nan
+    found = followed(recorded(lost, ids))
+    np.testing.assert_array_equal(found.xyz, lost)
+
+
+def test_more_bodies_than_any_sensor_reports_are_refused(one):
+    with pytest.raises(UnusableClip, match="80 bodies in 80000 frames: no recording of people"):
+        follow_ids(dataclasses.replace(recorded(one, np.arange(80)[None]), frames=80_000))
 
 
 def test_fast_people_are_not_cut(one):

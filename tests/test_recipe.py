@@ -250,7 +250,10 @@ def test_a_users_recipe_works(tmp_path):
     assert recipe.resolved == {
         "name": "mine",
         "frame_index": "0-exclusive",
-        "steps": [{"step": "follow_ids", "max_jump": 1.0}, {"step": "resize", "frames": 20}],
+        "steps": [
+            {"step": "follow_ids", "max_jump": 1.0, "max_distance": 0.5, "min_stay": 3},
+            {"step": "resize", "frames": 20},
+        ],
     }
     assert apply(recipe, recorded(people(np.random.default_rng(0), bodies=3))).xyz.shape == (3, 20, 25, 3)
 
