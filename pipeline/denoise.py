@@ -69,8 +69,8 @@ def smooth(
     is in its second differences, while motion below 5 Hz at 30 frames a second has less there. What is beyond that
     bound gives the noise. A joint that is much rougher than most of its body flickers rather than jitters, or is fast:
     of its noise only so much is believed; and what is below the sensor's best is left. Then each joint moves towards a
-    Savitzky-Golay fit (quadratic, 7 frames, 5 near a gap) by the share of the local misfit that noise explains (Wiener's rule): a fast
-    stretch misfits and stays.
+    Savitzky-Golay fit (quadratic, 7 frames, 5 near a gap) by the share of the local misfit that noise explains
+    (Wiener's rule): a fast stretch misfits and stays.
 
     Args:
         clip: bodies with NaN where missing.

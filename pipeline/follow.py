@@ -10,7 +10,6 @@ from pipeline import choose_kernels, follow_kernels
 from pipeline.errors import UnusableClip
 from pipeline.recording import Clip, Recording
 
-
 SOON = 10
 """Frames before or after a jump in which someone else is looked for."""
 MOST = 2_000_000
