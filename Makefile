@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 DEMO_FOLDER ?= demo
 
-.PHONY: help demo test format lint types unit nojit bench gpu clean
+.PHONY: help demo test format lint types unit nojit bench gpu pictures clean
 
 help:  ## list what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -45,6 +45,9 @@ bench: $(READY)  ## the benchmarks, against their baselines
 
 gpu: $(READY)  ## what needs a GPU: the golden step, training and evaluation on it
 	$(BIN)/python benchmarks/check_gpu.py
+
+pictures: $(READY)  ## draw docs/images anew, after a step of recipe clean has changed
+	$(BIN)/python docs/draw_clean.py
 
 clean:  ## remove the environment and what the demo made
 	rm -rf $(VENV) demo
