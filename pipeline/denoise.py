@@ -15,7 +15,7 @@ def despike(
     min_height: Annotated[float, Field(gt=0)] = 0.05,
     motion_factor: Annotated[float, Field(ge=0)] = 1.0,
     min_stretch: Annotated[float, Field(ge=0)] = 0.03,
-    noise_factor: Annotated[float, Field(ge=0)] = 3.0,
+    noise_factor: Annotated[float, Field(ge=0)] = 4.0,
 ) -> Clip:
     """Take out joints that leave their path for one frame or two; they are missing then, for `fill_gaps` to mend.
 
@@ -59,7 +59,7 @@ def fill_gaps(clip: Clip, *, max_gap: Annotated[int, Field(ge=0)] = 10) -> Clip:
 def smooth(
     clip: Clip,
     *,
-    min_noise: Annotated[float, Field(ge=0)] = 0.007,
+    min_noise: Annotated[float, Field(ge=0)] = 0.009,
     max_ratio: Annotated[float, Field(ge=1)] = 2.0,
     max_move: Annotated[float, Field(ge=0)] = 0.05,
 ) -> Clip:
