@@ -189,7 +189,7 @@ def skeleton_text(sightings: list[Sighting]) -> bytes:
     ends = write_joint_rows(numbers, tracking, out)
     rows = out[: ends[-1] if len(ends) else 0].tobytes()
     up = xyz[:, KINECT_V2.spine[1]] - xyz[:, KINECT_V2.spine[0]]
-    lean = np.clip(up[:, [0, 2]] / np.linalg.norm(up, axis=1, keepdims=True), -1, 1) * (1, -1)
+    lean = np.clip(up[:, [0, 2]] / np.maximum(np.linalg.norm(up, axis=1, keepdims=True), 1e-6), -1, 1) * (1, -1)
     pieces = [b"%d\r\n" % len(seen)]
     row = 0
     for count in seen.sum(axis=1).tolist():
@@ -204,7 +204,9 @@ def skeleton_text(sightings: list[Sighting]) -> bytes:
 
 def _pixels(xyz: NDArray[np.float32], focal: float, across: float, down: float) -> NDArray[np.float32]:
     """Where joints stand in a picture: (B, V, 3) metres to (B, V, 2) pixels."""
-    flat = xyz[..., :2] / xyz[..., 2:] * np.array([focal, -focal], np.float32)
+    depth = xyz[..., 2:]
+    slope = np.divide(xyz[..., :2], depth, out=np.zeros_like(xyz[..., :2]), where=depth != 0)  # 0: a joint is missing
+    flat = slope * np.array([focal, -focal], np.float32)
     return flat + np.array([across, down], np.float32)
 
 

@@ -4,8 +4,10 @@ import json
 import os
 import subprocess
 import sys
+from itertools import product
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -42,3 +44,34 @@ def test_the_training_benchmark_prints_its_table() -> None:
     assert done.returncode == 0, done.stderr
     assert "torch" in done.stdout
     assert float(done.stdout.splitlines()[-1].split()[6]) > 0
+
+
+def ten_people(folder: Path) -> Path:
+    """A folder as UI-PRMD's: 10 subjects, 2 movements, 2 repetitions, 22 joints that wander."""
+    rng = np.random.default_rng(0)
+    (folder / "clips").mkdir(parents=True)
+    lines = ["file,label,subject,replication,correct,frames"]
+    for subject, label, replication in product(range(1, 11), range(2), range(1, 3)):
+        name = f"clips/m{label + 1:02}_s{subject:02}_e{replication:02}.npy"
+        pose = rng.uniform((-0.3, -0.9, 2.8), (0.3, 0.8, 3.2), (22, 3))
+        np.save(folder / name, (pose + 0.01 * rng.normal(size=(40, 22, 3)).cumsum(axis=0)).astype(np.float32))
+        lines.append(f"{name},{label},{subject},{replication},1,40")
+    (folder / "manifest.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return folder
+
+
+def test_the_learning_benchmark_prints_its_table_and_skips_what_is_done(tmp_path: Path) -> None:
+    data = ten_people(tmp_path / "data")
+    command = ("bench_learning.py", data, "--out", tmp_path / "out", "--every", 1, "--small")
+    done = benchmark(*command)
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = [line.split(" | ") for line in done.stdout.splitlines() if line.startswith("| ")]
+    assert [row[0] for row in rows] == ["| recipe", "| clean, nothing damaged", "| clean", "| none"]
+    assert [row[1] for row in rows[1:]] == ["24 + 16"] * 3
+    assert "clean, seed 0: {" in done.stdout
+    again = benchmark(*command)
+    assert "seed 0: {" not in again.stdout
+    assert [line.split(" | ") for line in again.stdout.splitlines() if line.startswith("| ")] == rows
+    other = benchmark(*command, "--epochs", 3)
+    assert other.returncode == 1
+    assert "name another --out" in other.stderr

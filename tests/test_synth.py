@@ -9,10 +9,12 @@ from pipeline import synth
 from pipeline.errors import ConfigError, OutputExists, OutputFailed
 from pipeline.layout import KINECT_V2
 from pipeline.ntu_names import NTU60, NTU120, TWO_PERSON, XVIEW_TRAIN, NtuName, is_xset_train, missing_names
+from pipeline.ntu_text import PADDING, parse
 from pipeline.synth import BLOCK, plan, plan_broken, write_ntu
 from pipeline.synth_damage import DAMAGE
 from pipeline.synth_kernels import ROW_BYTES, write_joint_rows
 from pipeline.synth_motion import draw_person, perform, roles
+from pipeline.synth_sensor import Sighting, skeleton_text
 
 CLIPS = 240
 
@@ -404,3 +406,15 @@ def test_classes_carry_over_to_other_people_but_not_in_raw_coordinates(recording
     assert centred > 0.6  # chance is 0.1
     assert raw < 0.7
     assert raw < centred
+
+
+def test_a_missing_joint_is_written_as_zero_and_its_pixels_too() -> None:
+    xyz = np.full((2, 25, 3), 1.5)
+    xyz[0, [0, 6, 20]] = 0  # both ends of the spine and a wrist
+    seen, tracking = np.ones(2, bool), np.full((2, 25), 2, np.int8)
+    written = skeleton_text([Sighting(body=np.full(2, 7), seen=seen, xyz=xyz, tracking=tracking)])
+    text = np.frombuffer(written + bytes(PADDING), np.uint8).copy()
+    read = parse(text, len(written), source="here", name="S001C001P001R001A001")
+    np.testing.assert_array_equal(read.xyz, xyz.astype(np.float32))
+    assert written.splitlines()[4].startswith(b"0 0 0 256 212 960 540 ")  # the pictures' middles
+    assert b"nan" not in written.lower()
