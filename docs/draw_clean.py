@@ -299,8 +299,9 @@ def drop_furniture(step: Step) -> Figure:
         xlim=(1e-6, 1), ylim=(-4, 116), xlabel="motion (m²)", ylabel="wide frames (%)", title="grey areas are dropped"
     )
     plane.set_yticks(range(0, 101, 25))
-    plane.axhspan(100 * step.parameters["max_wide"], 116, color=GREY, alpha=0.25, linewidth=0)
-    plane.axvspan(1e-6, step.parameters["min_motion"], color=GREY, alpha=0.25, linewidth=0)
+    still_wide, still_all, wide_from = (step.parameters[key] for key in ("min_wide_motion", "min_motion", "max_wide"))
+    plane.fill_between([1e-6, still_wide], 100 * wide_from, 116, color=GREY, alpha=0.5, linewidth=0)
+    plane.fill_between([1e-6, still_all], -4, 100 * wide_from, color=GREY, alpha=0.5, linewidth=0)
     return figure
 
 

@@ -171,7 +171,7 @@ def faults(truth, rng):
         "dropped out": (recorded(gone), 1),
         "dropped out and renamed": (recorded(gone, np.where(np.arange(T) < 42, 4, 9)[None]), 1),
         "spikes": (recorded(spiked), 0.1),
-        "jitter": (recorded(shaken), 12),  # of 16
+        "jitter": (recorded(shaken), 15),  # of 16: not much more than what is left in
     }
 
 
