@@ -58,7 +58,7 @@ def drop_furniture(
     clip: Clip,
     *,
     min_motion: Annotated[float, Field(ge=0)] = 5e-5,
-    min_purpose: Annotated[float, Field(ge=0)] = 1.2,
+    min_purpose: Annotated[float, Field(ge=0)] = 0.4,
     max_spread: Annotated[float, Field(gt=0)] = 0.8,
     max_wide: Annotated[float, Field(gt=0, le=1)] = 0.69754,
     wide_motion: Annotated[float, Field(ge=0)] = 5e-3,

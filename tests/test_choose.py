@@ -106,7 +106,7 @@ def test_who_acts_for_long_goes_before_a_ghost_that_moves_more(rng):
 
 def test_what_moves_no_more_than_it_trembles_is_furniture(rng):
     person = people(rng)[0]
-    bush = STANDING + rng.normal(0, 0.02, (80, 25, 3)) + 0.008 * np.sin(np.arange(80) / 9)[:, None, None]
+    bush = STANDING + rng.normal(0, 0.03, (80, 25, 3)) + 0.01 * np.sin(np.arange(80) / 9)[:, None, None]
     assert motion(bush[None].astype(np.float32))[0] > 5e-5
     np.testing.assert_array_equal(drop_furniture(clip(np.stack([bush, person]))).xyz, person[None])
 
