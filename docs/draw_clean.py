@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from benchmarks import corruptions
 from pipeline import choose
-from pipeline.choose_kernels import present, wide_share
+from pipeline.choose_kernels import present, tremble, wide_share
 from pipeline.layout import KINECT_V2
 from pipeline.recipe import STEPS, Step, load
 from pipeline.recording import Clip, Recording
@@ -274,6 +274,27 @@ def drop_short(step: Step) -> Figure:
     return figure
 
 
+def drop_shaky(step: Step) -> Figure:
+    """What trembles as nobody does goes."""
+    shadow = actor(WAVING, 8, x=-0.9) + np.random.default_rng(4).normal(0, 0.04, (90, 25, 3)).astype(np.float32)
+    before = clip(actor(WAVING, 7, x=0.4), shadow)
+    figure, (view, bar) = panels(2, width_ratios=(1.25, 1), size=(7.2, 3.1))
+    shaking = 1000 * tremble(before.xyz)
+    colours = [BLUE if stay else GREY for stay in kept(before, after(step, before))]
+    for body, colour, name in zip(before.xyz, colours, ("person", "shadow"), strict=True):
+        for t in range(40, 44):
+            skeleton(view, body[t], colour, linewidth=1.2, alpha=0.5)
+        over(view, body[40], name)
+    front(view, "four frames on end")
+    bar.barh(range(2), shaking, color=colours, height=0.6)
+    bar.set_yticks(range(2), ["person", "shadow"])
+    bar.set_ylim(1.6, -0.6)
+    bar.tick_params(axis="y", length=0)
+    bar.axvline(1000 * step.parameters["max_tremble"], color=BLACK, linewidth=1)
+    bar.set(title="right of the line: dropped", xlabel="tremble (mm on an axis)")
+    return figure
+
+
 def drop_furniture(step: Step) -> Figure:
     """What is as wide as a table or as still as a chair goes."""
     people = [actor(SQUATTING, 8, x=1.2), actor(WAVING, 7, x=0.1)]
@@ -299,34 +320,35 @@ def drop_furniture(step: Step) -> Figure:
         xlim=(1e-6, 1), ylim=(-4, 116), xlabel="motion (m²)", ylabel="wide frames (%)", title="grey areas are dropped"
     )
     plane.set_yticks(range(0, 101, 25))
-    still_wide, still_all, wide_from = (step.parameters[key] for key in ("min_wide_motion", "min_motion", "max_wide"))
+    still_wide, still_all, wide_from = (step.parameters[key] for key in ("wide_motion", "min_motion", "max_wide"))
     plane.fill_between([1e-6, still_wide], 100 * wide_from, 116, color=GREY, alpha=0.5, linewidth=0)
     plane.fill_between([1e-6, still_all], -4, 100 * wide_from, color=GREY, alpha=0.5, linewidth=0)
     return figure
 
 
 def pick_actors(step: Step) -> Figure:
-    """The most active stay, the most active first."""
-    bystander = actor(WAVING, 9, x=0.9)
-    bystander = bystander.mean(axis=0) + 0.12 * (bystander - bystander.mean(axis=0))
-    before = clip(bystander, actor(WAVING, 10, x=0.0), actor(BOTH_ARMS, 11, x=-1.0))
+    """Who acts for longest stays, the most active first."""
+    ghost = np.full_like(actor(BOTH_ARMS, 9, x=0.9), np.nan)
+    ghost[40:66] = actor(BOTH_ARMS, 9, x=0.9)[40:66]
+    before = clip(ghost, actor(WAVING, 10, x=0.0), actor(BOTH_ARMS, 11, x=-1.0))
     found = after(step, before)
     place = [next((n for n, body in enumerate(found.xyz) if np.array_equal(body, old)), None) for old in before.xyz]
     ordinals = ["first", "second"]
     colours = [GREY if at is None else (BLUE, ORANGE)[at] for at in place]
-    names = ["dropped" if at is None else f"{ordinals[at]} actor" for at in place]
+    names = ["26 frames" if at is None else f"{ordinals[at]} actor" for at in place]
     figure, (view, lengths) = panels(2, width_ratios=(1.35, 1), size=(7.2, 3.5))
     for body, colour, name in zip(before.xyz, colours, names, strict=True):
         for t in range(0, 90, 15):
             skeleton(view, body[t], colour, linewidth=1.2, alpha=0.5)
-        over(view, body.reshape(-1, 3), name)
+        over(view, body[np.isfinite(body[:, 0, 0])].reshape(-1, 3), name)
     front(view, "three seconds, every half second")
     activity = choose.motion(before.xyz)
-    lengths.barh(range(3), activity, color=colours, height=0.72)
+    acts = present(before.xyz).sum(axis=1) * activity / (activity + step.parameters["calm"])
+    lengths.barh(range(3), acts, color=colours, height=0.72)
     lengths.set_yticks(range(3), [f"body {body}" for body in range(3)])
     lengths.set_ylim(2.6, -0.6)
     lengths.tick_params(axis="y", length=0)
-    lengths.set(title=f"the {step.parameters['count']} most active stay", xlabel="motion (m²)")
+    lengths.set(title=f"the {step.parameters['count']} who act for longest stay", xlabel="frames in which it acts")
     return figure
 
 
@@ -466,7 +488,7 @@ def one_turn(step: Step) -> Figure:
 PICTURES: Mapping[str, Callable[[Step], Figure]] = {
     draw.__name__: draw
     for draw in (
-        follow_ids, rejoin, drop_short, drop_furniture, pick_actors, trim,
+        follow_ids, drop_shaky, rejoin, drop_furniture, drop_short, pick_actors, trim,
         despike, fill_gaps, smooth, one_origin, one_turn,
     )
 }  # fmt: skip

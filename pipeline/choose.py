@@ -11,64 +11,99 @@ from pipeline.errors import UnusableClip
 from pipeline.recording import Clip
 
 
-def drop_short(clip: Clip, *, min_frames: Annotated[int, Field(ge=1)] = 12) -> Clip:
+def drop_shaky(
+    clip: Clip,
+    *,
+    max_tremble: Annotated[float, Field(gt=0)] = 0.02,
+    factor: Annotated[float, Field(ge=1)] = 1.6,
+) -> Clip:
+    """Leave out bodies that tremble as no tracked person does; where everybody trembles, nobody goes.
+
+    The sensor has no person to hold on to in a chair or a shadow, and finds the joints elsewhere in every frame.
+
+    Args:
+        clip: bodies with NaN where they are absent.
+        max_tremble: metres on an axis (see `tremble`); of a person the sensor's noise is a centimetre or two.
+        factor: a body must also tremble this much more than the steadiest of those that are there at least half as long
+            as any: in a dark room all are noisy.
+    """
+    if len(clip.xyz) == 1:
+        return clip
+    shaking, frames = choose_kernels.tremble(clip.xyz), _present(clip.xyz).sum(axis=1)
+    steadiest = float(shaking[2 * frames >= frames.max()].min())
+    return _without(clip, shaking > max(max_tremble, factor * steadiest), -shaking)
+
+
+def drop_short(
+    clip: Clip,
+    *,
+    min_frames: Annotated[int, Field(ge=1)] = 12,
+    min_share: Annotated[float, Field(ge=0, le=1)] = 0.25,
+) -> Clip:
     """Leave out bodies that are there too briefly to be people; of all too brief, the longest stays.
 
     Args:
         clip: bodies with NaN where they are absent.
         min_frames: a body in fewer frames is a ghost. CTR-GCN, SGN and pyskl leave out 11 frames and fewer.
+        min_share: so is one in a smaller part of the frames than this of the body that is there longest: who acts
+            with somebody is there for more of it.
     """
+    if len(clip.xyz) == 1:
+        return clip
     frames = _present(clip.xyz).sum(axis=1)
-    return _without(clip, frames < min_frames, frames)
+    return _without(clip, (frames < min_frames) | (frames < min_share * frames.max()), frames)
 
 
 def drop_furniture(
     clip: Clip,
     *,
+    min_motion: Annotated[float, Field(ge=0)] = 5e-5,
+    min_purpose: Annotated[float, Field(ge=0)] = 1.2,
     max_spread: Annotated[float, Field(gt=0)] = 0.8,
     max_wide: Annotated[float, Field(gt=0, le=1)] = 0.69754,
-    min_motion: Annotated[float, Field(ge=0)] = 5e-5,
-    min_wide_motion: Annotated[float, Field(ge=0)] = 0.01,
+    wide_motion: Annotated[float, Field(ge=0)] = 5e-3,
 ) -> Clip:
-    """Leave out bodies that are still, or wide and nearly so: furniture; of nothing but such, the most active stays.
+    """Leave out bodies that are as still as furniture; of nothing but such, the most active stays.
 
     Args:
         clip: bodies with NaN where they are absent.
-        max_spread: a frame is wide when the joints' extent in x is more than this much of their extent in y. CTR-GCN's.
-        max_wide: a body is wide when at least this share of its frames is. CTR-GCN's, which leaves it out for that
-            alone, and loses people in deep side lunges or on the floor.
         min_motion: square metres; a body that moves less (see `motion`) is a thing. 7 mm squared: a quarter of
             2.1e-4, the least of the 2,000 recordings of people in UI-PRMD. CTR-GCN has such a test, but never calls it.
-        min_wide_motion: square metres; the same for a wide body, 10 cm squared: whoever is wide most of the time got
-            there by moving (0.03 and more in UI-PRMD), while what makes furniture a body is trembling.
+        min_purpose: a body that moves less than this many times the square of its `tremble` is a thing as well: its
+            motion is the sensor's.
+        max_spread: a frame is wide when the joints' extent in x is more than this much of their extent in y. CTR-GCN's.
+        max_wide: a body has the shape of a table when at least this share of its frames is wide; CTR-GCN's. People who
+            squat, lie or stretch out their arms have it too, so that it is furniture only when it
+        wide_motion: moves less than this, square metres; 7 cm squared. Side lunges in UI-PRMD have 17 and more.
     """
     if len(clip.xyz) == 1:
         return clip
-    activity = motion(clip.xyz)
-    wide = choose_kernels.wide_share(clip.xyz, max_spread)
-    least = np.where(wide >= max_wide, min_wide_motion, min_motion)
-    return _without(clip, activity < least, activity)
+    activity, shaking = motion(clip.xyz), choose_kernels.tremble(clip.xyz)
+    wide = choose_kernels.wide_share(clip.xyz, max_spread) >= max_wide
+    still = (activity < min_motion) | (activity < min_purpose * shaking**2)
+    return _without(clip, still | (wide & (activity < wide_motion)), activity)
 
 
 def pick_actors(
     clip: Clip,
     *,
     count: Annotated[int, Field(ge=1, le=2)] = 2,
-    min_share: Annotated[float, Field(ge=0, le=1)] = 0.5,
+    calm: Annotated[float, Field(ge=0)] = 1e-4,
 ) -> Clip:
-    """Keep the most active bodies, the most active first; those who are there for long go before those who are not.
+    """Keep those who act for longest, the most active first.
 
     Args:
         clip: bodies with NaN where they are absent.
         count: how many people at most; two, because no action of NTU RGB+D or PKU-MMD has more.
-        min_share: of the frames of the body that is there longest; a body in fewer comes after all others however it
-            moves: a ghost that flares up here and there moves most of all.
+        calm: square metres; each frame that shows a body counts motion / (motion + calm), so that whoever moves by more
+            than a centimetre is told by how long, not by how wildly: a ghost of a moment can be wild.
     """
     if len(clip.xyz) == 1:
         return clip
-    frames = _present(clip.xyz).sum(axis=1)
-    brief = frames < min_share * frames.max()
-    first = np.lexsort((-motion(clip.xyz), brief))[:count]
+    activity = motion(clip.xyz)
+    merit = _present(clip.xyz).sum(axis=1) * activity / (activity + calm)
+    chosen = np.argsort(-merit, kind="stable")[:count]
+    first = chosen[np.argsort(-activity[chosen], kind="stable")]
     return clip.after(clip.xyz[first], bodies_dropped=len(clip.xyz) - len(first))
 
 

@@ -72,3 +72,27 @@ def motion(xyz: NDArray[np.float32]) -> NDArray[np.float64]:
             for axis in range(3):
                 out[m] += path_variance(xyz[m, :, v, axis]) / xyz.shape[2]
     return np.maximum(out, 0)
+
+
+@njit(cache=True)
+def tremble(xyz: NDArray[np.float32]) -> NDArray[np.float64]:
+    """(M,) standard deviation in metres, on one axis, of the white noise that would give a body's second differences.
+
+    From the median of their sizes over all frames, joints and axes, so that neither spikes nor a fast limb count; 0 of
+    a body that is nowhere in three frames on end. Of white noise of deviation 1 they have deviation sqrt(6), and a
+    normal variable's size has the median 0.6745.
+    """
+    M, T, V, _ = xyz.shape
+    out, bends = np.zeros(M), np.empty(T * V * 3)
+    for m in range(M):
+        known = 0
+        for t in range(1, T - 1):
+            for v in range(V):
+                for axis in range(3):
+                    bend = abs(xyz[m, t - 1, v, axis] - 2 * xyz[m, t, v, axis] + xyz[m, t + 1, v, axis])
+                    if np.isfinite(bend):
+                        bends[known] = bend
+                        known += 1
+        if known > 0:
+            out[m] = np.median(bends[:known]) / (0.6745 * np.sqrt(6.0))
+    return out

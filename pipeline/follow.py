@@ -10,7 +10,7 @@ from pipeline import choose_kernels, follow_kernels
 from pipeline.errors import UnusableClip
 from pipeline.recording import Clip, Recording
 
-SOON = 10
+SOON = 30
 """Frames before or after a jump in which someone else is looked for."""
 MOST = 2_000_000
 """Body-frames of one recording that are laid out at once, 600 MB; a real one has thousands."""
@@ -20,6 +20,7 @@ def follow_ids(
     recording: Recording,
     *,
     max_jump: Annotated[float, Field(gt=0)] = 0.25,
+    pace: Annotated[float, Field(ge=0)] = 0.045,
     max_distance: Annotated[float, Field(ge=0)] = 0.5,
     min_stay: Annotated[int, Field(ge=1)] = 3,
 ) -> Clip:
@@ -30,10 +31,11 @@ def follow_ids(
 
     Args:
         recording: rows in file order.
-        max_jump: metres a frame. Where more than half of a body's joints move further than this between two of its
-            frames, something is wrong: nobody's whole body moves at 0.25 m a frame, 7.5 m/s at 30 frames a second.
+        max_jump: metres from one frame to the next. Where more than half of a body's joints move further than this,
+            something is wrong: nobody's whole body moves at 0.25 m a frame, 7.5 m/s at 30 frames a second.
+        pace: metres more for every frame in which the body is not seen: a brisk walk, 1.35 m/s.
         max_distance: metres, median of the joints. When someone else was where the id jumps to, or comes to where it
-            jumps from, within ten frames, the id has passed to someone else and a new body begins; `rejoin` heals a cut
+            jumps from, within a second, the id has passed to someone else and a new body begins; `rejoin` heals a cut
             made in error. Else the sensor lost its place for a moment, and it is one body on either side.
         min_stay: a body that jumps away and is back in fewer frames is cut there all the same: they are not where it
             was.
@@ -46,7 +48,7 @@ def follow_ids(
     """
     person = _persons(recording)
     order = np.argsort(person, kind="stable")
-    cut = follow_kernels.jumps(recording.xyz, recording.frame, person, order, max_jump)
+    cut = follow_kernels.jumps(recording.xyz, recording.frame, person, order, max_jump, pace)
     body = np.empty_like(person)
     body[order] = _numbered(recording, person, order, cut, max_distance, min_stay)
     count = int(body.max(initial=-1)) + 1
@@ -73,7 +75,8 @@ def rejoin(
     *,
     max_gap: Annotated[int, Field(ge=0)] = 60,
     max_overlap: Annotated[int, Field(ge=0)] = 1,
-    max_distance: Annotated[float, Field(ge=0)] = 0.5,
+    max_distance: Annotated[float, Field(ge=0)] = 0.3,
+    pace: Annotated[float, Field(ge=0)] = 0.045,
     pose_gap: Annotated[int, Field(ge=0)] = 10,
 ) -> Clip:
     """Make one body of a person whom the sensor renamed.
@@ -89,16 +92,17 @@ def rejoin(
             old and the new name together. 1 is CTR-GCN's rule (it takes an overlap of one frame for none). The body
             that appears first keeps its joints there.
         max_distance: metres from joint to joint, on average over the joints that both show, at a hand-over, had the
-            person stood still or walked on at the same pace. Half of the metre or so at which NTU's pairs stand.
+            person stood still or walked on at the same pace. A third of the metre or so at which NTU's pairs stand.
+        pace: metres more for every frame out of sight: a brisk walk, 1.35 m/s at 30 frames a second.
         pose_gap: frames; after more than these a pose is forgotten (who was upright may be squatting), and the distance
             may also be the horizontal one between the middles of both bodies.
     """
     xyz, joined = clip.xyz, 0
     while len(xyz) > 1:
         present = choose_kernels.present(xyz)
-        distances = follow_kernels.handovers(xyz, present, max_gap, max_overlap, pose_gap)
+        distances = follow_kernels.handovers(xyz, present, max_gap, max_overlap, max_distance, pace, pose_gap)
         kept, merged = divmod(int(distances.argmin()), len(xyz))
-        if distances[kept, merged] > max_distance:
+        if np.isinf(distances[kept, merged]):
             break
         both = np.where(present[kept][:, None, None], xyz[kept], xyz[merged])
         xyz = np.delete(xyz, merged, axis=0)

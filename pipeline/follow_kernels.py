@@ -33,11 +33,13 @@ def jumps(
     person: NDArray[np.int64],
     order: NDArray[np.int64],
     max_jump: float,
+    pace: float,
 ) -> NDArray[np.bool_]:
     """For rows (R, V, 3) taken in an order of persons and then frames: where more than half of the joints jump.
 
-    Returns (R,) in that order: True where a row is further from the person's row before it than max_jump metres for
-    every frame between them, in more than half of the joints known in both. Rows without a joint are passed over.
+    Returns (R,) in that order: True where a row is further from the person's row before it than max_jump metres, and
+    pace metres for every frame between them, in more than half of the joints known in both. Rows without a joint are
+    passed over.
     """
     out = np.zeros(order.shape[0], np.bool_)
     last = -1
@@ -56,7 +58,7 @@ def jumps(
             for axis in range(3):
                 square += float(xyz[row, joint, axis] - xyz[last, joint, axis]) ** 2
             known += 1
-            far += square > (max_jump * (frame[row] - frame[last])) ** 2
+            far += square > (max_jump + pace * (frame[row] - frame[last] - 1)) ** 2
         out[at] = 2 * far > known
         if here > 0:
             last = row
@@ -119,12 +121,19 @@ def stride(one: NDArray[np.float32], left: int, other: NDArray[np.float32], came
 
 @njit(cache=True)
 def handover(
-    xyz: NDArray[np.float32], present: NDArray[np.bool_], max_gap: int, max_overlap: int, pose_gap: int
+    xyz: NDArray[np.float32],
+    present: NDArray[np.bool_],
+    max_gap: int,
+    max_overlap: int,
+    max_distance: float,
+    pace: float,
+    pose_gap: int,
 ) -> float:
     """For two bodies (2, T, V, 3), present (2, T): the furthest that one is from the other where they take over.
 
-    After more than pose_gap frames only the place counts. Infinite when they share more than max_overlap frames or a
-    hand-over takes more than max_gap frames.
+    After more than pose_gap frames only the place counts. Infinite when they share more than max_overlap frames, or
+    when a hand-over takes more than max_gap frames, or more than max_distance metres and pace metres for every frame
+    between.
     """
     furthest, shared = 0.0, 0
     who, last = -1, -1  # the body of the latest frame that has one (2: both), and that frame
@@ -133,24 +142,31 @@ def handover(
             shared += 1
             if shared > max_overlap:
                 return np.inf
-            furthest = max(furthest, apart(xyz[0, t], xyz[1, t], np.zeros(3)))
-            who, last = 2, t
+            way, gap, now = apart(xyz[0, t], xyz[1, t], np.zeros(3)), 0, 2
         elif present[0, t] or present[1, t]:
-            now = 0 if present[0, t] else 1
+            way, gap, now = 0.0, 0, 0 if present[0, t] else 1
             if who == 1 - now:
-                if t - last - 1 > max_gap:
-                    return np.inf
-                way = stride(xyz[who], last, xyz[now], t)
-                if t - last - 1 > pose_gap:
+                way, gap = stride(xyz[who], last, xyz[now], t), t - last - 1
+                if gap > pose_gap:
                     way = min(way, aside(xyz[who, last], xyz[now, t]))
-                furthest = max(furthest, way)
-            who, last = now, t
+        else:
+            continue
+        if gap > max_gap or way > max_distance + pace * gap:
+            return np.inf
+        furthest = max(furthest, way)
+        who, last = now, t
     return furthest
 
 
 @njit(cache=True)
 def handovers(
-    xyz: NDArray[np.float32], present: NDArray[np.bool_], max_gap: int, max_overlap: int, pose_gap: int
+    xyz: NDArray[np.float32],
+    present: NDArray[np.bool_],
+    max_gap: int,
+    max_overlap: int,
+    max_distance: float,
+    pace: float,
+    pose_gap: int,
 ) -> NDArray[np.float64]:
     """`handover` of every two of M bodies (M, T, V, 3): (M, M), infinite on and below the diagonal."""
     out = np.full((xyz.shape[0], xyz.shape[0]), np.inf)
@@ -158,5 +174,5 @@ def handovers(
         for other in range(one + 1, xyz.shape[0]):
             step = other - one
             pair, there = xyz[one : other + 1 : step], present[one : other + 1 : step]
-            out[one, other] = handover(pair, there, max_gap, max_overlap, pose_gap)
+            out[one, other] = handover(pair, there, max_gap, max_overlap, max_distance, pace, pose_gap)
     return out

@@ -28,6 +28,7 @@ STEPS: Mapping[str, Callable[..., Clip]] = {
     "bodies_by_motion": peers.bodies_by_motion,
     "follow_ids": follow.follow_ids,
     "rejoin": follow.rejoin,
+    "drop_shaky": choose.drop_shaky,
     "drop_short": choose.drop_short,
     "drop_furniture": choose.drop_furniture,
     "pick_actors": choose.pick_actors,

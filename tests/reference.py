@@ -249,7 +249,17 @@ def naive_motion(xyz):
     return np.array(out)
 
 
-def naive_handover(one, other, max_gap, max_overlap, pose_gap):
+def naive_tremble(xyz):
+    """(M,) metres: the median size of second differences, as white noise would have it."""
+    out = []
+    for body in xyz.astype(np.float64):
+        bends = np.abs(np.diff(body, n=2, axis=0))
+        bends = bends[~np.isnan(bends)]
+        out.append(np.median(bends) / 0.6745 / 6**0.5 if len(bends) else 0.0)
+    return np.array(out)
+
+
+def naive_handover(one, other, max_gap, max_overlap, max_distance, pace, pose_gap):
     """How far two bodies (T, V, 3) are apart where one takes over from the other; infinite when they cannot be one."""
 
     def mean_of_known(rows):
@@ -270,6 +280,8 @@ def naive_handover(one, other, max_gap, max_overlap, pose_gap):
     if len(shared) > max_overlap:
         return np.inf
     distances = [apart(one[t], other[t]) for t in shared]
+    if max(distances, default=0) > max_distance:
+        return np.inf
     for left, came in pairwise(sorted({*there[0], *there[1]})):
         if left in shared or came in shared or (left in there[0]) == (came in there[0]):
             continue
@@ -281,6 +293,8 @@ def naive_handover(one, other, max_gap, max_overlap, pose_gap):
         if came - left - 1 > pose_gap:
             middle = mean_of_known(second[came] - first[left])
             way = min(way, np.inf if middle is None else np.hypot(middle[0], middle[2]))
+        if way > max_distance + pace * (came - left - 1):
+            return np.inf
         distances.append(way)
     return max(distances, default=0.0)
 

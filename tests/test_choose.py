@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 from bodies import STANDING, WIDE, clip, people, seen
-from reference import naive_motion
+from reference import naive_motion, naive_tremble
 
 from pipeline import choose_kernels
-from pipeline.choose import counted_frames, drop_furniture, drop_short, motion, pick_actors, trim
+from pipeline.choose import counted_frames, drop_furniture, drop_shaky, drop_short, motion, pick_actors, trim
 from pipeline.errors import UnusableClip
 
 pytestmark = pytest.mark.kernels
@@ -19,9 +19,44 @@ def test_a_body_of_eleven_frames_goes_and_one_of_twelve_stays(rng):
     bodies = people(rng, bodies=3)
     bodies[1, 11:] = np.nan
     bodies[2, 12:] = np.nan
-    found = drop_short(clip(bodies))
+    found = drop_short(clip(bodies), min_share=0)
     np.testing.assert_array_equal(found.xyz, bodies[[0, 2]])
     assert found.quality["bodies_dropped"] == 1
+
+
+def test_a_body_in_less_than_a_quarter_of_the_frames_of_the_longest_goes(rng):
+    bodies = people(rng, bodies=3)
+    bodies[1, 19:] = np.nan
+    bodies[2, 20:] = np.nan
+    np.testing.assert_array_equal(drop_short(clip(bodies)).xyz, bodies[[0, 2]])
+
+
+def test_a_body_that_trembles_as_nobody_does_goes_unless_all_do(rng):
+    steady, shadow = people(rng, bodies=2)
+    shadow += rng.normal(0, 0.04, shadow.shape).astype(np.float32)
+    found = drop_shaky(clip(np.stack([shadow, steady])))
+    np.testing.assert_array_equal(found.xyz, steady[None])
+    assert found.quality["bodies_dropped"] == 1
+    dark = np.stack([shadow, steady + rng.normal(0, 0.03, steady.shape).astype(np.float32)])
+    np.testing.assert_array_equal(drop_shaky(clip(dark)).xyz, dark)
+    np.testing.assert_array_equal(drop_shaky(clip(dark[:1])).xyz, dark[:1])
+
+
+def test_how_steady_a_glimpse_is_says_nothing_of_the_others(rng):
+    noisy, glimpse = people(rng, bodies=2)
+    noisy += rng.normal(0, 0.03, noisy.shape).astype(np.float32)
+    glimpse[20:] = np.nan
+    np.testing.assert_array_equal(drop_shaky(clip(np.stack([noisy, glimpse]))).xyz, np.stack([noisy, glimpse]))
+
+
+def test_tremble_is_the_deviation_of_white_noise_and_agrees_with_the_naive_twin(rng):
+    still = np.tile(STANDING, (2, 80, 1, 1)) + rng.normal(0, 0.02, (2, 80, 25, 3))
+    still[0, rng.random((80, 25)) < 0.02] += 1
+    assert choose_kernels.tremble(still.astype(np.float32)) == pytest.approx([0.02, 0.02], rel=0.08)
+    xyz = rng.normal(size=(3, 12, 5, 3)).astype(np.float32)
+    xyz[rng.random((3, 12, 5)) < 0.2] = np.nan
+    xyz[2, ::2] = np.nan
+    np.testing.assert_allclose(choose_kernels.tremble(xyz), naive_tremble(xyz), rtol=1e-6)
 
 
 def test_of_all_too_short_the_longest_stays(rng):
@@ -61,14 +96,19 @@ def test_the_two_most_active_stay_the_most_active_first(rng):
     np.testing.assert_array_equal(pick_actors(clip(np.stack([calm, wild])), count=1).xyz, wild[None])
 
 
-def test_who_is_there_for_long_goes_before_a_ghost_that_moves_more(rng):
-    calm, wild, lively = (people(rng, reach=reach)[0] for reach in (0.01, 0.12, 0.06))
+def test_who_acts_for_long_goes_before_a_ghost_that_moves_more(rng):
+    calm, wild, lively = (people(rng, reach=reach)[0] for reach in (0.03, 0.12, 0.06))
     wild[30:] = np.nan
     found = pick_actors(clip(np.stack([wild, calm, lively])))
     np.testing.assert_array_equal(found.xyz, np.stack([lively, calm]))
-    one = pick_actors(clip(np.stack([wild, calm])))
-    np.testing.assert_array_equal(one.xyz, np.stack([calm, wild]))
-    np.testing.assert_array_equal(pick_actors(clip(np.stack([wild, calm])), min_share=0).xyz, np.stack([wild, calm]))
+    np.testing.assert_array_equal(pick_actors(clip(np.stack([wild, calm])), count=1).xyz, calm[None])
+
+
+def test_what_moves_no_more_than_it_trembles_is_furniture(rng):
+    person = people(rng)[0]
+    bush = STANDING + rng.normal(0, 0.02, (80, 25, 3)) + 0.008 * np.sin(np.arange(80) / 9)[:, None, None]
+    assert motion(bush[None].astype(np.float32))[0] > 5e-5
+    np.testing.assert_array_equal(drop_furniture(clip(np.stack([bush, person]))).xyz, person[None])
 
 
 def test_a_wide_person_who_moves_stays(rng):

@@ -173,10 +173,10 @@ def test_hand_overs_agree_with_the_naive_twin(seed):
     xyz = rng.normal(size=(5, 14, 4, 3)).astype(np.float32)
     xyz[rng.random((5, 14)) < 0.7] = np.nan
     xyz[rng.random((5, 14, 4)) < 0.2] = np.nan
-    found = follow_kernels.handovers(xyz, present(xyz), 4, 1, 2)
+    found = follow_kernels.handovers(xyz, present(xyz), 4, 1, 0.8, 0.1, 2)
     for a in range(5):
         for b in range(a + 1, 5):
-            assert found[a, b] == pytest.approx(naive_handover(xyz[a], xyz[b], 4, 1, 2))
+            assert found[a, b] == pytest.approx(naive_handover(xyz[a], xyz[b], 4, 1, 0.8, 0.1, 2))
     assert np.isinf(found[np.tril_indices(5)]).all()
 
 

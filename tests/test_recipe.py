@@ -251,7 +251,7 @@ def test_a_users_recipe_works(tmp_path):
         "name": "mine",
         "frame_index": "0-exclusive",
         "steps": [
-            {"step": "follow_ids", "max_jump": 1.0, "max_distance": 0.5, "min_stay": 3},
+            {"step": "follow_ids", "max_jump": 1.0, "pace": 0.045, "max_distance": 0.5, "min_stay": 3},
             {"step": "resize", "frames": 20},
         ],
     }
