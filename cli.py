@@ -13,6 +13,7 @@ from pipeline.errors import OutputFailed, SkelepipeError
 
 QUARANTINED = 3
 DAMAGED = 4
+INTERRUPTED = "interrupted; the same command goes on where it stopped"
 
 
 class Command(click.Command):
@@ -38,7 +39,11 @@ class Commands(click.Group):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
-            self._fail(ctx, "interrupted; the same command goes on where it stopped", 130)
+            self._fail(ctx, INTERRUPTED, 130)
+        except SystemError as error:
+            if not isinstance(error.__cause__, KeyboardInterrupt):
+                raise
+            self._fail(ctx, INTERRUPTED, 130)  # compiled code has no better word for it
         except SkelepipeError as error:
             self._fail(ctx, str(error), error.exit_code)
         except OSError as error:

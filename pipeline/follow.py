@@ -8,12 +8,10 @@ from pydantic import Field
 
 from pipeline import choose_kernels, follow_kernels
 from pipeline.errors import UnusableClip
-from pipeline.recording import Clip, Recording
+from pipeline.recording import MOST_JOINTS, Clip, Recording
 
 SOON = 30
 """Frames before or after a jump in which someone else is looked for."""
-MOST = 2_000_000
-"""Body-frames of one recording that are laid out at once, 600 MB; a real one has thousands."""
 
 
 def follow_ids(
@@ -52,7 +50,7 @@ def follow_ids(
     body = np.empty_like(person)
     body[order] = _numbered(recording, person, order, cut, max_distance, min_stay)
     count = int(body.max(initial=-1)) + 1
-    if count * recording.frames > MOST:
+    if count * max(count, recording.frames) * len(recording.layout.joints) > MOST_JOINTS:  # `rejoin` holds all to all
         raise UnusableClip(f"{count} bodies in {recording.frames} frames: no recording of people")
     xyz = np.full((count, recording.frames, *recording.xyz.shape[1:]), np.nan, np.float32)
     missing = follow_kernels.place(recording.xyz, recording.frame, body, xyz)
@@ -97,18 +95,19 @@ def rejoin(
         pose_gap: frames; after more than these a pose is forgotten (who was upright may be squatting), and the distance
             may also be the horizontal one between the middles of both bodies.
     """
-    xyz, joined = clip.xyz, 0
-    while len(xyz) > 1:
-        present = choose_kernels.present(xyz)
-        distances = follow_kernels.handovers(xyz, present, max_gap, max_overlap, max_distance, pace, pose_gap)
+    if len(clip.xyz) == 1:
+        return clip
+    rule = (max_gap, max_overlap, max_distance, pace, pose_gap)
+    xyz, joined = clip.xyz.copy(), np.zeros(len(clip.xyz), np.bool_)
+    present = choose_kernels.present(xyz)
+    distances = follow_kernels.handovers(xyz, present, *rule)
+    while np.isfinite(distances.min()):
         kept, merged = divmod(int(distances.argmin()), len(xyz))
-        if np.isinf(distances[kept, merged]):
-            break
-        both = np.where(present[kept][:, None, None], xyz[kept], xyz[merged])
-        xyz = np.delete(xyz, merged, axis=0)
-        xyz[kept] = both  # merged > kept, so its place is the same
-        joined += 1
-    return clip.after(xyz, bodies_rejoined=joined)
+        xyz[kept, ~present[kept]] = xyz[merged, ~present[kept]]
+        present[kept] |= present[merged]
+        joined[merged] = True
+        follow_kernels.update_handovers(distances, xyz, present, joined, kept, *rule)
+    return clip.after(xyz[~joined], bodies_rejoined=joined.sum())
 
 
 def _persons(recording: Recording) -> NDArray[np.int64]:

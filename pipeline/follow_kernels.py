@@ -176,3 +176,28 @@ def handovers(
             pair, there = xyz[one : other + 1 : step], present[one : other + 1 : step]
             out[one, other] = handover(pair, there, max_gap, max_overlap, max_distance, pace, pose_gap)
     return out
+
+
+@njit(cache=True)
+def update_handovers(
+    out: NDArray[np.float64],
+    xyz: NDArray[np.float32],
+    present: NDArray[np.bool_],
+    joined: NDArray[np.bool_],
+    changed: int,
+    max_gap: int,
+    max_overlap: int,
+    max_distance: float,
+    pace: float,
+    pose_gap: int,
+) -> None:
+    """Bring `handovers` up to date after one body has changed; infinite for those that are part of another now."""
+    for body in range(xyz.shape[0]):
+        if joined[body]:
+            out[body, :] = np.inf
+            out[:, body] = np.inf
+        elif body != changed:
+            one, other = min(body, changed), max(body, changed)
+            step = other - one
+            pair, there = xyz[one : other + 1 : step], present[one : other + 1 : step]
+            out[one, other] = handover(pair, there, max_gap, max_overlap, max_distance, pace, pose_gap)

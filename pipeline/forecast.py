@@ -5,7 +5,6 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 from pathlib import Path
 
 from pipeline import partitions, store
@@ -76,10 +75,9 @@ def forecast(data: Source, entries: Sequence[Entry], recipe: Recipe, output: Pat
 
 def _spread(entries: Sequence[Entry]) -> list[Entry]:
     """Recordings at even distances, as many as make a sample."""
-    step = max(1, len(entries) // SAMPLE_FILES)
-    chosen = entries[step // 2 :: step][:SAMPLE_FILES]
-    before = accumulate((entry.size for entry in chosen), initial=0)
-    return [entry for entry, size in zip(chosen, before, strict=False) if size < SAMPLE_BYTES]
+    fit = SAMPLE_BYTES * len(entries) // max(1, sum(entry.size for entry in entries))
+    count = min(len(entries), SAMPLE_FILES, max(1, fit))
+    return [entries[(2 * n + 1) * len(entries) // (2 * count)] for n in range(count)]
 
 
 def _existing(path: Path) -> Path:

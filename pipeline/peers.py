@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from pipeline.errors import UnusableClip
-from pipeline.recording import Clip, Recording
+from pipeline.recording import MOST_JOINTS, Clip, Recording
 
 Longer = Literal["refuse", "first", "centre", "keep"]
 """What becomes of a recording of more frames than a peer makes room for."""
@@ -198,7 +198,13 @@ def _within(recording: Recording, max_frames: int, longer: Longer) -> tuple[Reco
 
 
 def _slots(recording: Recording, count: int) -> NDArray[np.float32]:
-    """(count, T, V, 3) the first bodies of every frame, zero where there are fewer."""
+    """(count, T, V, 3) the first bodies of every frame, zero where there are fewer.
+
+    Raises:
+        UnusableClip: there are more frames than of any recording.
+    """
+    if count * recording.frames * len(recording.layout.joints) > MOST_JOINTS:
+        raise UnusableClip(f"{recording.frames} frames: no recording of people")
     xyz = np.zeros((count, recording.frames, *recording.xyz.shape[1:]), np.float32)
     taken = recording.slot < count
     xyz[recording.slot[taken], recording.frame[taken]] = recording.xyz[taken]

@@ -23,6 +23,9 @@ QUALITY: Mapping[str, str] = {
 }
 """The counts that every clip carries in `quality` and what each means; a recipe without such a step leaves it at 0."""
 
+MOST_JOINTS = 50_000_000
+"""Joints of one recording, over all bodies and frames, that are laid out at once: 600 MB; a real one has thousands."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Recording:

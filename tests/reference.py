@@ -2,7 +2,7 @@
 
 import math
 import re
-from itertools import pairwise
+from itertools import combinations, pairwise
 
 import numpy as np
 
@@ -297,6 +297,20 @@ def naive_handover(one, other, max_gap, max_overlap, max_distance, pace, pose_ga
             return np.inf
         distances.append(way)
     return max(distances, default=0.0)
+
+
+def naive_rejoined(xyz, max_gap, max_overlap, max_distance, pace, pose_gap):
+    """(M', T, V, 3) bodies with the nearest two made one until none are near; all distances anew each time."""
+    bodies, rule = list(xyz), (max_gap, max_overlap, max_distance, pace, pose_gap)
+    while True:
+        pairs = list(combinations(range(len(bodies)), 2))
+        ways = [naive_handover(bodies[a], bodies[b], *rule) for a, b in pairs]
+        if np.isinf(min(ways, default=np.inf)):
+            return np.array(bodies)
+        kept, merged = pairs[int(np.argmin(ways))]
+        there = ~np.isnan(bodies[kept]).all(axis=(1, 2))
+        bodies[kept] = np.where(there[:, None, None], bodies[kept], bodies[merged])
+        del bodies[merged]
 
 
 # Training: draws, augmentation, streams, mixing, pooling, loss.

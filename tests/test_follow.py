@@ -3,7 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 from bodies import clip, errors, people, recorded, seen
-from reference import naive_handover
+from reference import naive_handover, naive_rejoined
 
 from pipeline import follow_kernels
 from pipeline.choose_kernels import present
@@ -160,6 +160,9 @@ def test_an_id_that_passes_to_someone_else_is_cut_also_when_that_one_was_lost_or
 def test_more_bodies_than_any_sensor_reports_are_refused(one):
     with pytest.raises(UnusableClip, match="80 bodies in 80000 frames: no recording of people"):
         follow_ids(dataclasses.replace(recorded(one, np.arange(80)[None]), frames=80_000))
+    crowd = np.repeat(one[:, :1], 2000, axis=0)
+    with pytest.raises(UnusableClip, match="2000 bodies in 1 frames: no recording of people"):
+        follow_ids(recorded(crowd, np.arange(2000)))
 
 
 def test_fast_people_are_not_cut(one):
@@ -178,6 +181,19 @@ def test_hand_overs_agree_with_the_naive_twin(seed):
         for b in range(a + 1, 5):
             assert found[a, b] == pytest.approx(naive_handover(xyz[a], xyz[b], 4, 1, 0.8, 0.1, 2))
     assert np.isinf(found[np.tril_indices(5)]).all()
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_rejoining_agrees_with_the_naive_twin(seed):
+    rng = np.random.default_rng(seed)
+    xyz = (rng.normal(0, 0.3, (7, 1, 1, 3)) + rng.normal(0, 0.1, (7, 30, 4, 3))).astype(np.float32)
+    for body in xyz:
+        first, last = np.sort(rng.integers(0, 30, 2))
+        body[:first] = body[last + 1 :] = np.nan
+    xyz[rng.random((7, 30, 4)) < 0.1] = np.nan
+    found = rejoin(clip(xyz), max_gap=8, max_overlap=3, max_distance=0.5, pace=0.05, pose_gap=4)
+    np.testing.assert_array_equal(found.xyz, naive_rejoined(xyz, 8, 3, 0.5, 0.05, 4))
+    assert found.quality["bodies_rejoined"] == 7 - len(found.xyz)
 
 
 def test_rejoining_leaves_its_input_alone(one):

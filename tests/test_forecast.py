@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -27,13 +28,12 @@ def test_a_dry_run_foresees_the_stores_size_and_writes_nothing(
 
 
 @pytest.mark.parametrize(
-    ("count", "size", "wanted"), [(1, 1, 1), (63, 1, 63), (1000, 1, 64), (1000, 1 << 22, 8), (3, 1 << 30, 1)]
+    ("count", "size", "wanted"),
+    [(0, 1, 0), (1, 1, 1), (127, 1, 64), (1000, 1, 64), (1000, 1 << 22, 8), (39, 3 << 20, 10), (3, 1 << 30, 1)],
 )
 def test_a_sample_is_spread_evenly_and_bounded(count: int, size: int, wanted: int) -> None:
     entries = [Entry(str(n), RawFile(Path(str(n)), "", size)) for n in range(count)]
-    sample = forecast._spread(entries)
-    assert len(sample) == wanted
-    assert [int(entry.name) for entry in sample] == sorted({int(entry.name) for entry in sample})
-    if wanted == 64:
-        assert int(sample[0].name) < count / 10
-        assert int(sample[-1].name) > count * 9 / 10
+    places = [int(entry.name) for entry in forecast._spread(entries)]
+    assert len(places) == wanted
+    for here, there in pairwise([-1 - places[0], *places, 2 * count - 1 - places[-1]] if places else []):
+        assert abs((there - here) - count / wanted) <= 1

@@ -1,3 +1,4 @@
+import dataclasses
 from collections import Counter
 
 import numpy as np
@@ -60,6 +61,8 @@ def test_what_peers_have_no_room_for_is_refused_or_cut_or_kept(reader):
         np.testing.assert_array_equal(reader(long, max_frames=307, longer=longer).xyz[0], xyz[0])
     with pytest.raises(UnusableClip, match="no frame"):
         reader(recorded(people(np.random.default_rng(0), frames=0)))
+    with pytest.raises(UnusableClip, match="15000000 frames: no recording of people"):
+        reader(dataclasses.replace(long, frames=15_000_000), longer="keep")
 
 
 @pytest.mark.parametrize("longer", ["first", "centre"])
