@@ -124,15 +124,17 @@ def is_spike(path: NDArray[np.float32], t: int, min_height: float, motion_factor
 @njit(cache=True)
 def is_pair(path: NDArray[np.float32], t: int, min_height: float, motion_factor: float) -> bool:
     """Whether a path (T, 3) goes out at frame t, stays there for frame t + 1, and comes back."""
-    out, back, across = distance(path, t - 1, t), distance(path, t + 1, t + 2), distance(path, t - 1, t + 2)
-    pace = np.array([distance(path, t - 2, t - 1), distance(path, t + 2, t + 3), across / 3])
-    known = 0
-    for value in pace.copy():
+    out = distance(path, t - 1, t)
+    if not out > min_height:  # nor when it is missing; nearly all frames end here
+        return False
+    back, across = distance(path, t + 1, t + 2), distance(path, t - 1, t + 2)
+    if not (back > min_height and np.isfinite(across)):
+        return False
+    pace, known = np.empty(3), 0
+    for value in (distance(path, t - 2, t - 1), distance(path, t + 2, t + 3), across / 3):
         if np.isfinite(value):
             pace[known] = value
             known += 1
-    if known == 0 or np.isnan(out) or np.isnan(back) or np.isnan(across):
-        return False
     limit = min_height + motion_factor * known_median(pace, known)
     if out <= limit or back <= limit or out**2 + back**2 <= across**2:
         return False
