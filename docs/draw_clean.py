@@ -223,7 +223,6 @@ def follow_ids(step: Step) -> Figure:
     result.set(title="after follow_ids: a body for each id, each row in its own frame", xlabel="frame")
     result.set_xlim(0, T)
     result.annotate("away: a hole", (39, 1), ha="center", va="center")
-    result.annotate("the id has jumped 1.6 m: a new body", (69, 2), ha="right", va="center")
     return figure
 
 
@@ -307,7 +306,7 @@ def drop_furniture(step: Step) -> Figure:
     stays = kept(before, after(step, before))
     figure, (view, plane) = panels(2, width_ratios=(1.25, 1), size=(7.2, 3.1))
     wide = wide_share(before.xyz, step.parameters["max_spread"])
-    activity = choose.motion(before.xyz)
+    activity = np.maximum(choose.motion(before.xyz), 1.5e-6)  # 0 has no place on the axis
     for body, name, label, stay, share, moves in zip(before.xyz, names, labels, stays, wide, activity, strict=True):
         colour = BLUE if stay else GREY
         skeleton(view, body[40], colour)
