@@ -196,10 +196,9 @@ def paths(axes: Axes, truth: NDArray[np.float32], faulty: NDArray[np.float32], m
 
 
 def follow_ids(step: Step) -> Figure:
-    """Places in the file change hands; bodies by id do not, and an id that jumps is cut."""
+    """Places in the file change hands; bodies by id do not."""
     T = 90
     people = [actor(BOTH_ARMS, 1, x=-0.6), actor(WAVING, 2, x=0.6)]
-    people[1][70:] += [1.4, 0, 0.8]  # the id passes to something else
     scene = corruptions.scene("drawn", people, [])
     scene.bodies[1].xyz[30:48] = np.nan
     scene.order[16:30] = scene.order[48:60] = (1, 0)
