@@ -106,7 +106,7 @@ def only(xyz: NDArray[np.float32], *spans: tuple[int, int]) -> NDArray[np.float3
 def still(pose: NDArray[np.float32], frames: int, trembles: float, seed: int) -> NDArray[np.float32]:
     """A pose (V, 3) that trembles by so many metres, and drifts by less."""
     noise = np.random.default_rng(seed).normal(0, trembles, (frames, *pose.shape))
-    drift = 0.5 * trembles * np.sin(np.linspace(0, 7, frames))[:, None, None]
+    drift = 0.2 * trembles * np.sin(np.linspace(0, 7, frames))[:, None, None]
     return (pose + noise + drift).astype(np.float32)
 
 

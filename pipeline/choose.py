@@ -57,8 +57,8 @@ def drop_short(
 def drop_furniture(
     clip: Clip,
     *,
-    min_motion: Annotated[float, Field(ge=0)] = 5e-5,
-    min_purpose: Annotated[float, Field(ge=0)] = 1.2,
+    min_motion: Annotated[float, Field(ge=0)] = 4e-6,
+    min_purpose: Annotated[float, Field(ge=0)] = 0.25,
     max_spread: Annotated[float, Field(gt=0)] = 0.8,
     max_wide: Annotated[float, Field(gt=0, le=1)] = 0.69754,
     wide_motion: Annotated[float, Field(ge=0)] = 5e-3,
@@ -67,10 +67,12 @@ def drop_furniture(
 
     Args:
         clip: bodies with NaN where they are absent.
-        min_motion: square metres; a body that moves less (see `motion`) is a thing. 7 mm squared: a quarter of
-            2.1e-4, the least of the 2,000 recordings of people in UI-PRMD. CTR-GCN has such a test, but never calls it.
+        min_motion: square metres; a body that moves less (see `motion`) is a thing. 2 mm squared: the least of the 2,000
+            recordings of people in UI-PRMD is 15 mm squared, but somebody who stands and listens for two seconds may
+            sway by 4. CTR-GCN has such a test, but never calls it.
         min_purpose: a body that moves less than this many times the square of its `tremble` is a thing as well: its
-            motion is the sensor's.
+            motion is the sensor's. Trembling alone moves nothing, and the calmest of UI-PRMD's people in jitter of 2 cm
+            have 0.33.
         max_spread: a frame is wide when the joints' extent in x is more than this much of their extent in y. CTR-GCN's.
         max_wide: a body has the shape of a table when at least this share of its frames is wide; CTR-GCN's. People who
             squat, lie or stretch out their arms have it too, so that it is furniture only when it
@@ -90,18 +92,19 @@ def pick_actors(
     count: Annotated[int, Field(ge=1, le=2)] = 2,
     calm: Annotated[float, Field(ge=0)] = 1e-4,
 ) -> Clip:
-    """Keep those who act for longest, the most active first.
+    """Keep those who act for longest and most steadily, the most active first.
 
     Args:
         clip: bodies with NaN where they are absent.
         count: how many people at most; two, because no action of NTU RGB+D or PKU-MMD has more.
-        calm: square metres; each frame that shows a body counts motion / (motion + calm), so that whoever moves by more
-            than a centimetre is told by how long, not by how wildly: a ghost of a moment can be wild.
+        calm: square metres; each frame that shows a body counts motion / (motion + calm + `tremble` squared), so that
+            whoever moves by more than a centimetre, and more than they tremble, is told by how long, not by how wildly:
+            a ghost of a moment can be wild.
     """
     if len(clip.xyz) == 1:
         return clip
-    activity = motion(clip.xyz)
-    merit = _present(clip.xyz).sum(axis=1) * activity / (activity + calm)
+    activity, shaking = motion(clip.xyz), choose_kernels.tremble(clip.xyz)
+    merit = _present(clip.xyz).sum(axis=1) * activity / (activity + calm + shaking**2)
     chosen = np.argsort(-merit, kind="stable")[:count]
     first = chosen[np.argsort(-activity[chosen], kind="stable")]
     return clip.after(clip.xyz[first], bodies_dropped=len(clip.xyz) - len(first))

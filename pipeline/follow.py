@@ -73,7 +73,7 @@ def rejoin(
     *,
     max_gap: Annotated[int, Field(ge=0)] = 60,
     max_overlap: Annotated[int, Field(ge=0)] = 1,
-    max_distance: Annotated[float, Field(ge=0)] = 0.3,
+    max_distance: Annotated[float, Field(ge=0)] = 0.5,
     pace: Annotated[float, Field(ge=0)] = 0.045,
     pose_gap: Annotated[int, Field(ge=0)] = 10,
 ) -> Clip:
@@ -90,7 +90,7 @@ def rejoin(
             old and the new name together. 1 is CTR-GCN's rule (it takes an overlap of one frame for none). The body
             that appears first keeps its joints there.
         max_distance: metres from joint to joint, on average over the joints that both show, at a hand-over, had the
-            person stood still or walked on at the same pace. A third of the metre or so at which NTU's pairs stand.
+            person stood still or walked on at the same pace. Half of the metre or so at which NTU's pairs stand.
         pace: metres more for every frame out of sight: a brisk walk, 1.35 m/s at 30 frames a second.
         pose_gap: frames; after more than these a pose is forgotten (who was upright may be squatting), and the distance
             may also be the horizontal one between the middles of both bodies.

@@ -75,6 +75,23 @@ def test_a_wide_body_goes_and_whoever_lies_down_stays(rng):
     np.testing.assert_array_equal(found.xyz, np.stack([bodies[0], faller]).astype(np.float32))
 
 
+@pytest.mark.parametrize("jitter", [0.0, 0.005, 0.02])
+def test_a_person_who_hardly_moves_stays(rng, jitter):
+    bodies = people(rng, bodies=2)
+    bodies[1] = bodies[1].mean(axis=0) + 0.15 * (bodies[1] - bodies[1].mean(axis=0))
+    assert motion(bodies)[1] < 0.02**2
+    shaken = (bodies + rng.normal(0, jitter, bodies.shape)).astype(np.float32)
+    assert len(drop_furniture(clip(shaken)).xyz) == 2
+
+
+def test_a_restless_thing_takes_no_persons_place(rng):
+    person, calm = people(rng)[0], people(rng, reach=0.02)[0]
+    thing = STANDING + rng.normal(0, 0.03, (80, 25, 3)) + 0.03 * rng.normal(size=(4, 25, 3)).repeat(20, axis=0)
+    assert motion(np.float32([thing]))[0] > 0.25 * choose_kernels.tremble(np.float32([thing]))[0] ** 2
+    found = pick_actors(clip(np.stack([thing, calm, person])))
+    np.testing.assert_array_equal(found.xyz, np.stack([person, calm]))
+
+
 def test_a_still_body_goes_however_it_trembles(rng):
     person = people(rng)[0]
     for tremble in (0.0, 0.005, 0.02):
@@ -106,7 +123,7 @@ def test_who_acts_for_long_goes_before_a_ghost_that_moves_more(rng):
 
 def test_what_moves_no_more_than_it_trembles_is_furniture(rng):
     person = people(rng)[0]
-    bush = STANDING + rng.normal(0, 0.02, (80, 25, 3)) + 0.008 * np.sin(np.arange(80) / 9)[:, None, None]
+    bush = STANDING + rng.normal(0, 0.03, (80, 25, 3)) + 0.01 * np.sin(np.arange(80) / 9)[:, None, None]
     assert motion(bush[None].astype(np.float32))[0] > 5e-5
     np.testing.assert_array_equal(drop_furniture(clip(np.stack([bush, person]))).xyz, person[None])
 

@@ -96,7 +96,7 @@ def test_who_returns_in_another_pose_is_one_after_a_while_and_not_at_once(one):
         clip(one).layout.index(f"{side}_{joint}") for side in ("left", "right") for joint in ("knee", "ankle", "foot")
     ]
     above = [joint for joint in range(25) if joint not in legs]
-    for gap, bodies in ((20, 1), (5, 2)):
+    for gap, bodies in ((20, 1), (1, 2)):
         squatting = one.copy()
         squatting[0, 40:, above] -= np.float32([0, 0.8, 0])
         squatting[0, 40 - gap : 40] = np.nan
