@@ -1,6 +1,7 @@
 """Which rows of a store train and which test, and labelled fractions of them: sealed JSON bound to that store."""
 
 import importlib.metadata
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import filterfalse
@@ -149,7 +150,10 @@ def build(
     if split_file is not None:
         if len(asked) > 1:
             raise ConfigError(f"{split_file}: holds one split; name one with --split, not {', '.join(asked)}")
-        rule = _listed_rule(store, split_file, asked[0] if asked else _called(split_file), built.notes)
+        name = asked[0] if asked else _called(split_file)
+        if not re.fullmatch(r"\w(\w|[ -])*", name):  # it becomes the name of a file, and a subset's has a point
+            raise ConfigError(f"{split_file}: a split cannot be called {name!r}; give it a plain name with --split")
+        rule = _listed_rule(store, split_file, name, built.notes)
         known, asked = {rule.name: rule}, [rule.name]
     if not known:
         raise ConfigError(f"{store.path}: its skeleton.toml names no splits; add [splits.NAME] and ingest again")

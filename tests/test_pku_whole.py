@@ -145,6 +145,9 @@ def test_a_list_of_ones_own_is_called_by_its_file_or_by_name(pku_store: Store, t
     mine = tmp_path / "mine.txt"
     mine.write_text(f"Training videos:\n{', '.join(videos[1:])}\nTest videos:\n{videos[0]}\n")
     assert [split.name for split in splits.build(pku_store, split_file=mine).splits] == ["mine"]
+    for name in ("../mine", "x/y", "", "mine.train-1"):
+        with pytest.raises(ConfigError, match="cannot be called"):
+            splits.build(pku_store, [name], split_file=mine)
     named = splits.build(pku_store, ["held-out"], split_file=mine).splits[0]
     assert (named.name, named.separates) == ("held-out", "recording")
     assert {pku_store.recordings[row] for row in named.test} == {videos[0]}
