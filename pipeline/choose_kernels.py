@@ -50,10 +50,10 @@ def path_variance(path: NDArray[np.float32]) -> float:
     for t in range(path.shape[0]):
         if not np.isfinite(path[t]):
             continue
-        value = float(path[t])
+        value = np.float64(path[t])
         total, squares, known = total + value, squares + value * value, known + 1
         if 0 < t < path.shape[0] - 1:
-            bend = float(path[t - 1]) - 2 * value + float(path[t + 1])
+            bend = np.float64(path[t - 1]) - 2 * value + np.float64(path[t + 1])
             if np.isfinite(bend):
                 bends, windows = bends + bend * bend, windows + 1
     if known < 2:
