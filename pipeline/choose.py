@@ -68,8 +68,8 @@ def drop_furniture(
     Args:
         clip: bodies with NaN where they are absent.
         min_motion: square metres; a body that moves less (see `motion`) is a thing. 2 mm squared: the least of the
-            2,000 recordings of people in UI-PRMD is 15 mm squared, but somebody who stands and listens for two seconds may
-            sway by 4. CTR-GCN has such a test, but never calls it.
+            2,000 recordings of people in UI-PRMD is 15 mm squared, but somebody who stands and listens for two seconds
+            may sway by 4. CTR-GCN has such a test, but never calls it.
         min_purpose: a body that moves less than this many times the square of its `tremble` is a thing as well: its
             motion is the sensor's. Trembling alone moves nothing, and the calmest of UI-PRMD's people in jitter of 2 cm
             have 0.33.
