@@ -18,7 +18,7 @@ import numpy as np
 
 from pipeline import latest, manifest, partitions, publish, raw_files, store
 from pipeline.datasets import open_source
-from pipeline.errors import ArtifactError, OutputExists, SkelepipeError
+from pipeline.errors import ArtifactError, OutputExists, RawFileError, SkelepipeError
 from pipeline.forecast import Forecast, forecast
 from pipeline.recipe import Recipe
 from pipeline.source import Entry, Source, Survey, checksum
@@ -182,7 +182,7 @@ def _assemble(request: Request, data: Source, survey: Survey, work: Path) -> Rep
     quarantine = [bad for part in parts for bad in part.quarantine]
     if quarantine and (request.strict or not texts["name"]):
         why = "--strict" if request.strict else "none of the recordings can be used"
-        shown = "; ".join(f"{bad['file']}:{bad['line']}: {bad['reason']}" for bad in quarantine[:3])
+        shown = "; ".join(str(RawFileError(bad["file"], bad["line"], bad["reason"])) for bad in quarantine[:3])
         raise SkelepipeError(
             f"{len(quarantine)} of {len(survey.entries)} recordings quarantined, nothing published ({why}): {shown}"
         )

@@ -45,20 +45,21 @@ class NtuSource:
         entries: dict[str, Entry] = {}
         missing = set()
         for file in found.files:
-            name = NtuName.parse(file.stem)
-            if file.suffix != SUFFIX:
+            name = NtuName.parse(file.stem.upper())
+            called = str(name) if name else file.stem
+            if file.suffix.lower() != SUFFIX:
                 left_out[f"not {SUFFIX}"] += 1
             elif name is not None and not self._facts.holds(name):
                 left_out[f"setups after S{self._facts.setups[-1]:03d}"] += 1
-            elif file.stem in entries:
+            elif called in entries:
                 raise SkelepipeError(
-                    f"{file.stem}: found twice, as {entries[file.stem].file} and {file}; keep one, "
+                    f"{called}: found twice, as {entries[called].file} and {file}; keep one, "
                     "or name the folder or archive that counts"
                 )
-            elif file.stem in missing_names() and not keep_missing:
-                missing.add(file.stem)
+            elif called in missing_names() and not keep_missing:
+                missing.add(called)
             else:
-                entries[file.stem] = Entry(file.stem, file)
+                entries[called] = Entry(called, file)
         if not entries:
             seen = "; ".join(f"{what}: {count}" for what, count in left_out.items())
             raise SkelepipeError(

@@ -73,6 +73,8 @@ class Found:
 def find(roots: Sequence[Path]) -> Found:
     """Every file at or below `roots` and in the zip archives there; links followed, hidden ones passed over.
 
+    Roots may lie in one another: a file that is reached twice is one file.
+
     Raises:
         ArtifactNotFound: a root does not exist.
         OSError: a folder cannot be looked into; what lies in it would be lost without a word.
@@ -80,7 +82,9 @@ def find(roots: Sequence[Path]) -> Found:
     """
     files: list[RawFile] = []
     left_out: Counter[str] = Counter()
-    for path in (path for root in roots for path in _walk(root)):
+    reached: set[str] = set()
+    roots = sorted(roots, key=Path.is_dir)  # a file that is named is reached so, hidden or not
+    for path in (path for root in roots for path in _walk(root, reached)):
         try:
             status = path.stat()
         except OSError:  # a link to nowhere, or a file that has just gone: reading it tells more
@@ -153,24 +157,28 @@ def stamp(file: RawFile) -> list[Any]:
     return [file.member, status.st_size, status.st_mtime_ns]
 
 
-def _walk(root: Path) -> Iterator[Path]:
+def _walk(root: Path, reached: set[str]) -> Iterator[Path]:
+    """The files at or below a root, without those reached before: folders and named files are noted there."""
     if not root.exists():
         raise ArtifactNotFound(root, "name the folder that holds the recordings")
     if root.is_file():
-        yield root
+        place = os.path.join(os.path.realpath(root.parent), root.name)
+        if place not in reached:
+            reached.add(place)
+            yield root
         return
 
     def refuse(error: OSError) -> None:
         raise error
 
-    entered = set()
     for here, folders, names in os.walk(root, onerror=refuse, followlinks=True):
-        if (real := os.path.realpath(here)) in entered:
-            folders.clear()  # a link that leads back up
+        if (real := os.path.realpath(here)) in reached:
+            folders.clear()  # a link that leads back up, or a root within another
             continue
-        entered.add(real)
+        reached.add(real)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield from (Path(here, name) for name in sorted(names) if not name.startswith("."))
+        shown = (name for name in sorted(names) if not name.startswith("."))
+        yield from (Path(here, name) for name in shown if os.path.join(real, name) not in reached)
 
 
 def _members(path: Path) -> Iterator[RawFile]:

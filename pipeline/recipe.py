@@ -18,7 +18,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 from pipeline import agcn, choose, denoise, follow, normalise, peers, resample
-from pipeline.errors import RecipeError
+from pipeline.errors import LayoutError, RecipeError
 from pipeline.recording import QUALITY, Clip, Recording
 from pipeline.segments import DEFAULT, FrameIndex
 
@@ -157,15 +157,26 @@ def apply(recipe: Recipe, recording: Recording) -> Clip:
 
     Raises:
         UnusableClip: a step finds nothing to keep; the text is the reason.
+        RecipeError: a step names a joint that the recording's skeleton does not have.
     """
     first, *others = recipe.steps
     # Absurd coordinates (infinite, 1e30) may become infinite or NaN on the way: that is no news, and missing means NaN.
     with np.errstate(over="ignore", invalid="ignore"):
-        clip = STEPS[first.name](recording, **first.parameters)
+        clip = _take(recipe, first, recording)
         for step in others:
-            clip = STEPS[step.name](clip, **step.parameters)
+            clip = _take(recipe, step, clip)
     clip.quality = dict.fromkeys(QUALITY, 0) | clip.quality
     return clip
+
+
+def _take(recipe: Recipe, step: Step, given: Recording | Clip) -> Clip:
+    try:
+        return STEPS[step.name](given, **step.parameters)
+    except LayoutError as error:
+        raise RecipeError(
+            f"recipe {recipe.name}, step {step.name}: {error}; name joints of this layout in a recipe of your own, "
+            "or take another recipe"
+        ) from error
 
 
 def _step(entry: Mapping[str, Any], place: int, source: str) -> Step:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from pipeline import datasets, ingest, recipe, splits
-from pipeline.errors import ArtifactNotFound, ConfigError, LayoutError, RawFileError, SkelepipeError
+from pipeline.errors import ArtifactNotFound, ConfigError, LayoutError, RawFileError, RecipeError, SkelepipeError
 from pipeline.folder import FolderSource
 from pipeline.folder_manifest import file_names
 from pipeline.segments import DEFAULT, FrameIndex
@@ -512,6 +512,14 @@ def test_a_store_does_not_depend_on_where_the_folder_lies(small: Path, tmp_path:
     _, here = store_of(small, tmp_path / "here" / "same.zarr")
     _, there = store_of(tmp_path / "deep" / "down" / "again", tmp_path / "there" / "same.zarr")
     assert here.digest == there.digest
+
+
+@pytest.mark.usefixtures("known")
+@pytest.mark.parametrize(("chosen", "step"), [("agcn", "centre_on_first"), ("ctrgcn", "origin_at_start")])
+def test_a_recipe_that_needs_other_joints_is_refused(small: Path, tmp_path: Path, chosen: str, step: str) -> None:
+    told = f"recipe {chosen}, step {step}: layout .* has no joint 'spine_mid'; it has .*; name joints of this layout"
+    with pytest.raises(RecipeError, match=told):
+        store_of(small, tmp_path / "out.zarr", chosen)
 
 
 @pytest.mark.usefixtures("known")

@@ -237,7 +237,9 @@ def test_strict_publishes_nothing_when_something_cannot_be_used(
 def test_nothing_usable_is_an_error_that_says_why(tmp_path: Path, request_for: Requests) -> None:
     (tmp_path / "raw").mkdir()
     (tmp_path / "raw" / "S001C001P001R001A001.skeleton").write_text("")
-    with pytest.raises(SkelepipeError, match="none of the recordings can be used"):
+    (tmp_path / "raw" / "S001C001P001R001A002.skeleton").write_text("1\nmany\n")
+    told = r"none of the recordings can be used\): S001C001P001R001A001.skeleton: the file is empty.*A002.skeleton:2: "
+    with pytest.raises(SkelepipeError, match=told):
         ingest.run(request_for(tmp_path / "raw", tmp_path / "s.zarr"))
 
 
@@ -280,6 +282,20 @@ def test_a_name_that_says_nothing_is_quarantined(
     report = ingest.run(request_for(copy, tmp_path / "s.zarr"))
     assert [bad["name"] for bad in report.quarantined] == [name]
     assert reason in report.quarantined[0]["reason"]
+
+
+def test_names_count_in_capitals_or_not(copy: Path, tmp_path: Path, request_for: Requests) -> None:
+    first, second, *_ = sorted(copy.iterdir())
+    (tmp_path / "any case").mkdir()
+    shutil.copy(first, tmp_path / "any case" / first.name.lower())
+    shutil.copy(second, tmp_path / "any case" / second.name.upper())
+    shutil.copy(second, tmp_path / "any case" / f"{min(missing_names()).lower()}.skeleton")
+    report = ingest.run(request_for(tmp_path / "any case", tmp_path / "s.zarr"))
+    assert report.missing == (min(missing_names()),)
+    assert Store(tmp_path / "s.zarr").names == [first.stem, second.stem]
+    shutil.copy(first, tmp_path / "any case")
+    with pytest.raises(SkelepipeError, match=f"{first.stem}: found twice, as .*; keep one"):
+        ingest.run(request_for(tmp_path / "any case", tmp_path / "s.zarr"))
 
 
 def test_missing_and_empty_folders_are_said(tmp_path: Path, request_for: Requests) -> None:

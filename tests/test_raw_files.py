@@ -47,6 +47,19 @@ def test_files_are_found_loose_nested_linked_and_in_zips(tmp_path: Path, archive
     assert [file.name for file in find([archive]).files] == ["a.skeleton", "b.skeleton"]
 
 
+def test_what_several_roots_reach_is_found_once(tmp_path: Path, archive: Path) -> None:
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "c.txt").write_bytes(TEXT)
+    (tmp_path / "link").symlink_to(tmp_path / "deep")
+    (tmp_path / ".d.txt").write_bytes(TEXT)
+    once = sorted(str(file) for file in find([tmp_path]).files)
+    for more in ([tmp_path], [archive], [tmp_path / "deep" / "c.txt"], [tmp_path / "link", tmp_path / "deep"]):
+        for roots in ([tmp_path, *more], [*more, tmp_path], [*more, tmp_path / "deep" / "..", tmp_path]):
+            assert len(find(roots).files) == len(once), roots
+    hidden = tmp_path / ".d.txt"
+    assert sorted(str(file) for file in find([tmp_path, hidden, hidden]).files) == sorted([*once, str(hidden)])
+
+
 def test_a_file_says_its_parts_wherever_it_lies() -> None:
     for file in (RawFile(Path("in/er/a.b.txt")), RawFile(Path("x.zip"), "in/er/a.b.txt")):
         assert (file.name, file.stem, file.suffix, file.folder) == ("a.b.txt", "a.b", ".txt", "er")
