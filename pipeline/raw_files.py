@@ -82,7 +82,7 @@ def find(roots: Sequence[Path]) -> Found:
     """
     files: list[RawFile] = []
     left_out: Counter[str] = Counter()
-    reached: set[str] = set()
+    reached: set[Path] = set()
     roots = sorted(roots, key=Path.is_dir)  # a file that is named is reached so, hidden or not
     for path in (path for root in roots for path in _walk(root, reached)):
         try:
@@ -157,12 +157,12 @@ def stamp(file: RawFile) -> list[Any]:
     return [file.member, status.st_size, status.st_mtime_ns]
 
 
-def _walk(root: Path, reached: set[str]) -> Iterator[Path]:
+def _walk(root: Path, reached: set[Path]) -> Iterator[Path]:
     """The files at or below a root, without those reached before: folders and named files are noted there."""
     if not root.exists():
         raise ArtifactNotFound(root, "name the folder that holds the recordings")
     if root.is_file():
-        place = os.path.join(os.path.realpath(root.parent), root.name)
+        place = root.parent.resolve() / root.name
         if place not in reached:
             reached.add(place)
             yield root
@@ -172,13 +172,13 @@ def _walk(root: Path, reached: set[str]) -> Iterator[Path]:
         raise error
 
     for here, folders, names in os.walk(root, onerror=refuse, followlinks=True):
-        if (real := os.path.realpath(here)) in reached:
+        if (real := Path(here).resolve()) in reached:
             folders.clear()  # a link that leads back up, or a root within another
             continue
         reached.add(real)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         shown = (name for name in sorted(names) if not name.startswith("."))
-        yield from (Path(here, name) for name in shown if os.path.join(real, name) not in reached)
+        yield from (Path(here, name) for name in shown if real / name not in reached)
 
 
 def _members(path: Path) -> Iterator[RawFile]:

@@ -139,7 +139,8 @@ def build(
 
     Raises:
         ConfigError: no such split for this data set, or a fraction outside (0, 1].
-        ArtifactError: a named split would have no training or no test rows, or both would share what it separates.
+        ArtifactError: a named split would have no training or no test rows, or both would share what it separates, or
+            a split file lists nothing of the store.
         SkelepipeError: the split file cannot be used.
         OutputFailed: the disk refuses.
     """
@@ -174,7 +175,8 @@ def build(
                 built.skipped.append(problem)
                 continue
             path = folder(store.path) / f"{name}.json"
-            _refuse_leaks(path, store, known[name].separates, np.array(split["train"]), np.array(split["test"]))
+            where, separates = f"{split_file or store.path}: {name}", known[name].separates
+            _refuse_leaks(where, store, separates, np.array(split["train"]), np.array(split["test"]))
             publish.write_file(path, manifest.seal_document(split))
             made = load(path, store)
             built.splits.append(made)
@@ -197,6 +199,11 @@ def _listed_rule(store: Store, split_file: Path, name: str, notes: list[str]) ->
     there = {"recording": set(store.recordings), "name": set(store.names)}
     listed = {*lists.train, *lists.test}
     column = max(there, key=lambda column: len(listed & there[column]))
+    if not listed & there[column]:
+        raise ArtifactError(
+            f"{split_file}: {store.path} has none of its {len(listed)} names, such as {lists.train[0]}, but names like "
+            f"{store.recordings[0]}; is it the list of another data set or phase?"
+        )
     if absent := sorted(listed - there[column]):
         notes.append(f"{split_file}: {len(absent)} of {len(listed)} names are not in the store, first {absent[0]}")
     if unlisted := sorted(there[column] - listed):
@@ -304,18 +311,18 @@ def _open(path: Path, kind: str) -> dict[str, Any]:
     return plain
 
 
-def _refuse_leaks(path: Path, store: Store, separates: str, train: Rows, test: Rows) -> None:
+def _refuse_leaks(where: Path | str, store: Store, separates: str, train: Rows, test: Rows) -> None:
     both = np.concatenate([train, test])
     if len(both) and (both.min() < 0 or both.max() >= len(store)):
-        raise ArtifactError(f"{path}: names rows that {store.path} does not have; run `skelepipe build-splits`")
+        raise ArtifactError(f"{where}: names rows that {store.path} does not have; run `skelepipe build-splits`")
     if len(np.unique(both)) != len(both):
-        raise ArtifactError(f"{path}: a clip stands twice in it, in training and test or in one of them")
+        raise ArtifactError(f"{where}: a clip stands twice in it, in training and test or in one of them")
     if not separates:
         return
     values = store.values(separates)
     if shared := np.intersect1d(values[train], values[test]).tolist():
         raise ArtifactError(
-            f"{path}: training and test share {separates} {shared[0]}, which the split is to keep apart"
+            f"{where}: training and test share {separates} {shared[0]}, which the split is to keep apart"
         )
 
 
