@@ -22,6 +22,8 @@ USUAL = ("xyz", "data", "keypoints")
 """The array that is meant in a file of several, when it has just one of these and the manifest names none."""
 MOST_BODIES = 8
 """More bodies than this, and than frames, and the first two axes are the wrong way round."""
+MOST_METRES = 100
+"""A body is never so far across: the numbers are in other units, or pixels."""
 NUDGE = 1e-9
 """Metres by which a joint at the origin is moved."""
 
@@ -57,9 +59,9 @@ def opened(file: RawFile, spec: FolderSpec) -> Iterator[Callable[[str], Bodies]]
             name = _pick(file, arrays, key)
             with _damage_told(file):
                 found = arrays[name]()
-            if isinstance(found, Table):
-                return Bodies(_joints(found.bodies, spec), found.first)
             try:
+                if isinstance(found, Table):
+                    return Bodies(_joints(found.bodies, spec), found.first)
                 return Bodies(_joints(_bodies(np.asarray(found), spec.layout), spec))
             except ValueError as error:
                 raise RawFileError(str(file), 0, (f"{name}: " if name else "") + str(error)) from error
@@ -158,13 +160,30 @@ def _bodies(found: NDArray[Any], layout: Layout) -> NDArray[Any]:
 
 
 def _joints(bodies: NDArray[Any], spec: FolderSpec) -> NDArray[np.float32]:
-    """Bodies (M, T, V, C) as the file has them to what `Bodies` promises; 2-D joints get z = 0."""
+    """Bodies (M, T, V, C) as the file has them to what `Bodies` promises; 2-D joints get z = 0.
+
+    Raises:
+        ValueError: they are larger than bodies are; the text is the reason.
+    """
     flat = bodies.shape[3] == 2
     xyz = spec.metres(np.concatenate([bodies, np.zeros_like(bodies[..., :1])], axis=3) if flat else bodies)
     for body in xyz:
         _keep_origin(body, spec.layout)
+    if (across := _across(xyz)) > MOST_METRES:
+        raise ValueError(
+            f"bodies are {across:.4g} m across; say in skeleton.toml what units these numbers are in, and scale pixels "
+            "to about the size of people"
+        )
     xyz[np.isnan(xyz)] = 0
     return xyz
+
+
+def _across(xyz: NDArray[np.float32]) -> float:
+    """How far across bodies (M, T, V, 3) are: the median over all that are there, in metres; 0 when none is."""
+    known = ~np.isnan(xyz) & (xyz != 0).any(axis=3, keepdims=True)
+    extents = np.where(known, xyz, -np.inf).max(axis=2) - np.where(known, xyz, np.inf).min(axis=2)
+    there = extents[known.any(axis=(2, 3))]
+    return float(np.median(there.max(axis=1))) if len(there) else 0.0
 
 
 def _keep_origin(body: NDArray[np.float32], layout: Layout) -> None:

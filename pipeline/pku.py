@@ -20,7 +20,7 @@ from pipeline.source import Entry, Labels, Reading, Refusal, Survey, checksum
 
 SUFFIXES = {".txt", ".skeleton", ".label"}
 _LABEL_ROW = re.compile(rb"\s*\d+[ \t]*,")
-_SKELETON_ROW = re.compile(rb"\s*[-+.\w]+[ \t]+[-+.\w]+[ \t]")
+_SKELETON_ROW = re.compile(rb"\s*([-+.\w]+[ \t]+){5}")
 
 
 class PkuSource:

@@ -190,6 +190,17 @@ class Trap:
         return pytest.fail, ("unpickled",)
 
 
+@pytest.mark.parametrize("form", FORMS)
+def test_what_is_too_large_for_a_body_is_told(tmp_path: Path, form: Callable[..., Path]) -> None:
+    array = 150 * motion(2, 9, V, 2)
+    array[1, 4:] = np.nan  # neither who is absent
+    array[0, 3, 2] = 1e30  # nor a wild joint makes a body large
+    path = form(tmp_path / "clip", array)
+    assert read(path, per_metre=100).xyz.shape == (2, 9, V, 3)
+    with pytest.raises(RawFileError, match=f"clip{path.suffix}: .*bodies are [0-9.]+ m across; say in skeleton.toml"):
+        read(path)
+
+
 @pytest.mark.parametrize("form", [npy, npz])
 def test_nothing_is_unpickled(tmp_path: Path, form: Callable[..., Path]) -> None:
     path = form(tmp_path / "clip", np.array([Trap()], object))

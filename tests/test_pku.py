@@ -179,7 +179,7 @@ def test_what_lies_there_twice_is_refused_with_both_places(tmp_path, folder, wha
     assert str(tmp_path / folder / "0002-L.txt") in str(refused.value)
 
 
-@pytest.mark.parametrize("content", [b"", b"<html>no</html>\n", b"21"])
+@pytest.mark.parametrize("content", [b"", b"<html>no</html>\n", b"21", b"8 0 20 2\n34 10 40 1\n"])
 def test_a_file_that_does_not_say_what_it_is_is_told_by_its_folder(tmp_path, content):
     put(tmp_path, "0002-L", content, b"7,3,9,2\n")
     put(tmp_path, "0003-L", numbers(20), content)
