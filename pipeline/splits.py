@@ -139,8 +139,8 @@ def build(
 
     Raises:
         ConfigError: no such split for this data set, or a fraction outside (0, 1].
-        ArtifactError: a named split would have no training or no test rows, or both would share what it separates, or
-            a split file lists nothing of the store.
+        ArtifactError: a named split, or every one, would have no training or no test rows, or both would share what it
+            separates, or a split file lists nothing of the store.
         SkelepipeError: the split file cannot be used.
         OutputFailed: the disk refuses.
     """
@@ -157,7 +157,10 @@ def build(
         rule = _listed_rule(store, split_file, name, built.notes)
         known, asked = {rule.name: rule}, [rule.name]
     if not known:
-        raise ConfigError(f"{store.path}: its skeleton.toml names no splits; add [splits.NAME] and ingest again")
+        raise ConfigError(
+            f"{store.path}: its skeleton.toml names no splits; add [splits.NAME] and ingest again, "
+            "or give lists with --split-file"
+        )
     for name in asked:
         if name not in known:
             raise ConfigError(f"{store.facts['dataset']} has no split {name!r}; it has {', '.join(known)}")
@@ -184,6 +187,8 @@ def build(
                 at = folder(store.path) / f"{name}{SUBSET_MARK}{fraction:.9g}.seed{seed}.json"
                 publish.write_file(at, manifest.seal_document(_fraction(store, made, fraction, seed)))
                 built.subsets.append(load_subset(at, made))
+    if not built.splits:
+        raise ArtifactError(f"{store.path}: no split can be made: {'; '.join(built.skipped)}")
     return built
 
 

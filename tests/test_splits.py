@@ -140,6 +140,9 @@ def test_a_side_without_rows_is_refused_or_skipped(own_store: Path, monkeypatch:
     built = splits.build(store)
     assert [split.name for split in built.splits] == ["xsub"]
     assert "xview" in built.skipped[0]
+    store.columns["subject"][:] = 1
+    with pytest.raises(ArtifactError, match=r"no split can be made: xsub: the store has no test rows .*; xview: the"):
+        splits.build(store)
 
 
 def test_without_a_name_xsub_is_found_and_a_missing_one_is_told(own_store: Path) -> None:
