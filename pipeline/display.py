@@ -187,7 +187,9 @@ def quarantine_table(quarantined: Sequence[dict[str, Any]]) -> Table:
     table.add_column("reason", overflow="fold")
     for bad in quarantined[:SHOWN]:
         # Text, since names and quoted fields may hold square brackets, which a str would have taken for markup.
-        table.add_row(Text(bad["file"]), str(bad["line"] or ""), Text(bad["reason"]))
+        # One clip of several in its file, with no line that says which.
+        clip = f" ({bad['name']})" if not bad["line"] and bad["name"] != bad["recording"] else ""
+        table.add_row(Text(bad["file"] + clip), str(bad["line"] or ""), Text(bad["reason"]))
     if len(quarantined) > SHOWN:
         table.add_row("...", "", f"and {len(quarantined) - SHOWN} more: skelepipe inspect STORE --quarantine has all")
     return table

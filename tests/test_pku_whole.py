@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from pipeline import ingest, pku, pku_text, recipe, splits
+from pipeline.display import quarantine_table
 from pipeline.errors import ArtifactError, ConfigError, OutputExists
 from pipeline.store import Store
 from pipeline.synth import write
@@ -140,6 +141,13 @@ def test_a_list_that_leaks_or_names_nothing_is_refused(pku_store: Store, tmp_pat
         splits.build(pku_store, split_file=foreign)
     with pytest.raises(ConfigError, match="holds one split; name one with --split"):
         splits.build(pku_store, ["xsub", "xview"], split_file=leaky)
+
+
+def test_a_clip_that_the_recipe_refuses_is_named_in_the_table() -> None:
+    refused = {"name": "0002-L_007", "recording": "0002-L", "file": "0002-L.txt", "line": 0, "reason": "too short"}
+    labelled = refused | {"file": "labels/0002-L.txt", "line": 7}
+    cells = list(quarantine_table([refused, labelled]).columns[0].cells)
+    assert [str(cell) for cell in cells] == ["0002-L.txt (0002-L_007)", "labels/0002-L.txt"]
 
 
 def test_a_list_of_ones_own_is_called_by_its_file_or_by_name(pku_store: Store, tmp_path: Path) -> None:
