@@ -8,7 +8,7 @@ from typing import Any
 from pipeline import raw_files
 from pipeline.errors import RawFileError, SkelepipeError
 from pipeline.layout import KINECT_V2, Layout
-from pipeline.ntu_names import NTU60, NTU120, NtuDataSet, NtuName, class_names, missing_names
+from pipeline.ntu_names import NTU60, NTU120, NtuDataSet, NtuName, captured, class_names, missing_names
 from pipeline.ntu_text import TextReader, parse
 from pipeline.segments import FrameIndex
 from pipeline.source import Entry, Labels, Reading, Refusal, Survey
@@ -75,9 +75,10 @@ class NtuSource:
 
     def _absent(self, entries: Mapping[str, Entry]) -> dict[str, int]:
         """How many usable recordings of the whole data set are not there, by setup."""
-        known = entries.keys() | missing_names()
-        gone = Counter(name.setup for name in self._facts.names() if str(name) not in known)
-        return {f"S{setup:03d}": count for setup, count in sorted(gone.items())}
+        names = filter(None, map(NtuName.parse, entries.keys() | missing_names()))
+        there = Counter(name.setup for name in names if name.was_captured)
+        gone = {setup: captured(setup) - there[setup] for setup in self._facts.setups}
+        return {f"S{setup:03d}": count for setup, count in gone.items() if count}
 
     def read(self, entry: Entry, frame_index: FrameIndex) -> Iterator[Reading | Refusal]:
         """Parse one recording, which is one clip.

@@ -47,6 +47,17 @@ class NtuName:
         """The class from 0."""
         return self.action - 1
 
+    @property
+    def was_captured(self) -> bool:
+        """Whether there is such a recording: whom each setup recorded doing what is known."""
+        return (
+            self.setup in NTU120.setups
+            and self.camera in CAMERAS
+            and self.performer in performers(self.setup)
+            and self.replication in REPLICATIONS
+            and self.action in actions(self.setup)
+        )
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NtuDataSet:
@@ -70,8 +81,7 @@ class NtuDataSet:
     def names(self) -> Iterator[NtuName]:
         """Every recording that was captured, missing ones included, in order of name."""
         for setup in self.setups:
-            actions = range(1, 61) if setup in NTU60.setups else range(61, 121)
-            numbers = product(CAMERAS, performers(setup), REPLICATIONS, actions)
+            numbers = product(CAMERAS, performers(setup), REPLICATIONS, actions(setup))
             yield from (NtuName(setup, *rest) for rest in numbers)
 
 
@@ -113,11 +123,19 @@ def is_xset_train(setup: int) -> bool:
     return setup % 2 == 0
 
 
-@cache
 def performers(setup: int) -> tuple[int, ...]:
     """Who was recorded in a setup: all cameras, replications and actions of each of them."""
-    numbers = (map(int, line.removeprefix("S").split()) for line in _lines("ntu_performers.txt"))
-    return {first: tuple(rest) for first, *rest in numbers}[setup]
+    return _performers()[setup]
+
+
+def actions(setup: int) -> range:
+    """What is acted in a setup: the first 60 classes in those of NTU RGB+D, the others in those added to it."""
+    return range(1, 61) if setup in NTU60.setups else range(61, 121)
+
+
+def captured(setup: int) -> int:
+    """How many recordings were made in a setup, missing ones included."""
+    return len(CAMERAS) * len(performers(setup)) * len(REPLICATIONS) * len(actions(setup))
 
 
 @cache
@@ -130,6 +148,12 @@ def missing_names() -> frozenset[str]:
 def class_names() -> tuple[str, ...]:
     """Names of the 120 classes in the order of their labels."""
     return tuple(line.partition(" ")[2] for line in _lines("ntu_classes.txt"))
+
+
+@cache
+def _performers() -> dict[int, tuple[int, ...]]:
+    numbers = (map(int, line.removeprefix("S").split()) for line in _lines("ntu_performers.txt"))
+    return {first: tuple(rest) for first, *rest in numbers}
 
 
 def _lines(file: str) -> list[str]:

@@ -1,3 +1,5 @@
+from collections import Counter
+
 import pytest
 
 from pipeline import ntu_names
@@ -61,7 +63,8 @@ def test_splits_of_the_whole_data_set_have_their_counted_sizes(dataset, split, t
     assert len(names) == facts.captured
     assert len(set(names)) == facts.captured
     assert names == sorted(names)
-    assert all(facts.holds(name) for name in names)
+    assert all(facts.holds(name) and name.was_captured for name in names)
+    assert Counter(name.setup for name in names) == {setup: ntu_names.captured(setup) for setup in facts.setups}
     texts = set(map(str, names))
     missing = {name for name in ntu_names.missing_names() if facts.holds(NtuName.parse(name))}
     assert missing <= texts
@@ -71,6 +74,21 @@ def test_splits_of_the_whole_data_set_have_their_counted_sizes(dataset, split, t
     for side, wanted in ((rule.train, train), (rule.test, test)):
         values = set(side[rule.separates])
         assert sum(getattr(name, column) in values for name in usable) == wanted
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "S001C001P009R001A001",  # performer 9 was not in setup 1
+        "S001C004P001R001A001",
+        "S001C001P001R003A001",
+        "S001C001P001R001A061",  # the classes that were added have setups of their own
+        "S018C001P008R001A060",
+        "S033C001P008R001A061",
+    ],
+)
+def test_no_such_recording_was_captured(text):
+    assert not NtuName.parse(text).was_captured
 
 
 @pytest.mark.parametrize(("action", "count"), [(55, 42), (61, 25), (62, 17), (12, 16), (75, 14), (9, 12), (40, 12)])
