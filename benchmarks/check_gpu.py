@@ -23,7 +23,7 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-NEEDED = ("torch", "numpy", "pydantic", "safetensors", "click", "zarr", "numba", "filelock")
+NEEDED = ("torch", "numpy", "pydantic", "safetensors", "click", "zarr", "numba", "filelock", "isal")
 TINY = ("frames=16", "epochs=2", "batch_size=12", "method.mix.frames=[1, 3]", "encoder.hidden_channels=2")
 
 

@@ -86,10 +86,35 @@ def test_a_flipped_bit_in_an_archive_is_told(archive: Path) -> None:
         raw_files.read(file)
 
 
+@pytest.mark.parametrize("how", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+@pytest.mark.parametrize("content", [b"", b"x", TEXT * 5000])
+def test_a_member_reads_however_it_is_packed(tmp_path: Path, how: int, content: bytes) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", how) as packed, packed.open("a.skeleton", "w") as stream:
+        stream.write(content)  # of a length that the local header does not know
+    assert raw_files.read(member(tmp_path / "a.zip", "a.skeleton")) == content
+    data = bytearray((tmp_path / "a.zip").read_bytes())
+    if content == TEXT * 5000:
+        start = data.index(b"a.skeleton") + 10
+        data[start : start + 8] = b"damaged!"
+        (tmp_path / "a.zip").write_bytes(data)
+        with pytest.raises(RawFileError, match="cannot be"):
+            raw_files.read(member(tmp_path / "a.zip", "a.skeleton"))
+
+
 def test_a_lying_size_an_encrypted_member_and_a_bomb_are_told(tmp_path: Path, archive: Path) -> None:
     whole = archive.read_bytes()
     entry = whole.index(b"PK\x01\x02", whole.index(b"PK\x01\x02") + 4)
-    for place, value, told in ((24, (7).to_bytes(4, "little"), "CRC"), (8, b"\x01\x00", "encrypted")):
+    lies = (
+        (24, (7).to_bytes(4, "little"), "not the 7 bytes that the archive says"),
+        (24, (7000).to_bytes(4, "little"), "not the 7000 bytes that the archive says"),
+        (20, (3).to_bytes(4, "little"), f"not the {len(TEXT)} bytes"),
+        (20, (2**32 - 2).to_bytes(4, "little"), "ends behind the archive"),
+        (16, b"crc!", "another CRC-32"),
+        (42, (2**31).to_bytes(4, "little"), "cannot be unpacked"),
+        (10, b"\x63\x00", "compression"),
+        (8, b"\x01\x00", "encrypted"),
+    )
+    for place, value, told in lies:
         data = bytearray(whole)
         data[entry + place : entry + place + len(value)] = value
         data[6:8] = value if told == "encrypted" else data[6:8]
