@@ -1,0 +1,83 @@
+"""What benchmarks share: the machine's name, and a command watched with the memory of all its processes."""
+
+import os
+import platform
+import subprocess
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+INTERVAL = 0.1
+"""Seconds between two looks at the memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """A command that has ended well."""
+
+    seconds: float
+    output: str
+    peak: int
+    """Bytes: the most that all its processes held together at one look, pages that they share counted once."""
+
+
+def processor() -> str:
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
+
+
+def watch(
+    command: Sequence[str | Path], environment: Mapping[str, str] | None = None, good: Sequence[int] = (0,)
+) -> Watched:
+    """Run a command to its end; its standard output, wall time and peak memory.
+
+    Raises:
+        SystemExit: it ended otherwise than `good`.
+    """
+    started = time.perf_counter()
+    process = subprocess.Popen(
+        list(map(str, command)), env={**os.environ, **(environment or {})}, stdout=subprocess.PIPE, text=True
+    )
+    peak, ended = 0, threading.Event()
+
+    def look() -> None:
+        nonlocal peak
+        while not ended.wait(INTERVAL):
+            peak = max(peak, sum(map(proportional, family(process.pid))))
+
+    watcher = threading.Thread(target=look)
+    watcher.start()
+    output, _ = process.communicate()
+    seconds = time.perf_counter() - started
+    ended.set()
+    watcher.join()
+    if process.returncode not in good:
+        raise SystemExit(f"{' '.join(map(str, command))}: exit {process.returncode}")
+    return Watched(seconds, output, peak)
+
+
+def family(root: int) -> list[int]:
+    """A process and all that descend from it."""
+    parents = {}
+    for place in Path("/proc").iterdir():
+        if place.name.isdigit():
+            try:
+                parents[int(place.name)] = int((place / "stat").read_text().rpartition(")")[2].split()[1])
+            except OSError:  # it has just ended
+                continue
+    found = [root]
+    for member in found:
+        found += [child for child, parent in parents.items() if parent == member]
+    return found
+
+
+def proportional(process: int) -> int:
+    """Bytes that a process holds, its share of pages shared with others; 0 when it has just ended."""
+    try:
+        lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:")), 0)
