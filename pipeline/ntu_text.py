@@ -1,11 +1,11 @@
 """NTU RGB+D skeleton text to a `Recording`: its rows as they stand, or a refusal that says where and why."""
 
 import re
-import zlib
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+from isal import isal_zlib
 from numpy.typing import NDArray
 
 from pipeline import text_kernels
@@ -70,7 +70,7 @@ class TextReader:
             count = stream.readinto(room)
             if not count:
                 return size, checksum
-            checksum = zlib.crc32(room[:count], checksum)
+            checksum = isal_zlib.crc32(room[:count], checksum)
             size += count
 
 

@@ -9,7 +9,6 @@ import os
 import stat
 import struct
 import zipfile
-import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -154,7 +153,7 @@ def crc32(file: RawFile) -> int:
         total = 0
         with file.path.open("rb") as stream:
             while block := stream.read(BLOCK):
-                total = zlib.crc32(block, total)
+                total = isal_zlib.crc32(block, total)
     except (OSError, KeyError, zipfile.BadZipFile):
         return 0
     return total

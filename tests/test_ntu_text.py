@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from reference import BrokenTextError, parse_skeleton
+from reference import BrokenTextError, parse_skeleton, read_as_peers_do
 
 from pipeline.errors import RawFileError
 from pipeline.ntu_text import PADDING, TextReader, parse
@@ -74,6 +74,15 @@ def twin_outcome(text):
     except BrokenTextError as error:
         return "refused", error.line
     return frames, [(f, s, b, x.tobytes(), t.tobytes()) for f, s, b, x, t in rows]
+
+
+@pytest.mark.parametrize("path", RAW, ids=lambda path: path.stem)
+def test_the_peers_way_of_reading_finds_the_same_coordinates(path):
+    recording = parse_bytes(path.read_bytes())
+    first_two = recording.slot < 2
+    xyz = np.zeros((3, recording.frames, 25, 2), np.float32)
+    xyz[:, recording.frame[first_two], :, recording.slot[first_two]] = recording.xyz[first_two].transpose(0, 2, 1)
+    np.testing.assert_array_equal(xyz, read_as_peers_do(path).astype(np.float32))
 
 
 def refusal(text):
