@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -29,8 +30,9 @@ from isal import isal_zlib
 from measure import processor
 from zarr.codecs import BloscCodec, Crc32cCodec
 
-from pipeline import ingest, partitions, recipe
+from pipeline import ingest, partitions, recipe, text_kernels
 from pipeline.datasets import open_source
+from pipeline.ntu_text import PADDING, parse
 from pipeline.store import CHUNK, SHARD, Store
 from pipeline.synth import write
 
@@ -201,6 +203,40 @@ def company(folder: Path, raw: Path, rounds: int) -> None:
     table(f"Threads, processes, fsync: {size / 1e6:.0f} MB of text, `clean`", ["MB/s of text", "to this process"], rows)
 
 
+SOUND_ROWS = "    while joint < joints:\n        start = at\n"
+
+
+def parser(raw: Path, rounds: int) -> None:
+    """The parser without its trick: the same source with its fast way through plain rows cut out."""
+    source = Path(text_kernels.__file__).read_text().replace("cache=True", "cache=False")
+    careful = source.replace(SOUND_ROWS, SOUND_ROWS.replace("joint < joints", "joint < 0"))
+    if careful == source:
+        raise SystemExit("the parser's source has changed: this benchmark no longer finds what it cuts out")
+    texts = [np.frombuffer(path.read_bytes() + bytes(PADDING), np.uint8).copy() for path in sorted(raw.iterdir())[:200]]
+    size = sum(map(len, texts)) - len(texts) * PADDING
+
+    def contender(code: str) -> Callable[[], float]:
+        module = ModuleType("variant")
+        exec(code, module.__dict__)
+
+        def work() -> None:
+            text_kernels.walk, kept = module.walk, text_kernels.walk
+            for text in texts:
+                parse(text, len(text) - PADDING, source="", name="")
+            text_kernels.walk = kept
+
+        return partial(seconds, work)
+
+    contenders = {
+        "as it is: sound rows by marks": contender(source),
+        "every row with care (as rows with exponents are read)": contender(careful),
+    }
+    found = interleaved(rounds, contenders)
+    base = next(iter(found.values()))
+    rows = [[label, f"{size / took / 1e6:,.0f}", f"{base / took:.2f}x"] for label, took in found.items()]
+    table(f"The parser: {size / 1e6:.0f} MB of text in memory, one thread", ["MB/s", "to the first"], rows)
+
+
 def bytes_of_zips(folder: Path, raw: Path, rounds: int) -> None:
     """zlib against ISA-L."""
     texts = sorted(raw.rglob("*.skeleton"))[:200]
@@ -238,6 +274,7 @@ def main() -> None:
         folder = Path(name)
         write("ntu60", folder / "raw", clips=given.clips, seed=0)
         company(folder, folder / "raw", given.rounds)
+        parser(folder / "raw", given.rounds)
         bytes_of_zips(folder, folder / "raw", given.rounds)
         layouts(folder, Store(folder / "s.zarr"), given.rounds)
 

@@ -31,12 +31,12 @@ NOTHING, ONE, TEN, LAST_BIT = Word(0), Word(1), Word(10), Word(63)
 # A product or quotient of two exact doubles is rounded once, hence correctly: mantissas to 2^53, powers to 10^22
 # (Clinger, How to read floating point numbers accurately, 1990). Nineteen digits cannot wrap a uint64.
 EXACT_MANTISSA, EXACT_DIGITS, EXACT_POWER = Word(2**53), 19, 22
-SCALES = np.array([10**power for power in range(9)], np.uint64)
-ASCII_ZEROS, HIGH_BITS, SEVEN_BITS, BEYOND_NINE = (Word(0x0101010101010101 * byte) for byte in (0x30, 0x80, 0x7F, 0x76))
-# The same for `d.dddddd`: the point's byte must be exactly nought, and the digit before it counts ten times too much.
-FIXED_ZEROS, FIXED_BEYOND, FIXED_SHIFT = Word(0x3030303030302E30), Word(0x7676767676767F76), Word(9_000_000)
-PAIRS, QUADS = Word(0x00FF00FF00FF00FF), Word(0x0000FFFF0000FFFF)
 POWERS = np.array([float(10**power) for power in range(EXACT_POWER + 1)])
+# `d.dddddd` in a word, lowest byte first: digits' bytes become 0 to 9 and the point's nought, which is how the pattern
+# is known; added up in pairs, fours and all eight, the digit before the point counts ten times too much.
+FIXED_ZEROS, FIXED_BEYOND, FIXED_SHIFT = Word(0x3030303030302E30), Word(0x7676767676767F76), Word(9_000_000)
+HIGH_BITS, SEVEN_BITS = Word(0x8080808080808080), Word(0x7F7F7F7F7F7F7F7F)
+PAIRS, QUADS = Word(0x00FF00FF00FF00FF), Word(0x0000FFFF0000FFFF)
 
 jit = numba.njit(cache=True, nogil=True)
 
@@ -104,22 +104,13 @@ def sound_end(marks: Masks, at: int) -> tuple[int, int]:
 
 
 @jit
-def eight_digits(word: Word) -> Word:
-    """Value of eight digits (not characters) in the bytes of a word, the lowest byte first: pairs, fours, eight."""
-    word = word * Word(10 << 8 | 1) >> Word(8) & PAIRS
-    word = word * Word(100 << 16 | 1) >> Word(16) & QUADS
-    return word * Word(10000 << 32 | 1) >> Word(32)
-
-
-@jit
 def read_sound(
     text: Bytes, at: int, joint: int, row: int, marks: Masks, xyz: Floats, tracking: NDArray[np.int8]
 ) -> tuple[int, int]:
     """Read joint rows from `joint` on while they are sound and their coordinates short; joint and place reached.
 
     This is nearly every row, so speed is made here. Functions with loops over the text stay outside: numba would count
-    references to it, atomically, at each call, which takes as long as all the rest. The first eight digits behind a
-    point are read as one word, without a branch on how many there are: that guess is wrong too often.
+    references to it, atomically, at each call, which takes as long as all the rest.
     """
     joints = tracking.shape[1]
     while joint < joints:
@@ -141,18 +132,6 @@ def read_sound(
             # Only noted: a branch here would make the rest wait for the answer, at a third of the speed.
             point, has_point = at, text[at] == DOT
             at += 1
-            word = NOTHING
-            for place in range(8):
-                word |= Word(text[at + place]) << Word(8 * place)
-            word ^= ASCII_ZEROS
-            other = (
-                (word & SEVEN_BITS) + BEYOND_NINE | word
-            ) & HIGH_BITS  # right up to the first byte that is no digit
-            count = count_ones((other - ONE) & ~other) // 8
-            # The digits move to the high bytes, with zeros before them.
-            word = word << Word(32 - 4 * count) << Word(32 - 4 * count)
-            mantissa = mantissa * SCALES[count] + eight_digits(word)
-            at += count
             while text[at] >= ZERO:
                 mantissa = mantissa * TEN + (Word(text[at]) - Word(ZERO))
                 at += 1
@@ -369,6 +348,14 @@ def walk(
             return FILE_GOES_ON, END, skip_blanks(text, at), frame, frames, row, n_left
         at = after
     return ACCEPTED, END, at, frame, frames, row, n_left
+
+
+@jit
+def eight_digits(word: Word) -> Word:
+    """Value of eight digits (not characters) in the bytes of a word, the lowest byte first: pairs, fours, eight."""
+    word = word * Word(10 << 8 | 1) >> Word(8) & PAIRS
+    word = word * Word(100 << 16 | 1) >> Word(16) & QUADS
+    return word * Word(10000 << 32 | 1) >> Word(32)
 
 
 @jit
