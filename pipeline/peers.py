@@ -86,15 +86,19 @@ def bodies_by_energy(
 
 
 @dataclass(slots=True, eq=False)
-class _Track:
-    """All rows of one id, laid end to end from the frame of the first: CTR-GCN's body."""
+class Track:
+    """All rows of one id, laid end to end from the frame of the first: CTR-GCN's body, and PYSKL's."""
 
-    joints: NDArray[np.float32]  # (L, V, 3)
+    joints: NDArray[np.float32]
+    """(L, V, 3) metres."""
     start: int
-    motion: np.float32  # square metres
+    """Its first frame, among those that show a body."""
+    motion: np.float32
+    """Square metres."""
 
     @property
     def end(self) -> int:
+        """Its last frame."""
         return self.start + len(self.joints) - 1
 
 
@@ -130,17 +134,14 @@ def bodies_by_motion(
         UnusableClip: the peer crashes: no frame has a body, all bodies are short, an id that stands twice in a frame
             runs past the end, or every frame sums to zero.
     """
-    shown, at = np.unique(recording.frame, return_inverse=True)
-    tracks = [_track(recording.xyz[rows], int(at[rows[0]])) for rows in _rows_by_id(recording.body)]
-    if not tracks:
-        raise UnusableClip("no body in any frame")
+    tracks, frames = tracks_of(recording)
     left = tracks
     if len(tracks) > 1:
         left = [track for track in tracks if len(track.joints) >= min_frames]
         if not left:
             raise UnusableClip(f"every body is in fewer than {min_frames} frames; CTR-GCN crashes on it")
         left = sorted(_narrow(left, max_spread, max_wide), key=lambda track: track.motion, reverse=True)
-    joints, merged = _merged(left, len(shown))
+    joints, merged = _merged(left, frames)
     if len(tracks) > 1:
         joints = joints[joints.reshape(len(joints), -1).sum(axis=1) != 0]
         if not len(joints):
@@ -226,34 +227,52 @@ def _rows_by_id(body: NDArray[np.int64]) -> list[NDArray[np.intp]]:
     return [np.flatnonzero(body == one) for one in dict.fromkeys(body.tolist())]
 
 
-def _track(joints: NDArray[np.float32], start: int) -> _Track:
-    return _Track(joints=joints, start=start, motion=_spread_out(joints))
+def tracks_of(recording: Recording) -> tuple[list[Track], int]:
+    """The tracks of all ids, in the order in which they appear, and how many frames show a body: only those count.
+
+    Raises:
+        UnusableClip: no frame shows one.
+    """
+    shown, at = np.unique(recording.frame, return_inverse=True)
+    if not len(shown):
+        raise UnusableClip("no body in any frame")
+    found = []
+    for rows in _rows_by_id(recording.body):
+        joints = recording.xyz[rows]
+        found.append(Track(joints=joints, start=int(at[rows[0]]), motion=spread_out(joints)))
+    return found, len(shown)
 
 
-def _spread_out(joints: NDArray[np.float32]) -> np.float32:
+def narrow_frames(track: Track, max_spread: float) -> NDArray[np.bool_]:
+    """(L,) whether a frame's extent in x is at most so much of its extent in y; not where a coordinate is NaN."""
+    x, y, _ = (track.joints.max(axis=1) - track.joints.min(axis=1)).T
+    narrow: NDArray[np.bool_] = x <= np.float32(max_spread) * y
+    return narrow
+
+
+def spread_out(joints: NDArray[np.float32]) -> np.float32:
     """CTR-GCN's motion: the variances of x, y and z over all joints of all frames, summed, in float32 as there."""
     return np.float32(np.sum(np.var(joints.reshape(-1, 3), axis=0)))
 
 
-def _narrow(tracks: list[_Track], max_spread: float, max_wide: float) -> list[_Track]:
+def _narrow(tracks: list[Track], max_spread: float, max_wide: float) -> list[Track]:
     """Without the bodies that are wide in too many frames; the last one is not looked at."""
     left = list(tracks)
     for track in tracks:
         if len(left) == 1:
             break
-        x, y, _ = (track.joints.max(axis=1) - track.joints.min(axis=1)).T  # (L,) each
-        narrow = x <= np.float32(max_spread) * y  # not where a coordinate is NaN
+        narrow = narrow_frames(track, max_spread)
         wide = len(narrow) - int(narrow.sum())
         if wide == 0:
             continue
         if wide / len(narrow) >= max_wide:
             left.remove(track)
         else:
-            track.motion = min(track.motion, _spread_out(track.joints[narrow]))
+            track.motion = min(track.motion, spread_out(track.joints[narrow]))
     return left
 
 
-def _merged(tracks: list[_Track], frames: int) -> tuple[NDArray[np.float32], int]:
+def _merged(tracks: list[Track], frames: int) -> tuple[NDArray[np.float32], int]:
     """Tracks written into actors (T, M, V, 3), the first track first, and how many were.
 
     Raises:

@@ -17,7 +17,7 @@ from typing import Any, Self, get_type_hints
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
-from pipeline import agcn, choose, denoise, follow, normalise, peers, resample
+from pipeline import agcn, choose, denoise, follow, normalise, peers, pyskl, resample
 from pipeline.errors import LayoutError, RecipeError
 from pipeline.recording import QUALITY, Clip, Recording
 from pipeline.segments import DEFAULT, FrameIndex
@@ -26,6 +26,7 @@ STEPS: Mapping[str, Callable[..., Clip]] = {
     "bodies_by_slot": peers.bodies_by_slot,
     "bodies_by_energy": peers.bodies_by_energy,
     "bodies_by_motion": peers.bodies_by_motion,
+    "bodies_as_pyskl": pyskl.bodies_as_pyskl,
     "follow_ids": follow.follow_ids,
     "rejoin": follow.rejoin,
     "drop_shaky": choose.drop_shaky,

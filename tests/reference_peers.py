@@ -105,6 +105,63 @@ def naive_denoised(recording):
     return joints[[t for t in range(frames) if joints[t].sum() != 0]]
 
 
+def naive_pyskl(recording):
+    """PYSKL's parse_skeleton_file and gen_keypoint_array: (1 or 2, T', V, 3)."""
+    bodies, index = {}, 0
+    for frame in range(recording.frames):
+        rows = [row for row in range(len(recording.frame)) if recording.frame[row] == frame]
+        for row in rows:
+            body = bodies.setdefault(int(recording.body[row]), {"poses": [], "start": index})
+            body["poses"].append(recording.xyz[row])
+        index += bool(rows)
+    for body in bodies.values():
+        body["motion"] = np.sum(np.var(np.vstack(body["poses"]), axis=0))
+        body["poses"] = np.stack(body["poses"])
+    ranked = sorted(bodies.values(), key=lambda body: -body["motion"])
+    assert ranked
+    if len(ranked) == 1:
+        return ranked[0]["poses"][None]
+    ranked = [body for body in ranked if len(body["poses"]) > 11]
+    if len(ranked) == 1:
+        return ranked[0]["poses"][None]
+    kept = []
+    for body in ranked:
+        good = []
+        for t, pose in enumerate(body["poses"]):
+            if (pose[:, 0].max() - pose[:, 0].min()) <= 0.8 * (pose[:, 1].max() - pose[:, 1].min()):
+                good.append(t)
+        if len(good) < len(body["poses"]):
+            if 1 - len(good) / len(body["poses"]) >= 0.69754:
+                continue
+            again = np.sum(np.var(body["poses"][good].reshape(-1, 3), axis=0))
+            body["motion"] = min(body["motion"], again)
+        kept.append(body)
+    assert kept
+    kept.sort(key=lambda body: -body["motion"])
+    if len(kept) == 1:
+        return kept[0]["poses"][None]
+    out = np.zeros((2, max(body["start"] + len(body["poses"]) for body in kept), *recording.xyz.shape[1:]), np.float32)
+    first = kept[0]
+    taken = [[first["start"], first["start"] + len(first["poses"])], [0, 0]]
+    out[0, taken[0][0] : taken[0][1]] = first["poses"]
+    for body in kept[1:]:
+        start, end = body["start"], body["start"] + len(body["poses"])
+        for actor in range(2):
+            if max(taken[actor][0], start) >= min(taken[actor][1], end):
+                out[actor, start:end] = body["poses"]
+                taken[actor] = [min(start, taken[actor][0]), max(end, taken[actor][1])]
+                break
+    start, end = 0, out.shape[1]
+    while np.sum(np.abs(out[:, start])) < 1e-3:  # IndexError where every frame is zero
+        start += 1
+    while np.sum(np.abs(out[:, end - 1])) < 1e-3:
+        end -= 1
+    out = out[:, start:end]
+    if np.sum(np.abs(out[0, 0, 1])) < 1e-3 and np.sum(np.abs(out[1, 0, 1])) > 1e-3:
+        out = out[::-1]
+    return out
+
+
 def naive_translated(joints, width):
     """CTR-GCN's seq_translation of (T', width) or (T', 2 * width)."""
     two = joints.shape[1] == 2 * width
