@@ -414,18 +414,34 @@ def embed(
 @main.command()
 @click.argument("store", type=Folder)
 @click.option(
-    "--format", "form", type=click.Choice(["npz"]), default="npz", show_default=True, help="npz: padded numpy arrays."
+    "--format",
+    "form",
+    type=click.Choice(["npz", "ctrgcn", "stgcn", "pyskl", "hdf5"]),
+    default="npz",
+    show_default=True,
+    help="npz, hdf5: padded arrays and what is known of each clip. Others: what the code bases of that name train on.",
 )
-@click.option("--out", required=True, type=Folder, help="The file to write, named exactly so.")
+@click.option("--split", help="ctrgcn, stgcn: whose train and test sides to write.  [default: xsub, else the first]")
+@click.option(
+    "--stream",
+    type=click.Choice(["joint", "bone", "joint-motion", "bone-motion"]),
+    help="stgcn: what of a clip, as 2s-AGCN has it.  [default: joint]",
+)
+@click.option(
+    "--dtype",
+    type=click.Choice(["float32", "float16"]),
+    help="pyskl: of the coordinates; PYSKL's own file has float16, to 2 mm.  [default: float32]",
+)
+@click.option("--out", required=True, type=Folder, help="The file (stgcn: folder) to write, named exactly so.")
 @as_json
-def export(store: Path, form: str, out: Path, as_json: bool) -> None:
-    """A store in another format."""
+def export(store: Path, out: Path, as_json: bool, **options: Any) -> None:
+    """A store in another format, for other people's code."""
+    from pipeline import display
     from pipeline import export as stage
 
-    opened = open_store(store)
-    stage.npz(opened, out)
-    result = {"out": out, "format": form, "clips": len(opened), "bytes": out.stat().st_size}
-    emit(result) if as_json else show([f"{out}: {len(opened)} clips, {out.stat().st_size / 1e6:.1f} MB"])
+    with display.Bar("export") as bar:
+        report = stage.run(stage.Request(store=open_store(store), output=out, **options), bar.export)
+    emit(asdict(report)) if as_json else show(display.export_lines(report))
 
 
 @main.command()

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Column, Table
 from rich.text import Text
 
-from pipeline import ingest, splits
+from pipeline import export, ingest, splits
 from pipeline.forecast import Forecast
 from pipeline.verify import Verdict
 
@@ -69,6 +69,10 @@ class Bar:
             self._bar.console.print(line, highlight=False, markup=False, soft_wrap=True)
         else:
             print(line, file=sys.stderr, flush=True)  # noqa: T201
+
+    def export(self, done: int, total: int) -> None:
+        """Show an export's progress."""
+        self.update(done, total, f"{done} of {total} clips")
 
     def ingest(self, tick: ingest.Tick) -> None:
         """Show an ingest's progress."""
@@ -208,6 +212,12 @@ def splits_summary(built: splits.Built, store: Path) -> list[str]:
         for subset in built.subsets
     ]
     return [*built.notes, *lines, *(f"skipped {problem}" for problem in built.skipped)]
+
+
+def export_lines(report: export.Report) -> list[str]:
+    """What an export wrote, in lines."""
+    split = f" ({', '.join(report.splits)})" if report.splits else ""
+    return [f"{report.out}: {report.format}, {report.clips} clips{split}, {report.bytes / 1e6:,.1f} MB"]
 
 
 def verdict_lines(verdict: Verdict) -> list[str]:

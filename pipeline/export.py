@@ -1,73 +1,141 @@
-"""A store in other people's formats; `npz` so far: padded arrays that numpy opens without skelepipe."""
+"""A store in the formats that others train on; written clip by clip, whole or not at all."""
 
-import zipfile
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Literal, assert_never, get_args
 
-import numpy as np
-from numpy.typing import NDArray
-
-from pipeline.errors import ArtifactError
-from pipeline.publish import write_file
+from pipeline import export_hdf5, export_npz, export_pyskl, export_stgcn, padded, publish, splits
+from pipeline.errors import ConfigError, OutputExists
+from pipeline.splits import Split
 from pipeline.store import Store
 
-BODIES = 2
-"""M of the exported array: what every code base of the field expects."""
+Form = Literal["npz", "ctrgcn", "stgcn", "pyskl", "hdf5"]
+FORMS: tuple[Form, ...] = get_args(Form)
+OPTIONS: Mapping[str, tuple[Form, ...]] = {"split": ("ctrgcn", "stgcn"), "stream": ("stgcn",), "dtype": ("pyskl",)}
+"""Which formats each option of a request means something to."""
 
 
-def padded(clip: NDArray[np.float32], frames: int, bodies: int = BODIES) -> NDArray[np.float32]:
-    """A clip (M', T', V, 3) as (C, T, V, M): absent bodies, missing joints and frames past the end are 0."""
-    whole = np.zeros((3, frames, clip.shape[2], bodies), np.float32)
-    kept = clip[:bodies].transpose(3, 1, 2, 0)
-    whole[:, : clip.shape[1], :, : kept.shape[3]] = np.where(np.isfinite(kept), kept, np.float32(0))
-    return whole
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Request:
+    """What the user asks of an export; None is the format's default."""
+
+    store: Store
+    form: Form
+    output: Path
+    split: str | None = None
+    """The split whose sides are written; xsub, else the first there is."""
+    stream: padded.Stream | None = None
+    """What of a clip is written; its joints."""
+    dtype: export_pyskl.DTypes | None = None
+    """float32; PYSKL's own script rounds to float16."""
 
 
-def npz(store: Store, output: Path) -> None:
-    """Write all clips in order of name as one .npz, streaming: one clip and one shard in memory.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Report:
+    """What an export wrote."""
 
-    `data` float32 (N, 3, T, V, 2) metres with T the longest clip; `lengths` int32; `names` unicode;
-    `labels`, `subjects`, `cameras`, `setups`, `replications` int64, -1 where unknown. Loads with allow_pickle=False.
+    out: Path
+    format: Form
+    clips: int
+    """Rows written; those in neither side of a split are not."""
+    splits: list[str]
+    bytes: int
+
+
+def run(request: Request, progress: Callable[[int, int], None] = lambda done, total: None) -> Report:
+    """Write a store in another format, exactly to where the request says.
+
+    A split that the format needs and that has not been built is built.
+
+    Args:
+        request: what is asked.
+        progress: is told how many clips of how many are done.
 
     Raises:
-        ArtifactError: the store is damaged.
-        OutputFailed: the disk refuses.
+        ConfigError: an option that means nothing to the format, or no such split.
+        ArtifactError: the store is damaged or has what the format cannot hold.
+        OutputExists: a folder with something else in it stands where a folder is to go.
+        OutputLocked: another process is writing there.
+        OutputFailed: the disk has not enough room, or refuses.
     """
-    if store.columns["bodies"].max() > BODIES:
-        raise ArtifactError(f"{store.path}: has clips of more than {BODIES} bodies, which this format cannot hold")
+    store, form, output = request.store, request.form, request.output
+    for option, forms in OPTIONS.items():
+        if getattr(request, option) is not None and form not in forms:
+            raise ConfigError(f"--{option} means nothing to --format {form}, only to {' and '.join(forms)}")
     store.check()
-    names = np.array(store.names, np.str_)
-    order = np.argsort(names, kind="stable")
-    clips = store.clips() if (np.diff(order) > 0).all() else map(store.clip, order.tolist())
-    small: dict[str, NDArray[Any]] = {
-        "lengths": store.columns["frames"][order].astype(np.int32),
-        "names": names[order],
-        **{
-            f"{column}s": store.columns[column][order].astype(np.int64)
-            for column in ("label", "subject", "camera", "setup", "replication")
-        },
-    }
+    padded.refuse_other_bodies(store)
+    sides = _splits(request)
+    rows = sum(len(side) for split in sides[:1] for side in (split.train, split.test))
+    total = rows if form in OPTIONS["split"] else len(store)
+    finished = 0
+
+    def done(more: int) -> None:
+        nonlocal finished
+        finished += more
+        progress(finished, total)
+
+    with publish.sole_writer(output):
+        publish.require_room(output, _bytes(request, total))
+        if form == "stgcn":
+            _folder(request, sides[0], done)
+        elif form == "hdf5":
+            with publish.whole_file(output) as partial:
+                export_hdf5.write(store, sides, partial, done)
+        elif form == "npz":
+            publish.write_file(output, lambda handle: export_npz.plain(store, handle, done))
+        elif form == "ctrgcn":
+            publish.write_file(output, lambda handle: export_npz.ctrgcn(store, sides[0], handle, done))
+        elif form == "pyskl":
+            dtype = request.dtype or "float32"
+            publish.write_file(output, lambda handle: export_pyskl.write(store, sides, dtype, handle, done))
+        else:
+            assert_never(form)
+    size = sum(path.stat().st_size for path in output.rglob("*")) if output.is_dir() else output.stat().st_size
+    return Report(out=output, format=form, clips=total, splits=[split.name for split in sides], bytes=size)
+
+
+def _splits(request: Request) -> list[Split]:
+    """The splits that an export holds: the one asked for, or all that there are; built when there is none."""
+    store = request.store
+    if request.form == "npz":
+        return []
+    there = splits.there(store)
+    if request.split is not None:
+        return [splits.find(store, request.split) if request.split in there else _built(store, request.split)]
+    if not there and splits.rules(store):
+        splits.build(store)
+        there = splits.there(store)
+    if request.form in OPTIONS["split"]:
+        return [splits.find(store)]
+    return [splits.find(store, name) for name in there]
+
+
+def _built(store: Store, name: str) -> Split:
+    return splits.build(store, [name]).splits[0]
+
+
+def _bytes(request: Request, clips: int) -> int:
+    """About how much an export writes; of a compressed one what is in it."""
+    store = request.store
+    joint, joints = 12, len(store.layout.joints)
+    if request.form in {"pyskl", "hdf5"}:
+        return int(store.offset[-1]) * joints * (joint // 2 if request.dtype == "float16" else joint)
     frames = int(store.columns["frames"].max())
-    shape = (len(store), 3, frames, len(store.layout.joints), BODIES)
-
-    def fill(handle: BinaryIO) -> None:
-        with zipfile.ZipFile(handle, "w") as archive:
-            _write_array(
-                archive, "data", np.dtype(np.float32), shape, (padded(clip, frames).tobytes() for clip in clips)
-            )
-            for name, values in small.items():
-                _write_array(archive, name, values.dtype, values.shape, iter([values.tobytes()]))
-
-    write_file(output, fill)
+    room = {"npz": frames, "ctrgcn": max(padded.FRAMES, frames), "stgcn": padded.room(store)}[request.form]
+    return clips * room * joints * padded.BODIES * joint
 
 
-def _write_array(
-    archive: zipfile.ZipFile, name: str, dtype: np.dtype[Any], shape: tuple[int, ...], blocks: Iterator[bytes]
-) -> None:
-    """One .npy member, C order; dated 1980 so that the same store gives the same bytes."""
-    with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
-        header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
-        np.lib.format.write_array_header_1_0(member, header)
-        for block in blocks:
-            member.write(block)
+def _folder(request: Request, split: Split, done: padded.Done) -> None:
+    """Write a folder beside its place and rename it; only a folder of such files is replaced."""
+    output = request.output
+    there = sorted(path.name for path in output.iterdir()) if output.is_dir() else []
+    if output.exists() and (not output.is_dir() or not set(there) <= set(export_stgcn.files())):
+        raise OutputExists(f"{output}: is there and holds something else; name another --out, it becomes a folder")
+    making = output.with_name(f".{output.name}.making")
+    with publish.disk_errors(output):
+        shutil.rmtree(making, ignore_errors=True)
+        making.mkdir()
+        export_stgcn.write(request.store, split, request.stream or "joint", making, done)
+        publish.publish_folder(making, output)

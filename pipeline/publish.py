@@ -111,6 +111,39 @@ def write_file(path: Path, fill: bytes | Callable[[BinaryIO], None]) -> None:
             partial.unlink(missing_ok=True)
 
 
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A place to write one file to that then appears whole at `path`: for what wants a path and not a handle.
+
+    Raises:
+        OutputFailed: the disk refuses.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    with disk_errors(path):
+        try:
+            yield partial
+            with partial.open("rb") as handle:
+                os.fsync(handle.fileno())
+            partial.replace(path)
+            sync_folder(path.parent)
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+def require_room(output: Path, needed: int) -> None:
+    """Make sure that the disk has so many bytes free, before anything is written.
+
+    Raises:
+        OutputFailed: it has not.
+    """
+    folder = next(parent for parent in [output, *output.absolute().parents] if parent.is_dir())
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise OutputFailed(
+            f"{output}: needs about {needed / 1e6:,.0f} MB, {free / 1e6:,.0f} MB are free; nothing was written"
+        )
+
+
 def publish_folder(made: Path, output: Path) -> None:
     """Rename a finished folder to its final name, in place of what stands there.
 

@@ -356,6 +356,11 @@ def load_subset(path: Path, split: Split) -> Subset:
     )
 
 
+def there(store: Store) -> list[str]:
+    """Names of the splits of a store that have been built."""
+    return sorted(path.stem for path in folder(store.path).glob("*.json") if SUBSET_MARK not in path.name)
+
+
 def find(store: Store, name: str | None = None) -> Split:
     """The split of a store by name; without one xsub, else the first there is.
 
@@ -363,12 +368,12 @@ def find(store: Store, name: str | None = None) -> Split:
         ArtifactNotFound: it has not been built.
         ArtifactError: it does not fit the store, or another split lies under its name.
     """
-    there = sorted(path.stem for path in folder(store.path).glob("*.json") if SUBSET_MARK not in path.name)
+    built = there(store)
     if name is None:
-        name = "xsub" if "xsub" in there or not there else there[0]
+        name = "xsub" if "xsub" in built or not built else built[0]
     path = folder(store.path) / f"{name}.json"
     if not path.exists():
-        has = f"there are {', '.join(there)}; " if there else ""
+        has = f"there are {', '.join(built)}; " if built else ""
         raise ArtifactNotFound(path, f"{has}build splits with `skelepipe build-splits {store.path}`")
     split = load(path, store)
     if split.name != name:

@@ -7,7 +7,7 @@ layout byte by byte.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -230,18 +230,22 @@ class Store:
         for finding in inspect(self.path):
             raise ArtifactError(f"{self.path}: {finding}; restore it or ingest again")
 
-    def clips(self) -> Iterator[NDArray[np.float32]]:
-        """Every clip in row order, (M, T, V, 3) in metres, NaN where missing; one shard in memory at a time.
+    def clips(self, rows: Iterable[int] | None = None) -> Iterator[NDArray[np.float32]]:
+        """The clips of some rows, or all, (M, T, V, 3) in metres, NaN where missing; one shard in memory at a time.
+
+        Rows that ascend, however many are left out, cost each shard once.
 
         Raises:
             ArtifactError: a chunk fails its checksum.
         """
         held, start, total = np.empty((0, len(self.layout.joints), 3), np.float32), 0, int(self.offset[-1])
-        for row in range(len(self)):
+        for row in range(len(self)) if rows is None else rows:
             first, last, end = int(self.offset[row]), int(self.offset[row + 1]), start + len(held)
-            if last > end:
-                block = self._rows(end, min(max(last, (end // SHARD + 1) * SHARD), total))
-                held, start = np.concatenate([held[first - start :], block]), first
+            if first < start or last > end:
+                kept = held[first - start :] if start <= first <= end else held[:0]
+                begin = first + len(kept)
+                block = self._rows(begin, min(max(last, (begin // SHARD + 1) * SHARD), total))
+                held, start = np.concatenate([kept, block]), first
             yield held[first - start : last - start].reshape(self.shape(row)).copy()
 
     def clip(self, row: int) -> NDArray[np.float32]:

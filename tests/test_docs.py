@@ -14,12 +14,23 @@ from cli import main
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-COMMANDS = [
-    line
-    for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
-    for line in block.replace("\\\n", " ").splitlines()
-    if line.strip() and not line.startswith("#")
-]
+
+
+def commands_of(text: str) -> list[str]:
+    """The lines of all shell blocks of a page."""
+    return [
+        line
+        for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
+        for line in block.replace("\\\n", " ").splitlines()
+        if line.strip() and not line.startswith("#")
+    ]
+
+
+COMMANDS = commands_of(README)
+PAGES = {
+    path.stem: [line for line in commands_of(path.read_text(encoding="utf-8")) if line.startswith("skelepipe ")]
+    for path in sorted(ROOT.glob("docs/*.md"))
+}
 SHORTENED = {"pretrain": "--set epochs=1 batch_size=16"}
 """What a test adds to a command so that it takes seconds; everything else runs as it stands."""
 
@@ -70,15 +81,28 @@ def test_make_test_is_what_ci_runs() -> None:
 @pytest.mark.slow
 def test_every_skelepipe_command_in_the_readme_runs(tmp_path: Path, raw: Path) -> None:
     shutil.copytree(raw, tmp_path / "raw")
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
     ours = [command for command in COMMANDS if command.startswith("skelepipe ")]
     assert len(ours) >= 8
-    for command in ours:
+    run_all(ours, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", ["ctrgcn", "agcn", "stgcn", "pyskl"])
+def test_every_skelepipe_command_of_a_page_runs(page: str, tmp_path: Path, raw: Path) -> None:
+    shutil.copytree(raw, tmp_path / "raw")
+    assert len(PAGES[page]) >= 2
+    run_all(PAGES[page], tmp_path)
+
+
+def run_all(commands: list[str], folder: Path) -> None:
+    """Run commands one after the other in a folder; none may fail."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    for command in commands:
         words = shlex.split(command)
         words += SHORTENED.get(words[1], "").split()
         done = subprocess.run(
             [sys.executable, "-m", "cli", *words[1:]],
-            cwd=tmp_path,
+            cwd=folder,
             env=environment,
             capture_output=True,
             text=True,

@@ -1,60 +1,176 @@
+"""Exports in general: what they refuse, that they appear whole or not at all, and that memory stays flat."""
+
+import weakref
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from pipeline import export
-from pipeline.errors import ArtifactError
+from pipeline import export, padded, publish, splits
+from pipeline.errors import ArtifactError, ConfigError, OutputExists, OutputFailed, SkelepipeError
+from pipeline.export import FORMS, Request, run
+from pipeline.layout import KINECT_V2
 from pipeline.store import Store
 
 
-def test_npz_holds_what_the_recipe_stored_and_is_named_exactly(shared_store: Store, tmp_path: Path) -> None:
-    export.npz(shared_store, tmp_path / "no-suffix")
-    assert [path.name for path in tmp_path.iterdir()] == ["no-suffix"]
-    with np.load(tmp_path / "no-suffix", allow_pickle=False) as arrays:
-        held = dict(arrays)
-    frames = int(shared_store.columns["frames"].max())
-    assert held["data"].shape == (72, 3, frames, 25, 2)
-    assert {name: values.dtype for name, values in held.items() if name != "names"} == {
-        "data": np.float32,
-        "lengths": np.int32,
-        **dict.fromkeys(["labels", "subjects", "cameras", "setups", "replications"], np.int64),
-    }
-    assert held["names"].dtype.kind == "U"
-    assert held["names"].tolist() == sorted(held["names"].tolist()) == shared_store.names
-    assert np.isfinite(held["data"]).all()
-    for row, clip in enumerate(shared_store.clips()):
-        bodies, length = clip.shape[:2]
-        assert held["lengths"][row] == length
-        kept = held["data"][row, :, :length, :, :bodies].transpose(3, 1, 2, 0)
-        np.testing.assert_array_equal(kept, np.nan_to_num(clip, nan=0))
-        assert not held["data"][row, :, length:].any()
-        assert not held["data"][row, :, :, :, bodies:].any()
-    assert held["labels"].tolist() == shared_store.columns["label"].tolist()
+def content(path: Path) -> dict[str, bytes]:
+    """Every file at or below a path."""
+    files = [path] if path.is_file() else sorted(path.rglob("*"))
+    return {str(file.relative_to(path)): file.read_bytes() for file in files}
 
 
-def test_the_same_store_gives_the_same_file(shared_store: Store, tmp_path: Path) -> None:
-    for name in ("a.npz", "b.npz"):
-        export.npz(shared_store, tmp_path / name)
-    assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
+@pytest.mark.parametrize("form", FORMS)
+def test_the_same_store_gives_the_same_bytes_under_exactly_the_name_given(
+    form: export.Form, shared_store: Store, tmp_path: Path
+) -> None:
+    told = []
+    for name in ("a", "b"):
+        report = run(
+            Request(store=shared_store, form=form, output=tmp_path / name),
+            lambda done, total: told.append((done, total)),
+        )
+    assert content(tmp_path / "a") == content(tmp_path / "b")
+    assert report.bytes == sum(map(len, content(tmp_path / "a").values()))
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".a.lock", ".b.lock", "a", "b"]
+    assert told == [(done, 72) for done in range(1, 73)] * 2
 
 
-def test_a_damaged_store_is_not_exported(own_store: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("form", FORMS)
+def test_a_damaged_store_is_not_exported(form: export.Form, own_store: Path, tmp_path: Path) -> None:
     shard = own_store / "xyz/c/0/0/0"
     flipped = bytearray(shard.read_bytes())
     flipped[100] ^= 1
     shard.write_bytes(flipped)
     with pytest.raises(ArtifactError):
-        export.npz(Store(own_store), tmp_path / "x.npz")
-    assert not (tmp_path / "x.npz").exists()
+        run(Request(store=Store(own_store), form=form, output=tmp_path / "x"))
+    assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_an_export_that_fails_leaves_what_was_there(
+    form: export.Form, shared_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(Request(store=shared_store, form=form, output=tmp_path / "x"))
+    before = content(tmp_path / "x")
+    clips = Store.clips
+
+    def ending(self: Store, rows: object = None) -> Iterator[np.ndarray]:
+        for count, clip in enumerate(clips(self, rows)):
+            if count == 20:
+                raise OSError(28, "No space left on device")
+            yield clip
+
+    monkeypatch.setattr(Store, "clips", ending)
+    with pytest.raises(OutputFailed, match="No space left on device"):
+        run(Request(store=shared_store, form=form, output=tmp_path / "x"))
+    assert content(tmp_path / "x") == before
+    monkeypatch.undo()
+    run(Request(store=shared_store, form=form, output=tmp_path / "x"))
+    assert content(tmp_path / "x") == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".x.lock", "x"]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_never_more_than_a_few_clips_are_in_memory(
+    form: export.Form, shared_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alive = most = 0
+
+    def count(array: np.ndarray) -> np.ndarray:
+        nonlocal alive, most
+
+        def gone() -> None:
+            nonlocal alive
+            alive -= 1
+
+        weakref.finalize(array, gone)
+        alive += 1
+        most = max(most, alive)
+        return array
+
+    clips, pad = Store.clips, padded.padded
+    monkeypatch.setattr(Store, "clips", lambda self, rows=None: map(count, clips(self, rows)))
+    monkeypatch.setattr(padded, "padded", lambda *given: count(pad(*given)))
+    run(Request(store=shared_store, form=form, output=tmp_path / "x"))
+    assert 0 < most <= 4
+    assert alive == 0
+
+
+def test_more_room_than_there_is_is_refused_before_anything_is_written(
+    shared_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publish.shutil, "disk_usage", lambda folder: publish.shutil._ntuple_diskusage(2e6, 1e6, 1e6))
+    for form, needed in (("ctrgcn", 72 * 300 * 150 * 4), ("stgcn", 72 * 300 * 150 * 4)):
+        with pytest.raises(OutputFailed, match=rf"needs about {needed / 1e6:,.0f} MB, 1 MB are free; nothing"):
+            run(Request(store=shared_store, form=form, output=tmp_path / "x"))
+    assert not (tmp_path / "x").exists()
+
+
+def test_options_that_mean_nothing_to_a_format_are_refused(shared_store: Store, tmp_path: Path) -> None:
+    output = tmp_path / "x"
+    with pytest.raises(ConfigError, match="--split means nothing to --format npz, only to ctrgcn and stgcn"):
+        run(Request(store=shared_store, form="npz", output=output, split="xsub"))
+    with pytest.raises(ConfigError, match="--stream means nothing to --format pyskl, only to stgcn"):
+        run(Request(store=shared_store, form="pyskl", output=output, stream="bone"))
+    with pytest.raises(ConfigError, match="--dtype means nothing to --format hdf5, only to pyskl"):
+        run(Request(store=shared_store, form="hdf5", output=output, dtype="float16"))
+    with pytest.raises(ConfigError, match="no split 'xset'; it has xsub, xview"):
+        run(Request(store=shared_store, form="stgcn", output=output, split="xset"))
+
+
+def test_a_split_that_was_not_built_is_built(own_store: Path, tmp_path: Path) -> None:
+    store = Store(own_store)
+    before = {name: splits.find(store, name).digest for name in splits.there(store)}
+    for path in splits.folder(own_store).glob("*.json"):
+        path.unlink()
+    assert run(Request(store=store, form="ctrgcn", output=tmp_path / "a", split="xview")).splits == ["xview"]
+    assert splits.there(store) == ["xview"]
+    splits.folder(own_store).joinpath("xview.json").unlink()
+    assert run(Request(store=store, form="pyskl", output=tmp_path / "b")).splits == ["xsub", "xview"]
+    assert {name: splits.find(store, name).digest for name in splits.there(store)} == before
+
+
+def test_a_folder_of_something_else_is_never_replaced(shared_store: Store, tmp_path: Path) -> None:
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x" / "thesis.tex").write_text("years of work")
+    for place in (tmp_path / "x", tmp_path / "x" / "thesis.tex"):
+        with pytest.raises(OutputExists, match="holds something else"):
+            run(Request(store=shared_store, form="stgcn", output=place))
+    assert (tmp_path / "x" / "thesis.tex").read_text() == "years of work"
+
+
+def test_a_third_body_is_refused(shared_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(shared_store.columns, "bodies", np.full(72, 3))
+    with pytest.raises(SkelepipeError, match="more than 2 bodies"):
+        run(Request(store=shared_store, form="npz", output=tmp_path / "x"))
 
 
 def test_padding_keeps_present_joints_and_zeroes_the_rest() -> None:
     clip = np.arange(2 * 3 * 25 * 3, dtype=np.float32).reshape(2, 3, 25, 3) + 1
     clip[1, 2, 4] = np.nan
-    whole = export.padded(clip, frames=5)
+    whole = padded.padded(clip, frames=5)
     assert whole.shape == (3, 5, 25, 2)
     assert (whole[:, 2, 4, 1] == 0).all()
     assert (whole[:, 3:] == 0).all()
     np.testing.assert_array_equal(whole[:, :3, :, 0], clip[0].transpose(2, 0, 1))
-    assert export.padded(clip, frames=5, bodies=1).shape == (3, 5, 25, 1)
+    assert padded.padded(clip, frames=5, bodies=1).shape == (3, 5, 25, 1)
+
+
+BONES = [(1, 2), (2, 21), (3, 21), (4, 3), (5, 21), (6, 5), (7, 6), (8, 7), (9, 21), (10, 9), (11, 10), (12, 11)]
+BONES += [(13, 1), (14, 13), (15, 14), (16, 15), (17, 1), (18, 17), (19, 18), (20, 19), (21, 21), (22, 23), (23, 8)]
+BONES += [(24, 25), (25, 12)]
+"""2s-AGCN's pairs of NTU joints, numbered from 1."""
+
+
+def test_streams_are_those_of_2s_agcn() -> None:
+    whole = np.random.default_rng(0).normal(size=(3, 6, 25, 2)).astype(np.float32)
+    bone = np.zeros_like(whole)
+    for one, other in BONES:
+        bone[:, :, one - 1] = whole[:, :, one - 1] - whole[:, :, other - 1]
+    for base, stream in ((whole, "joint"), (bone, "bone")):
+        np.testing.assert_array_equal(padded.derive(whole, stream, KINECT_V2), base)
+        motion = np.zeros_like(base)
+        for t in range(5):
+            motion[:, t] = base[:, t + 1] - base[:, t]
+        np.testing.assert_array_equal(padded.derive(whole, f"{stream}-motion", KINECT_V2), motion)

@@ -1,7 +1,7 @@
 import numpy as np
 import torch
 
-from pipeline.export import padded
+from pipeline.padded import padded
 from pipeline.resample import resized
 from pipeline.store import Store
 from trainer import loader

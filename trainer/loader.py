@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline.export import padded
+from pipeline.padded import padded
 from pipeline.resample import resized
 from pipeline.store import Store
 

@@ -1,0 +1,77 @@
+"""Clips as the field's training code takes them: padded arrays of two bodies, written one clip at a time."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import BinaryIO, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.errors import ArtifactError
+from pipeline.layout import Layout
+from pipeline.splits import Rows
+from pipeline.store import Store
+
+BODIES = 2
+"""M of every array: what every code base of the field expects."""
+FRAMES = 300
+"""T of the peers' arrays; the longest recording of NTU RGB+D."""
+
+Stream = Literal["joint", "bone", "joint-motion", "bone-motion"]
+Done = Callable[[int], None]
+"""Is told of so many more clips."""
+
+
+def refuse_other_bodies(store: Store) -> None:
+    """Make sure that every clip has as many bodies as an array has room for.
+
+    Raises:
+        ArtifactError: one has more.
+    """
+    if store.columns["bodies"].max() > BODIES:
+        raise ArtifactError(f"{store.path}: has clips of more than {BODIES} bodies, which this format cannot hold")
+
+
+def room(store: Store) -> int:
+    """T of a store's array: what all clips have, else the peers' 300, or the longest clip's when that is more."""
+    frames = store.columns["frames"]
+    return int(frames[0]) if (frames == frames[0]).all() else max(FRAMES, int(frames.max()))
+
+
+def padded(clip: NDArray[np.float32], frames: int, bodies: int = BODIES) -> NDArray[np.float32]:
+    """A clip (M', T', V, 3) as (C, T, V, M): absent bodies, missing joints and frames past the end are 0."""
+    whole = np.zeros((3, frames, clip.shape[2], bodies), np.float32)
+    kept = clip[:bodies].transpose(3, 1, 2, 0)
+    whole[:, : clip.shape[1], :, : kept.shape[3]] = np.where(np.isfinite(kept), kept, np.float32(0))
+    return whole
+
+
+def derive(whole: NDArray[np.float32], stream: Stream, layout: Layout) -> NDArray[np.float32]:
+    """A stream of a padded clip (C, T, V, M), as 2s-AGCN's gen_bone_data and gen_motion_data make it.
+
+    A bone is the way from a joint's parent, that of the root 0; motion is the way to the next frame, that of the last
+    frame 0. Where a clip ends and its padding begins, motion leads to the zeros, as it does there.
+    """
+    if stream.startswith("bone"):
+        whole = whole - whole[:, :, [joint if up == -1 else up for joint, up in enumerate(layout.parents)]]
+    if not stream.endswith("motion"):
+        return whole
+    motion = np.zeros_like(whole)
+    motion[:, :-1] = whole[:, 1:] - whole[:, :-1]
+    return motion
+
+
+def clips(store: Store, rows: Rows, frames: int, done: Done) -> Iterator[NDArray[np.float32]]:
+    """The clips of some rows of a store, padded, (C, T, V, M)."""
+    for clip in store.clips(rows.tolist()):
+        yield padded(clip, frames)
+        done(1)
+
+
+def write_npy(
+    handle: BinaryIO, dtype: np.dtype[np.generic], shape: Sequence[int], blocks: Iterator[NDArray[np.generic]]
+) -> None:
+    """An array in C order as numpy's .npy, block by block."""
+    header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": tuple(map(int, shape))}
+    np.lib.format.write_array_header_1_0(handle, header)
+    for block in blocks:
+        handle.write(block.astype(dtype, copy=False).tobytes())
