@@ -2,12 +2,13 @@
 
 import shutil
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, assert_never, get_args
 
 from pipeline import export_hdf5, export_npz, export_pyskl, export_stgcn, padded, publish, splits
-from pipeline.errors import ConfigError, OutputExists
+from pipeline.errors import ArtifactError, ConfigError, OutputExists
 from pipeline.splits import Split
 from pipeline.store import Store
 
@@ -104,12 +105,12 @@ def _splits(request: Request) -> list[Split]:
     there = splits.there(store)
     if request.split is not None:
         return [splits.find(store, request.split) if request.split in there else _built(store, request.split)]
+    one = request.form in OPTIONS["split"]
     if not there and splits.rules(store):
-        splits.build(store)
+        with nullcontext() if one else suppress(ArtifactError):  # none can be made: there is nothing to write of them
+            splits.build(store)
         there = splits.there(store)
-    if request.form in OPTIONS["split"]:
-        return [splits.find(store)]
-    return [splits.find(store, name) for name in there]
+    return [splits.find(store)] if one else [splits.find(store, name) for name in there]
 
 
 def _built(store: Store, name: str) -> Split:
@@ -137,5 +138,8 @@ def _folder(request: Request, split: Split, done: padded.Done) -> None:
     with publish.disk_errors(output):
         shutil.rmtree(making, ignore_errors=True)
         making.mkdir()
-        export_stgcn.write(request.store, split, request.stream or "joint", making, done)
-        publish.publish_folder(making, output)
+        try:
+            export_stgcn.write(request.store, split, request.stream or "joint", making, done)
+            publish.publish_folder(making, output)
+        finally:
+            shutil.rmtree(making, ignore_errors=True)

@@ -9,6 +9,7 @@ layout byte by byte.
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -233,16 +234,20 @@ class Store:
     def clips(self, rows: Iterable[int] | None = None) -> Iterator[NDArray[np.float32]]:
         """The clips of some rows, or all, (M, T, V, 3) in metres, NaN where missing; one shard in memory at a time.
 
-        Rows that ascend, however many are left out, cost each shard once.
+        Rows that ascend, however many are left out, cost each shard once; others are read one by one.
 
         Raises:
             ArtifactError: a chunk fails its checksum.
         """
+        wanted = range(len(self)) if rows is None else list(rows)
+        if any(later <= row for row, later in pairwise(wanted)):
+            yield from map(self.clip, wanted)
+            return
         held, start, total = np.empty((0, len(self.layout.joints), 3), np.float32), 0, int(self.offset[-1])
-        for row in range(len(self)) if rows is None else rows:
+        for row in wanted:
             first, last, end = int(self.offset[row]), int(self.offset[row + 1]), start + len(held)
-            if first < start or last > end:
-                kept = held[first - start :] if start <= first <= end else held[:0]
+            if last > end:
+                kept = held[first - start : end - start]
                 begin = first + len(kept)
                 block = self._rows(begin, min(max(last, (begin // SHARD + 1) * SHARD), total))
                 held, start = np.concatenate([kept, block]), first

@@ -131,6 +131,19 @@ def test_a_split_that_was_not_built_is_built(own_store: Path, tmp_path: Path) ->
     assert {name: splits.find(store, name).digest for name in splits.there(store)} == before
 
 
+def test_a_store_that_cannot_be_split_is_exported_without_where_that_will_do(
+    own_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(own_store)
+    for path in splits.folder(own_store).glob("*.json"):
+        path.unlink()
+    monkeypatch.setitem(store.columns, "subject", np.full(72, 1))
+    monkeypatch.setitem(store.columns, "camera", np.full(72, 2))
+    assert run(Request(store=store, form="hdf5", output=tmp_path / "a")).splits == []
+    with pytest.raises(ArtifactError, match="no split can be made"):
+        run(Request(store=store, form="ctrgcn", output=tmp_path / "b"))
+
+
 def test_a_folder_of_something_else_is_never_replaced(shared_store: Store, tmp_path: Path) -> None:
     (tmp_path / "x").mkdir()
     (tmp_path / "x" / "thesis.tex").write_text("years of work")

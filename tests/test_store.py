@@ -145,3 +145,15 @@ def test_quarantine_travels_with_the_store(shared_store: Store) -> None:
     assert len(shared_store.quarantine) == 3
     assert all(bad["reason"] and bad["file"].endswith(".skeleton") for bad in shared_store.quarantine)
     assert json.loads((shared_store.path / "quarantine.json").read_text()) == shared_store.quarantine
+
+
+@pytest.mark.parametrize("rows", [[], [0], [71], [3, 4, 60], [5, 3, 70, 3], [*range(72)], [1, 1]])
+def test_the_clips_of_some_rows_are_those_rows_clips(
+    shared_store: Store, rows: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for shard in (store.SHARD, 100, 7):  # clips then begin and end in several shards
+        monkeypatch.setattr(store, "SHARD", shard)
+        found = list(shared_store.clips(rows))
+        assert len(found) == len(rows)
+        for row, clip in zip(rows, found, strict=True):
+            np.testing.assert_array_equal(clip, shared_store.clip(row))
