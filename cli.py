@@ -424,8 +424,10 @@ def embed(
 @click.option("--split", help="ctrgcn, stgcn: whose train and test sides to write.  [default: xsub, else the first]")
 @click.option(
     "--stream",
+    "streams",
+    multiple=True,
     type=click.Choice(["joint", "bone", "joint-motion", "bone-motion"]),
-    help="stgcn: what of a clip, as 2s-AGCN has it.  [default: joint]",
+    help="stgcn: what of a clip, one or several, as 2s-AGCN has them.  [default: joint]",
 )
 @click.option(
     "--dtype",

@@ -14,7 +14,7 @@ from pipeline.store import Store
 
 Form = Literal["npz", "ctrgcn", "stgcn", "pyskl", "hdf5"]
 FORMS: tuple[Form, ...] = get_args(Form)
-OPTIONS: Mapping[str, tuple[Form, ...]] = {"split": ("ctrgcn", "stgcn"), "stream": ("stgcn",), "dtype": ("pyskl",)}
+OPTIONS: Mapping[str, tuple[Form, ...]] = {"split": ("ctrgcn", "stgcn"), "streams": ("stgcn",), "dtype": ("pyskl",)}
 """Which formats each option of a request means something to."""
 
 
@@ -27,8 +27,8 @@ class Request:
     output: Path
     split: str | None = None
     """The split whose sides are written; xsub, else the first there is."""
-    stream: padded.Stream | None = None
-    """What of a clip is written; its joints."""
+    streams: tuple[padded.Stream, ...] = ()
+    """What of a clip is written, each in a file of its own; its joints when nothing is said."""
     dtype: export_pyskl.DTypes | None = None
     """float32; PYSKL's own script rounds to float16."""
 
@@ -63,13 +63,16 @@ def run(request: Request, progress: Callable[[int, int], None] = lambda done, to
     """
     store, form, output = request.store, request.form, request.output
     for option, forms in OPTIONS.items():
-        if getattr(request, option) is not None and form not in forms:
-            raise ConfigError(f"--{option} means nothing to --format {form}, only to {' and '.join(forms)}")
+        if getattr(request, option) and form not in forms:
+            raise ConfigError(
+                f"--{option.removesuffix('s')} means nothing to --format {form}, only to {' and '.join(forms)}"
+            )
     store.check()
     padded.refuse_other_bodies(store)
     sides = _splits(request)
     rows = sum(len(side) for split in sides[:1] for side in (split.train, split.test))
-    total = rows if form in OPTIONS["split"] else len(store)
+    clips = rows if form in OPTIONS["split"] else len(store)
+    total = clips * max(1, len(request.streams))
     finished = 0
 
     def done(more: int) -> None:
@@ -94,7 +97,7 @@ def run(request: Request, progress: Callable[[int, int], None] = lambda done, to
         else:
             assert_never(form)
     size = sum(path.stat().st_size for path in output.rglob("*")) if output.is_dir() else output.stat().st_size
-    return Report(out=output, format=form, clips=total, splits=[split.name for split in sides], bytes=size)
+    return Report(out=output, format=form, clips=clips, splits=[split.name for split in sides], bytes=size)
 
 
 def _splits(request: Request) -> list[Split]:
@@ -132,14 +135,14 @@ def _folder(request: Request, split: Split, done: padded.Done) -> None:
     """Write a folder beside its place and rename it; only a folder of such files is replaced."""
     output = request.output
     there = sorted(path.name for path in output.iterdir()) if output.is_dir() else []
-    if output.exists() and (not output.is_dir() or not set(there) <= set(export_stgcn.files())):
+    if output.exists() and (not output.is_dir() or not set(there) <= export_stgcn.files()):
         raise OutputExists(f"{output}: is there and holds something else; name another --out, it becomes a folder")
     making = output.with_name(f".{output.name}.making")
     with publish.disk_errors(output):
         shutil.rmtree(making, ignore_errors=True)
         making.mkdir()
         try:
-            export_stgcn.write(request.store, split, request.stream or "joint", making, done)
+            export_stgcn.write(request.store, split, request.streams, making, done)
             publish.publish_folder(making, output)
         finally:
             shutil.rmtree(making, ignore_errors=True)

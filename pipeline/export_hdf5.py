@@ -24,13 +24,21 @@ def write(store: Store, splits: Sequence[Split], path: Path, done: padded.Done) 
     rows = np.arange(len(store))
     with h5py.File(path, "w") as file:
         data = file.create_dataset(
-            "data", shape, "<f4", chunks=(1, *shape[1:]), compression="gzip", compression_opts=1, shuffle=True
+            "data",
+            shape,
+            "<f4",
+            chunks=(1, *shape[1:]),
+            compression="gzip",
+            compression_opts=1,
+            shuffle=True,
+            fletcher32=True,
         )
         for row, clip in enumerate(padded.clips(store, rows, frames, done)):
             data[row] = clip
         for name, values in small_arrays(store, rows).items():
             kept = values.astype(h5py.string_dtype()) if values.dtype.kind == "U" else values
             file.create_dataset(name, data=kept)
+        file.create_dataset("bodies", data=store.columns["bodies"].astype(np.int32))
         for split in splits:
             for side in ("train", "test"):
                 file.create_dataset(f"splits/{split.name}/{side}", data=split.side(side))

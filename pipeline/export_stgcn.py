@@ -1,8 +1,8 @@
 """The folder of ST-GCN, as 2s-AGCN, CrosSCLR, AimCLR and SkeleMixCLR read it too: .npy arrays and pickled labels."""
 
 import pickle
+from collections.abc import Sequence
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 
@@ -17,28 +17,38 @@ PROTOCOL = 4
 """The newest pickle protocol that Python 3.4 to 3.7 know: the peers run on old ones."""
 
 
-def files() -> list[str]:
-    """The names of all that an export writes into its folder."""
-    return [f"{side}_{what}" for side, _ in SIDES for what in ("data.npy", "label.pkl")]
+ARRAYS: dict[padded.Stream | None, str] = {
+    None: "data.npy",
+    "joint": "data_joint.npy",
+    "bone": "data_bone.npy",
+    "joint-motion": "data_joint_motion.npy",
+    "bone-motion": "data_bone_motion.npy",
+}
+"""What follows the side in an array's name: ST-GCN's where no stream was asked for, else 2s-AGCN's."""
+LABELS = "label.pkl"
 
 
-def write(store: Store, split: Split, stream: padded.Stream, folder: Path, done: padded.Done) -> None:
-    """`train_data.npy` and `val_data.npy`, float32 (N, 3, T, V, 2), and for each a `_label.pkl`.
+def files() -> set[str]:
+    """The names of all that exports write into their folder."""
+    return {f"{side}_{what}" for side, _ in SIDES for what in (*ARRAYS.values(), LABELS)}
+
+
+def write(store: Store, split: Split, streams: Sequence[padded.Stream], folder: Path, done: padded.Done) -> None:
+    """For each side and stream an array, float32 (N, 3, T, V, 2), and for each side a label file.
 
     A label file is the pickled pair of a list of names and a list of classes from 0. T is what all clips of the store
-    have, else 300, or the longest clip's when that is more.
+    have, else 300, or the longest clip's when that is more. Without streams the one array has joints.
     """
     frames = padded.room(store)
     for side, subset in SIDES:
         rows = split.side(subset)
         shape = (len(rows), 3, frames, len(store.layout.joints), padded.BODIES)
 
-        def fill(handle: BinaryIO, rows: np.ndarray = rows, shape: tuple[int, ...] = shape) -> None:
-            clips = padded.clips(store, rows, frames, done)
-            derived = (padded.derive(clip, stream, store.layout) for clip in clips)
-            padded.write_npy(handle, np.dtype(np.float32), shape, derived)
-
-        write_file(folder / f"{side}_data.npy", fill)
         names = [store.names[row] for row in rows]
         labels = store.columns["label"][rows].tolist()
-        write_file(folder / f"{side}_label.pkl", pickle.dumps((names, labels), PROTOCOL))
+        write_file(folder / f"{side}_{LABELS}", pickle.dumps((names, labels), PROTOCOL))
+        for stream in streams or (None,):
+            clips = padded.clips(store, rows, frames, done)
+            derived = (padded.derive(clip, stream or "joint", store.layout) for clip in clips)
+            with (folder / f"{side}_{ARRAYS[stream]}").open("wb") as handle:
+                padded.write_npy(handle, np.dtype(np.float32), shape, derived)

@@ -112,7 +112,7 @@ def test_options_that_mean_nothing_to_a_format_are_refused(shared_store: Store, 
     with pytest.raises(ConfigError, match="--split means nothing to --format npz, only to ctrgcn and stgcn"):
         run(Request(store=shared_store, form="npz", output=output, split="xsub"))
     with pytest.raises(ConfigError, match="--stream means nothing to --format pyskl, only to stgcn"):
-        run(Request(store=shared_store, form="pyskl", output=output, stream="bone"))
+        run(Request(store=shared_store, form="pyskl", output=output, streams=("bone",)))
     with pytest.raises(ConfigError, match="--dtype means nothing to --format hdf5, only to pyskl"):
         run(Request(store=shared_store, form="hdf5", output=output, dtype="float16"))
     with pytest.raises(ConfigError, match="no split 'xset'; it has xsub, xview"):

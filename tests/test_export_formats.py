@@ -85,28 +85,33 @@ def test_ctrgcn_makes_room_for_longer_clips_and_refuses_other_skeletons(
         run(Request(store=store, form="ctrgcn", output=tmp_path / "b.npz"))
 
 
-@pytest.mark.parametrize("stream", ["joint", "bone", "joint-motion", "bone-motion"])
-def test_stgcn_and_its_followers_read_their_folder(shared_store: Store, tmp_path: Path, stream: padded.Stream) -> None:
+STREAMS: tuple[padded.Stream, ...] = ("joint", "bone", "joint-motion", "bone-motion")
+
+
+@pytest.mark.parametrize("streams", [(), STREAMS, ("bone",)])
+def test_stgcn_and_its_followers_read_their_folder(
+    shared_store: Store, tmp_path: Path, streams: tuple[padded.Stream, ...]
+) -> None:
     """As their feeders: unpickled (names, labels), data mapped from disk, (C, T, V, M) a sample."""
-    run(Request(store=shared_store, form="stgcn", output=tmp_path / "xsub", stream=stream))
+    report = run(Request(store=shared_store, form="stgcn", output=tmp_path / "xsub", streams=streams))
     split = splits.find(shared_store, "xsub")
-    assert sorted(path.name for path in (tmp_path / "xsub").iterdir()) == [
-        "train_data.npy",
-        "train_label.pkl",
-        "val_data.npy",
-        "val_label.pkl",
-    ]
+    suffixes = [f"data_{stream.replace('-', '_')}" for stream in streams] or ["data"]
+    wanted_files = {f"{side}_{name}.npy" for side in ("train", "val") for name in suffixes}
+    wanted_files |= {"train_label.pkl", "val_label.pkl"}
+    assert {path.name for path in (tmp_path / "xsub").iterdir()} == wanted_files
+    assert report.clips == 72
     for side, rows in (("train", split.train), ("val", split.test)):
         with (tmp_path / "xsub" / f"{side}_label.pkl").open("rb") as handle:
             names, labels = pickle.load(handle)
         assert names == [shared_store.names[row] for row in rows]
         assert labels == shared_store.columns["label"][rows].tolist()
         assert type(labels[0]) is int
-        data = np.load(tmp_path / "xsub" / f"{side}_data.npy", mmap_mode="r")
         wanted = expected(shared_store, rows, 300)
-        derived = np.stack([padded.derive(clip, stream, shared_store.layout) for clip in wanted])
-        np.testing.assert_array_equal(data, derived)
-        assert data.flags.c_contiguous
+        for stream, name in zip(streams or ("joint",), suffixes, strict=True):
+            data = np.load(tmp_path / "xsub" / f"{side}_{name}.npy", mmap_mode="r")
+            derived = np.stack([padded.derive(clip, stream, shared_store.layout) for clip in wanted])
+            np.testing.assert_array_equal(data, derived)
+            assert data.flags.c_contiguous
 
 
 def test_stgcn_keeps_the_length_that_a_recipe_gives_all_clips(peers_store: Store, tmp_path: Path) -> None:
@@ -169,6 +174,7 @@ def test_hdf5_has_arrays_splits_and_lineage(shared_store: Store, tmp_path: Path)
         np.testing.assert_array_equal(file["data"], expected(shared_store, np.arange(72), frames))
         assert file["data"].chunks == (1, 3, frames, 25, 2)
         assert file["names"].asstr()[()].tolist() == shared_store.names
+        assert file["bodies"][()].tolist() == shared_store.columns["bodies"].tolist()
         assert file["labels"][()].tolist() == shared_store.columns["label"].tolist()
         assert file["lengths"][()].tolist() == shared_store.columns["frames"].tolist()
         for name in ("xsub", "xview"):
