@@ -40,8 +40,8 @@ nojit: $(READY)  ## the kernels' tests without compilation, so that indices are 
 
 # In a cache of its own: numba would take kernels that were compiled without the check.
 bounds: $(READY)  ## the kernels' tests compiled with a check of every index
-	cache=$$(mktemp -d) && trap 'rm -rf "$$cache"' EXIT && \
-	NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR="$$cache" $(BIN)/python -m pytest -m kernels
+	cache=$$(mktemp -d); trap 'rm -rf "$$cache"' EXIT; \
+	NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR="$$cache" $(BIN)/python -m pytest -m kernels; exit $$?
 
 bench: $(READY)  ## the benchmarks, against their baselines
 	$(BIN)/python benchmarks/bench_parse.py
