@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from pipeline import choose_kernels
+from pipeline import choose_kernels, noise_kernels
 from pipeline.errors import UnusableClip
 from pipeline.recording import Clip
 
@@ -29,7 +29,7 @@ def drop_shaky(
     """
     if len(clip.xyz) == 1:
         return clip
-    shaking, frames = choose_kernels.tremble(clip.xyz), _present(clip.xyz).sum(axis=1)
+    shaking, frames = noise_kernels.tremble(clip.xyz), _present(clip.xyz).sum(axis=1)
     steadiest = float(shaking[2 * frames >= frames.max()].min())
     return _without(clip, shaking > max(max_tremble, factor * steadiest), -shaking)
 
@@ -80,7 +80,7 @@ def drop_furniture(
     """
     if len(clip.xyz) == 1:
         return clip
-    activity, shaking = motion(clip.xyz), choose_kernels.tremble(clip.xyz)
+    activity, shaking = motion(clip.xyz), noise_kernels.tremble(clip.xyz)
     wide = choose_kernels.wide_share(clip.xyz, max_spread) >= max_wide
     still = (activity < min_motion) | (activity < min_purpose * shaking**2)
     return _without(clip, still | (wide & (activity < wide_motion)), activity)
@@ -103,7 +103,7 @@ def pick_actors(
     """
     if len(clip.xyz) == 1:
         return clip
-    activity, shaking = motion(clip.xyz), choose_kernels.tremble(clip.xyz)
+    activity, shaking = motion(clip.xyz), noise_kernels.tremble(clip.xyz)
     merit = _present(clip.xyz).sum(axis=1) * activity / (activity + calm + shaking**2)
     chosen = np.argsort(-merit, kind="stable")[:count]
     first = chosen[np.argsort(-activity[chosen], kind="stable")]

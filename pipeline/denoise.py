@@ -5,7 +5,7 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
-from pipeline import denoise_kernels
+from pipeline import denoise_kernels, noise_kernels
 from pipeline.recording import Clip
 
 
@@ -37,8 +37,9 @@ def despike(
         noise_factor: `min_height` and `min_stretch` grow by this many standard deviations of the jitter of the body's
             median joint (see `smooth`).
     """
-    parents = np.array(clip.layout.parents)
-    xyz, spikes = denoise_kernels.despike(clip.xyz, parents, min_height, motion_factor, min_stretch, noise_factor)
+    parents, noise = np.array(clip.layout.parents), noise_kernels.joint_noise(clip.xyz)
+    rule = (min_height, motion_factor, min_stretch, noise_factor)
+    xyz, spikes = denoise_kernels.despike(clip.xyz, noise, parents, *rule)
     return clip.after(xyz, joints_despiked=spikes)
 
 
@@ -80,5 +81,6 @@ def smooth(
             about twice as noisy as the trunk.
         max_move: metres; no joint is moved further. As high as `despike` lets a fault be.
     """
-    xyz, moved = denoise_kernels.smooth(clip.xyz, min_noise, max_ratio, max_move)
+    noise = noise_kernels.joint_noise(clip.xyz)
+    xyz, moved = denoise_kernels.smooth(clip.xyz, noise, min_noise, max_ratio, max_move)
     return clip.after(xyz, joints_smoothed=moved)
