@@ -145,7 +145,8 @@ def trim(clip: Clip, *, min_frames: Annotated[int, Field(ge=1)] = 6) -> Clip:
     occupied = np.flatnonzero(present.any(axis=0))
     start, stop = int(occupied[0]), int(occupied[-1]) + 1
     trimmed = present.shape[1] - (stop - start)
-    return clip.after(clip.xyz[:, start:stop], frames_trimmed=trimmed, frames_empty=stop - start - len(occupied))
+    kept = np.ascontiguousarray(clip.xyz[:, start:stop])
+    return clip.after(kept, frames_trimmed=trimmed, frames_empty=stop - start - len(occupied))
 
 
 def counted_frames(clip: Clip) -> Clip:

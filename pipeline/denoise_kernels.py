@@ -149,8 +149,9 @@ def is_stretched(
 @jit
 def strides(body: NDArray[np.float32], out: NDArray[np.float64]) -> None:
     """Write each joint's `distance` from the frame before into out (T + 1, V); NaN at both ends."""
-    T, V = body.shape[:2]
-    out[0], out[T] = np.nan, np.nan
+    T, V, _ = body.shape
+    for v in range(V):
+        out[0, v] = out[T, v] = np.nan
     for t in range(1, T):
         for v in range(V):
             square = 0.0
@@ -170,8 +171,10 @@ def find_spikes(
     at: NDArray[np.bool_],
 ) -> int:
     """Mark the spikes of a body (T, V, 3) in at (T, V); how many there are."""
-    at[:] = False
     T, V = at.shape
+    for t in range(T):
+        for v in range(V):
+            at[t, v] = False
     for t in range(T):
         for v in range(V):
             if ways[t, v] <= height or not np.isfinite(body[t, v, 0]):  # nearly all end here
@@ -185,7 +188,11 @@ def find_spikes(
                 and is_stretched(body, t + 1, v, t - 1, t + 2, parents, stretch)
             ):
                 at[t, v] = at[t + 1, v] = True
-    return at.sum()
+    found = 0
+    for t in range(T):
+        for v in range(V):
+            found += at[t, v]
+    return found
 
 
 @jit
@@ -217,7 +224,7 @@ def despike(
             for t in range(T):
                 for v in range(V):
                     if at[t, v]:
-                        body[t, v] = np.nan
+                        body[t, v, 0] = body[t, v, 1] = body[t, v, 2] = np.nan
             spikes += found
     return out, spikes
 
@@ -265,8 +272,9 @@ def fill(xyz: NDArray[np.float32], max_gap: int) -> tuple[NDArray[np.float32], i
                     continue
                 gap = t - last - 1
                 if last >= 0 and 0 < gap <= max_gap:
+                    start = t - gap - 1  # `last`, but no literal, for which numba would compile `bridge` once more
                     for axis in range(3):
-                        bridge(xyz[m, :, v, axis], last, t, out[m, :, v, axis])
+                        bridge(xyz[m, :, v, axis], start, t, out[m, :, v, axis])
                     filled += gap
                 last = t
     return out, filled
@@ -280,8 +288,9 @@ def misfit(body: NDArray[np.float32], t: int, out: NDArray[np.float64], share: N
     white noise's variance is in the misfit: 1 less the weight in the middle, 14/21 or 18/35; 0, with out 0, where
     frames are missing for both.
     """
-    T, V = body.shape[:2]
-    share[:] = 0.0
+    T, V, _ = body.shape
+    for v in range(V):
+        share[v] = 14 / 21 if 3 <= t < T - 3 else 0.0
     if 3 <= t < T - 3:
         for v in range(V):
             for axis in range(3):
@@ -289,7 +298,6 @@ def misfit(body: NDArray[np.float32], t: int, out: NDArray[np.float64], share: N
                 next_far = np.float64(body[t - 2, v, axis]) + np.float64(body[t + 2, v, axis])
                 near = np.float64(body[t - 1, v, axis]) + np.float64(body[t + 1, v, axis])
                 out[v, axis] = (6 * near + 3 * next_far - 2 * far - 14 * np.float64(body[t, v, axis])) / 21
-            share[v] = 14 / 21
     for v in range(V):
         if share[v] > 0 and np.isfinite(out[v, 0]) and np.isfinite(out[v, 1]) and np.isfinite(out[v, 2]):
             continue
@@ -302,7 +310,7 @@ def misfit(body: NDArray[np.float32], t: int, out: NDArray[np.float64], share: N
                 if not np.isfinite(out[v, axis]):
                     share[v] = 0.0
         if share[v] == 0:
-            out[v] = 0.0
+            out[v, 0] = out[v, 1] = out[v, 2] = 0.0
 
 
 @jit
@@ -311,15 +319,14 @@ def smooth_body(body: NDArray[np.float32], noise: NDArray[np.float64], max_move:
 
     noise (V,) is the variance that is to go; a path without stays as it is.
     """
-    T, V = body.shape[:2]
+    T, V, _ = body.shape
     misfits, share = np.empty((T, V, 3)), np.empty(V)
     expected, actual = np.zeros((T + 1, V)), np.zeros((T + 1, V))  # summed up to a frame
     for t in range(T):
         misfit(body, t, misfits[t], share)
         for v in range(V):
             expected[t + 1, v] = expected[t, v] + share[v] * noise[v] * 3
-            x, y, z = misfits[t, v]
-            actual[t + 1, v] = actual[t, v] + x**2 + y**2 + z**2
+            actual[t + 1, v] = actual[t, v] + misfits[t, v, 0] ** 2 + misfits[t, v, 1] ** 2 + misfits[t, v, 2] ** 2
     moved = 0
     for t in range(T):
         first, last = max(0, t - SIDE), min(T, t + SIDE + 1)
@@ -347,8 +354,10 @@ def smooth(
         for v in range(V):
             excess[v] = noise[m, v] - min_noise**2
         most = max_ratio**2 * known_median(excess.copy(), V)
+        some = False
         for v in range(V):
             excess[v] = min(excess[v], most)
-        if excess.max() > 0:
+            some |= excess[v] > 0
+        if some:
             moved += smooth_body(out[m], excess, max_move)
     return out, moved

@@ -41,7 +41,7 @@ def select(values: NDArray[np.float64], known: int, rank: int) -> float:
                 values[low] = value
                 low += value == pivot
             if rank < low:
-                return pivot
+                return float(pivot)
     return float(values[low])
 
 
@@ -54,7 +54,7 @@ def median(values: NDArray[np.float64], known: int) -> float:
     lower = values[0]
     for at in range(1, known // 2):
         lower = max(lower, values[at])
-    return (lower + upper) / 2
+    return float(lower + upper) / 2
 
 
 @jit
@@ -96,16 +96,15 @@ def tremble(xyz: NDArray[np.float32]) -> NDArray[np.float64]:
     Of white noise of deviation 1 they have deviation sqrt(6), and a normal variable's size has the median 0.6745.
     """
     M, T, V, _ = xyz.shape
-    out, bends = np.zeros(M), np.empty(T * V * 3)
+    out, bends, known = np.zeros(M), np.empty(T * V * 3), np.zeros(M, np.int64)
     for m in range(M):
-        known = 0
         for t in range(1, T - 1):
             for v in range(V):
                 for axis in range(3):
                     x = np.float64(xyz[m, t, v, axis])
                     bend = abs(np.float64(xyz[m, t - 1, v, axis]) - 2 * x + np.float64(xyz[m, t + 1, v, axis]))
-                    bends[known] = bend
-                    known += np.isfinite(bend)
-        if known > 0:
-            out[m] = median(bends, known) / (0.6745 * np.sqrt(6.0))
+                    bends[known[m]] = bend
+                    known[m] += np.isfinite(bend)
+        if known[m] > 0:
+            out[m] = median(bends, known[m]) / (0.6745 * np.sqrt(6.0))
     return out
