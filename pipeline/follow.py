@@ -105,7 +105,7 @@ def rejoin(
         present[kept] |= present[merged]
         joined[merged] = True
         follow_kernels.update_handovers(distances, xyz, present, joined, kept, *rule)
-    return clip.after(xyz[~joined], bodies_rejoined=joined.sum())
+    return clip.after(xyz[~joined] if joined.any() else clip.xyz, bodies_rejoined=joined.sum())
 
 
 def _persons(recording: Recording) -> tuple[NDArray[np.int64], int]:
