@@ -83,25 +83,28 @@ def shoulders_to_x(clip: Clip) -> Clip:
 def _turned(clip: Clip, tail: int, head: int, axis: int) -> Clip:
     """The clip turned so that a bone of the first body lies along x (0) or z (2) in the first frame."""
     xyz = np.ascontiguousarray(clip.xyz)
-    if agcn_kernels.is_empty(xyz):
+    sums, sizes, is_nobody = agcn_kernels.weigh_all(xyz)
+    if is_nobody:
         return clip
-    rotation = _rotation(xyz[0, 0, head] - xyz[0, 0, tail], np.eye(3)[axis])
-    return clip.after(agcn_kernels.turn(xyz, rotation))
+    rotation = _rotation(xyz[0, 0, head] - xyz[0, 0, tail], axis)
+    return clip.after(agcn_kernels.turn(xyz, rotation, sums, sizes))
 
 
-def _rotation(vector: NDArray[np.float32], target: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(3, 3) what turns a vector onto a unit vector; nothing where either angle or axis is under 1e-6.
+def _rotation(vector: NDArray[np.float32], axis: int) -> NDArray[np.float64]:
+    """(3, 3) what turns a vector onto axis x (0) or z (2); nothing where either angle or axis of rotation is under 1e-6.
 
     The angle comes of a vector made unit in float32: near 0 it may be off by 3e-4 rad, so that is repeated.
     """
-    axis = np.cross(vector, target)
-    if np.abs(vector).sum() < 1e-6 or np.abs(axis).sum() < 1e-6:
+    x, y, z = vector.tolist()
+    about = (0.0, z, -y) if axis == 0 else (y, -x, 0.0)  # the vector across the axis
+    crosswise = abs(about[0]) + abs(about[1]) + abs(about[2])
+    if np.abs(vector).sum() < 1e-6 or crosswise < 1e-6:
         return np.eye(3)
     length = np.sqrt(np.float32((vector * vector).astype(np.float64).sum()))  # np.linalg.norm's, on any processor
-    angle = np.arccos(np.clip((vector / length) @ target, -1, 1))
+    angle = np.arccos(min(max(float((vector / length)[axis]), -1.0), 1.0))
     if angle < 1e-6:
         return np.eye(3)
-    x, y, z = axis / np.sqrt((axis * axis).sum())
+    x, y, z = about / np.sqrt(about[0] * about[0] + about[1] * about[1] + about[2] * about[2])
     across = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
     rotation: NDArray[np.float64] = np.eye(3) + np.sin(angle) * across + (1 - np.cos(angle)) * (across @ across)
     return rotation
