@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 DEMO_FOLDER ?= demo
 
-.PHONY: help demo test format lint types unit nojit bench gpu pictures clean
+.PHONY: help demo test format lint types unit nojit bounds bench gpu pictures clean
 
 help:  ## list what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -19,7 +19,7 @@ demo: $(READY)  ## the whole job on synthetic recordings, in demo/
 	rm -rf $(DEMO_FOLDER)
 	$(BIN)/skelepipe demo $(DEMO_FOLDER) $(DEMO)
 
-test: lint types unit nojit  ## everything that .ci/run runs
+test: lint types unit nojit bounds  ## everything that .ci/run runs
 
 format: $(READY)  ## write the code as the formatter would
 	$(BIN)/ruff format .
@@ -37,6 +37,11 @@ unit: $(READY)  ## the tests
 
 nojit: $(READY)  ## the kernels' tests without compilation, so that indices are checked
 	NUMBA_DISABLE_JIT=1 $(BIN)/python -m pytest -m kernels -k "not golden"
+
+# In a cache of its own: numba would take kernels that were compiled without the check.
+bounds: $(READY)  ## the kernels' tests compiled with a check of every index
+	cache=$$(mktemp -d); trap 'rm -rf "$$cache"' EXIT; \
+	NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR="$$cache" $(BIN)/python -m pytest -m kernels; exit $$?
 
 bench: $(READY)  ## the benchmarks, against their baselines
 	$(BIN)/python benchmarks/bench_parse.py

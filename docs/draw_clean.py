@@ -24,8 +24,9 @@ from numpy.typing import NDArray
 
 from benchmarks import corruptions
 from pipeline import choose
-from pipeline.choose_kernels import present, tremble, wide_share
+from pipeline.choose_kernels import present, wide_share
 from pipeline.layout import KINECT_V2
+from pipeline.noise_kernels import tremble
 from pipeline.recipe import STEPS, Step, load
 from pipeline.recording import Clip, Recording
 from pipeline.synth_motion import draw_person, perform, roles

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from pipeline import agcn_kernels
 from pipeline.errors import UnusableClip
 from pipeline.recording import Clip
 
@@ -28,23 +29,12 @@ def repeat_frames(clip: Clip, *, frames: Annotated[int, Field(ge=1)] = 300) -> C
         UnusableClip: the clip has more frames, or the peer crashes: the first frame's coordinates sum to zero, and
             those of all that is left of the body, while those of the whole body did not.
     """
-    M, T, V = clip.xyz.shape[:3]
+    T = clip.xyz.shape[1]
     if frames < T:
         raise UnusableClip(f"{T} frames, and the peers' arrays end at {frames}")
-    xyz = _in_their_order(np.concatenate([clip.xyz, np.zeros((M, frames - T, V, 3), np.float32)], axis=1))
-    for body in xyz:
-        if body.sum() == 0:
-            continue
-        if body[0].sum() == 0:
-            seen = body[body.sum(axis=-1).sum(axis=-1) != 0]
-            body *= 0  # no more than the peer does: NaN and infinity leave NaN behind
-            body[: len(seen)] = seen
-        for t in np.flatnonzero(_frame_sums(body) == 0):
-            if body[t:].sum() == 0:
-                if t == 0:
-                    raise UnusableClip("what is left of a body sums to zero; 2s-AGCN crashes on it")
-                body[t:] = body[np.arange(frames - t) % t]
-                break
+    xyz, well = agcn_kernels.repeat(np.ascontiguousarray(clip.xyz), frames)
+    if not well:
+        raise UnusableClip("what is left of a body sums to zero; 2s-AGCN crashes on it")
     return clip.after(xyz)
 
 
@@ -61,15 +51,7 @@ def centre_on_first(clip: Clip, *, joint: str = "spine_mid") -> Clip:
     Raises:
         LayoutError: the skeleton has no such joint.
     """
-    index = clip.layout.index(joint)
-    xyz = _in_their_order(clip.xyz)
-    if xyz.sum() == 0:
-        return clip
-    centre = xyz[0, :, [index]].copy().swapaxes(0, 1)  # (T, 1, 3)
-    for body in xyz:
-        if body.sum() != 0:
-            body[:] = (body - centre) * (body.sum(axis=-1) != 0)[..., None]
-    return clip.after(xyz)
+    return clip.after(agcn_kernels.centre(np.ascontiguousarray(clip.xyz), clip.layout.index(joint)))
 
 
 def spine_to_z(clip: Clip, *, lower: str = "spine_base", upper: str = "spine_mid") -> Clip:
@@ -100,43 +82,29 @@ def shoulders_to_x(clip: Clip) -> Clip:
 
 def _turned(clip: Clip, tail: int, head: int, axis: int) -> Clip:
     """The clip turned so that a bone of the first body lies along x (0) or z (2) in the first frame."""
-    xyz = _in_their_order(clip.xyz)
-    if xyz.sum() == 0:
+    xyz = np.ascontiguousarray(clip.xyz)
+    sums, sizes, is_nobody = agcn_kernels.weigh_all(xyz)
+    if is_nobody:
         return clip
-    rotation = _rotation(xyz[0, 0, head] - xyz[0, 0, tail], np.eye(3)[axis])
-    for body in xyz:
-        if body.sum() != 0:
-            there = _frame_sums(body) != 0
-            x, y, z = (body[there, :, i].astype(np.float64) for i in range(3))
-            for i, (of_x, of_y, of_z) in enumerate(rotation):
-                body[there, :, i] = of_x * x + of_y * y + of_z * z
-    return clip.after(xyz)
+    rotation = _rotation(xyz[0, 0, head] - xyz[0, 0, tail], axis)
+    return clip.after(agcn_kernels.turn(xyz, rotation, sums, sizes))
 
 
-def _rotation(vector: NDArray[np.float32], target: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(3, 3) what turns a vector onto a unit vector; nothing where either angle or axis is under 1e-6.
+def _rotation(vector: NDArray[np.float32], axis: int) -> NDArray[np.float64]:
+    """(3, 3) what turns a vector onto axis x (0) or z (2); nothing where the angle or the axis of rotation is under 1e-6.
 
     The angle comes of a vector made unit in float32: near 0 it may be off by 3e-4 rad, so that is repeated.
     """
-    axis = np.cross(vector, target)
-    if np.abs(vector).sum() < 1e-6 or np.abs(axis).sum() < 1e-6:
+    x, y, z = vector.tolist()
+    about = (0.0, z, -y) if axis == 0 else (y, -x, 0.0)  # the vector across the axis
+    crosswise = abs(about[0]) + abs(about[1]) + abs(about[2])
+    if np.abs(vector).sum() < 1e-6 or crosswise < 1e-6:
         return np.eye(3)
     length = np.sqrt(np.float32((vector * vector).astype(np.float64).sum()))  # np.linalg.norm's, on any processor
-    angle = np.arccos(np.clip((vector / length) @ target, -1, 1))
+    angle = np.arccos(min(max(float((vector / length)[axis]), -1.0), 1.0))
     if angle < 1e-6:
         return np.eye(3)
-    x, y, z = axis / np.sqrt((axis * axis).sum())
+    x, y, z = about / np.sqrt(about[0] * about[0] + about[1] * about[1] + about[2] * about[2])
     across = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
     rotation: NDArray[np.float64] = np.eye(3) + np.sin(angle) * across + (1 - np.cos(angle)) * (across @ across)
     return rotation
-
-
-def _in_their_order(xyz: NDArray[np.float32]) -> NDArray[np.float32]:
-    """A copy of (M, T, V, 3) that lies in memory as (3, T, V, M)."""
-    return xyz.transpose(3, 1, 2, 0).copy().transpose(3, 1, 2, 0)
-
-
-def _frame_sums(body: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(T,) the sum of each frame of a body (T, V, 3), added as numpy adds one of their frames: all x, all y, all z."""
-    sums: NDArray[np.float32] = np.ascontiguousarray(body.swapaxes(1, 2)).reshape(len(body), -1).sum(axis=1)
-    return sums

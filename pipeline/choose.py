@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from pipeline import choose_kernels
+from pipeline import choose_kernels, noise_kernels
 from pipeline.errors import UnusableClip
 from pipeline.recording import Clip
 
@@ -29,7 +29,7 @@ def drop_shaky(
     """
     if len(clip.xyz) == 1:
         return clip
-    shaking, frames = choose_kernels.tremble(clip.xyz), _present(clip.xyz).sum(axis=1)
+    shaking, frames = clip.measured(noise_kernels.tremble), _present(clip.xyz).sum(axis=1)
     steadiest = float(shaking[2 * frames >= frames.max()].min())
     return _without(clip, shaking > max(max_tremble, factor * steadiest), -shaking)
 
@@ -80,7 +80,7 @@ def drop_furniture(
     """
     if len(clip.xyz) == 1:
         return clip
-    activity, shaking = motion(clip.xyz), choose_kernels.tremble(clip.xyz)
+    activity, shaking = clip.measured(motion), clip.measured(noise_kernels.tremble)
     wide = choose_kernels.wide_share(clip.xyz, max_spread) >= max_wide
     still = (activity < min_motion) | (activity < min_purpose * shaking**2)
     return _without(clip, still | (wide & (activity < wide_motion)), activity)
@@ -103,7 +103,7 @@ def pick_actors(
     """
     if len(clip.xyz) == 1:
         return clip
-    activity, shaking = motion(clip.xyz), choose_kernels.tremble(clip.xyz)
+    activity, shaking = clip.measured(motion), clip.measured(noise_kernels.tremble)
     merit = _present(clip.xyz).sum(axis=1) * activity / (activity + calm + shaking**2)
     chosen = np.argsort(-merit, kind="stable")[:count]
     first = chosen[np.argsort(-activity[chosen], kind="stable")]
@@ -145,7 +145,8 @@ def trim(clip: Clip, *, min_frames: Annotated[int, Field(ge=1)] = 6) -> Clip:
     occupied = np.flatnonzero(present.any(axis=0))
     start, stop = int(occupied[0]), int(occupied[-1]) + 1
     trimmed = present.shape[1] - (stop - start)
-    return clip.after(clip.xyz[:, start:stop], frames_trimmed=trimmed, frames_empty=stop - start - len(occupied))
+    kept = np.ascontiguousarray(clip.xyz[:, start:stop])
+    return clip.after(kept, frames_trimmed=trimmed, frames_empty=stop - start - len(occupied))
 
 
 def counted_frames(clip: Clip) -> Clip:

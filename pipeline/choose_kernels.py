@@ -1,11 +1,13 @@
 """Compiled loops of choose.py: who is there, how wide and how active, of (M, T, V, 3) metres, NaN where missing."""
 
+import numba
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+jit = numba.njit(cache=True, nogil=True)
 
-@njit(cache=True)
+
+@jit
 def present(xyz: NDArray[np.float32]) -> NDArray[np.bool_]:
     """(M, T) whether any joint of a body is known in a frame."""
     out = np.zeros(xyz.shape[:2], np.bool_)
@@ -18,7 +20,7 @@ def present(xyz: NDArray[np.float32]) -> NDArray[np.bool_]:
     return out
 
 
-@njit(cache=True)
+@jit
 def wide_share(xyz: NDArray[np.float32], max_spread: float) -> NDArray[np.float64]:
     """(M,) share of a body's frames in which its extent in x is more than max_spread of its extent in y."""
     out = np.zeros(xyz.shape[0])
@@ -39,7 +41,7 @@ def wide_share(xyz: NDArray[np.float32], max_spread: float) -> NDArray[np.float6
     return out
 
 
-@njit(cache=True)
+@jit
 def path_variance(path: NDArray[np.float32]) -> float:
     """Variance of a coordinate (T,) over its known frames, less what white noise adds to it; 0 of fewer than two.
 
@@ -63,7 +65,7 @@ def path_variance(path: NDArray[np.float32]) -> float:
     return variance - noise
 
 
-@njit(cache=True)
+@jit
 def motion(xyz: NDArray[np.float32]) -> NDArray[np.float64]:
     """(M,) variance over time, x, y and z summed, averaged over the joints; noise taken off, and no less than 0."""
     out = np.zeros(xyz.shape[0])
@@ -72,27 +74,3 @@ def motion(xyz: NDArray[np.float32]) -> NDArray[np.float64]:
             for axis in range(3):
                 out[m] += path_variance(xyz[m, :, v, axis]) / xyz.shape[2]
     return np.maximum(out, 0)
-
-
-@njit(cache=True)
-def tremble(xyz: NDArray[np.float32]) -> NDArray[np.float64]:
-    """(M,) standard deviation in metres, on one axis, of the white noise that would give a body's second differences.
-
-    From the median of their sizes over all frames, joints and axes, so that neither spikes nor a fast limb count; 0 of
-    a body that is nowhere in three frames on end. Of white noise of deviation 1 they have deviation sqrt(6), and a
-    normal variable's size has the median 0.6745.
-    """
-    M, T, V, _ = xyz.shape
-    out, bends = np.zeros(M), np.empty(T * V * 3)
-    for m in range(M):
-        known = 0
-        for t in range(1, T - 1):
-            for v in range(V):
-                for axis in range(3):
-                    bend = abs(xyz[m, t - 1, v, axis] - 2 * xyz[m, t, v, axis] + xyz[m, t + 1, v, axis])
-                    if np.isfinite(bend):
-                        bends[known] = bend
-                        known += 1
-        if known > 0:
-            out[m] = np.median(bends[:known]) / (0.6745 * np.sqrt(6.0))
-    return out

@@ -5,7 +5,7 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
-from pipeline import denoise_kernels
+from pipeline import denoise_kernels, noise_kernels
 from pipeline.recording import Clip
 
 
@@ -37,9 +37,10 @@ def despike(
         noise_factor: `min_height` and `min_stretch` grow by this many standard deviations of the jitter of the body's
             median joint (see `smooth`).
     """
-    parents = np.array(clip.layout.parents)
-    xyz, spikes = denoise_kernels.despike(clip.xyz, parents, min_height, motion_factor, min_stretch, noise_factor)
-    return clip.after(xyz, joints_despiked=spikes)
+    parents, noise = np.array(clip.layout.parents), clip.measured(noise_kernels.joint_noise)
+    rule = (min_height, motion_factor, min_stretch, noise_factor)
+    xyz, spikes = denoise_kernels.despike(clip.xyz, noise, parents, *rule)
+    return clip.after(xyz if spikes else clip.xyz, joints_despiked=spikes)
 
 
 def fill_gaps(clip: Clip, *, max_gap: Annotated[int, Field(ge=0)] = 10) -> Clip:
@@ -53,7 +54,7 @@ def fill_gaps(clip: Clip, *, max_gap: Annotated[int, Field(ge=0)] = 10) -> Clip:
         max_gap: frames; a third of a second at 30 a second, within which a limb seldom changes its mind.
     """
     xyz, filled = denoise_kernels.fill(clip.xyz, max_gap)
-    return clip.after(xyz, joints_filled=filled)
+    return clip.after(xyz if filled else clip.xyz, joints_filled=filled)
 
 
 def smooth(
@@ -80,5 +81,6 @@ def smooth(
             about twice as noisy as the trunk.
         max_move: metres; no joint is moved further. As high as `despike` lets a fault be.
     """
-    xyz, moved = denoise_kernels.smooth(clip.xyz, min_noise, max_ratio, max_move)
+    noise = clip.measured(noise_kernels.joint_noise)
+    xyz, moved = denoise_kernels.smooth(clip.xyz, noise, min_noise, max_ratio, max_move)
     return clip.after(xyz, joints_smoothed=moved)

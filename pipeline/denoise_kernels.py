@@ -1,50 +1,16 @@
 """Compiled loops of denoise.py. All take (M, T, V, 3) float32 metres with NaN where missing, and return a new array."""
 
+import numba
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 SIDE = 7
 """Frames on each side over which the local misfit is averaged: half a second in all."""
 
-
-MEDIAN = 2.366
-"""Median of the chi-squared distribution with three degrees of freedom: a squared length over its variance an axis."""
+jit = numba.njit(cache=True, nogil=True)
 
 
-@njit(cache=True)
-def noise_variance(path: NDArray[np.float32]) -> float:
-    """Variance of white noise in a joint's path (T, 3), of each axis; 0 where there is none to be told.
-
-    With s the noise's variance and ideal motion below a sixth of the frame rate: typical fourth difference squared
-    = 70 s + f, second = 6 s + g, f <= g. So s >= (fourth - second) / 64. Medians are typical: flicker is no jitter.
-    """
-    bends, twists = np.empty(path.shape[0]), np.empty(path.shape[0])
-    windows = 0
-    for t in range(2, path.shape[0] - 2):
-        bend, twist = 0.0, 0.0
-        for axis in range(3):
-            x, near = float(path[t, axis]), float(path[t - 1, axis]) + float(path[t + 1, axis])
-            bend += (near - 2 * x) ** 2
-            twist += (float(path[t - 2, axis]) + float(path[t + 2, axis]) - 4 * near + 6 * x) ** 2
-        if np.isfinite(twist):
-            bends[windows], twists[windows] = bend, twist
-            windows += 1
-    if windows == 0:
-        return 0.0
-    return max(0.0, np.median(twists[:windows]) - np.median(bends[:windows])) / (64 * MEDIAN)
-
-
-@njit(cache=True)
-def joint_noise(body: NDArray[np.float32]) -> NDArray[np.float64]:
-    """(V,) `noise_variance` of every joint of a body (T, V, 3)."""
-    out = np.empty(body.shape[1])
-    for v in range(body.shape[1]):
-        out[v] = noise_variance(body[:, v])
-    return out
-
-
-@njit(cache=True)
+@jit
 def distance(path: NDArray[np.float32], one: int, other: int) -> float:
     """Metres between two frames of a joint's path (T, 3); NaN when a frame is missing or outside."""
     if one < 0 or other < 0 or one >= path.shape[0] or other >= path.shape[0]:
@@ -55,9 +21,9 @@ def distance(path: NDArray[np.float32], one: int, other: int) -> float:
     return float(np.sqrt(square))
 
 
-@njit(cache=True)
+@jit
 def known_median(values: NDArray[np.float64], known: int) -> float:
-    """Median of the first `known` values, at least one; sorts them in place (insertion: there are five at most)."""
+    """Median of the first `known` values, at least one; sorts them in place (by insertion: there are few)."""
     for at in range(1, known):
         value, low = values[at], at
         while low > 0 and values[low - 1] > value:
@@ -67,7 +33,7 @@ def known_median(values: NDArray[np.float64], known: int) -> float:
     return float(values[known // 2] + values[(known - 1) // 2]) / 2
 
 
-@njit(cache=True)
+@jit
 def speed(path: NDArray[np.float32], t: int) -> float:
     """Metres a frame about frame t of a path (T, 3), from pairs of frames without t; 0 when there is no pair."""
     halves, known = np.empty(3), 0
@@ -79,7 +45,7 @@ def speed(path: NDArray[np.float32], t: int) -> float:
     return known_median(halves, known) if known else 0.0
 
 
-@njit(cache=True)
+@jit
 def off_median(path: NDArray[np.float32], t: int) -> float:
     """Metres between frame t of a path (T, 3) and the median, axis by axis, of the known among five frames about it."""
     around, square = np.empty(5), 0.0
@@ -93,7 +59,7 @@ def off_median(path: NDArray[np.float32], t: int) -> float:
     return float(np.sqrt(square))
 
 
-@njit(cache=True)
+@jit
 def off_course(path: NDArray[np.float32], t: int, toward: int) -> float:
     """Metres between frame t of a path (T, 3) and where the two frames before it (toward -1) or after it (1) lead."""
     near, far = t + toward, t + 2 * toward
@@ -105,7 +71,7 @@ def off_course(path: NDArray[np.float32], t: int, toward: int) -> float:
     return float(np.sqrt(square))
 
 
-@njit(cache=True)
+@jit
 def is_spike(path: NDArray[np.float32], t: int, min_height: float, motion_factor: float) -> bool:
     """Whether a path (T, 3) goes out and comes back within frame t; at an end, whether it comes from nowhere."""
     out, back = distance(path, t - 1, t), distance(path, t, t + 1)
@@ -121,7 +87,7 @@ def is_spike(path: NDArray[np.float32], t: int, min_height: float, motion_factor
     return off_median(path, t) > limit
 
 
-@njit(cache=True)
+@jit
 def is_pair(path: NDArray[np.float32], t: int, min_height: float, motion_factor: float) -> bool:
     """Whether a path (T, 3) goes out at frame t, stays there for frame t + 1, and comes back."""
     out = distance(path, t - 1, t)
@@ -148,7 +114,7 @@ def is_pair(path: NDArray[np.float32], t: int, min_height: float, motion_factor:
     return True
 
 
-@njit(cache=True)
+@jit
 def bone(body: NDArray[np.float32], t: int, one: int, other: int) -> float:
     """Metres between two joints of a body (T, V, 3) in a frame; NaN when one is missing or the frame is outside."""
     if not 0 <= t < body.shape[0]:
@@ -159,7 +125,7 @@ def bone(body: NDArray[np.float32], t: int, one: int, other: int) -> float:
     return float(np.sqrt(square))
 
 
-@njit(cache=True)
+@jit
 def is_stretched(
     body: NDArray[np.float32], t: int, v: int, before: int, after: int, parents: NDArray[np.int64], min_stretch: float
 ) -> bool:
@@ -180,55 +146,90 @@ def is_stretched(
     return not compared
 
 
-@njit(cache=True)
+@jit
+def strides(body: NDArray[np.float32], out: NDArray[np.float64]) -> None:
+    """Write each joint's `distance` from the frame before into out (T + 1, V); NaN at both ends."""
+    T, V, _ = body.shape
+    for v in range(V):
+        out[0, v] = out[T, v] = np.nan
+    for t in range(1, T):
+        for v in range(V):
+            square = 0.0
+            for axis in range(3):
+                square += (body[t - 1, v, axis] - body[t, v, axis]) ** 2
+            out[t, v] = np.sqrt(square)
+
+
+@jit
+def find_spikes(
+    body: NDArray[np.float32],
+    ways: NDArray[np.float64],
+    parents: NDArray[np.int64],
+    height: float,
+    motion_factor: float,
+    stretch: float,
+    at: NDArray[np.bool_],
+) -> int:
+    """Mark the spikes of a body (T, V, 3) in at (T, V); how many there are."""
+    T, V = at.shape
+    for t in range(T):
+        for v in range(V):
+            at[t, v] = False
+    for t in range(T):
+        for v in range(V):
+            if ways[t, v] <= height or not np.isfinite(body[t, v, 0]):  # nearly all end here
+                continue
+            path = body[:, v]
+            if is_spike(path, t, height, motion_factor):
+                at[t, v] |= is_stretched(body, t, v, t - 1, t + 1, parents, stretch)
+            elif (
+                is_pair(path, t, height, motion_factor)
+                and is_stretched(body, t, v, t - 1, t + 2, parents, stretch)
+                and is_stretched(body, t + 1, v, t - 1, t + 2, parents, stretch)
+            ):
+                at[t, v] = at[t + 1, v] = True
+    found = 0
+    for t in range(T):
+        for v in range(V):
+            found += at[t, v]
+    return found
+
+
+@jit
 def despike(
     xyz: NDArray[np.float32],
+    noise: NDArray[np.float64],
     parents: NDArray[np.int64],
     min_height: float,
     motion_factor: float,
     min_stretch: float,
     noise_factor: float,
 ) -> tuple[NDArray[np.float32], int]:
-    """The coordinates with spikes made NaN, and how many there were.
+    """The coordinates with spikes made NaN, and how many there were; noise (M, V) is each joint's variance.
 
     All joints of a body are looked at before any is taken out, since they are held against each other; then once more,
     because beside a high spike a lower one looks like the way back.
     """
     out, spikes = xyz.copy(), 0
-    T, V = xyz.shape[1:3]
-    at = np.zeros((T, V), np.bool_)
-    for m in range(xyz.shape[0]):
+    M, T, V, _ = xyz.shape
+    at, ways = np.empty((T, V), np.bool_), np.empty((T + 1, V))
+    for m in range(M):
         body = out[m]
-        jitter = noise_factor * np.sqrt(np.median(joint_noise(body)))
-        height, stretch = min_height + jitter, min_stretch + jitter
+        jitter = noise_factor * np.sqrt(known_median(noise[m].copy(), V))
         for _ in range(2):
-            found = 0
-            at[:] = False
-            for v in range(V):
-                path = body[:, v]
-                for t in range(T):
-                    if not np.isfinite(path[t, 0]):
-                        continue
-                    if is_spike(path, t, height, motion_factor):
-                        at[t, v] |= is_stretched(body, t, v, t - 1, t + 1, parents, stretch)
-                    elif (
-                        is_pair(path, t, height, motion_factor)
-                        and is_stretched(body, t, v, t - 1, t + 2, parents, stretch)
-                        and is_stretched(body, t + 1, v, t - 1, t + 2, parents, stretch)
-                    ):
-                        at[t, v] = at[t + 1, v] = True
+            strides(body, ways)
+            found = find_spikes(body, ways, parents, min_height + jitter, motion_factor, min_stretch + jitter, at)
+            if found == 0:
+                break
             for t in range(T):
                 for v in range(V):
                     if at[t, v]:
-                        body[t, v] = np.nan
-                        found += 1
+                        body[t, v, 0] = body[t, v, 1] = body[t, v, 2] = np.nan
             spikes += found
-            if found == 0:
-                break
     return out, spikes
 
 
-@njit(cache=True)
+@jit
 def rim_slope(path: NDArray[np.float32], rim: int, far: int) -> float:
     """Slope at one rim of a gap in a coordinate (T,), a frame.
 
@@ -246,7 +247,7 @@ def rim_slope(path: NDArray[np.float32], rim: int, far: int) -> float:
     return across
 
 
-@njit(cache=True)
+@jit
 def bridge(path: NDArray[np.float32], start: int, stop: int, out: NDArray[np.float32]) -> None:
     """Write a cubic Hermite piece into out (T,) between two known frames of a coordinate (T,)."""
     span = stop - start
@@ -259,7 +260,7 @@ def bridge(path: NDArray[np.float32], start: int, stop: int, out: NDArray[np.flo
         out[t] += u * u * (3 - 2 * u) * high - u * u * rest * arrive
 
 
-@njit(cache=True)
+@jit
 def fill(xyz: NDArray[np.float32], max_gap: int) -> tuple[NDArray[np.float32], int]:
     """The coordinates with gaps of at most max_gap frames interpolated, and how many joints that were."""
     out, filled = xyz.copy(), 0
@@ -271,77 +272,92 @@ def fill(xyz: NDArray[np.float32], max_gap: int) -> tuple[NDArray[np.float32], i
                     continue
                 gap = t - last - 1
                 if last >= 0 and 0 < gap <= max_gap:
+                    start = t - gap - 1  # `last`, but no literal, for which numba would compile `bridge` once more
                     for axis in range(3):
-                        bridge(xyz[m, :, v, axis], last, t, out[m, :, v, axis])
+                        bridge(xyz[m, :, v, axis], start, t, out[m, :, v, axis])
                     filled += gap
                 last = t
     return out, filled
 
 
-@njit(cache=True)
-def misfit(path: NDArray[np.float64], t: int, out: NDArray[np.float64]) -> float:
-    """Write fit less path at frame t of (T, 3) into out (3,): quadratic, over 7 frames or 5.
+@jit
+def misfit(body: NDArray[np.float32], t: int, out: NDArray[np.float64], share: NDArray[np.float64]) -> None:
+    """Write fit less path at frame t of a body (T, V, 3) into out (V, 3): quadratic, over 7 frames or 5.
 
-    Savitzky and Golay 1964: weights (-2 3 6 7 6 3 -2)/21 and (-3 12 17 12 -3)/35.
-
-    Returns:
-        The share of white noise's variance that is in the misfit: 1 less the weight in the middle, 14/21 or 18/35; 0,
-        with out 0, where frames are missing for both.
+    Savitzky and Golay 1964: weights (-2 3 6 7 6 3 -2)/21 and (-3 12 17 12 -3)/35. Into share (V,) goes how much of
+    white noise's variance is in the misfit: 1 less the weight in the middle, 14/21 or 18/35; 0, with out 0, where
+    frames are missing for both.
     """
-    T = path.shape[0]
-    wide, narrow = 3 <= t < T - 3, 2 <= t < T - 2
-    for axis in range(3):
-        if wide:
-            far, next_far = path[t - 3, axis] + path[t + 3, axis], path[t - 2, axis] + path[t + 2, axis]
-            near = path[t - 1, axis] + path[t + 1, axis]
-            out[axis] = (6 * near + 3 * next_far - 2 * far - 14 * path[t, axis]) / 21
-            wide = np.isfinite(out[axis])
-    if wide:
-        return 14 / 21
-    for axis in range(3):
-        out[axis] = 0.0
-        if narrow:
-            far, near = path[t - 2, axis] + path[t + 2, axis], path[t - 1, axis] + path[t + 1, axis]
-            out[axis] = (12 * near - 3 * far - 18 * path[t, axis]) / 35
-            narrow = np.isfinite(out[axis])
-    if narrow:
-        return 18 / 35
-    out[:] = 0.0
-    return 0.0
-
-
-@njit(cache=True)
-def smooth_path(path: NDArray[np.float64], noise: float, max_move: float, out: NDArray[np.float32]) -> int:
-    """Move a path (T, 3) to its fit by the share of the misfit that noise of a variance explains; how many moved."""
-    T, moved = path.shape[0], 0
-    misfits, expected, actual = np.empty((T, 3)), np.zeros(T + 1), np.zeros(T + 1)  # the last two summed up to a frame
-    for t in range(T):
-        expected[t + 1] = expected[t] + misfit(path, t, misfits[t]) * noise * 3
-        actual[t + 1] = actual[t] + misfits[t, 0] ** 2 + misfits[t, 1] ** 2 + misfits[t, 2] ** 2
-    for t in range(T):
-        length = np.sqrt(actual[t + 1] - actual[t])
-        if length == 0:
+    T, V, _ = body.shape
+    for v in range(V):
+        share[v] = 14 / 21 if 3 <= t < T - 3 else 0.0
+    if 3 <= t < T - 3:
+        for v in range(V):
+            for axis in range(3):
+                far = np.float64(body[t - 3, v, axis]) + np.float64(body[t + 3, v, axis])
+                next_far = np.float64(body[t - 2, v, axis]) + np.float64(body[t + 2, v, axis])
+                near = np.float64(body[t - 1, v, axis]) + np.float64(body[t + 1, v, axis])
+                out[v, axis] = (6 * near + 3 * next_far - 2 * far - 14 * np.float64(body[t, v, axis])) / 21
+    for v in range(V):
+        if share[v] > 0 and np.isfinite(out[v, 0]) and np.isfinite(out[v, 1]) and np.isfinite(out[v, 2]):
             continue
-        first, last = max(0, t - SIDE), min(T, t + SIDE + 1)
-        gain = min(1.0, (expected[last] - expected[first]) / (actual[last] - actual[first]))
-        gain = min(gain, max_move / length)
+        share[v] = 18 / 35 if 2 <= t < T - 2 else 0.0
         for axis in range(3):
-            out[t, axis] = path[t, axis] + gain * misfits[t, axis]
-        moved += 1
+            if share[v] > 0:
+                far = np.float64(body[t - 2, v, axis]) + np.float64(body[t + 2, v, axis])
+                near = np.float64(body[t - 1, v, axis]) + np.float64(body[t + 1, v, axis])
+                out[v, axis] = (12 * near - 3 * far - 18 * np.float64(body[t, v, axis])) / 35
+                if not np.isfinite(out[v, axis]):
+                    share[v] = 0.0
+        if share[v] == 0:
+            out[v, 0] = out[v, 1] = out[v, 2] = 0.0
+
+
+@jit
+def smooth_body(body: NDArray[np.float32], noise: NDArray[np.float64], max_move: float) -> int:
+    """Move each path of a body (T, V, 3) to its fit by the share of the misfit that noise explains; how many moved.
+
+    noise (V,) is the variance that is to go; a path without stays as it is.
+    """
+    T, V, _ = body.shape
+    misfits, share = np.empty((T, V, 3)), np.empty(V)
+    expected, actual = np.zeros((T + 1, V)), np.zeros((T + 1, V))  # summed up to a frame
+    for t in range(T):
+        misfit(body, t, misfits[t], share)
+        for v in range(V):
+            expected[t + 1, v] = expected[t, v] + share[v] * noise[v] * 3
+            actual[t + 1, v] = actual[t, v] + misfits[t, v, 0] ** 2 + misfits[t, v, 1] ** 2 + misfits[t, v, 2] ** 2
+    moved = 0
+    for t in range(T):
+        first, last = max(0, t - SIDE), min(T, t + SIDE + 1)
+        for v in range(V):
+            length = np.sqrt(actual[t + 1, v] - actual[t, v])
+            if noise[v] <= 0 or length == 0:
+                continue
+            gain = min(1.0, (expected[last, v] - expected[first, v]) / (actual[last, v] - actual[first, v]))
+            gain = min(gain, max_move / length)
+            for axis in range(3):
+                body[t, v, axis] = np.float64(body[t, v, axis]) + gain * misfits[t, v, axis]
+            moved += 1
     return moved
 
 
-@njit(cache=True)
+@jit
 def smooth(
-    xyz: NDArray[np.float32], min_noise: float, max_ratio: float, max_move: float
+    xyz: NDArray[np.float32], noise: NDArray[np.float64], min_noise: float, max_ratio: float, max_move: float
 ) -> tuple[NDArray[np.float32], int]:
-    """The coordinates with jitter taken out, and how many joints moved."""
+    """The coordinates with jitter taken out, and how many joints moved; noise (M, V) is each joint's variance."""
     out, moved = xyz.copy(), 0
-    for m in range(xyz.shape[0]):
-        noise = joint_noise(xyz[m]) - min_noise**2
-        most = max_ratio**2 * np.median(noise)
-        for v in range(xyz.shape[2]):
-            excess = min(noise[v], most)
-            if excess > 0:
-                moved += smooth_path(xyz[m, :, v].astype(np.float64), excess, max_move, out[m, :, v])
+    M, _, V, _ = xyz.shape
+    excess = np.empty(V)
+    for m in range(M):
+        for v in range(V):
+            excess[v] = noise[m, v] - min_noise**2
+        most = max_ratio**2 * known_median(excess.copy(), V)
+        some = False
+        for v in range(V):
+            excess[v] = min(excess[v], most)
+            some |= excess[v] > 0
+        if some:
+            moved += smooth_body(out[m], excess, max_move)
     return out, moved

@@ -44,20 +44,18 @@ def follow_ids(
     Raises:
         UnusableClip: no frame has a body with a joint in it, or there are more bodies than any sensor reports.
     """
-    person = _persons(recording)
-    order = np.argsort(person, kind="stable")
-    cut = follow_kernels.jumps(recording.xyz, recording.frame, person, order, max_jump, pace)
-    body = np.empty_like(person)
-    body[order] = _numbered(recording, person, order, cut, max_distance, min_stay)
-    count = int(body.max(initial=-1)) + 1
+    person, found = _persons(recording)
+    cut = follow_kernels.jumps(recording.xyz, recording.frame, person, found, max_jump, pace)
+    body, count = person, found
+    if cut.any():
+        body, count = _cut(recording, person, cut, max_distance, min_stay)
     if count * max(count, recording.frames) * len(recording.layout.joints) > MOST_JOINTS:  # `rejoin` holds all to all
         raise UnusableClip(f"{count} bodies in {recording.frames} frames: no recording of people")
     xyz = np.full((count, recording.frames, *recording.xyz.shape[1:]), np.nan, np.float32)
-    missing = follow_kernels.place(recording.xyz, recording.frame, body, xyz)
-    there = choose_kernels.present(xyz).any(axis=1)
+    there = np.zeros(count, np.bool_)
+    missing = follow_kernels.place(recording.xyz, recording.frame, body, xyz, there)
     if not there.any():
         raise UnusableClip("no body in any frame")
-    found = int(person.max()) + 1
     clip = Clip(name=recording.name, layout=recording.layout, xyz=xyz)
     return clip.after(
         xyz if there.all() else xyz[there],
@@ -107,41 +105,33 @@ def rejoin(
         present[kept] |= present[merged]
         joined[merged] = True
         follow_kernels.update_handovers(distances, xyz, present, joined, kept, *rule)
-    return clip.after(xyz[~joined], bodies_rejoined=joined.sum())
+    return clip.after(xyz[~joined] if joined.any() else clip.xyz, bodies_rejoined=joined.sum())
 
 
-def _persons(recording: Recording) -> NDArray[np.int64]:
-    """(R,) the person that each row is of, in order of appearance; an id twice in one frame is two persons."""
+def _persons(recording: Recording) -> tuple[NDArray[np.int64], int]:
+    """(R,) the person that each row is of, in order of appearance, and how many; an id twice in a frame is two."""
+    number = np.empty(len(recording.body), np.int64)
+    if count := follow_kernels.number_ids(recording.frame, recording.body, number):
+        return number, count
     ids, first, inverse = np.unique(recording.body, return_index=True, return_inverse=True)
-    if len(ids) == 1 and (np.diff(recording.frame) > 0).all():
-        return np.zeros(len(inverse), np.int64)
     appearance = np.argsort(np.argsort(first))[inverse]
     cell = appearance * recording.frames + recording.frame
     order = np.argsort(cell, kind="stable")
     again = np.diff(cell[order], prepend=-1) == 0
-    if not again.any():
-        return appearance
     at = np.arange(len(order))
     occurrence = np.empty_like(at)
     occurrence[order] = at - np.maximum.accumulate(np.where(again, 0, at))
-    key = occurrence * len(ids) + appearance
-    number: NDArray[np.int64] = np.unique(key, return_inverse=True)[1]
-    return number
+    persons, number = np.unique(occurrence * len(ids) + appearance, return_inverse=True)
+    return number, len(persons)
 
 
-def _numbered(
-    recording: Recording,
-    person: NDArray[np.int64],
-    order: NDArray[np.int64],
-    cut: NDArray[np.bool_],
-    max_distance: float,
-    min_stay: int,
-) -> NDArray[np.int64]:
-    """(R,) body of each row, in an order of persons and then frames, given where persons jump; numbered from 0."""
-    starts = cut | (np.diff(person[order], prepend=-1) != 0)
-    if not cut.any():
-        return np.cumsum(starts) - 1
-    first = np.flatnonzero(starts)
+def _cut(
+    recording: Recording, person: NDArray[np.int64], cut: NDArray[np.bool_], max_distance: float, min_stay: int
+) -> tuple[NDArray[np.int64], int]:
+    """(R,) body of each row, given where persons jump, and how many bodies."""
+    order = np.argsort(person, kind="stable")
+    cut = cut[order]
+    first = np.flatnonzero(cut | (np.diff(person[order], prepend=-1) != 0))
     lengths = np.diff(first, append=len(order))
     label = np.arange(len(first))
     stays = -1  # the piece that the person at hand goes on in
@@ -150,8 +140,10 @@ def _numbered(
             stays = piece
         elif lengths[piece] >= min_stay:
             label[piece] = stays
-    renumbered = np.unique(label, return_inverse=True)[1]
-    return np.repeat(renumbered, lengths)
+    bodies, renumbered = np.unique(label, return_inverse=True)
+    body = np.empty_like(person)
+    body[order] = np.repeat(renumbered, lengths)
+    return body, len(bodies)
 
 
 def _passes_on(

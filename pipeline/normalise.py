@@ -5,6 +5,7 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
+from pipeline import normalise_kernels
 from pipeline.errors import UnusableClip
 from pipeline.recording import Clip
 
@@ -19,12 +20,11 @@ def one_origin(clip: Clip) -> Clip:
     Raises:
         UnusableClip: the first actor's centre joint is seen in no frame.
     """
-    centre = clip.xyz[0, :, clip.layout.centre]  # (T, 3)
-    seen = np.isfinite(centre[:, 0])
-    first = int(seen.argmax())
-    if not seen[first]:
-        raise UnusableClip(f"joint {clip.layout.joints[clip.layout.centre]} of the first actor is seen in no frame")
-    return clip.after(clip.xyz - centre[first])
+    centre = clip.layout.centre
+    first = normalise_kernels.first_known(clip.xyz, centre)
+    if first < 0:
+        raise UnusableClip(f"joint {clip.layout.joints[centre]} of the first actor is seen in no frame")
+    return clip.after(normalise_kernels.moved(clip.xyz, first, centre))
 
 
 def origin_at_start(clip: Clip, *, joint: str = "spine_mid") -> Clip:
@@ -69,15 +69,13 @@ def one_turn(clip: Clip, *, min_agreement: Annotated[float, Field(ge=0, le=1)] =
             degrees.
     """
     left, right = clip.layout.shoulders
-    across = clip.xyz[0, :, right, ::2].astype(np.float64) - clip.xyz[0, :, left, ::2]  # (T, 2) x and z
-    across = across[np.isfinite(across[:, 0])]
-    lengths = np.hypot(across[:, 0], across[:, 1])
-    if not lengths.any():
+    x, z, way, first_x, first_z = normalise_kernels.across(clip.xyz, left, right)
+    if way == 0:
         return clip
-    x, z = across.sum(axis=0)
-    if np.hypot(x, z) < min_agreement * lengths.sum():
-        x, z = across[lengths > 0][0]
-    cos, sin = x / np.hypot(x, z), z / np.hypot(x, z)
+    if np.hypot(x, z) < min_agreement * way:
+        x, z = first_x, first_z
+    length = np.hypot(x, z)
+    cos, sin = x / length, z / length
     turn = np.array([[cos, 0, -sin], [0, 1, 0], [sin, 0, cos]], np.float32)  # rows: where x, y and z go
     return clip.after((clip.xyz.reshape(-1, 3) @ turn).reshape(clip.xyz.shape))
 

@@ -1,7 +1,7 @@
 """The two forms a recording takes on its way: rows as they stand in the file, then bodies on one time line."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,12 +79,24 @@ class Clip:
     quality: dict[str, int] = field(default_factory=dict)
     """What the steps saw and did, by name of the count (see QUALITY)."""
 
+    _measures: dict[Callable[..., NDArray[np.float64]], NDArray[np.float64]] = field(default_factory=dict, repr=False)
+
     def after(self, xyz: NDArray[np.float32], **counts: int) -> "Clip":
-        """The clip once a step has changed it.
+        """The clip once a step is done with it.
 
         Args:
-            xyz: (M, T, V, 3) the coordinates as the step leaves them.
+            xyz: (M, T, V, 3) the coordinates as the step leaves them: an array of its own, or the clip's where the step
+                had nothing to change.
             **counts: what the step did, by the names in QUALITY; each is added to what earlier steps counted.
         """
-        summed = {name: self.quality.get(name, 0) + int(count) for name, count in counts.items()}
-        return replace(self, xyz=xyz, quality=self.quality | summed)
+        quality = self.quality.copy()
+        for name, count in counts.items():
+            quality[name] = quality.get(name, 0) + int(count)
+        measures = self._measures if xyz is self.xyz else {}
+        return Clip(name=self.name, layout=self.layout, xyz=xyz, quality=quality, _measures=measures)
+
+    def measured(self, measure: Callable[..., NDArray[np.float64]]) -> NDArray[np.float64]:
+        """What a function of `xyz` says of each body, (M, ...); asked once for as long as no step changes a joint."""
+        if measure not in self._measures:
+            self._measures[measure] = measure(self.xyz)
+        return self._measures[measure]

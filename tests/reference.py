@@ -345,6 +345,26 @@ def naive_rejoined(xyz, max_gap, max_overlap, max_distance, pace, pose_gap):
         del bodies[merged]
 
 
+def naive_one_origin(xyz, centre):
+    """(M, T, V, 3) less the first body's centre joint in the first frame that has it."""
+    first = next(pose[centre] for pose in xyz[0] if np.isfinite(pose[centre, 0]))
+    return np.array([[pose - first for pose in body] for body in xyz])
+
+
+def naive_one_turn(xyz, left, right, min_agreement):
+    """(M, T, V, 3) turned about y so that the first body's mean shoulder line, or its first, lies along +x."""
+    ways = [np.delete(pose[right].astype(np.float64) - pose[left], 1) for pose in xyz[0]]
+    ways = [way for way in ways if np.isfinite(way).all()]
+    lengths = [np.linalg.norm(way) for way in ways]
+    mean = np.sum(ways, axis=0)
+    if np.linalg.norm(mean) < min_agreement * sum(lengths):
+        mean = next(way for way, length in zip(ways, lengths, strict=True) if length > 0)
+    angle = np.arctan2(mean[1], mean[0])
+    x, y, z = np.moveaxis(xyz.astype(np.float64), -1, 0)
+    turned = x * np.cos(angle) + z * np.sin(angle), y, z * np.cos(angle) - x * np.sin(angle)
+    return np.stack(turned, axis=-1)
+
+
 # Training: draws, augmentation, streams, mixing, pooling, loss.
 
 

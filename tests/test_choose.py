@@ -3,7 +3,7 @@ import pytest
 from bodies import STANDING, WIDE, clip, people, seen
 from reference import naive_motion, naive_tremble
 
-from pipeline import choose_kernels
+from pipeline import choose_kernels, noise_kernels
 from pipeline.choose import counted_frames, drop_furniture, drop_shaky, drop_short, motion, pick_actors, trim
 from pipeline.errors import UnusableClip
 
@@ -52,11 +52,11 @@ def test_how_steady_a_glimpse_is_says_nothing_of_the_others(rng):
 def test_tremble_is_the_deviation_of_white_noise_and_agrees_with_the_naive_twin(rng):
     still = np.tile(STANDING, (2, 80, 1, 1)) + rng.normal(0, 0.02, (2, 80, 25, 3))
     still[0, rng.random((80, 25)) < 0.02] += 1
-    assert choose_kernels.tremble(still.astype(np.float32)) == pytest.approx([0.02, 0.02], rel=0.08)
+    assert noise_kernels.tremble(still.astype(np.float32)) == pytest.approx([0.02, 0.02], rel=0.08)
     xyz = rng.normal(size=(3, 12, 5, 3)).astype(np.float32)
     xyz[rng.random((3, 12, 5)) < 0.2] = np.nan
     xyz[2, ::2] = np.nan
-    np.testing.assert_allclose(choose_kernels.tremble(xyz), naive_tremble(xyz), rtol=1e-6)
+    np.testing.assert_allclose(noise_kernels.tremble(xyz), naive_tremble(xyz), rtol=1e-6)
 
 
 def test_of_all_too_short_the_longest_stays(rng):
@@ -87,7 +87,7 @@ def test_a_person_who_hardly_moves_stays(rng, jitter):
 def test_a_restless_thing_takes_no_persons_place(rng):
     person, calm = people(rng)[0], people(rng, reach=0.02)[0]
     thing = STANDING + rng.normal(0, 0.03, (80, 25, 3)) + 0.03 * rng.normal(size=(4, 25, 3)).repeat(20, axis=0)
-    assert motion(np.float32([thing]))[0] > 0.25 * choose_kernels.tremble(np.float32([thing]))[0] ** 2
+    assert motion(np.float32([thing]))[0] > 0.25 * noise_kernels.tremble(np.float32([thing]))[0] ** 2
     found = pick_actors(clip(np.stack([thing, calm, person])))
     np.testing.assert_array_equal(found.xyz, np.stack([person, calm]))
 

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference import naive_despike, naive_fill, naive_smooth
 
-from pipeline import denoise_kernels
+from pipeline import denoise_kernels, noise_kernels
 from pipeline.denoise import despike, fill_gaps, smooth
 
 pytestmark = pytest.mark.kernels
@@ -37,7 +37,7 @@ def along_x(path):
 def test_despiking_agrees_with_the_naive_twin(seed):
     xyz = rough(seed)
     parents = np.array([1, -1, 1, 2])
-    found, spikes = denoise_kernels.despike(xyz, parents, 0.05, 1.0, 0.03, 3.0)
+    found, spikes = denoise_kernels.despike(xyz, noise_kernels.joint_noise(xyz), parents, 0.05, 1.0, 0.03, 3.0)
     expected = naive_despike(xyz, parents, 0.05, 1.0, 0.03, 3.0)
     np.testing.assert_array_equal(found, expected)
     assert spikes == np.isnan(expected[..., 0]).sum() - np.isnan(xyz[..., 0]).sum()
@@ -56,7 +56,7 @@ def test_filling_agrees_with_the_naive_twin(seed, max_gap):
 @given(seed=st.integers(0, 10_000))
 def test_smoothing_agrees_with_the_naive_twin(seed):
     xyz = rough(seed)
-    found, _ = denoise_kernels.smooth(xyz, 0.002, 2.0, 0.02)
+    found, _ = denoise_kernels.smooth(xyz, noise_kernels.joint_noise(xyz), 0.002, 2.0, 0.02)
     np.testing.assert_allclose(found, naive_smooth(xyz, 0.002, 2.0, 0.02), atol=2e-6)
 
 

@@ -204,3 +204,20 @@ def test_rejoining_leaves_its_input_alone(one):
     rejoin(before)
     np.testing.assert_array_equal(before.xyz, pieces)
     assert before.quality == {}
+
+
+@pytest.mark.parametrize("persons", [1, 2, 5, follow_kernels.FEW, follow_kernels.FEW + 1, 40])
+@pytest.mark.parametrize("twice", [False, True])
+def test_each_id_is_a_body_in_order_of_appearance_however_many_there_are(persons, twice):
+    rng = np.random.default_rng(persons)
+    ids = rng.permutation(1000)[:persons]
+    bodies = np.full((persons + twice, 3 * persons, 25, 3), np.nan, np.float32)
+    for number in range(persons):  # each is there for four frames, from three frames after the one before
+        bodies[number, 3 * number : 3 * number + 4] = 10 * number + rng.random((25, 3))
+    if twice:  # somebody far away, under the last one's id
+        bodies[-1, -2:] = -100
+        ids = np.append(ids, ids[-1])
+    found = follow_ids(recorded(bodies, ids))
+    np.testing.assert_array_equal(found.xyz, bodies)
+    assert found.quality["bodies_found"] == persons + twice
+    assert found.quality["bodies_split"] == 0

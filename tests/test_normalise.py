@@ -2,12 +2,15 @@ import numpy as np
 import pytest
 from bodies import STANDING, clip, people
 from dirty import dirty
+from reference import naive_one_origin, naive_one_turn
 from reference_peers import naive_denoised, naive_translated
 
 from pipeline.errors import LayoutError, UnusableClip
 from pipeline.layout import KINECT_V2
 from pipeline.normalise import centre_each_frame, one_origin, one_turn, origin_at_start, turn_each_frame
 from pipeline.peers import bodies_by_motion
+
+pytestmark = pytest.mark.kernels
 
 
 def turned(xyz, degrees):
@@ -148,3 +151,15 @@ def test_ctrgcns_origin_can_be_another_joint(two):
     assert not origin_at_start(clip(two), joint="spine_shoulder").xyz[0, 0, KINECT_V2.centre].any()
     with pytest.raises(LayoutError, match="has no joint 'navel'"):
         origin_at_start(clip(two), joint="navel")
+
+
+def test_a_clip_is_moved_and_turned_as_told():
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        xyz = people(rng, bodies=2)
+        if seed % 2:  # somebody who turns round
+            xyz = np.stack([turned(xyz[:, t], 4.5 * t) for t in range(80)], axis=1).astype(np.float32)
+        xyz[rng.random(xyz.shape[:3]) < 0.2] = np.nan
+        np.testing.assert_array_equal(one_origin(clip(xyz)).xyz, naive_one_origin(xyz, KINECT_V2.centre))
+        expected = naive_one_turn(xyz, *KINECT_V2.shoulders, 0.2)
+        np.testing.assert_allclose(one_turn(clip(xyz)).xyz, expected, atol=2e-6)

@@ -374,6 +374,7 @@ def test_two_actors_face_each_other(recordings):
     assert checked >= 42
 
 
+@pytest.mark.kernels
 def test_written_numbers_are_pythons_seven_digits():
     rng = np.random.default_rng(0)
     numbers = (rng.normal(size=(200, 25, 11)) * 10.0 ** rng.integers(-7, 4, (200, 25, 11))).astype(np.float32)
