@@ -45,6 +45,7 @@ bounds: $(READY)  ## the kernels' tests compiled with a check of every index
 
 bench: $(READY)  ## the benchmarks, against their baselines
 	$(BIN)/python benchmarks/bench_parse.py
+	$(BIN)/python benchmarks/bench_normalise.py
 	$(BIN)/python benchmarks/bench_ingest.py
 	$(BIN)/python benchmarks/bench_train.py
 

@@ -91,7 +91,7 @@ def _turned(clip: Clip, tail: int, head: int, axis: int) -> Clip:
 
 
 def _rotation(vector: NDArray[np.float32], axis: int) -> NDArray[np.float64]:
-    """(3, 3) what turns a vector onto axis x (0) or z (2); nothing where angle or axis of rotation is under 1e-6.
+    """(3, 3) what turns a vector onto x (0) or z (2); nothing where the angle or the axis of rotation is under 1e-6.
 
     The angle comes of a vector made unit in float32: near 0 it may be off by 3e-4 rad, so that is repeated.
     """

@@ -5,6 +5,8 @@ as (C, T, V, M), which is 2s-AGCN's. Nearly always a sum in any order tells: it 
 it is not when it is large beside their sizes. Only else are they added in numpy's order.
 """
 
+from typing import Any
+
 import numba
 import numpy as np
 from numpy.typing import NDArray
@@ -22,9 +24,9 @@ jit = numba.njit(cache=True, nogil=True)
 
 
 @jit
-def in_columns(values: NDArray[np.float32], first: int, count: int) -> np.float32:
-    """The sum of at most PAIRWISE values in numpy's order: every eighth together, those two by two, then the rest."""
-    total = np.float32(0)
+def in_columns(values: NDArray[Any], first: int, count: int) -> Any:
+    """The sum of 1 to PAIRWISE values in numpy's order: every eighth together, those two by two, then the rest."""
+    total = values[first]
     whole = count - count % 8
     if whole > 0:
         columns = values[first : first + 8].copy()
@@ -34,18 +36,18 @@ def in_columns(values: NDArray[np.float32], first: int, count: int) -> np.float3
             for at in range(0, 8, 2 * step):
                 columns[at] += columns[at + step]
         total = columns[0]
-    for at in range(whole, count):
+    for at in range(max(whole, 1), count):
         total += values[first + at]
     return total
 
 
 @jit
-def pairwise(values: NDArray[np.float32], first: int, count: int) -> np.float32:
-    """The sum of `count` values from the first on in numpy's order: halves added up, and theirs before that.
+def pairwise(values: NDArray[Any], first: int, count: int) -> Any:
+    """The sum of `count` values, at least one, from the first on in numpy's order: halves, and theirs before that.
 
     Halves wait on a stack, since numba cannot load a function from its cache that calls itself.
     """
-    ends, lefts = np.empty(DEEPEST, np.int64), np.empty(DEEPEST, np.float32)
+    ends, lefts = np.empty(DEEPEST, np.int64), np.empty(DEEPEST, values.dtype)
     is_right = np.zeros(DEEPEST, np.bool_)
     depth, end = 0, first + count
     while True:
@@ -235,3 +237,28 @@ def turn(
                 out[m, t, v, 1] = yx * x + yy * y + yz * z
                 out[m, t, v, 2] = zx * x + zy * y + zz * z
     return out
+
+
+@jit
+def energy(body: NDArray[np.float32]) -> float:
+    """The deviations of x, y and z in a body (T, V, 3), summed, over frames that do not sum to zero; 0 without any."""
+    T, V, _ = body.shape
+    filled, joints = np.empty((3, T * V)), np.empty(V)
+    count = np.zeros(1, np.int64)
+    for t in range(T):
+        for v in range(V):
+            joints[v] = np.float64(body[t, v, 0]) + np.float64(body[t, v, 1]) + np.float64(body[t, v, 2])
+        if pairwise(joints, 0, joints.size) == 0:
+            continue
+        for v in range(V):
+            for axis in range(3):
+                filled[axis, count[0]] = body[t, v, axis]
+            count[0] += 1
+    total = 0.0
+    if count[0] > 0:
+        for axis in range(3):
+            mean = pairwise(filled[axis], 0, count[0]) / count[0]
+            for at in range(count[0]):
+                filled[axis, at] = (filled[axis, at] - mean) * (filled[axis, at] - mean)
+            total += np.sqrt(pairwise(filled[axis], 0, count[0]) / count[0])
+    return total

@@ -85,8 +85,7 @@ def centre_each_frame(clip: Clip) -> Clip:
 
     SkeleMixCLR's rule (joint 20 of Kinect v2): where a body is, and where two are to each other, is gone.
     """
-    centre = clip.layout.centre
-    return clip.after(clip.xyz - clip.xyz[:, :, centre : centre + 1])
+    return clip.after(normalise_kernels.centred(np.ascontiguousarray(clip.xyz), clip.layout.centre))
 
 
 def turn_each_frame(clip: Clip) -> Clip:
@@ -102,7 +101,4 @@ def turn_each_frame(clip: Clip) -> Clip:
     length = np.sqrt((across * across).sum(axis=-1))
     angle = np.arccos(across[..., 0] / (length + np.float32(1e-4)))
     angle = np.where(across[..., 2].sum(axis=1) >= 0, -1, 1).astype(np.float32)[:, None] * angle
-    cos = np.cos(angle).astype(np.float64)[..., None]  # (M, T, 1): a float32 cosine in float64 products, as there
-    sin = np.sin(angle).astype(np.float64)[..., None]
-    x, y, z = (clip.xyz[..., axis] for axis in range(3))
-    return clip.after(np.stack([x * cos - z * sin, y, x * sin + z * cos], axis=-1).astype(np.float32))
+    return clip.after(normalise_kernels.turned(np.ascontiguousarray(clip.xyz), np.cos(angle), np.sin(angle)))

@@ -1,4 +1,4 @@
-"""Compiled loops of normalise.py, of (M, T, V, 3) float32 metres with NaN where missing."""
+"""Compiled loops of normalise.py and resample.py, of (M, T, V, 3) float32 metres."""
 
 import numba
 import numpy as np
@@ -46,4 +46,48 @@ def across(xyz: NDArray[np.float32], left: int, right: int) -> NDArray[np.float6
         out[0] += x
         out[1] += z
         out[2] += length
+    return out
+
+
+@jit
+def centred(xyz: NDArray[np.float32], joint: int) -> NDArray[np.float32]:
+    """The coordinates with each body's origin at a joint of its own, in every frame anew."""
+    out = np.empty(xyz.shape, np.float32)
+    for m in range(xyz.shape[0]):
+        for t in range(xyz.shape[1]):
+            for v in range(xyz.shape[2]):
+                for axis in range(3):
+                    out[m, t, v, axis] = xyz[m, t, v, axis] - xyz[m, t, joint, axis]
+    return out
+
+
+@jit
+def turned(xyz: NDArray[np.float32], cos: NDArray[np.float32], sin: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The coordinates turned about y by an angle for each body and frame, given by cosine and sine (M, T)."""
+    out = np.empty(xyz.shape, np.float32)
+    for m in range(xyz.shape[0]):
+        for t in range(xyz.shape[1]):
+            c, s = np.float64(cos[m, t]), np.float64(sin[m, t])
+            for v in range(xyz.shape[2]):
+                x, z = np.float64(xyz[m, t, v, 0]), np.float64(xyz[m, t, v, 2])
+                out[m, t, v, 0] = x * c - z * s
+                out[m, t, v, 1] = xyz[m, t, v, 1]
+                out[m, t, v, 2] = x * s + z * c
+    return out
+
+
+@jit
+def blended(
+    xyz: NDArray[np.float32], below: NDArray[np.int64], above: NDArray[np.int64], weight: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Between two frames each: the frame below by 1 - weight, the one above by weight (all of one length)."""
+    M, _, V, _ = xyz.shape
+    out = np.empty((M, below.shape[0], V, 3), np.float32)
+    for m in range(M):
+        for t in range(below.shape[0]):
+            low, high, part = below[t], above[t], weight[t]
+            rest = np.float32(1) - part
+            for v in range(V):
+                for axis in range(3):
+                    out[m, t, v, axis] = xyz[m, low, v, axis] * rest + xyz[m, high, v, axis] * part
     return out

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from pipeline import agcn_kernels, peers_kernels
 from pipeline.errors import UnusableClip
 from pipeline.recording import MOST_JOINTS, Clip, Recording
 
@@ -79,7 +80,7 @@ def bodies_by_energy(
     recording, cut = _within(recording, max_frames, longer)
     xyz = _slots(recording, slots)
     # The peer's argsort leaves the order of equals to chance; on short lists it sorts by insertion, which is stable.
-    order = np.argsort([_energy(slot.astype(np.float64)) for slot in xyz], kind="stable")[::-1]
+    order = np.argsort([agcn_kernels.energy(slot) for slot in xyz], kind="stable")[::-1]
     found = _slots_used(recording)
     clip = Clip(name=recording.name, layout=recording.layout, xyz=xyz[order[:bodies]])
     return clip.after(clip.xyz, bodies_found=found, bodies_dropped=max(0, found - bodies), frames_trimmed=cut)
@@ -216,12 +217,6 @@ def _slots_used(recording: Recording) -> int:
     return int(recording.slot.max(initial=-1)) + 1
 
 
-def _energy(xyz: NDArray[np.float64]) -> np.float64:
-    """2s-AGCN's energy of one slot (T, V, 3), metres; 0 when no frame is filled."""
-    filled = xyz[xyz.sum(axis=-1).sum(axis=-1) != 0]
-    return np.float64(sum(filled[..., axis].std() for axis in range(3)) if len(filled) else 0)
-
-
 def _rows_by_id(body: NDArray[np.int64]) -> list[NDArray[np.intp]]:
     """The rows of every id, ids in the order in which they appear."""
     return [np.flatnonzero(body == one) for one in dict.fromkeys(body.tolist())]
@@ -245,14 +240,13 @@ def tracks_of(recording: Recording) -> tuple[list[Track], int]:
 
 def narrow_frames(track: Track, max_spread: float) -> NDArray[np.bool_]:
     """(L,) whether a frame's extent in x is at most so much of its extent in y; not where a coordinate is NaN."""
-    x, y, _ = (track.joints.max(axis=1) - track.joints.min(axis=1)).T
-    narrow: NDArray[np.bool_] = x <= np.float32(max_spread) * y
+    narrow: NDArray[np.bool_] = peers_kernels.narrow(track.joints, np.float32(max_spread))
     return narrow
 
 
 def spread_out(joints: NDArray[np.float32]) -> np.float32:
     """CTR-GCN's motion: the variances of x, y and z over all joints of all frames, summed, in float32 as there."""
-    return np.float32(np.sum(np.var(joints.reshape(-1, 3), axis=0)))
+    return np.float32(peers_kernels.spread_out(joints))
 
 
 def _narrow(tracks: list[Track], max_spread: float, max_wide: float) -> list[Track]:

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from pipeline import normalise_kernels
 from pipeline.recording import Clip
 
 
@@ -40,6 +41,6 @@ def resized(xyz: NDArray[np.float32], frames: int) -> NDArray[np.float32]:
     source = np.clip((np.arange(frames) + 0.5) * (T / frames) - 0.5, 0, T - 1)
     below = np.floor(source).astype(np.intp)
     above = np.ceil(source).astype(np.intp)  # the same frame where the source is a whole one: its neighbour may be NaN
-    weight = (source - below).astype(np.float32)[:, None, None]
-    between: NDArray[np.float32] = xyz[:, below] * (1 - weight) + xyz[:, above] * weight
+    weight = (source - below).astype(np.float32)
+    between: NDArray[np.float32] = normalise_kernels.blended(np.ascontiguousarray(xyz), below, above, weight)
     return between

@@ -4,6 +4,7 @@ from bodies import STANDING, clip, people
 from dirty import dirty
 from reference_peers import naive_agcn
 
+from pipeline import agcn_kernels
 from pipeline.agcn import centre_on_first, repeat_frames, shoulders_to_x, spine_to_z
 from pipeline.errors import LayoutError, UnusableClip
 from pipeline.layout import Layout
@@ -31,6 +32,65 @@ def test_dirty_recordings_come_out_as_from_2s_agcn():
         np.testing.assert_allclose(prepared(bodies), expected, atol=1e-6, rtol=0)
         rotated += np.isfinite(expected).all()
     assert 100 < rotated < 200  # NaN is among them, and spreads
+
+
+@pytest.mark.kernels
+def test_a_few_of_them_do_without_compilation_too():
+    for seed in range(6):
+        bodies = bodies_by_energy(dirty(seed)).xyz
+        np.testing.assert_allclose(prepared(bodies, 60), naive_agcn(bodies, 60), atol=1e-6, rtol=0)
+
+
+@pytest.mark.kernels
+@pytest.mark.parametrize("count", [1, 7, 8, 9, 25, 75, 127, 128, 129, 250, 1000, 3000])
+def test_numbers_are_added_in_numpys_order(count):
+    values = np.random.default_rng(count).normal(size=count + 2).astype(np.float32)
+    assert agcn_kernels.pairwise(values, 1, count) == values[1:-1].sum()
+
+
+def stored(rng, M, T, V):
+    """Bodies (M, T, V, 3) as 2s-AGCN has them in memory, some of whose joints cancel, to the last bit or nearly."""
+    xyz = rng.normal(size=(3, T, V, M)).astype(np.float32).transpose(3, 1, 2, 0)
+    for body in xyz:
+        for t in np.flatnonzero(rng.random(T) < 0.5):
+            body[t, -1, 2] -= body[t].sum()
+        if rng.random() < 0.5:
+            body[-1, -1, 2] -= body.sum()
+        if rng.random() < 0.2:
+            body[:] = 0
+    return xyz
+
+
+@pytest.mark.kernels
+def test_what_sums_to_zero_is_what_does_in_numpy():
+    rng = np.random.default_rng(4)
+    answers = {"frame": [], "tail": [], "body": [], "clip": []}
+    for _ in range(60):
+        M, T, V = int(rng.integers(1, 3)), int(rng.integers(2, 9)), int(rng.choice([3, 22, 25, 50]))
+        peers = stored(rng, M, T, V)
+        xyz = np.ascontiguousarray(peers)
+        sums, sizes, is_nobody = agcn_kernels.weigh_all(xyz)
+        answers["clip"].append((is_nobody, peers.sum() == 0))
+        for m in range(M):
+            weighed = xyz[m], sums[m], sizes[m]
+            answers["body"].append((agcn_kernels.is_zero(*weighed, 0, T), peers[m].sum() == 0))
+            for t in range(1, T):
+                answers["frame"].append((agcn_kernels.is_zero(*weighed, t, t + 1), peers[m, t].sum() == 0))
+                answers["tail"].append((agcn_kernels.is_zero(*weighed, t, T), peers[m, t:].sum() == 0))
+    for pairs in answers.values():
+        assert all(found == expected for found, expected in pairs)
+        assert {expected for _, expected in pairs} == {True, False}
+
+
+@pytest.mark.kernels
+@pytest.mark.parametrize("large", [np.inf, 3e38])
+def test_what_cancels_only_beyond_all_numbers_is_not_zero(large):
+    body = np.zeros((1, 2, 25, 3), np.float32)
+    body[0, 0, [0, 8, 16], 0] = large, large, -large
+    with np.errstate(over="ignore", invalid="ignore"):
+        sums, sizes, is_nobody = agcn_kernels.weigh_all(body)
+        assert not is_nobody
+        assert not agcn_kernels.is_zero(body[0], sums[0], sizes[0], 0, 1)
 
 
 def test_a_body_goes_on_from_its_start_until_the_frames_are_full(two):

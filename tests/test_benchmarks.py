@@ -4,12 +4,15 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+
+from benchmarks import bench_normalise
 
 ROOT = Path(__file__).parents[1]
 
@@ -44,6 +47,25 @@ def test_the_training_benchmark_prints_its_table() -> None:
     assert done.returncode == 0, done.stderr
     assert "torch" in done.stdout
     assert float(done.stdout.splitlines()[-1].split()[6]) > 0
+
+
+def test_the_normalising_benchmark_checks_the_peers_and_prints_its_table() -> None:
+    done = benchmark("bench_normalise.py", "--clips", 1, "--rounds", 1, "--frames", 30)
+    assert done.returncode == 0, done.stderr
+    rows = [line.strip("| ").split(" | ") for line in done.stdout.splitlines() if line.startswith("| ")][1:]
+    assert [row[1] for row in rows] == ["1"] * 3 + ["2"] * 3
+    assert all(float(row[2].removesuffix(" m")) < 1e-5 and float(row[5]) > 1 for row in rows)
+
+
+@pytest.mark.parametrize("name", ["agcn", "ctrgcn", "skelemixclr"])
+def test_its_re_creations_of_the_peers_agree_with_the_recipes_and_a_difference_shows(name: str) -> None:
+    case = next(case for case in bench_normalise.cases(2, 40, 2) if case.recipe.name == name)
+    assert bench_normalise.disagreement(case) < 1e-6
+    for clip in case.clips:  # somebody comes late, somebody leaves, nobody is there for a moment
+        clip.xyz[1, :5] = clip.xyz[0, 30:] = clip.xyz[:, 20:22] = 0
+    assert bench_normalise.disagreement(case) < 1e-6
+    other = replace(case, peer=lambda clip: case.peer(replace(clip, xyz=clip.xyz * 1.001)))
+    assert bench_normalise.disagreement(other) > 1e-4
 
 
 def ten_people(folder: Path) -> Path:

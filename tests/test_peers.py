@@ -7,6 +7,8 @@ from bodies import STANDING, people, recorded
 from dirty import dirty
 from reference_peers import naive_by_energy, naive_denoised, naive_slots
 
+from pipeline import peers_kernels
+from pipeline.agcn_kernels import energy
 from pipeline.errors import UnusableClip
 from pipeline.peers import bodies_by_energy, bodies_by_motion, bodies_by_slot
 
@@ -92,6 +94,22 @@ def test_the_fifth_slot_is_not_looked_at():
     five = people(np.random.default_rng(1), bodies=5) * np.array([1.0, 1.1, 1.2, 1.3, 9])[:, None, None, None]
     np.testing.assert_array_equal(bodies_by_energy(recorded(five)).xyz, five[[3, 2]].astype(np.float32))
     np.testing.assert_array_equal(bodies_by_energy(recorded(five), slots=5).xyz, five[[4, 3]].astype(np.float32))
+
+
+@pytest.mark.kernels
+def test_measures_are_numpys_to_the_bit():
+    rng = np.random.default_rng(8)
+    for frames in (1, 2, 7, 12, 40):
+        body = (rng.normal(size=(frames, 25, 3)) * (0.4, 0.5, 0.3) + rng.normal(size=3)).astype(np.float32)
+        assert peers_kernels.spread_out(body) == np.sum(np.var(body.reshape(-1, 3), axis=0))
+        body[::5, 3, 0] = np.nan
+        x, y, _ = np.ptp(body, axis=1).T
+        np.testing.assert_array_equal(peers_kernels.narrow(body, np.float32(0.8)), x <= np.float32(0.8) * y)
+        body = np.nan_to_num(body)
+        body[1::3] = 0
+        filled = body[body.any(axis=(1, 2))].astype(np.float64)
+        assert energy(body) == sum(filled[..., axis].std() for axis in range(3))
+    assert energy(np.zeros((4, 25, 3), np.float32)) == 0
 
 
 CRASHES = {
