@@ -13,6 +13,8 @@ OWNERS = {
     "numba": {f"pipeline/{path.name}" for path in ROOT.glob("pipeline/*_kernels.py")},
     "rich": {"pipeline/display.py", "trainer/display.py", "cli.py"},
     "click": {"cli.py"},
+    "distributed": {"pipeline/cluster.py"},
+    "dask": set(),
     "filelock": {"pipeline/publish.py"},
     "safetensors": {"trainer/checkpoint.py"},
     "pickle": set(),
