@@ -11,15 +11,16 @@ import queue
 import secrets
 import threading
 import time
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from pipeline import partitions, pool
 from pipeline.datasets import open_source
-from pipeline.errors import ClusterError
+from pipeline.errors import ClusterError, OutputFailed, SkelepipeError
 from pipeline.recipe import Recipe
 from pipeline.source import Entry, Source
 from pipeline.work import PLAN, Work
@@ -90,8 +91,9 @@ class Cluster:
         """
         if not waiting:
             return
+        place = replace(place, folder=place.folder.absolute())  # workers have working folders of their own
         self._check_workers(place, [entry for members in waiting.values() for entry in members])
-        from distributed import KilledWorker  # noqa: PLC0415
+        import distributed  # noqa: PLC0415
 
         run = secrets.token_hex(8)
         ended: queue.SimpleQueue[Any] = queue.SimpleQueue()
@@ -113,9 +115,17 @@ class Cluster:
                 if task.status == "cancelled":
                     raise ClusterError(f"--dask {self.address}: the scheduler has gone; {AGAIN} ({place.folder})")
                 try:
-                    yield number, task.result(timeout=ANSWER_SECONDS)
-                except KilledWorker:
+                    outcome = task.result(timeout=ANSWER_SECONDS)
+                except distributed.KilledWorker:
                     deadly.append(number)
+                    continue
+                except (TimeoutError, distributed.CancelledError) as error:
+                    raise ClusterError(
+                        f"--dask {self.address}: the scheduler has gone; {AGAIN} ({place.folder})"
+                    ) from error
+                if isinstance(outcome, Trouble):
+                    raise outcome.error(f"--dask {self.address}: partition {number}")
+                yield number, outcome
         finally:
             if self.dask.status == "running":
                 self.dask.cancel([task for _, task in tasks.values()], force=True)
@@ -187,15 +197,37 @@ class Cluster:
                 raise ClusterError(f"--dask {self.address}: worker {worker} {told}")
 
 
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """What went wrong on a worker, as text: not every exception survives the way back."""
+
+    text: str
+    exit_code: int
+    trace: str
+
+    def error(self, where: str) -> SkelepipeError:
+        """The error for the user; a disk that refuses is called so."""
+        if self.exit_code == OutputFailed.exit_code:
+            return OutputFailed(self.text)
+        found = ClusterError(f"{where}: {self.text}")
+        found.add_note(self.trace)
+        return found
+
+
 _of_thread = threading.local()
 """A worker's own source in each of its threads, with the buffers and open archives that it keeps between partitions."""
 
 
 def _run_on_worker(
     run: str, part: Path, entries: Sequence[Entry], dataset: str, roots: Sequence[Path], chosen: Recipe
-) -> int:
+) -> int | Trouble:
     """One partition on a worker; what an earlier run left in this thread is opened anew."""
-    if getattr(_of_thread, "run", None) != run:
-        data: Source = open_source(dataset, roots)
-        _of_thread.run, _of_thread.data = run, data
-    return partitions.run(part, entries, _of_thread.data, chosen)
+    try:
+        if getattr(_of_thread, "run", None) != run:
+            data: Source = open_source(dataset, roots)
+            _of_thread.run, _of_thread.data = run, data
+        return partitions.run(part, entries, _of_thread.data, chosen)
+    except SkelepipeError as error:
+        return Trouble(str(error), error.exit_code, traceback.format_exc())
+    except Exception as error:
+        return Trouble(f"{type(error).__name__}: {error}", ClusterError.exit_code, traceback.format_exc())
