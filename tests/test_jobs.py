@@ -1,4 +1,4 @@
-"""`--partition k/n` and `finalise`: the bytes of a plain ingest, whoever does what when, and nobody's work destroyed."""
+"""`--partition k/n` and `finalise`: the bytes of a plain ingest, and nobody's work destroyed."""
 
 import dataclasses
 import json
@@ -110,16 +110,18 @@ def test_a_job_of_another_plan_is_refused_and_destroys_nothing(
 ) -> None:
     jobs.run(ask(), (1, 2))
     before = bytes_of(work.beside(ask().output))
-    with pytest.raises(OutputExists, match="recipe clean there, none asked.*remove the folder, or name another --out"):
+    with pytest.raises(OutputExists, match=r"recipe clean there, none asked.*remove the folder, or name another --out"):
         jobs.run(ask("none"), (2, 2))
-    with pytest.raises(OutputExists, match="recipe clean there, none asked.*--force"):
+    with pytest.raises(OutputExists, match=r"recipe clean there, none asked.*--force"):
         ingest.run(ask("none"))
-    with monkeypatch.context() as other, pytest.raises(OutputExists, match=r"version 0.* there, 9\.9 asked"):
+    with monkeypatch.context() as other:
         other.setattr("importlib.metadata.version", lambda name: "9.9")
-        jobs.run(ask(), (2, 2))
-    with monkeypatch.context() as other, pytest.raises(OutputExists, match=r"partitions of \[3, \d+\] there, \[5"):
+        with pytest.raises(OutputExists, match=r"version 0.* there, 9\.9 asked"):
+            jobs.run(ask(), (2, 2))
+    with monkeypatch.context() as other:
         other.setattr(partitions, "RECORDINGS", 5)
-        jobs.run(ask(), (2, 2))
+        with pytest.raises(OutputExists, match=r"partitions of \[3, \d+\] there, \[5"):
+            jobs.run(ask(), (2, 2))
     first, second, *_ = sorted(copy.iterdir())
     content = first.read_bytes()
     first.write_bytes(content + b"\n")
