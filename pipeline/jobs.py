@@ -127,6 +127,7 @@ def finalise(output: Path, *, strict: bool = False, force: bool = False) -> inge
             place = work.kept(output)
         except ArtifactNotFound:
             if ingest.is_there(output):
+                work.sweep(output)
                 return _finished_before(output)
             raise
         facts = work.facts(place)

@@ -171,8 +171,7 @@ def refuse_jobs(output: Path) -> None:
 
 def forget(output: Path, plan: bytes) -> bool:
     """Remove what a plan whose store is published has left, as a kill right after publishing does; was there any?"""
-    publish.forget_replaced(output)
-    _sweep(output)
+    sweep(output)
     work = Work(beside(output), plan)
     left = work.folder.exists() and (_serves(work) or not (work.folder / PLAN).exists())
     if left:
@@ -182,14 +181,15 @@ def forget(output: Path, plan: bytes) -> bool:
 
 def discard(output: Path) -> None:
     """Remove the work folder of an output, its name first, so that what is left of it is never taken for work."""
-    _sweep(output)
+    sweep(output)
     if beside(output).exists():
         beside(output).rename(_spent(output))
-        _sweep(output)
+        sweep(output)
 
 
-def _sweep(output: Path) -> None:
-    """Remove what an interrupted removal has left."""
+def sweep(output: Path) -> None:
+    """Remove what an interrupted publishing or removal has left beside an output; the caller holds its lock."""
+    publish.forget_replaced(output)
     shutil.rmtree(_spent(output), ignore_errors=True)
 
 
