@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 DEMO_FOLDER ?= demo
 
-.PHONY: help demo test format lint types unit nojit bench gpu pictures clean
+.PHONY: help demo test format lint types unit nojit kills bench gpu pictures clean
 
 help:  ## list what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -37,6 +37,9 @@ unit: $(READY)  ## the tests
 
 nojit: $(READY)  ## the kernels' tests without compilation, so that indices are checked
 	NUMBA_DISABLE_JIT=1 $(BIN)/python -m pytest -m kernels -k "not golden"
+
+kills: $(READY)  ## kill ingests at every step of their writing and at random times (most of an hour)
+	$(BIN)/python tests/kill_points.py
 
 bench: $(READY)  ## the benchmarks, against their baselines
 	$(BIN)/python benchmarks/bench_parse.py

@@ -201,7 +201,8 @@ def ingest(
     from pipeline.recipe import load
 
     if job:
-        never("--partition", {"--dask": options["dask"], "--dry-run": dry_run, "--strict": options["strict"]})
+        never("--partition", {"--dask": options["dask"], "--dry-run": dry_run})
+        never("--partition", {"--strict": options["strict"]}, "; --strict belongs to `finalise`")
     if options["dask"]:
         never("--dask", {"--workers": options["workers"] is not None, "--dry-run": dry_run})
     request = stage.Request(
@@ -546,11 +547,11 @@ def demo(folder: Path, clips: int, epochs: int) -> None:
     say(["", f"look into {folder}: text in raw/, store and splits in processed/, encoder and results in runs/"])
 
 
-def never(option: str, others: dict[str, Any]) -> None:
+def never(option: str, others: dict[str, Any], why: str = "") -> None:
     """Refuse options that mean nothing beside another one."""
     for other, given in others.items():
         if given:
-            raise click.UsageError(f"{option} and {other} exclude one another")
+            raise click.UsageError(f"{option} and {other} exclude one another{why}")
 
 
 def show_ingest(

@@ -1,8 +1,8 @@
 """Kill an ingest at every step of its writing and at random times: what is left must be whole, and the next run go on.
 
-Each kill is a SIGKILL to the whole process group. Steps are counted over all processes, before and after each change of
-the file system. Afterwards the output must be absent, the old store or the complete new one; the same command again must
-end in the bytes of an uninterrupted run and leave nothing else beside it. Prints a table; exits 1 when anything fails.
+Each kill is a SIGKILL to the whole process group. Steps are counted over all processes, before and after each change
+of the file system. Afterwards the output must be absent, the old store or the complete new one; the same command again
+must end in the bytes of an uninterrupted run and leave nothing beside it. Prints a table; exits 1 when anything fails.
 """
 
 import argparse
@@ -16,6 +16,7 @@ import signal
 import sys
 import tempfile
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -90,7 +91,8 @@ class Case:
             ingest.run(self.request())
             return
         children = [forked(functools.partial(jobs.run, self.request(), (k, 2)), alone=False) for k in (1, 2)]
-        if any([os.waitpid(child, 0)[1] for child in children]):
+        codes = [os.waitpid(child, 0)[1] for child in children]
+        if any(codes):
             raise SystemExit(1)
         jobs.finalise(self.output, force=self.force)
 
@@ -108,8 +110,6 @@ def forked(job: Callable[[], Any], *, alone: bool = True) -> int:
         job()
         code = 0
     except BaseException:
-        import traceback
-
         traceback.print_exc()
     finally:
         os._exit(code)
@@ -220,10 +220,12 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=0, help="kills at steps, for each case; 0: at every one")
     parser.add_argument("--times", type=int, default=100, help="kills at random times, for each case")
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 3])
-    parser.add_argument("--quick", action="store_true", help="fork workers, which spares them their start")
+    parser.add_argument(
+        "--spawn", action="store_true", help="start workers as skelepipe does; else they are forked, for speed"
+    )
     asked = parser.parse_args()
     ctypes.CDLL(None).prctl(SUBREAPER, 1, 0, 0, 0)
-    if asked.quick:
+    if not asked.spawn:
         whole = multiprocessing.get_context
         multiprocessing.get_context = lambda method=None: whole("fork")  # type: ignore[assignment,misc]
     heads = ("steps", "killed", "ended before", "absent", "old", "new", "left work", "BAD")
@@ -234,7 +236,9 @@ def main() -> int:
         write_ntu("ntu60", raw, clips=CLIPS, seed=3)
         warm = Case(raw, Path(name, "warm", "s.zarr"), 1)
         warm.run()  # compiled code is there when the others fork
-        cases = [Case(raw, output, n) for n in asked.workers] + [Case(raw, output, n, force=True) for n in asked.workers]
+        cases = [Case(raw, output, n) for n in asked.workers] + [
+            Case(raw, output, n, force=True) for n in asked.workers
+        ]
         cases += [Case(raw, output, 1, by_jobs=True), Case(raw, output, 1, force=True, by_jobs=True)]
         for case in cases:
             trial = Trial(case, Path(name, "steps"))
