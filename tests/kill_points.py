@@ -25,7 +25,7 @@ from typing import Any
 
 from pipeline import ingest, jobs, partitions, recipe, verify
 from pipeline.manifest import file_digest
-from pipeline.synth import write_ntu
+from pipeline.synth import write
 
 STEPS = ("mkdir", "rename", "replace", "fsync", "unlink", "rmdir")
 """What changes the file system, or brings it to the disk, all in `os`; shutil.rmtree is made of two of them."""
@@ -81,7 +81,7 @@ class Case:
 
     def request(self, name: str = "clean", **options: Any) -> ingest.Request:
         return ingest.Request(
-            **{"dataset": "ntu60", "roots": (self.raw,), "output": self.output, "recipe": recipe.load(name)}
+            **{"dataset": "folder", "roots": (self.raw,), "output": self.output, "recipe": recipe.load(name)}
             | {"workers": self.workers, "force": self.force}
             | options
         )
@@ -233,7 +233,7 @@ def main() -> int:
     bad, chance = 0, random.Random(0)
     with tempfile.TemporaryDirectory() as name:
         raw, output = Path(name, "raw"), Path(name, "out", "s.zarr")
-        write_ntu("ntu60", raw, clips=CLIPS, seed=3)
+        write("folder", raw, clips=CLIPS, seed=3)
         warm = Case(raw, Path(name, "warm", "s.zarr"), 1)
         warm.run()  # compiled code is there when the others fork
         cases = [Case(raw, output, n) for n in asked.workers] + [
