@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pipeline import partitions, pool
+from pipeline import partitions, pool, raw_files
 from pipeline.datasets import open_source
 from pipeline.errors import ClusterError, OutputFailed, SkelepipeError
 from pipeline.recipe import Recipe
@@ -31,6 +31,7 @@ LONELY_SECONDS = 60.0
 """So long without any worker, or without the scheduler, and the run ends; a nanny restarts a dead worker in seconds."""
 LOOK_SECONDS = 2.0
 """How often it is looked whether scheduler and workers are still there."""
+MEMORY = "with more memory for each worker"
 AGAIN = "what is finished is kept, the same command goes on there"
 
 
@@ -101,7 +102,15 @@ class Cluster:
         for number, members in waiting.items():
             task = self.dask.submit(
                 _run_on_worker,
-                *(run, partitions.path(place.parts, number), members, dataset, tuple(roots), chosen),
+                *(
+                    run,
+                    importlib.metadata.version("skelepipe"),
+                    partitions.path(place.parts, number),
+                    members,
+                    dataset,
+                    tuple(roots),
+                    chosen,
+                ),
                 key=f"skelepipe-{run}-{number}",
                 pure=False,
             )
@@ -125,12 +134,13 @@ class Cluster:
                     ) from error
                 if isinstance(outcome, Trouble):
                     raise outcome.error(f"--dask {self.address}: partition {number}")
+                self._see(place, number, waiting[number])
                 yield number, outcome
         finally:
             if self.dask.status == "running":
                 self.dask.cancel([task for _, task in tasks.values()], force=True)
         if deadly:
-            raise pool.died(place.folder, {number: waiting[number] for number in deadly}, "several times")
+            raise pool.died(place.folder, {number: waiting[number] for number in deadly}, "several times", MEMORY)
 
     def _next(self, ended: "queue.SimpleQueue[Any]", place: Work) -> Any:
         """The next task that has ended, or the reason why none will."""
@@ -149,6 +159,21 @@ class Cluster:
                     f"--dask {self.address}: no worker for {LONELY_SECONDS:.0f} s; {AGAIN} ({place.folder})"
                 )
 
+    def _see(self, place: Work, number: int, members: Sequence[Entry]) -> None:
+        """Make sure that a partition is here, made of the recordings that lie here: workers may join at any time.
+
+        Raises:
+            ClusterError: it is not, though a network file system had time to show it.
+        """
+        last = time.monotonic() + ANSWER_SECONDS
+        while not partitions.finished(partitions.path(place.parts, number), members):
+            if time.monotonic() > last:
+                raise ClusterError(
+                    f"--dask {self.address}: a worker has done partition {number} (from {members[0].name}), and it is "
+                    f"not in {place.folder}, or of recordings other than here; do all workers see both folders? {AGAIN}"
+                )
+            time.sleep(LOOK_SECONDS / 10)
+
     def _check_workers(self, place: Work, entries: Sequence[Entry]) -> None:
         """Make sure that every worker has this version and sees the same recordings and the same work folder.
 
@@ -158,7 +183,7 @@ class Cluster:
         if not self.dask.scheduler_info()["workers"]:
             raise ClusterError(f"--dask {self.address}: the scheduler has no workers; start some with `dask worker`")
         files = [
-            (str(file.path), file.path.stat().st_size)
+            (str(file.path), raw_files.stamp(file)[1])
             for entry in entries[:: max(1, len(entries) - 1)]
             for file in entry.files
         ]
@@ -181,7 +206,7 @@ class Cluster:
             if here != version:
                 return f"has skelepipe {here}, here is {version}; install the same version there"
             for path, size in files:
-                if not os.path.exists(path) or os.path.getsize(path) != size:  # noqa: PTH110, PTH202
+                if (os.path.getsize(path) if os.path.exists(path) else None) != size:  # noqa: PTH110, PTH202
                     return f"does not see {path} as it is here; the recordings must lie on a shared file system"
             try:
                 with open(plan, "rb") as handle:  # noqa: PTH123
@@ -219,9 +244,11 @@ _of_thread = threading.local()
 
 
 def _run_on_worker(
-    run: str, part: Path, entries: Sequence[Entry], dataset: str, roots: Sequence[Path], chosen: Recipe
+    run: str, version: str, part: Path, entries: Sequence[Entry], dataset: str, roots: Sequence[Path], chosen: Recipe
 ) -> int | Trouble:
     """One partition on a worker; what an earlier run left in this thread is opened anew."""
+    if importlib.metadata.version("skelepipe") != version:
+        return Trouble(f"a worker of another version has come; {AGAIN}", ClusterError.exit_code, "")
     try:
         if getattr(_of_thread, "run", None) != run:
             data: Source = open_source(dataset, roots)

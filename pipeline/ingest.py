@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import cluster, latest, manifest, partitions, pool, publish, raw_files, store, work
+from pipeline import cluster, latest, manifest, partitions, plans, pool, publish, raw_files, store, work
 from pipeline.datasets import open_source
 from pipeline.errors import ArtifactError, OutputExists, RawFileError, SkelepipeError
 from pipeline.forecast import Forecast, forecast
@@ -104,7 +104,7 @@ def run(request: Request, progress: Callable[[Tick], None] = lambda tick: None) 
         with publish.sole_writer(request.output):
             there = is_there(request.output)
             work.refuse_jobs(request.output)
-            plan = work.plan(data, request.roots, request.keep_missing, request.recipe, survey.entries)
+            plan = plans.make(data, request.roots, request.keep_missing, request.recipe, survey.entries)
             if there and not request.force:
                 return publish_nothing(request, data, survey, plan)
             place = work.prepare(request.output, plan, force=request.force)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipeline import ingest, partitions, publish, recipe, store, work
+from pipeline import ingest, partitions, plans, publish, recipe, store, work
 from pipeline.datasets import open_source
 from pipeline.errors import ArtifactError, ArtifactNotFound
 from pipeline.source import Entry
@@ -55,7 +55,7 @@ def run(
     started = time.perf_counter()
     data = open_source(request.dataset, request.roots)
     survey = data.survey(keep_missing=request.keep_missing)
-    plan = work.plan(data, request.roots, request.keep_missing, request.recipe, survey.entries)
+    plan = plans.make(data, request.roots, request.keep_missing, request.recipe, survey.entries)
     known: dict[str, Any] = {
         "job": f"{job[0]}/{job[1]}",
         "output": request.output,
@@ -142,12 +142,12 @@ def finalise(output: Path, *, strict: bool = False, force: bool = False) -> inge
         )
         data = open_source(request.dataset, request.roots)
         survey = data.survey(keep_missing=request.keep_missing)
-        plan = work.plan(data, request.roots, request.keep_missing, request.recipe, survey.entries)
+        plan = plans.make(data, request.roots, request.keep_missing, request.recipe, survey.entries)
         if ingest.is_there(output) and not force:
             return ingest.publish_nothing(request, data, survey, plan)
         if plan != place.plan:
             raise ArtifactError(
-                f"{place.folder}: what the jobs read has changed ({'; '.join(work.differences(place.plan, plan))}, "
+                f"{place.folder}: what the jobs read has changed ({'; '.join(plans.differences(place.plan, plan))}, "
                 "where asked is now); bring it back, or remove the folder and run all jobs again"
             )
         _refuse_unfinished(place, partitions.split(survey.entries))

@@ -61,16 +61,16 @@ def run_all(
             if in_a_row == GIVE_UP:
                 break
     if deadly:
-        raise died(parts.parent, {number: waiting[number] for number in deadly}, "twice")
+        raise died(parts.parent, {number: waiting[number] for number in deadly}, "twice", "with fewer --workers")
 
 
-def died(work: Path, deadly: Members, often: str) -> WorkerDied:
+def died(work: Path, deadly: Members, often: str, advice: str) -> WorkerDied:
     """The error that names the recordings of partitions whose workers died."""
     told = "; ".join(f"partition {number}: {_named(members)}" for number, members in sorted(deadly.items())[:NAMED])
     more = f"; and {len(deadly) - NAMED} partitions more" if len(deadly) > NAMED else ""
     return WorkerDied(
         f"{work}: the process that worked on {told}{more} died {often} (out of memory?); what is finished is kept, "
-        "run the same command again to go on, with fewer --workers or without these recordings"
+        f"run the same command again to go on, {advice} or without these recordings"
     )
 
 

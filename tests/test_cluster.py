@@ -33,7 +33,7 @@ class Farm:
         self.where = ("--host", "127.0.0.1", "--port", str(port), "--no-dashboard")
         self.start("scheduler", *self.where)
 
-    def start(self, name: str, *arguments: str, **environment: str) -> None:
+    def start(self, name: str, *arguments: str, cwd: Path | None = None, **environment: str) -> None:
         kind = "scheduler" if name == "scheduler" else "worker"
         more = [] if kind == "scheduler" else [
             *(self.address, "--name", name, "--nthreads", "1", "--no-nanny", "--no-dashboard"),
@@ -43,7 +43,7 @@ class Farm:
         with (self.folder / f"{name}.log").open("wb") as log:
             self.processes[name] = subprocess.Popen(
                 [sys.executable, "-m", "dask", kind, *more, *arguments],
-                cwd=self.folder,
+                cwd=cwd or self.folder,
                 env=os.environ | quick | {"PYTHONPATH": str(ROOT)} | environment,
                 stdout=log,
                 stderr=log,
@@ -219,3 +219,27 @@ def test_workers_that_cannot_do_the_work_are_named(
     farm.wait_for(2)
     with pytest.raises(ClusterError, match=r"worker tcp://\S+ cannot import skelepipe \(No module named 'pipeline.cl"):
         ingest.run(request_to(farm))
+
+
+def test_what_a_worker_that_came_later_made_of_other_folders_is_not_taken(
+    farm: Farm,
+    request_to: Callable[..., ingest.Request],
+    shared_store: Store,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    farm.start("one", cwd=tmp_path)
+    farm.wait_for(1)
+    request = replace(request_to(farm), roots=(Path("/proc/self/cwd/raw"),))
+
+    def change(tick: ingest.Tick) -> None:
+        if "one" in farm.processes:
+            farm.start("two")  # sees another folder, and no recording in it
+            farm.wait_for(2)
+            farm.kill("one")
+            monkeypatch.setattr(cluster, "ANSWER_SECONDS", 1.0)
+
+    with pytest.raises(ClusterError, match=r"partition \d+ \(from S\S+\), and it is not in .*, or of recordings other"):
+        ingest.run(request, change)
+    assert ingest.run(replace(request, dask=None, workers=1)).clips == 72
+    assert bytes_of(Path("s.zarr")) == bytes_of(shared_store.path)
