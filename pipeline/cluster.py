@@ -123,19 +123,14 @@ class Cluster:
                 number, _ = tasks.pop(task.key)
                 if task.status == "cancelled":
                     raise ClusterError(f"--dask {self.address}: the scheduler has gone; {AGAIN} ({place.folder})")
-                try:
-                    outcome = task.result(timeout=ANSWER_SECONDS)
-                except distributed.KilledWorker:
+                if task.status != "error":  # or it is done again, since what it returned went with its worker
+                    yield number, self._quarantined(place, number, waiting[number])
+                elif isinstance(error := task.exception(timeout=ANSWER_SECONDS), distributed.KilledWorker):
                     deadly.append(number)
-                    continue
-                except (TimeoutError, distributed.CancelledError) as error:
-                    raise ClusterError(
-                        f"--dask {self.address}: the scheduler has gone; {AGAIN} ({place.folder})"
-                    ) from error
-                if isinstance(outcome, Trouble):
-                    raise outcome.error(f"--dask {self.address}: partition {number}")
-                self._see(place, number, waiting[number])
-                yield number, outcome
+                elif isinstance(error, Trouble):
+                    raise error.told(f"--dask {self.address}: partition {number}")
+                else:  # what a worker could not even begin
+                    raise ClusterError(f"--dask {self.address}: partition {number}: {type(error).__name__}: {error}")
         finally:
             if self.dask.status == "running":
                 self.dask.cancel([task for _, task in tasks.values()], force=True)
@@ -159,20 +154,24 @@ class Cluster:
                     f"--dask {self.address}: no worker for {LONELY_SECONDS:.0f} s; {AGAIN} ({place.folder})"
                 )
 
-    def _see(self, place: Work, number: int, members: Sequence[Entry]) -> None:
-        """Make sure that a partition is here, made of the recordings that lie here: workers may join at any time.
+    def _quarantined(self, place: Work, number: int, members: Sequence[Entry]) -> int:
+        """How many clips a partition has quarantined, once it is here and of the recordings that lie here.
+
+        What a task returns stays on its worker, and is lost with it; the file is not. And workers may join at any time.
 
         Raises:
-            ClusterError: it is not, though a network file system had time to show it.
+            ClusterError: it is not here, though a network file system had time to show it.
         """
         last = time.monotonic() + ANSWER_SECONDS
-        while not partitions.finished(partitions.path(place.parts, number), members):
+        part = partitions.path(place.parts, number)
+        while not partitions.finished(part, members):
             if time.monotonic() > last:
                 raise ClusterError(
                     f"--dask {self.address}: a worker has done partition {number} (from {members[0].name}), and it is "
                     f"not in {place.folder}, or of recordings other than here; do all workers see both folders? {AGAIN}"
                 )
             time.sleep(LOOK_SECONDS / 10)
+        return len(partitions.read(part).quarantine)
 
     def _check_workers(self, place: Work, entries: Sequence[Entry]) -> None:
         """Make sure that every worker has this version and sees the same recordings and the same work folder.
@@ -222,20 +221,16 @@ class Cluster:
                 raise ClusterError(f"--dask {self.address}: worker {worker} {told}")
 
 
-@dataclass(frozen=True, slots=True)
-class Trouble:
-    """What went wrong on a worker, as text: not every exception survives the way back."""
+class Trouble(Exception):
+    """What went wrong on a worker: text, exit code and trace. Not every exception survives the way back."""
 
-    text: str
-    exit_code: int
-    trace: str
-
-    def error(self, where: str) -> SkelepipeError:
+    def told(self, where: str) -> SkelepipeError:
         """The error for the user; a disk that refuses is called so."""
-        if self.exit_code == OutputFailed.exit_code:
-            return OutputFailed(self.text)
-        found = ClusterError(f"{where}: {self.text}")
-        found.add_note(self.trace)
+        text, exit_code, trace = self.args
+        if exit_code == OutputFailed.exit_code:
+            return OutputFailed(text)
+        found = ClusterError(f"{where}: {text}; {AGAIN}")
+        found.add_note(trace)
         return found
 
 
@@ -245,16 +240,24 @@ _of_thread = threading.local()
 
 def _run_on_worker(
     run: str, version: str, part: Path, entries: Sequence[Entry], dataset: str, roots: Sequence[Path], chosen: Recipe
-) -> int | Trouble:
-    """One partition on a worker; what an earlier run left in this thread is opened anew."""
-    if importlib.metadata.version("skelepipe") != version:
-        return Trouble(f"a worker of another version has come; {AGAIN}", ClusterError.exit_code, "")
+) -> None:
+    """One partition on a worker; what an earlier run left in this thread is opened anew.
+
+    Raises:
+        Trouble: anything went wrong; it drags nothing of what it was along.
+    """
+    trouble = None
     try:
+        here = importlib.metadata.version("skelepipe")
+        if here != version:
+            raise ClusterError(f"a worker with skelepipe {here} has come, here is {version}")  # noqa: TRY301
         if getattr(_of_thread, "run", None) != run:
             data: Source = open_source(dataset, roots)
             _of_thread.run, _of_thread.data = run, data
-        return partitions.run(part, entries, _of_thread.data, chosen)
+        partitions.run(part, entries, _of_thread.data, chosen)
     except SkelepipeError as error:
-        return Trouble(str(error), error.exit_code, traceback.format_exc())
+        trouble = Trouble(str(error), error.exit_code, traceback.format_exc())
     except Exception as error:
-        return Trouble(f"{type(error).__name__}: {error}", ClusterError.exit_code, traceback.format_exc())
+        trouble = Trouble(f"{type(error).__name__}: {error}", ClusterError.exit_code, traceback.format_exc())
+    if trouble:
+        raise trouble

@@ -19,7 +19,7 @@ from click.testing import CliRunner, Result
 
 import cli
 from cli import main, spread
-from pipeline import latest, partitions, splits
+from pipeline import display, latest, partitions, splits
 from pipeline.errors import SkelepipeError
 from pipeline.publish import sole_writer
 from pipeline.store import Store
@@ -389,3 +389,13 @@ def test_finalise_finds_what_waits(raw: Path, skelepipe: Skelepipe) -> None:
     assert "store processed/ntu60.zarr (the only one that waits)" in done.stderr
     assert json.loads(done.stdout)["clips"] == 72
     assert skelepipe("finalise", "processed/ntu60.zarr").exit_code == 0
+
+
+def test_the_bar_says_what_the_first_run_waits_for(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    monkeypatch.setenv("COLUMNS", "160")
+    with display.Bar("ingest", display.FIRST):
+        pass
+    assert "starting; the first run on a machine compiles for some 12 s" in capsys.readouterr().err

@@ -1,5 +1,6 @@
 """`--dask` on a real scheduler with worker processes on loopback."""
 
+import importlib.metadata
 import os
 import socket
 import subprocess
@@ -14,7 +15,7 @@ import pytest
 from test_ingest import bytes_of
 
 from pipeline import cluster, ingest, partitions, recipe
-from pipeline.errors import ClusterError, WorkerDied
+from pipeline.errors import ClusterError, OutputFailed, SkelepipeError, WorkerDied
 from pipeline.store import Store
 
 ROOT = Path(__file__).parents[1]
@@ -234,6 +235,7 @@ def test_what_a_worker_that_came_later_made_of_other_folders_is_not_taken(
 
     def change(tick: ingest.Tick) -> None:
         if "one" in farm.processes:
+            farm.processes["one"].send_signal(signal.SIGSTOP)
             farm.start("two")  # sees another folder, and no recording in it
             farm.wait_for(2)
             farm.kill("one")
@@ -243,3 +245,23 @@ def test_what_a_worker_that_came_later_made_of_other_folders_is_not_taken(
         ingest.run(request, change)
     assert ingest.run(replace(request, dask=None, workers=1)).clips == 72
     assert bytes_of(Path("s.zarr")) == bytes_of(shared_store.path)
+
+
+def test_what_goes_wrong_on_a_worker_comes_back_as_text(raw: Path, tmp_path: Path) -> None:
+    def on_worker(version: str, part: Path) -> SkelepipeError:
+        entries = ingest.open_source("ntu60", (raw,)).survey(keep_missing=False).entries[:1]
+        with pytest.raises(cluster.Trouble) as caught:
+            cluster._run_on_worker("run", version, part, entries, "ntu60", (raw,), recipe.load("none"))
+        assert (caught.value.__cause__, caught.value.__context__) == (None, None)
+        return caught.value.told("here")
+
+    version = importlib.metadata.version("skelepipe")
+    assert f"a worker with skelepipe {version} has come, here is 9.9" in str(on_worker("9.9", tmp_path / "part.npz"))
+    gone = on_worker(version, tmp_path / "gone" / "part.npz")
+    assert isinstance(gone, ClusterError)
+    assert str(gone).startswith("here: FileNotFoundError: ")
+    assert "Traceback" in gone.__notes__[0]
+    (tmp_path / "part.npz").mkdir()
+    full = on_worker(version, tmp_path / "part.npz")
+    assert isinstance(full, OutputFailed)
+    assert "cannot be written: Is a directory" in str(full)
