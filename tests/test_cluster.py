@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import os
+import signal
 import socket
 import subprocess
 import sys
