@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +24,14 @@ SETUP_SECONDS = 30.0
 """How long a job waits for others to enter: each takes a moment, the longest where the plan names 114,480 files."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Work:
     """A work folder and the plan that it serves."""
 
     folder: Path
     plan: bytes
 
-    @property
+    @cached_property
     def parts(self) -> Path:
         """Where the plan's finished partitions lie."""
         return self.folder / hashlib.sha256(plans.core(self.plan)).hexdigest()[:16]
