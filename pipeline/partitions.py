@@ -164,9 +164,7 @@ def _opened(part: Path) -> Iterator[Any]:
         with part.open("rb") as handle, np.load(handle, allow_pickle=False) as kept:
             yield kept
     except (zipfile.BadZipFile, ValueError, KeyError, EOFError) as error:
-        raise ArtifactError(
-            f"{part}: damaged ({error}); remove {part.parent} and run the same command again"
-        ) from error
+        raise ArtifactError(f"{part}: damaged ({error}); remove it and run the same command again") from error
 
 
 def _column_values(entry: Entry, reading: Reading, clip: Clip) -> list[int]:
