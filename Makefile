@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 DEMO_FOLDER ?= demo
 
-.PHONY: help demo test format lint types unit nojit bounds bench gpu pictures clean
+.PHONY: help demo test format lint types unit nojit bounds kills bench gpu pictures clean
 
 help:  ## list what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -42,6 +42,9 @@ nojit: $(READY)  ## the kernels' tests without compilation, so that indices are 
 bounds: $(READY)  ## the kernels' tests compiled with a check of every index
 	cache=$$(mktemp -d); trap 'rm -rf "$$cache"' EXIT; \
 	NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR="$$cache" $(BIN)/python -m pytest -m kernels; exit $$?
+
+kills: $(READY)  ## kill ingests at every step of their writing and at random times (most of an hour)
+	$(BIN)/python tests/kill_points.py
 
 bench: $(READY)  ## the benchmarks, against their baselines
 	$(BIN)/python benchmarks/bench_parse.py

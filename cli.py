@@ -121,6 +121,20 @@ class Place(click.Path):
 
 Folder = Place()
 
+
+class Job(click.ParamType[tuple[int, int]]):
+    """One of several jobs: `2/8`."""
+
+    name = "K/N"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        """Take `2/8` apart."""
+        k, slash, n = str(value).partition("/")
+        if not (slash and k.isdecimal() and n.isdecimal() and 1 <= int(k) <= int(n)):
+            self.fail(f"{value!r} is not K/N with K from 1 to N, such as 1/8", param, ctx)
+        return int(k), int(n)
+
+
 PROCESSED, RUNS = Path("processed"), Path("runs")
 
 
@@ -155,6 +169,13 @@ def main(debug: bool) -> None:
     type=click.IntRange(0),
     help="Processes; 0 or 1: this one.  [default: one per core if there is much to read]",
 )
+@click.option("--dask", metavar="ADDRESS", help="A running Dask cluster does the work: tcp://host:8786.")
+@click.option(
+    "--partition",
+    "job",
+    type=Job(),
+    help="As one job of a batch scheduler do the K-th of N shares, and publish nothing: `finalise` does.",
+)
 @click.option("--keep-missing", is_flag=True, help="Take in the samples that are officially missing or incomplete.")
 @click.option("--strict", is_flag=True, help="Publish nothing if any recording cannot be used.")
 @click.option("--dry-run", is_flag=True, help="Only say what is there, what is missing and what it will cost.")
@@ -169,15 +190,21 @@ def ingest(
     out: Path | None,
     recipe: str,
     frame_index: Any,
+    job: tuple[int, int] | None,
     dry_run: bool,
     as_json: bool,
     **options: Any,
 ) -> None:
     """Recordings to a denoised, normalised store: RAW folders or zips to processed/DATASET.zarr."""
-    from pipeline import display
+    from pipeline import display, jobs
     from pipeline import ingest as stage
     from pipeline.recipe import load
 
+    if job:
+        never("--partition", {"--dask": options["dask"], "--dry-run": dry_run})
+        never("--partition", {"--strict": options["strict"]}, "; --strict belongs to `finalise`")
+    if options["dask"]:
+        never("--dask", {"--workers": options["workers"] is not None, "--dry-run": dry_run})
     request = stage.Request(
         dataset=dataset,
         roots=raw,
@@ -185,15 +212,30 @@ def ingest(
         recipe=load(recipe).counting(frame_index),
         **options,
     )
-    with display.Bar("ingest") as bar:
-        report = stage.dry_run(request) if dry_run else stage.run(request, bar.ingest)
-    if as_json:
-        emit(asdict(report))
-    else:
-        bad = [display.quarantine_table(report.quarantined)] if report.quarantined else []
-        next_stage = "skelepipe build-splits" + (f" {shlex.quote(str(out))}" if out else "")
-        show([*display.ingest_summary(report), *after(report.outcome == "ingested", next_stage)], *bad)
-    ctx.exit(QUARANTINED if report.quarantined and report.outcome == "ingested" else 0)
+    with display.Bar("ingest", display.FIRST) as bar:
+        if job:
+            did = jobs.run(request, job, bar.ingest)
+            show_ingest(ctx, did, display.job_summary(did), "skelepipe finalise", out, as_json)
+        else:
+            report = stage.dry_run(request) if dry_run else stage.run(request, bar.ingest)
+            show_ingest(ctx, report, display.ingest_summary(report), "skelepipe build-splits", out, as_json)
+
+
+@main.command()
+@click.argument("store", required=False, type=Folder)
+@click.option("--strict", is_flag=True, help="Publish nothing if any recording could not be used.")
+@force
+@as_json
+@click.pass_context
+def finalise(ctx: click.Context, store: Path | None, strict: bool, force: bool, as_json: bool) -> None:
+    """Publish STORE (the only one that waits in processed/) when all jobs of `ingest --partition` have ended."""
+    from pipeline import display, jobs
+
+    output = store or jobs.only_unfinished(PROCESSED)
+    if store is None:
+        say([f"store {output} (the only one that waits)"])
+    report = jobs.finalise(output, strict=strict, force=force)
+    show_ingest(ctx, report, display.ingest_summary(report), "skelepipe build-splits", store, as_json)
 
 
 @main.command("build-splits")
@@ -521,6 +563,28 @@ def demo(folder: Path, clips: int, epochs: int) -> None:
             if code not in {None, 0, QUARANTINED}:
                 click.get_current_context().exit(code)
     say(["", f"look into {folder}: text in raw/, store and splits in processed/, encoder and results in runs/"])
+
+
+def never(option: str, others: dict[str, Any], why: str = "") -> None:
+    """Refuse options that mean nothing beside another one."""
+    for other, given in others.items():
+        if given:
+            raise click.UsageError(f"{option} and {other} exclude one another{why}")
+
+
+def show_ingest(
+    ctx: click.Context, report: Any, lines: list[str], then: str, store: Path | None, as_json: bool
+) -> None:
+    """What an ingest, a job of it or its end did, with the next command; leaves with the exit code."""
+    from pipeline import display
+
+    done = report.outcome in {"ingested", "partitions done"}
+    if as_json:
+        emit(asdict(report))
+    else:
+        bad = [display.quarantine_table(report.quarantined)] if report.quarantined else []
+        show([*lines, *after(done, then + (f" {shlex.quote(str(store))}" if store else ""))], *bad)
+    ctx.exit(QUARANTINED if report.quarantined and done else 0)
 
 
 def after(happened: bool, command: str) -> list[str]:

@@ -12,12 +12,14 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Column, Table
 from rich.text import Text
 
-from pipeline import export, ingest, splits
+from pipeline import export, ingest, jobs, splits
 from pipeline.forecast import Forecast
 from pipeline.verify import Verdict
 
 PLAIN_SECONDS = 10.0
 """Off a terminal, one line so often."""
+FIRST = "starting; the first run on a machine compiles for some 12 s"
+"""What an ingest's bar says until something is done."""
 SHOWN = 10
 """Quarantined recordings listed; `--json` has all, and so has the store."""
 
@@ -25,7 +27,7 @@ SHOWN = 10
 class Bar:
     """Progress on stderr: a live bar on a terminal, a plain line now and then elsewhere."""
 
-    def __init__(self, doing: str) -> None:
+    def __init__(self, doing: str, note: str = "") -> None:
         self._doing = doing
         console = Console(stderr=True)
         self._live = console.is_terminal
@@ -38,7 +40,7 @@ class Bar:
             TextColumn("{task.fields[note]}", table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis")),
         )
         self._bar = Progress(*columns, console=console, transient=True, expand=True)
-        self._task = self._bar.add_task(doing, total=None, note="")
+        self._task = self._bar.add_task(doing, total=None, note=note)
         self._began = self._spoke = time.monotonic()
 
     def __enter__(self) -> Self:
@@ -116,6 +118,20 @@ def ingest_summary(report: ingest.Report) -> list[str]:
     if report.absent:
         where = ", ".join(f"{place} {count}" for place, count in report.absent.items())
         lines.append(f"not there, of the whole {report.dataset}: {sum(report.absent.values())} recordings ({where})")
+    return lines
+
+
+def job_summary(report: jobs.Report) -> list[str]:
+    """What one job of an ingest did, in lines."""
+    if report.outcome == "up to date":
+        return [f"{report.output}: up to date, nothing to do for partition {report.job}"]
+    again = f", {report.resumed_files} of them were done before" if report.resumed_files else ""
+    lines = [
+        f"{report.output}: partition {report.job} done, {len(report.partitions)} of {report.of} parts, "
+        f"{report.source_files} recordings{again}, {duration(report.seconds)}; nothing published yet"
+    ]
+    if report.unfinished:
+        lines.append(f"{report.unfinished} parts of other jobs are not there yet; when they have ended:")
     return lines
 
 

@@ -60,6 +60,14 @@ class OutputFailed(SkelepipeError):
     exit_code = 5
 
 
+class WorkerDied(SkelepipeError):
+    """Processes that worked on some recordings died, each time; what the others have done is kept."""
+
+
+class ClusterError(SkelepipeError):
+    """A Dask cluster does not answer, or its workers cannot do the work; what was done is kept."""
+
+
 class ConfigError(SkelepipeError):
     """A configuration value is unknown or impossible."""
 

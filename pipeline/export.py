@@ -81,6 +81,7 @@ def run(request: Request, progress: Callable[[int, int], None] = lambda done, to
         progress(finished, total)
 
     with publish.sole_writer(output):
+        publish.forget_partials(output)
         publish.require_room(output, _bytes(request, total))
         if form == "stgcn":
             _folder(request, sides[0], done)

@@ -8,15 +8,16 @@ import importlib.metadata
 import os
 import shutil
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from pipeline import latest, manifest, partitions, publish, raw_files, store
+from pipeline import cluster, latest, manifest, partitions, plans, pool, publish, raw_files, store, work
 from pipeline.datasets import open_source
 from pipeline.errors import ArtifactError, OutputExists, RawFileError, SkelepipeError
 from pipeline.forecast import Forecast, forecast
@@ -50,6 +51,8 @@ class Request:
     """Take in the samples that the data set's authors list as damaged."""
     workers: int | None = None
     """Processes; None chooses: one per core, or just this one when there is little to do."""
+    dask: str | None = None
+    """Address of a Dask scheduler whose workers run the partitions."""
     force: bool = False
     """Replace an output that was made from other input."""
     strict: bool = False
@@ -61,7 +64,7 @@ class Report:
     """What an ingest did."""
 
     outcome: str
-    """`ingested`, `up to date` or `dry run`."""
+    """`ingested`, `up to date`, `finished before` or `dry run`."""
     output: Path
     dataset: str
     recipe: str
@@ -93,25 +96,51 @@ def run(request: Request, progress: Callable[[Tick], None] = lambda tick: None) 
         SkelepipeError: nothing usable was found, or `strict` and something could not be used.
     """
     started = time.perf_counter()
-    data = open_source(request.dataset, request.roots)
-    survey = data.survey(keep_missing=request.keep_missing)
-    with publish.sole_writer(request.output):
-        there = _is_there(request.output)
-        plan = partitions.plan(data, request.recipe, survey.entries)
-        if there and not request.force:
-            report = _up_to_date(request, data, survey)
-            partitions.forget(request.output, plan)
-            publish.forget_replaced(request.output)
-            return report
-        work = partitions.prepare(request.output, plan)
-        resumed = _run_partitions(request, survey.entries, work, progress)
-        with publish.disk_errors(request.output, needed=sum(part.stat().st_size for part in work.glob("part-*.npz"))):
-            report = _assemble(request, data, survey, work)
-            publish.publish_folder(work / "store", request.output)
-            shutil.rmtree(work)
-        latest.record(request.output.parent, "store", request.output.name)
+    with cluster.connected(request.dask) if request.dask else nullcontext() as client:
+        if client is not None:  # workers have working folders of their own
+            request = replace(request, roots=tuple(root.absolute() for root in request.roots))
+        data = open_source(request.dataset, request.roots)
+        survey = data.survey(keep_missing=request.keep_missing)
+        with publish.sole_writer(request.output):
+            there = is_there(request.output)
+            work.refuse_jobs(request.output)
+            plan = plans.make(data, request.roots, request.keep_missing, request.recipe, survey.entries)
+            if there and not request.force:
+                return publish_nothing(request, data, survey, plan)
+            place = work.prepare(request.output, plan, force=request.force)
+            members = partitions.split(survey.entries)
+            resumed = run_partitions(request, members, place, progress, client)
+            report = finish(request, data, survey, place)
     report.resumed_files = resumed
     report.seconds = time.perf_counter() - started
+    return report
+
+
+def finish(request: Request, data: Source, survey: Survey, place: work.Work) -> Report:
+    """Assemble the finished partitions, publish the store and remove the work folder; the caller holds the lock.
+
+    Raises:
+        OutputFailed: the disk refuses.
+        SkelepipeError: nothing is usable, or `strict` and something could not be used.
+    """
+    needed = sum(part.stat().st_size for part in place.parts.glob("part-*.npz"))
+    with publish.disk_errors(request.output, needed=needed):
+        report = _assemble(request, data, survey, place)
+        publish.publish_folder(place.store, request.output)
+    latest.record(request.output.parent, "store", request.output.name)
+    work.discard(request.output)
+    return report
+
+
+def publish_nothing(request: Request, data: Source, survey: Survey, plan: bytes) -> Report:
+    """Report that the output is up to date, and finish what a kill right after its publishing left undone.
+
+    Raises:
+        OutputExists: it was made from other input.
+    """
+    report = up_to_date(request, data, survey)
+    if work.forget(request.output, plan):
+        latest.record(request.output.parent, "store", request.output.name)
     return report
 
 
@@ -142,10 +171,29 @@ def _describe(request: Request, survey: Survey, **known: Any) -> Report:
     )
 
 
-def _run_partitions(request: Request, entries: Sequence[Entry], work: Path, progress: Callable[[Tick], None]) -> int:
-    """Bring every partition into the work folder; returns how many recordings an earlier run had done."""
-    members = partitions.split(entries)
-    total_bytes = sum(entry.size for entry in entries)
+def run_partitions(
+    request: Request,
+    members: Mapping[int, Sequence[Entry]],
+    place: work.Work,
+    progress: Callable[[Tick], None],
+    client: cluster.Cluster | None = None,
+) -> int:
+    """Bring partitions into the work folder; returns how many recordings an earlier run had done.
+
+    Args:
+        request: what the user asks.
+        members: the partitions and their recordings.
+        place: the work folder.
+        progress: is told how far things are.
+        client: the connection to a Dask cluster that is to do it.
+
+    Raises:
+        WorkerDied: some recordings killed the processes that worked on them, again and again; the rest is done.
+        ClusterError: the cluster cannot do it.
+        OutputFailed: the disk refuses.
+    """
+    total_files = sum(len(entries) for entries in members.values())
+    total_bytes = sum(entry.size for entries in members.values() for entry in entries)
     files = size = quarantined = 0
 
     def count(number: int, bad: int) -> None:
@@ -154,24 +202,29 @@ def _run_partitions(request: Request, entries: Sequence[Entry], work: Path, prog
         size += sum(entry.size for entry in members[number])
         quarantined += bad
         progress(
-            Tick(files=files, total_files=len(entries), bytes=size, total_bytes=total_bytes, quarantined=quarantined)
+            Tick(files=files, total_files=total_files, bytes=size, total_bytes=total_bytes, quarantined=quarantined)
         )
 
-    there = {number for number in members if partitions.finished(partitions.path(work, number), members[number])}
+    parts = place.parts
+    there = {number for number in members if partitions.finished(partitions.path(parts, number), members[number])}
     for number in sorted(there):
-        count(number, len(partitions.read(partitions.path(work, number)).quarantine))
+        count(number, len(partitions.read(partitions.path(parts, number)).quarantine))
     resumed = files
     waiting = {number: members[number] for number in members if number not in there}
-    workers = _workers(request, total_bytes - size)
-    open_data = partial(open_source, request.dataset, request.roots)
-    for number, bad in partitions.run_all(work, waiting, open_data, request.recipe, min(workers, len(waiting))):
+    if client is not None:
+        running = client.run_all(place, waiting, request.dataset, request.roots, request.recipe)
+    else:
+        open_data = partial(open_source, request.dataset, request.roots)
+        workers = _workers(request, total_bytes - size)
+        running = pool.run_all(parts, waiting, open_data, request.recipe, workers)
+    for number, bad in running:
         count(number, bad)
     return resumed
 
 
-def _assemble(request: Request, data: Source, survey: Survey, work: Path) -> Report:
+def _assemble(request: Request, data: Source, survey: Survey, place: work.Work) -> Report:
     """Write the store into the work folder from the finished partitions, in input order."""
-    paths = [partitions.path(work, number) for number in partitions.split(survey.entries)]
+    paths = [partitions.path(place.parts, number) for number in partitions.split(survey.entries)]
     parts = [partitions.read(path) for path in paths]
     rows = [values for part in parts for values in part.extra]
     texts = {
@@ -184,13 +237,14 @@ def _assemble(request: Request, data: Source, survey: Survey, work: Path) -> Rep
         why = "--strict" if request.strict else "none of the recordings can be used"
         shown = "; ".join(str(RawFileError(bad["file"], bad["line"], bad["reason"])) for bad in quarantine[:3])
         raise SkelepipeError(
-            f"{len(quarantine)} of {len(survey.entries)} recordings quarantined, nothing published ({why}): {shown}"
+            f"{len(quarantine)} of {len(survey.entries)} recordings quarantined, nothing published ({why}): {shown}; "
+            f"the work is kept in {place.folder}, so another run has only changed files to read"
         )
     table = np.concatenate([part.columns for part in parts])
     columns = {spec.name: table[:, index] for index, spec in enumerate(store.COLUMNS)}
     body_frames = int((columns["bodies"] * columns["frames"]).sum())
-    shutil.rmtree(work / "store", ignore_errors=True)
-    writer = store.StoreWriter(work / "store", len(data.layout.joints), body_frames)
+    shutil.rmtree(place.store, ignore_errors=True)
+    writer = store.StoreWriter(place.store, len(data.layout.joints), body_frames)
     for path in paths:
         writer.append(partitions.read_motion(path))
     sources = sorted(
@@ -222,13 +276,13 @@ def _assemble(request: Request, data: Source, survey: Survey, work: Path) -> Rep
         outcome="ingested",
         clips=len(texts["name"]),
         body_frames=body_frames,
-        store_bytes=_size(work / "store"),
+        store_bytes=size(place.store),
         digest=identity,
         quarantined=quarantine,
     )
 
 
-def _up_to_date(request: Request, data: Source, survey: Survey) -> Report:
+def up_to_date(request: Request, data: Source, survey: Survey) -> Report:
     """Report that the store at the output is what the request would make, down to the bytes of its input.
 
     Raises:
@@ -263,7 +317,7 @@ def _up_to_date(request: Request, data: Source, survey: Survey) -> Report:
         outcome="up to date",
         clips=len(kept),
         body_frames=int(kept.offset[-1]),
-        store_bytes=_size(request.output),
+        store_bytes=size(request.output),
         digest=kept.digest,
         quarantined=kept.quarantine,
     )
@@ -289,7 +343,7 @@ def _changed_sources(kept: store.Store, entries: Sequence[Entry]) -> list[str]:
     return [f"{len(names)} recordings {how}, first {names[0]}" for how, names in changes.items() if names]
 
 
-def _is_there(output: Path) -> bool:
+def is_there(output: Path) -> bool:
     """Whether a store, whole or not, stands at the output; an empty folder is as good as none.
 
     Raises:
@@ -315,5 +369,6 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _size(folder: Path) -> int:
+def size(folder: Path) -> int:
+    """Bytes of all files in a folder."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

@@ -10,15 +10,22 @@ from typing import TypeVar
 
 from pipeline.errors import ArtifactError, ArtifactNotFound
 from pipeline.manifest import MANIFEST
-from pipeline.publish import write_file
+from pipeline.publish import forget_partials, sole_writer, write_file
 
 LATEST = "LATEST.json"
 Opened = TypeVar("Opened")
 
 
 def record(folder: Path, kind: str, name: str) -> None:
-    """Note that `name` is what was written last of its kind (`store`, `run`) in `folder`."""
-    write_file(folder / LATEST, json.dumps({**_noted(folder), kind: name}, indent=1).encode() + b"\n")
+    """Note that `name` is what was written last of its kind (`store`, `run`) in `folder`.
+
+    Raises:
+        OutputLocked: another process has been writing the note for seconds.
+        OutputFailed: the disk refuses.
+    """
+    with sole_writer(folder / LATEST, wait=10):
+        forget_partials(folder / LATEST)
+        write_file(folder / LATEST, json.dumps({**_noted(folder), kind: name}, indent=1).encode() + b"\n")
 
 
 def newest(

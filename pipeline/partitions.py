@@ -1,20 +1,12 @@
 """The parallel part of an ingest: recordings are parsed and cleaned in partitions of fixed size.
 
 A partition's result is one file in a work folder beside the output, complete or not there at all, so an interrupted run
-goes on where it stopped.
+goes on where it stopped. Who runs them: pool.py on this machine, cluster.py on others.
 """
 
-import importlib.metadata
 import json
-import multiprocessing
-import os
-import shutil
-import signal
-import threading
 import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,15 +15,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline import manifest, publish, raw_files, recipe, store
-from pipeline.errors import ArtifactError, OutputFailed, RawFileError, UnusableClip
+from pipeline import publish, raw_files, recipe, store
+from pipeline.errors import ArtifactError, RawFileError, UnusableClip
 from pipeline.recipe import Recipe
 from pipeline.recording import QUALITY, Clip
 from pipeline.source import Entry, Reading, Refusal, Source, checksum
 
 RECORDINGS, BYTES = 256, 64 << 20
 """A partition is full with either: a second of work or less, so an interruption costs little and memory stays flat."""
-PLAN = "plan.json"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,55 +41,6 @@ class Part:
     stamps: list[list[Any]]
 
 
-def plan(data: Source, chosen: Recipe, entries: Sequence[Entry]) -> bytes:
-    """All that the partitions depend on, as canonical JSON: a work folder serves one plan only."""
-    return manifest.canonical(
-        {
-            "format_version": store.FORMAT_VERSION,
-            "tool": importlib.metadata.version("skelepipe"),
-            "dataset": data.name,
-            "shared": data.shared,
-            "recipe": chosen.resolved,
-            "partition": [RECORDINGS, BYTES],
-            "entries": [
-                [entry.name, [[str(file.path.absolute()), file.member, file.size] for file in entry.files]]
-                for entry in entries
-            ],
-        }
-    )
-
-
-def prepare(output: Path, plan: bytes) -> Path:
-    """The work folder of one plan beside `output`; what another plan left there is thrown away.
-
-    Raises:
-        OutputFailed: the disk refuses.
-    """
-    work = _work(output)
-    with publish.disk_errors(output):
-        if not _serves(work, plan):
-            shutil.rmtree(work, ignore_errors=True)
-            work.mkdir(parents=True)
-            publish.write_file(work / PLAN, plan)
-        for partial in work.glob(".*.partial"):
-            partial.unlink()
-    return work
-
-
-def forget(output: Path, plan: bytes) -> None:
-    """Remove the work folder of a plan whose store is published: a run killed right after publishing leaves it."""
-    if _serves(_work(output), plan):
-        shutil.rmtree(_work(output), ignore_errors=True)
-
-
-def _work(output: Path) -> Path:
-    return output.with_name(f".{output.name}.work")
-
-
-def _serves(work: Path, plan: bytes) -> bool:
-    return (work / PLAN).is_file() and (work / PLAN).read_bytes() == plan
-
-
 def split(entries: Sequence[Entry]) -> dict[int, Sequence[Entry]]:
     """The recordings of every partition, by its number."""
     members: list[list[Entry]] = []
@@ -115,66 +57,6 @@ def split(entries: Sequence[Entry]) -> dict[int, Sequence[Entry]]:
 def path(work: Path, number: int) -> Path:
     """Where a partition's result lies."""
     return work / f"part-{number:05d}.npz"
-
-
-def run_all(
-    work: Path, waiting: Mapping[int, Sequence[Entry]], open_data: Callable[[], Source], chosen: Recipe, workers: int
-) -> Iterator[tuple[int, int]]:
-    """Run partitions, here or in worker processes; yields each one's number and how many clips it quarantined.
-
-    Args:
-        work: the work folder.
-        waiting: the partitions to run.
-        open_data: makes the source that reads them, once in each process.
-        chosen: the recipe.
-        workers: processes; 0 or 1 is this one.
-
-    Raises:
-        OutputFailed: the disk refuses, or a worker process died.
-    """
-    if workers <= 1:
-        data = open_data()
-        for number, members in waiting.items():
-            yield number, run(path(work, number), members, data, chosen)
-        return
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, spawn, initializer=_enter_worker, initargs=(open_data,)) as pool:
-        running = {
-            pool.submit(_run_in_worker, path(work, number), members, chosen): number
-            for number, members in waiting.items()
-        }
-        try:
-            for finished in as_completed(running):
-                yield running[finished], finished.result()
-        except BrokenProcessPool as error:
-            raise OutputFailed(
-                f"{work}: a worker process died (out of memory?); run the same command again to go on, "
-                "with fewer --workers if it dies again"
-            ) from error
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-_data: Source
-"""A worker process's own source, with the buffers and open archives that it keeps between partitions."""
-
-
-def _enter_worker(open_data: Callable[[], Source]) -> None:
-    """Leave Ctrl-C to the parent and end when it does: a pool's workers outlive a parent that was killed."""
-    global _data
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    _data = open_data()
-
-
-def _end_with_parent() -> None:
-    if parent := multiprocessing.parent_process():
-        parent.join()
-        os._exit(1)
-
-
-def _run_in_worker(part: Path, entries: Sequence[Entry], chosen: Recipe) -> int:
-    return run(part, entries, _data, chosen)
 
 
 def run(part: Path, entries: Sequence[Entry], data: Source, chosen: Recipe) -> int:
@@ -216,6 +98,7 @@ def run(part: Path, entries: Sequence[Entry], data: Source, chosen: Recipe) -> i
             columns=np.array(columns, np.int64).reshape(len(names), len(store.COLUMNS)),
             xyz=np.concatenate(motion) if motion else np.empty((0, V, 3), np.float32),
         ),
+        make_folder=False,  # gone: this is a straggler, its run has ended
     )
     return len(quarantine)
 
@@ -241,6 +124,16 @@ def finished(part: Path, entries: Sequence[Entry]) -> bool:
         return part.is_file() and read(part).stamps == [_stamp(entry) for entry in entries]
     except ArtifactError:
         return False
+
+
+def touched(part: Path, entries: Sequence[Entry]) -> list[str]:
+    """The recordings of a partition that have been touched since; none when it is not there, or not whole."""
+    try:
+        stamps = read(part).stamps if part.is_file() else []
+    except ArtifactError:
+        return []
+    now = [_stamp(entry) for entry in entries]
+    return [before[0] for before in stamps if before not in now]
 
 
 def read(part: Path) -> Part:
@@ -271,9 +164,7 @@ def _opened(part: Path) -> Iterator[Any]:
         with part.open("rb") as handle, np.load(handle, allow_pickle=False) as kept:
             yield kept
     except (zipfile.BadZipFile, ValueError, KeyError, EOFError) as error:
-        raise ArtifactError(
-            f"{part}: damaged ({error}); remove {part.parent} and run the same command again"
-        ) from error
+        raise ArtifactError(f"{part}: damaged ({error}); remove it and run the same command again") from error
 
 
 def _column_values(entry: Entry, reading: Reading, clip: Clip) -> list[int]:

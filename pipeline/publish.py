@@ -5,7 +5,9 @@ old artifact or the complete new one; never a half.
 """
 
 import errno
+import glob
 import os
+import secrets
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,8 +25,12 @@ _DISK = {
 
 
 @contextmanager
-def sole_writer(output: Path) -> Iterator[None]:
+def sole_writer(output: Path, wait: float = 0) -> Iterator[None]:
     """Hold the lock of one output; a lock whose owner died is free again, for the kernel releases it.
+
+    Args:
+        output: what the lock is for; its folder is made if it is not there.
+        wait: seconds to wait for the lock.
 
     Raises:
         OutputLocked: another process holds it.
@@ -32,7 +38,7 @@ def sole_writer(output: Path) -> Iterator[None]:
     """
     with disk_errors(output):
         output.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(output.parent / f".{output.name}.lock", timeout=0)
+        lock = FileLock(output.parent / f".{output.name}.lock", timeout=wait)
         try:
             lock.acquire()
         except Timeout:
@@ -88,38 +94,22 @@ def sync_tree(folder: Path) -> None:
         sync_folder(Path(here))
 
 
-def write_file(path: Path, fill: bytes | Callable[[BinaryIO], None]) -> None:
-    """Write one file so that it appears whole: `fill` is the content, or writes it to the handle that it is given.
-
-    Raises:
-        OutputFailed: the disk refuses.
-    """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    with disk_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with partial.open("wb") as handle:
-                if isinstance(fill, bytes):
-                    handle.write(fill)
-                else:
-                    fill(handle)
-                handle.flush()
-                os.fsync(handle.fileno())
-            partial.replace(path)
-            sync_folder(path.parent)
-        finally:
-            partial.unlink(missing_ok=True)
-
-
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """A place to write one file to that then appears whole at `path`: for what wants a path and not a handle.
+def whole_file(path: Path, *, make_folder: bool = True) -> Iterator[Path]:
+    """A place to write one file at, under a name of its own (hosts may share the folder), that then appears whole.
+
+    Args:
+        path: the file.
+        make_folder: make the folder if it is not there.
 
     Raises:
         OutputFailed: the disk refuses.
+        FileNotFoundError: the folder is not there and is not to be made.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(8)}.partial")
     with disk_errors(path):
+        if make_folder:
+            path.parent.mkdir(parents=True, exist_ok=True)
         try:
             yield partial
             with partial.open("rb") as handle:
@@ -128,6 +118,19 @@ def whole_file(path: Path) -> Iterator[Path]:
             sync_folder(path.parent)
         finally:
             partial.unlink(missing_ok=True)
+
+
+def write_file(path: Path, fill: bytes | Callable[[BinaryIO], None], *, make_folder: bool = True) -> None:
+    """Write one file so that it appears whole: `fill` is its content, or writes that to the handle that it is given.
+
+    Raises:
+        OutputFailed, FileNotFoundError: as `whole_file`.
+    """
+    with whole_file(path, make_folder=make_folder) as partial, partial.open("wb") as handle:
+        if isinstance(fill, bytes):
+            handle.write(fill)
+        else:
+            fill(handle)
 
 
 def require_room(output: Path, needed: int) -> None:
@@ -142,6 +145,12 @@ def require_room(output: Path, needed: int) -> None:
         raise OutputFailed(
             f"{output}: needs about {needed / 1e6:,.0f} MB, {free / 1e6:,.0f} MB are free; nothing was written"
         )
+
+
+def forget_partials(path: Path) -> None:
+    """Remove what killed writers of a file have left of it; the caller holds a lock, so that none is at work."""
+    for partial in path.parent.glob(f".{glob.escape(path.name)}.*.partial"):
+        partial.unlink(missing_ok=True)
 
 
 def publish_folder(made: Path, output: Path) -> None:

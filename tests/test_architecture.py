@@ -13,6 +13,8 @@ OWNERS = {
     "numba": {f"pipeline/{path.name}" for path in ROOT.glob("pipeline/*_kernels.py")},
     "rich": {"pipeline/display.py", "trainer/display.py", "cli.py"},
     "click": {"cli.py"},
+    "distributed": {"pipeline/cluster.py"},
+    "dask": set(),
     "filelock": {"pipeline/publish.py"},
     "safetensors": {"trainer/checkpoint.py"},
     "pickle": {"pipeline/export_pyskl.py", "pipeline/export_stgcn.py"},  # which write it
@@ -56,7 +58,7 @@ def test_the_rules_bite() -> None:
 
 def test_kernels_import_numba_and_numpy_and_each_other_only() -> None:
     for path in ROOT.glob("pipeline/*_kernels.py"):
-        assert imports(path) <= {"numba", "numpy", "math", "collections"}, path
+        assert imports(path) <= {"numba", "numpy", "math", "collections", "typing"}, path
 
 
 def test_only_the_command_line_and_the_progress_bar_print() -> None:

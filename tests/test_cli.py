@@ -19,7 +19,7 @@ from click.testing import CliRunner, Result
 
 import cli
 from cli import main, spread
-from pipeline import latest, partitions, splits
+from pipeline import display, latest, partitions, splits
 from pipeline.errors import SkelepipeError
 from pipeline.publish import sole_writer
 from pipeline.store import Store
@@ -229,6 +229,16 @@ def test_embed_writes_features_of_a_store_and_of_an_array(workplace: Path, skele
         ("true", "ingest ntu60 nowhere", 2, "nowhere: no such file or folder"),
         ("true", "ingest ntu61 raw", 2, "ntu61"),
         ("true", "ingest ntu60 raw --recipe dirty", 1, "no recipe is called 'dirty'"),
+        ("true", "ingest ntu60 raw --partition 3/2", 2, "'3/2' is not K/N with K from 1 to N, such as 1/8"),
+        ("true", "ingest ntu60 raw --partition 0/2", 2, "'0/2' is not K/N"),
+        ("true", "ingest ntu60 raw --partition 1/2 --dask tcp://x", 2, "--partition and --dask exclude one another"),
+        ("true", "ingest ntu60 raw --partition 1/2 --dry-run", 2, "--partition and --dry-run exclude one another"),
+        ("true", "ingest ntu60 raw --partition 1/2 --strict", 2, "--strict belongs to `finalise`"),
+        ("true", "ingest ntu60 raw --dask tcp://x --workers 0", 2, "--dask and --workers exclude one another"),
+        ("true", "ingest ntu60 raw --dask tcp://x --dry-run", 2, "--dask and --dry-run exclude one another"),
+        ("true", "ingest ntu60 raw --dask nonsense", 1, "--dask nonsense: no Dask scheduler answers there"),
+        ("true", "finalise", 2, "no ingest waits to be finished; name its output"),
+        ("true", "finalise processed/none.zarr", 2, "no ingest of processed/none.zarr waits to be finished"),
         ("true", "eval runs/none", 2, "make a run with `skelepipe pretrain`"),
         ("mv processed/ntu60.zarr processed/moved.zarr", "eval runs/tiny", 2, "if it has moved, name it with --store"),
         ("touch runs/tiny/checkpoints/step-00000006/x", "eval runs/tiny", 1, "x does not belong there"),
@@ -318,7 +328,7 @@ def test_output_is_plain_off_a_terminal_and_without_colour(workplace: Path) -> N
 
 
 def test_the_commands_come_in_the_order_of_the_work() -> None:
-    assert list(main.commands)[:4] == ["ingest", "build-splits", "pretrain", "eval"]
+    assert list(main.commands)[:5] == ["ingest", "finalise", "build-splits", "pretrain", "eval"]
     assert cli.main.list_commands(None) == list(main.commands)  # type: ignore[arg-type]
 
 
@@ -346,3 +356,46 @@ def test_a_store_can_be_named_from_within(
 def test_ingest_names_the_store_for_the_next_stage_when_it_is_not_the_default(raw: Path, skelepipe: Skelepipe) -> None:
     done = skelepipe("ingest", "ntu60", raw, "--out", "my data/s.zarr")
     assert "next: skelepipe build-splits 'my data/s.zarr'" in done.stdout
+
+
+def test_jobs_say_what_they_did_and_what_comes_next(
+    raw: Path, skelepipe: Skelepipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(partitions, "RECORDINGS", 40)
+    first = skelepipe("ingest", "ntu60", raw, "--partition", "1/2", "--out", "my data/s.zarr")
+    assert first.exit_code in {0, 3}, first.output
+    assert "partition 1/2 done, 1 of 2 parts, 40 recordings" in first.stdout
+    assert "1 parts of other jobs are not there yet; when they have ended:" in first.stdout
+    assert "next: skelepipe finalise 'my data/s.zarr'" in first.stdout
+    early = skelepipe("finalise", "my data/s.zarr")
+    assert early.exit_code == 1
+    assert "run again --partition 2/2, then finalise" in early.stderr
+    second = json.loads(
+        skelepipe("ingest", "ntu60", raw, "--partition", "2/2", "--out", "my data/s.zarr", "--json").stdout
+    )
+    assert (second["job"], second["partitions"], second["unfinished"], second["source_files"]) == ("2/2", [1], 0, 35)
+    end = skelepipe("finalise", "my data/s.zarr")
+    assert end.exit_code == 3
+    assert "next: skelepipe build-splits 'my data/s.zarr'" in end.stdout
+    assert "3 quarantined" in end.stdout
+    again = skelepipe("ingest", "ntu60", raw, "--partition", "2/2", "--out", "my data/s.zarr")
+    assert (again.exit_code, "up to date, nothing to do for partition 2/2" in again.stdout) == (0, True)
+
+
+def test_finalise_finds_what_waits(raw: Path, skelepipe: Skelepipe) -> None:
+    assert skelepipe("ingest", "ntu60", raw, "--partition", "1/1").exit_code == 3
+    done = skelepipe("finalise", "--json")
+    assert done.exit_code == 3
+    assert "store processed/ntu60.zarr (the only one that waits)" in done.stderr
+    assert json.loads(done.stdout)["clips"] == 72
+    assert skelepipe("finalise", "processed/ntu60.zarr").exit_code == 0
+
+
+def test_the_bar_says_what_the_first_run_waits_for(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    monkeypatch.setenv("COLUMNS", "160")
+    with display.Bar("ingest", display.FIRST):
+        pass
+    assert "starting; the first run on a machine compiles for some 12 s" in capsys.readouterr().err

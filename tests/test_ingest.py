@@ -391,7 +391,10 @@ def test_what_a_kill_right_after_publishing_leaves_is_removed_by_the_next_run(
         with pytest.raises(KeyboardInterrupt):
             ingest.run(request)
     assert ingest.run(request_for(copy, tmp_path / "p" / "s.zarr")).outcome == "up to date"
-    assert {path.name for path in (tmp_path / "p").iterdir()} == {".s.zarr.lock", "LATEST.json", "s.zarr"}
+    assert {path.name for path in (tmp_path / "p").iterdir()} == {
+        *(".LATEST.json.lock", ".s.zarr.lock"),
+        *("LATEST.json", "s.zarr"),
+    }
 
 
 def test_workers_end_when_their_parent_is_killed(raw: Path, tmp_path: Path) -> None:
@@ -431,11 +434,11 @@ def test_a_damaged_partition_is_made_again_or_named(
     monkeypatch.setattr(partitions, "RECORDINGS", 3)
     request = request_for(copy, tmp_path / "s.zarr", workers=1)
     interrupt_after_one_partition(request)
-    part = tmp_path / ".s.zarr.work" / "part-00000.npz"
+    (part,) = (tmp_path / ".s.zarr.work").rglob("part-00000.npz")
     whole = part.read_bytes()
     part.write_bytes(whole[:1000])
     assert ingest.run(request).resumed_files == 0
-    part.parent.mkdir()
+    part.parent.mkdir(parents=True)
     part.write_bytes(whole[: len(whole) // 2] + b"?" + whole[len(whole) // 2 + 1 :])
-    with pytest.raises(ArtifactError, match=r"damaged .*remove .*work and run the same command again"):
+    with pytest.raises(ArtifactError, match=r"part-00000.npz: damaged .*remove it and run the same command again"):
         partitions.read_motion(part)

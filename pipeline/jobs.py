@@ -1,0 +1,201 @@
+"""An ingest in n jobs of a batch scheduler on hosts that share a file system, and the assembly when all have ended."""
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pipeline import ingest, partitions, plans, publish, recipe, store, work
+from pipeline.datasets import open_source
+from pipeline.errors import ArtifactError, ArtifactNotFound
+from pipeline.source import Entry
+
+SHOWN = 8
+"""Partitions listed in an error."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Report:
+    """What one job did."""
+
+    outcome: str
+    """`partitions done`, or `up to date` when the store is there already."""
+    job: str
+    """k/n."""
+    output: Path
+    dataset: str
+    recipe: str
+    partitions: list[int] = field(default_factory=list)
+    """Those of this job, by number."""
+    of: int = 0
+    """Partitions of all jobs."""
+    unfinished: int = 0
+    """Partitions of other jobs that are not there yet."""
+    source_files: int = 0
+    source_bytes: int = 0
+    resumed_files: int = 0
+    """Recordings whose work an earlier run had done already."""
+    seconds: float = 0.0
+    quarantined: list[dict[str, Any]] = field(default_factory=list)
+
+
+def run(
+    request: ingest.Request, job: tuple[int, int], progress: Callable[[ingest.Tick], None] = lambda tick: None
+) -> Report:
+    """Do the partitions of job k of n into the work folder beside the output, and publish nothing.
+
+    Raises:
+        OutputExists: the output, or the work of other jobs there, is for other input or another recipe.
+        OutputLocked: another process is at work as the same job, or a whole ingest on the same output.
+        WorkerDied: some recordings killed the processes that worked on them.
+        OutputFailed: the disk refuses.
+    """
+    started = time.perf_counter()
+    data = open_source(request.dataset, request.roots)
+    survey = data.survey(keep_missing=request.keep_missing)
+    plan = plans.make(data, request.roots, request.keep_missing, request.recipe, survey.entries)
+    known: dict[str, Any] = {
+        "job": f"{job[0]}/{job[1]}",
+        "output": request.output,
+        "dataset": request.dataset,
+        "recipe": request.recipe.name,
+    }
+    with ExitStack() as held:
+        with publish.sole_writer(request.output, wait=work.SETUP_SECONDS):
+            there = ingest.is_there(request.output) and not request.force
+            if not there:
+                place = held.enter_context(work.join(request.output, plan, job))
+        if there:
+            ingest.up_to_date(request, data, survey)
+            return Report(outcome="up to date", **known)
+        members = partitions.split(survey.entries)
+        mine = {number: entries for number, entries in members.items() if number % job[1] == job[0] - 1}
+        resumed = ingest.run_partitions(request, mine, place, progress)
+        parts = [partitions.read(partitions.path(place.parts, number)) for number in mine]
+        unfinished = sum(not partitions.path(place.parts, number).exists() for number in members)
+    entries = [entry for number in mine for entry in mine[number]]
+    return Report(
+        outcome="partitions done",
+        partitions=list(mine),
+        of=len(members),
+        unfinished=unfinished,
+        source_files=len(entries),
+        source_bytes=sum(entry.size for entry in entries),
+        resumed_files=resumed,
+        seconds=time.perf_counter() - started,
+        quarantined=[bad for part in parts for bad in part.quarantine],
+        **known,
+    )
+
+
+def only_unfinished(folder: Path) -> Path:
+    """The one output in a folder beside which finished partitions wait.
+
+    Raises:
+        ArtifactNotFound: there is none.
+        ArtifactError: there are several.
+    """
+    found = work.unfinished(folder)
+    if not found:
+        raise ArtifactNotFound(folder / ".*.work", "no ingest waits to be finished; name its output")
+    if len(found) > 1:
+        raise ArtifactError(f"{folder}: several ingests wait to be finished ({', '.join(map(str, found))}); name one")
+    return found[0]
+
+
+def finalise(output: Path, *, strict: bool = False, force: bool = False) -> ingest.Report:
+    """Publish the store of the partitions in the work folder, which are all there: the bytes of an ingest in one go.
+
+    Args:
+        output: the store, as the jobs were given it.
+        strict: publish nothing if any recording could not be used.
+        force: replace a store that was made from other input.
+
+    Raises:
+        ArtifactNotFound: nothing waits to be finished there, and there is no store.
+        ArtifactError: partitions are missing or their recordings have changed; the text says which jobs to run again.
+        OutputExists: the store that is there was made from other input.
+        OutputLocked: a job, or another process, is at work.
+        SkelepipeError: `strict`, and something could not be used, or nothing could.
+    """
+    started = time.perf_counter()
+    with publish.sole_writer(output):
+        work.refuse_jobs(output)
+        try:
+            place = work.kept(output)
+        except ArtifactNotFound:
+            if ingest.is_there(output):
+                work.sweep(output)
+                return _finished_before(output)
+            raise
+        facts = work.facts(place)
+        request = ingest.Request(
+            dataset=facts["dataset"],
+            roots=tuple(map(Path, facts["roots"])),
+            output=output,
+            recipe=recipe.from_plain(facts["recipe"], str(place.folder)),
+            keep_missing=facts["keep_missing"],
+            strict=strict,
+            force=force,
+        )
+        data = open_source(request.dataset, request.roots)
+        survey = data.survey(keep_missing=request.keep_missing)
+        plan = plans.make(data, request.roots, request.keep_missing, request.recipe, survey.entries)
+        if ingest.is_there(output) and not force:
+            return ingest.publish_nothing(request, data, survey, plan)
+        if plan != place.plan:
+            raise ArtifactError(
+                f"{place.folder}: what the jobs read has changed ({'; '.join(plans.differences(place.plan, plan))}, "
+                "where asked is now); bring it back, or remove the folder and run all jobs again"
+            )
+        _refuse_unfinished(place, partitions.split(survey.entries))
+        report = ingest.finish(request, data, survey, place)
+    report.seconds = time.perf_counter() - started
+    return report
+
+
+def _finished_before(output: Path) -> ingest.Report:
+    kept = store.Store(output)
+    return ingest.Report(
+        outcome="finished before",
+        output=output,
+        dataset=kept.facts["dataset"],
+        recipe=kept.facts["recipe"]["name"],
+        clips=len(kept),
+        body_frames=int(kept.offset[-1]),
+        store_bytes=ingest.size(output),
+        digest=kept.digest,
+        quarantined=kept.quarantine,
+    )
+
+
+def _refuse_unfinished(place: work.Work, members: Mapping[int, Sequence[Entry]]) -> None:
+    missing, touched = [], list[str]()
+    for number, entries in members.items():
+        part = partitions.path(place.parts, number)
+        if not partitions.finished(part, entries):
+            missing.append(number)
+            touched += partitions.touched(part, entries)
+    if not missing:
+        return
+    why = f"; {len(touched)} recordings were changed since, first {touched[0]}" if touched else ""
+    raise ArtifactError(
+        f"{place.folder}: {len(missing)} of {len(members)} partitions are missing ({_listed(missing)}){why}; "
+        f"nothing published; {_again(work.jobs(place), missing)}, then finalise"
+    )
+
+
+def _again(jobs: set[tuple[int, int]], missing: Sequence[int]) -> str:
+    """What to run again."""
+    divisions = {n for _, n in jobs}
+    if len(divisions) == 1:
+        (n,) = divisions
+        return f"run again {_listed(f'--partition {k}/{n}' for k in sorted({number % n + 1 for number in missing}))}"
+    return "run the jobs of these partitions again" if jobs else "run the ingest again, or its jobs"
+
+
+def _listed(values: Iterable[object]) -> str:
+    texts = [str(value) for value in values]
+    return ", ".join(texts[:SHOWN]) + (f", and {len(texts) - SHOWN} more" if len(texts) > SHOWN else "")
