@@ -5,11 +5,11 @@ as (C, T, V, M), which is 2s-AGCN's. Nearly always a sum in any order tells: it 
 it is not when it is large beside their sizes. Only else are they added in numpy's order.
 """
 
-from typing import Any
-
 import numba
 import numpy as np
 from numpy.typing import NDArray
+
+Floats = NDArray[np.float32] | NDArray[np.float64]
 
 DOUBT = 2e-4
 """A sum above this share of the sum of sizes is no zero in whatever order: a frame of 1,000 joints errs by 1.8e-4."""
@@ -24,7 +24,7 @@ jit = numba.njit(cache=True, nogil=True)
 
 
 @jit
-def in_columns(values: NDArray[Any], first: int, count: int) -> Any:
+def in_columns(values: Floats, first: int, count: int) -> float:
     """The sum of 1 to PAIRWISE values in numpy's order: every eighth together, those two by two, then the rest."""
     total = values[first]
     whole = count - count % 8
@@ -38,11 +38,11 @@ def in_columns(values: NDArray[Any], first: int, count: int) -> Any:
         total = columns[0]
     for at in range(max(whole, 1), count):
         total += values[first + at]
-    return total
+    return float(total)  # of float32 numba makes a float32
 
 
 @jit
-def pairwise(values: NDArray[Any], first: int, count: int) -> Any:
+def pairwise(values: Floats, first: int, count: int) -> float:
     """The sum of `count` values, at least one, from the first on in numpy's order: halves, and theirs before that.
 
     Halves wait on a stack, since numba cannot load a function from its cache that calls itself.
@@ -60,7 +60,7 @@ def pairwise(values: NDArray[Any], first: int, count: int) -> Any:
             depth -= 1
             total = lefts[depth] + total
         if depth == 0:
-            return total
+            return float(total)
         lefts[depth - 1], is_right[depth - 1] = total, True
         first, end = end, ends[depth - 1]
 
