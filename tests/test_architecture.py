@@ -58,7 +58,7 @@ def test_the_rules_bite() -> None:
 
 def test_kernels_import_numba_and_numpy_and_each_other_only() -> None:
     for path in ROOT.glob("pipeline/*_kernels.py"):
-        assert imports(path) <= {"numba", "numpy", "math", "collections", "typing"}, path
+        assert imports(path) <= {"numba", "numpy", "math", "collections"}, path
 
 
 def test_only_the_command_line_and_the_progress_bar_print() -> None:
