@@ -468,7 +468,7 @@ def embed(
     "--stream",
     "streams",
     multiple=True,
-    type=click.Choice(["joint", "bone", "joint-motion", "bone-motion"]),
+    type=click.Choice(["joint", "bone", "motion", "bone-motion"]),
     help="stgcn: what of a clip, one or several, as 2s-AGCN has them.  [default: joint]",
 )
 @click.option(

@@ -21,11 +21,13 @@ ARRAYS: dict[padded.Stream | None, str] = {
     None: "data.npy",
     "joint": "data_joint.npy",
     "bone": "data_bone.npy",
-    "joint-motion": "data_joint_motion.npy",
+    "motion": "data_joint_motion.npy",
     "bone-motion": "data_bone_motion.npy",
 }
 """What follows the side in an array's name: ST-GCN's where no stream was asked for, else 2s-AGCN's."""
 LABELS = "label.pkl"
+SUFFIX = ".skeleton"
+"""What the names of samples end in there."""
 
 
 def files() -> set[str]:
@@ -44,11 +46,10 @@ def write(store: Store, split: Split, streams: Sequence[padded.Stream], folder: 
         rows = split.side(subset)
         shape = (len(rows), 3, frames, len(store.layout.joints), padded.BODIES)
 
-        names = [store.names[row] for row in rows]
+        names = [store.names[row] + SUFFIX for row in rows]
         labels = store.columns["label"][rows].tolist()
         write_file(folder / f"{side}_{LABELS}", pickle.dumps((names, labels), PROTOCOL))
         for stream in streams or (None,):
-            clips = padded.clips(store, rows, frames, done)
-            derived = (padded.derive(clip, stream or "joint", store.layout) for clip in clips)
+            clips = padded.clips(store, rows, frames, done, stream or "joint")
             with (folder / f"{side}_{ARRAYS[stream]}").open("wb") as handle:
-                padded.write_npy(handle, np.dtype(np.float32), shape, derived)
+                padded.write_npy(handle, np.dtype(np.float32), shape, clips)

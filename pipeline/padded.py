@@ -16,7 +16,7 @@ BODIES = 2
 FRAMES = 300
 """T of the peers' arrays; the longest recording of NTU RGB+D."""
 
-Stream = Literal["joint", "bone", "joint-motion", "bone-motion"]
+Stream = Literal["joint", "bone", "motion", "bone-motion"]
 Done = Callable[[int], None]
 """Is told of so many more clips."""
 
@@ -45,25 +45,24 @@ def padded(clip: NDArray[np.float32], frames: int, bodies: int = BODIES) -> NDAr
     return whole
 
 
-def derive(whole: NDArray[np.float32], stream: Stream, layout: Layout) -> NDArray[np.float32]:
-    """A stream of a padded clip (C, T, V, M), as 2s-AGCN's gen_bone_data and gen_motion_data make it.
+def derive(clip: NDArray[np.float32], stream: Stream, layout: Layout) -> NDArray[np.float32]:
+    """A stream of a clip (M, T, V, 3), NaN where joints are missing, as 2s-AGCN defines it.
 
     A bone is the way from a joint's parent, that of the root 0; motion is the way to the next frame, that of the last
-    frame 0. Where a clip ends and its padding begins, motion leads to the zeros, as it does there.
+    frame 0. What lacks an end is NaN. (Where 2s-AGCN's scripts find zeros for a missing joint, or behind the end of a
+    clip, they take the way to the origin.)
     """
-    if stream.startswith("bone"):
-        whole = whole - whole[:, :, [joint if up == -1 else up for joint, up in enumerate(layout.parents)]]
-    if not stream.endswith("motion"):
-        return whole
-    motion = np.zeros_like(whole)
-    motion[:, :-1] = whole[:, 1:] - whole[:, :-1]
-    return motion
+    if stream in {"bone", "bone-motion"}:
+        clip = clip - clip[:, :, [joint if up == -1 else up for joint, up in enumerate(layout.parents)]]
+    if stream in {"motion", "bone-motion"}:
+        clip = np.diff(clip, axis=1, append=clip[:, -1:])
+    return clip
 
 
-def clips(store: Store, rows: Rows, frames: int, done: Done) -> Iterator[NDArray[np.float32]]:
-    """The clips of some rows of a store, padded, (C, T, V, M)."""
+def clips(store: Store, rows: Rows, frames: int, done: Done, stream: Stream = "joint") -> Iterator[NDArray[np.float32]]:
+    """A stream of the clips of some rows of a store, padded, (C, T, V, M)."""
     for clip in store.clips(rows.tolist()):
-        yield padded(clip, frames)
+        yield padded(derive(clip, stream, store.layout), frames)
         done(1)
 
 

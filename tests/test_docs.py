@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from cli import main
+from pipeline.synth import write
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -90,8 +91,10 @@ def test_every_skelepipe_command_in_the_readme_runs(tmp_path: Path, raw: Path) -
 @pytest.mark.parametrize("page", ["ctrgcn", "agcn", "stgcn", "pyskl"])
 def test_every_skelepipe_command_of_a_page_runs(page: str, tmp_path: Path, raw: Path) -> None:
     shutil.copytree(raw, tmp_path / "raw")
-    assert len(PAGES[page]) >= 2
+    write("pku1", tmp_path / "raw-pku", clips=24, seed=1)
+    assert [command.split()[1] for command in PAGES[page][:2]] == ["ingest", "export"]
     run_all(PAGES[page], tmp_path)
+    assert all((tmp_path / command.split("--out ")[1].split()[0]).exists() for command in PAGES[page])
 
 
 def run_all(commands: list[str], folder: Path) -> None:

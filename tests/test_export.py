@@ -177,13 +177,24 @@ BONES += [(24, 25), (25, 12)]
 
 
 def test_streams_are_those_of_2s_agcn() -> None:
-    whole = np.random.default_rng(0).normal(size=(3, 6, 25, 2)).astype(np.float32)
-    bone = np.zeros_like(whole)
+    clip = np.random.default_rng(0).normal(size=(2, 6, 25, 3)).astype(np.float32)
+    bone = np.zeros_like(clip)
     for one, other in BONES:
-        bone[:, :, one - 1] = whole[:, :, one - 1] - whole[:, :, other - 1]
-    for base, stream in ((whole, "joint"), (bone, "bone")):
-        np.testing.assert_array_equal(padded.derive(whole, stream, KINECT_V2), base)
+        bone[:, :, one - 1] = clip[:, :, one - 1] - clip[:, :, other - 1]
+    for base, joints, motions in ((clip, "joint", "motion"), (bone, "bone", "bone-motion")):
+        np.testing.assert_array_equal(padded.derive(clip, joints, KINECT_V2), base)
         motion = np.zeros_like(base)
         for t in range(5):
             motion[:, t] = base[:, t + 1] - base[:, t]
-        np.testing.assert_array_equal(padded.derive(whole, f"{stream}-motion", KINECT_V2), motion)
+        np.testing.assert_array_equal(padded.derive(clip, motions, KINECT_V2), motion)
+
+
+def test_a_bone_or_motion_that_lacks_an_end_is_nothing() -> None:
+    clip = np.random.default_rng(0).normal(size=(1, 6, 25, 3)).astype(np.float32)
+    clip[0, 2, 5] = np.nan  # left elbow
+    bones = padded.derive(clip, "bone", KINECT_V2)
+    assert sorted({joint for _, _, joint, _ in np.argwhere(np.isnan(bones)).tolist()}) == [5, 6]
+    motion = padded.padded(padded.derive(clip, "motion", KINECT_V2), 9)
+    assert not motion[:, 1:3, 5, 0].any()
+    assert not motion[:, 5:].any()
+    assert motion[:, 0:5, 6, 0].all()
