@@ -80,7 +80,9 @@ class Bar:
         """Show an ingest's progress."""
         rate = tick.bytes / 1e6 / max(time.monotonic() - self._began, 1e-9)
         bad = f", {tick.quarantined} quarantined" if tick.quarantined else ""
-        self.update(tick.bytes, tick.total_bytes, f"{tick.files} of {tick.total_files} files, {rate:.0f} MB/s{bad}")
+        then = "; writing the store" if tick.files == tick.total_files else ""
+        note = f"{tick.files} of {tick.total_files} files, {rate:.0f} MB/s{bad}{then}"
+        self.update(tick.bytes, tick.total_bytes, note)
 
 
 def duration(seconds: float) -> str:
