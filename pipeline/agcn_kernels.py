@@ -42,14 +42,16 @@ def in_columns(values: Floats, first: int, count: int) -> float:
 
 
 @jit
-def pairwise(values: Floats, first: int, count: int) -> float:
-    """The sum of `count` values, at least one, from the first on in numpy's order: halves, and theirs before that.
+def pairwise(values: Floats) -> float:
+    """The sum of values, at least one, in numpy's order: halves, and theirs before that.
 
     Halves wait on a stack, since numba cannot load a function from its cache that calls itself.
     """
     ends, lefts = np.empty(DEEPEST, np.int64), np.empty(DEEPEST, values.dtype)
     is_right = np.zeros(DEEPEST, np.bool_)
-    depth, end = 0, first + count
+    nought = int(values.size < 0)  # no literal, for which numba would compile the callees once more
+    depth = first = nought
+    end = values.size
     while True:
         while end - first > PAIRWISE:
             ends[depth], is_right[depth] = end, False
@@ -79,7 +81,7 @@ def numpy_sum(body: NDArray[np.float32], first: int, stop: int) -> np.float32:
     at_once = 3 * count if lies_together else max(1, BUFFER // count) * count
     total = np.float32(0)
     for at in range(0, 3 * count, at_once):
-        total += pairwise(planes, at, min(at_once, 3 * count - at))
+        total += pairwise(planes[at : at + at_once])
     return total
 
 
@@ -130,7 +132,7 @@ def is_nobody(xyz: NDArray[np.float32], sums: NDArray[np.float64], sizes: NDArra
             for v in range(V):
                 for axis in range(3):
                     stored[((axis * T + t) * V + v) * M + m] = xyz[m, t, v, axis]
-    return bool(pairwise(stored, 0, stored.size) == 0)
+    return bool(pairwise(stored) == 0)
 
 
 @jit
@@ -148,7 +150,7 @@ def joints_cancel(frame: NDArray[np.float32], sums: NDArray[np.float32]) -> bool
     """Whether a frame (V, 3) sums to zero joint by joint; sums (V,) is scratch."""
     for v in range(frame.shape[0]):
         sums[v] = frame[v, 0] + frame[v, 1] + frame[v, 2]
-    return bool(pairwise(sums, 0, sums.shape[0]) == 0)
+    return bool(pairwise(sums) == 0)
 
 
 @jit
@@ -157,6 +159,7 @@ def repeat(xyz: NDArray[np.float32], frames: int) -> tuple[NDArray[np.float32], 
     M, T, V, _ = xyz.shape
     out = np.zeros((M, frames, V, 3), np.float32)
     joints = np.empty(V, np.float32)
+    nought = int(frames < 0)  # no literal, for which numba would compile the callees once more
     for m in range(M):
         body = out[m]
         sums, sizes = np.zeros(frames), np.zeros(frames)
@@ -165,9 +168,9 @@ def repeat(xyz: NDArray[np.float32], frames: int) -> tuple[NDArray[np.float32], 
             for v in range(V):
                 for axis in range(3):
                     body[t, v, axis] = xyz[m, t, v, axis]
-        if is_zero(body, sums, sizes, 0, frames):
+        if is_zero(body, sums, sizes, nought, frames):
             continue
-        if is_zero(body, sums, sizes, 0, 1):
+        if is_zero(body, sums, sizes, nought, nought + 1):
             kept = 0
             for t in range(frames):
                 seen = t < T and not joints_cancel(xyz[m, t], joints)
@@ -201,7 +204,7 @@ def centre(xyz: NDArray[np.float32], joint: int) -> NDArray[np.float32]:
     if nobody:
         return out
     for m in range(M):
-        if is_zero(xyz[m], sums[m], sizes[m], 0, T):
+        if is_zero(xyz[m], sums[m], sizes[m], int(T < 0), T):
             continue
         for t in range(T):
             x, y, z = xyz[0, t, joint, 0], xyz[0, t, joint, 1], xyz[0, t, joint, 2]
@@ -224,7 +227,7 @@ def turn(
     yx, yy, yz = rotation[1, 0], rotation[1, 1], rotation[1, 2]
     zx, zy, zz = rotation[2, 0], rotation[2, 1], rotation[2, 2]
     for m in range(M):
-        if is_zero(xyz[m], sums[m], sizes[m], 0, T):
+        if is_zero(xyz[m], sums[m], sizes[m], int(T < 0), T):
             continue
         for t in range(T):
             # Asked here first, since numba counts references to arrays, atomically, at each call.
@@ -248,7 +251,7 @@ def energy(body: NDArray[np.float32]) -> float:
     for t in range(T):
         for v in range(V):
             joints[v] = np.float64(body[t, v, 0]) + np.float64(body[t, v, 1]) + np.float64(body[t, v, 2])
-        if pairwise(joints, 0, joints.size) == 0:
+        if pairwise(joints) == 0:
             continue
         for v in range(V):
             for axis in range(3):
@@ -257,8 +260,8 @@ def energy(body: NDArray[np.float32]) -> float:
     total = 0.0
     if count[0] > 0:
         for axis in range(3):
-            mean = pairwise(filled[axis], 0, count[0]) / count[0]
+            mean = pairwise(filled[axis, : count[0]]) / count[0]
             for at in range(count[0]):
                 filled[axis, at] = (filled[axis, at] - mean) * (filled[axis, at] - mean)
-            total += np.sqrt(pairwise(filled[axis], 0, count[0]) / count[0])
+            total += np.sqrt(pairwise(filled[axis, : count[0]]) / count[0])
     return total

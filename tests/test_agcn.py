@@ -44,8 +44,8 @@ def test_a_few_of_them_do_without_compilation_too():
 @pytest.mark.kernels
 @pytest.mark.parametrize("count", [1, 7, 8, 9, 25, 75, 127, 128, 129, 250, 1000, 3000])
 def test_numbers_are_added_in_numpys_order(count):
-    values = np.random.default_rng(count).normal(size=count + 2).astype(np.float32)
-    assert agcn_kernels.pairwise(values, 1, count) == values[1:-1].sum()
+    values = np.random.default_rng(count).normal(size=count).astype(np.float32)
+    assert agcn_kernels.pairwise(values) == values.sum()
 
 
 def stored(rng, M, T, V):
