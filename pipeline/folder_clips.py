@@ -88,9 +88,10 @@ def _hdf5(stream: Stream, stack: ExitStack) -> Arrays:
     """The arrays that lie in an HDF5 file itself: no link and no array that leads out of it."""
     arrays: dict[str, Callable[[], Any]] = {}
 
-    def note(name: str, item: Any) -> None:
+    def note(name: str | bytes, item: Any) -> None:
         if isinstance(item, h5py.Dataset) and not (item.external or item.is_virtual):
-            arrays[name] = partial(item.__getitem__, ())
+            shown = name if isinstance(name, str) else name.decode("utf-8", "backslashreplace")  # h5py gives the bytes
+            arrays[shown] = partial(item.__getitem__, ())
 
     stack.enter_context(h5py.File(stream, "r")).visititems(note)
     return arrays

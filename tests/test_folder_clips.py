@@ -250,6 +250,15 @@ def test_hdf5_never_leads_out_of_its_file(tmp_path: Path) -> None:
             read(tmp_path / "clip.h5", key)
 
 
+def test_keys_that_are_no_utf8_are_shown_with_their_bytes(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "clip.h5", "w") as file:
+        file[b"a\xff"] = np.zeros((4, V, 3), np.float32)
+        file["b"] = np.zeros((4, V, 3), np.float32)
+    with pytest.raises(RawFileError, match=r"has no array 'c'; it has a\\xff, b"):
+        read(tmp_path / "clip.h5", "c")
+    assert read(tmp_path / "clip.h5", "a\\xff").xyz.shape == (1, 4, V, 3)
+
+
 @pytest.mark.parametrize("form", [npy, npz, h5])
 @settings(max_examples=60, deadline=None)
 @given(at=st.floats(0, 1), byte=st.integers(1, 255), cut=st.booleans())
