@@ -1,5 +1,8 @@
 """Exports in general: what they refuse, that they appear whole or not at all, and that memory stays flat."""
 
+import os
+import subprocess
+import sys
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
@@ -105,6 +108,24 @@ def test_more_room_than_there_is_is_refused_before_anything_is_written(
         with pytest.raises(OutputFailed, match=rf"needs about {needed / 1e6:,.0f} MB, 1 MB are free; nothing"):
             run(Request(store=shared_store, form=form, output=tmp_path / "x"))
     assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize(("form", "room"), [*((form, 1_000_000) for form in FORMS), ("hdf5", 5000)])
+def test_a_disk_that_refuses_is_one_line(form: export.Form, room: int, shared_store: Store, tmp_path: Path) -> None:
+    """HDF5's own way would be a crash of the process."""
+    code = f"""
+import resource, signal
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, ({room}, {room}))
+from cli import main
+main(["export", {str(shared_store.path)!r}, "--format", {form!r}, "--out", {str(tmp_path / "x")!r}])
+"""
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 5
+    wanted = f"Error: {tmp_path / 'x'}: cannot be written: File too large; nothing was published there"
+    assert done.stderr.splitlines() == [wanted]
+    assert [path.name for path in tmp_path.iterdir()] == [".x.lock"]
 
 
 def test_options_that_mean_nothing_to_a_format_are_refused(shared_store: Store, tmp_path: Path) -> None:
