@@ -13,7 +13,6 @@ from pipeline.errors import OutputFailed, SkelepipeError
 
 QUARANTINED = 3
 DAMAGED = 4
-INTERRUPTED = "interrupted; the same command goes on where it stopped"
 
 
 class Command(click.Command):
@@ -39,11 +38,11 @@ class Commands(click.Group):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
-            self._fail(ctx, INTERRUPTED, 130)
+            self._fail(ctx, interrupted(ctx), 130)
         except SystemError as error:
             if not isinstance(error.__cause__, KeyboardInterrupt):
                 raise
-            self._fail(ctx, INTERRUPTED, 130)  # compiled code has no better word for it
+            self._fail(ctx, interrupted(ctx), 130)  # compiled code has no better word for it
         except SkelepipeError as error:
             self._fail(ctx, str(error), error.exit_code)
         except OSError as error:
@@ -563,6 +562,13 @@ def demo(folder: Path, clips: int, epochs: int) -> None:
             if code not in {None, 0, QUARANTINED}:
                 click.get_current_context().exit(code)
     say(["", f"look into {folder}: text in raw/, store and splits in processed/, encoder and results in runs/"])
+
+
+def interrupted(ctx: click.Context) -> str:
+    """What Ctrl-C has left of the command at work."""
+    if ctx.invoked_subcommand in {"ingest", "pretrain"}:
+        return "interrupted; the same command goes on where it stopped"
+    return "interrupted; what was not finished is not there, and the same command makes it"
 
 
 def never(option: str, others: dict[str, Any], why: str = "") -> None:

@@ -17,6 +17,9 @@ FORMS: tuple[Form, ...] = get_args(Form)
 OPTIONS: Mapping[str, tuple[Form, ...]] = {"split": ("ctrgcn", "stgcn"), "streams": ("stgcn",), "dtype": ("pyskl",)}
 """Which formats each option of a request means something to."""
 
+LABELLED: tuple[Form, ...] = ("ctrgcn", "stgcn", "pyskl")
+"""The formats that are for classifying: every clip has a label there."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Request:
@@ -69,6 +72,8 @@ def run(request: Request, progress: Callable[[int, int], None] = lambda done, to
             )
     store.check()
     padded.refuse_other_bodies(store)
+    if form in LABELLED:
+        padded.refuse_unlabelled(store)
     sides = _splits(request)
     rows = sum(len(side) for split in sides[:1] for side in (split.train, split.test))
     clips = rows if form in OPTIONS["split"] else len(store)

@@ -31,6 +31,20 @@ def refuse_other_bodies(store: Store) -> None:
         raise ArtifactError(f"{store.path}: has clips of more than {BODIES} bodies, which this format cannot hold")
 
 
+def refuse_unlabelled(store: Store) -> None:
+    """Make sure that every clip has a label.
+
+    Raises:
+        ArtifactError: one has none.
+    """
+    unknown = np.flatnonzero(store.columns["label"] < 0)
+    if len(unknown):
+        raise ArtifactError(
+            f"{store.path}: {len(unknown)} of {len(store)} clips have no label, first {store.names[unknown[0]]}; "
+            "give them one, or export npz or hdf5"
+        )
+
+
 def room(store: Store) -> int:
     """T of a store's array: what all clips have, else the peers' 300, or the longest clip's when that is more."""
     frames = store.columns["frames"]

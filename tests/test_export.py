@@ -180,6 +180,16 @@ def test_a_third_body_is_refused(shared_store: Store, tmp_path: Path, monkeypatc
         run(Request(store=shared_store, form="npz", output=tmp_path / "x"))
 
 
+def test_clips_without_a_label_are_named(shared_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    labels = shared_store.columns["label"].copy()
+    labels[[3, 9]] = -1
+    monkeypatch.setitem(shared_store.columns, "label", labels)
+    for form in ("ctrgcn", "stgcn", "pyskl"):
+        with pytest.raises(ArtifactError, match=f"2 of 72 clips have no label, first {shared_store.names[3]}; give"):
+            run(Request(store=shared_store, form=form, output=tmp_path / "x"))
+    assert run(Request(store=shared_store, form="npz", output=tmp_path / "x")).clips == 72
+
+
 def test_padding_keeps_present_joints_and_zeroes_the_rest() -> None:
     clip = np.arange(2 * 3 * 25 * 3, dtype=np.float32).reshape(2, 3, 25, 3) + 1
     clip[1, 2, 4] = np.nan
