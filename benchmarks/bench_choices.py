@@ -30,7 +30,7 @@ from isal import isal_zlib
 from measure import processor
 from zarr.codecs import BloscCodec, Crc32cCodec
 
-from pipeline import ingest, partitions, recipe, text_kernels
+from pipeline import ingest, partitions, pool, recipe, text_kernels
 from pipeline.datasets import open_source
 from pipeline.ntu_text import PADDING, parse
 from pipeline.store import CHUNK, SHARD, Store
@@ -173,7 +173,7 @@ def company(folder: Path, raw: Path, rounds: int) -> None:
 
     def processes(count: int) -> float:
         open_data = partial(open_source, "ntu60", [raw])
-        return seconds(lambda: list(partitions.run_all(work, members, open_data, clean, count)))
+        return seconds(lambda: list(pool.run_all(work, members, open_data, clean, count)))
 
     def unsynced() -> float:
         kept, os.fsync = os.fsync, lambda handle: None

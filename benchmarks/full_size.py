@@ -1,8 +1,8 @@
 """One ingest at the size of the whole NTU RGB+D 120: 113,945 recordings, loose and as two zips, every one parsed.
 
 Run: python benchmarks/full_size.py FOLDER [--workers 2] [--share 1] [--only loose|zips]. The recordings are synthetic:
-1,000 different texts of 260 KB on average under the data set's own names, as hard links (0.3 GB on disk for 30 GB of
-text) and as members of two archives (13 GB). FOLDER is kept: a second run goes on from what is there.
+1,000 different texts (`--texts`) of 260 KB on average under the data set's own names, as hard links (0.3 GB on disk for
+30 GB of text) and as members of two archives (13 GB). FOLDER is kept: a second run goes on from what is there.
 """
 
 import argparse
@@ -24,7 +24,6 @@ from measure import Watched, processor, watch
 from pipeline.ntu_names import NTU60, NTU120, missing_names
 from pipeline.synth import write
 
-TEXTS = 1_000
 SKELEPIPE = [sys.executable, "-m", "cli"]
 ENVIRONMENT = {"PYTHONPATH": str(Path(__file__).parents[1])}
 ZIPS = ("nturgbd_skeletons_s001_to_s017.zip", "nturgbd_skeletons_s018_to_s032.zip")
@@ -93,11 +92,12 @@ def main() -> None:
     options.add_argument("folder", type=Path)
     options.add_argument("--workers", type=int, default=2)
     options.add_argument("--share", type=float, default=1, help="of the data set")
+    options.add_argument("--texts", type=int, default=1_000, help="different ones")
     options.add_argument("--only", choices=["loose", "zips"])
     given = options.parse_args()
     texts = given.folder / "texts"
     if not texts.exists():
-        write("ntu120", texts, clips=TEXTS, seed=0)
+        write("ntu120", texts, clips=given.texts, seed=0)
     sources, names = sorted(texts.glob("*.skeleton")), all_names(given.share)
     size = write_loose(given.folder / "loose", sources, names)
     kinds = [given.only] if given.only else ["loose", "zips"]

@@ -42,6 +42,23 @@ def test_the_gpu_check_without_a_gpu_says_so_and_exits_2(tmp_path: Path) -> None
     assert done.stderr.startswith("no GPU to check: --device cuda: ")
 
 
+@pytest.mark.slow
+def test_the_size_benchmark_ingests_all_that_it_wrote(tmp_path: Path) -> None:
+    done = benchmark("full_size.py", tmp_path, "--share", "0.0005", "--texts", "6")
+    assert done.returncode == 0, done.stderr
+    assert "57 recordings" in done.stdout
+    rows = [line.split(" | ")[0] for line in done.stdout.splitlines() if ":" in line and line.startswith("| ")]
+    assert rows == [f"| {kind}: {what}" for kind in ("loose", "zips") for what in ("ingest", "again", "verify")]
+
+
+@pytest.mark.slow
+def test_the_benchmark_of_choices_prints_all_of_its_tables() -> None:
+    done = benchmark("bench_choices.py", "--clips", 60, "--rounds", 1)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("### ") == 4
+    assert "nan" not in done.stdout
+
+
 def test_the_training_benchmark_prints_its_table() -> None:
     done = benchmark("bench_train.py", "--steps", "1", "--warmup", "0", "--only", "quick")
     assert done.returncode == 0, done.stderr
