@@ -18,7 +18,7 @@ from pipeline.verify import Verdict
 
 PLAIN_SECONDS = 10.0
 """Off a terminal, one line so often."""
-FIRST = "starting; the first run on a machine compiles for some 12 s"
+FIRST = "starting; the first run on a machine compiles for some 10 s"
 """What an ingest's bar says until something is done."""
 SHOWN = 10
 """Quarantined recordings listed; `--json` has all, and so has the store."""

@@ -133,7 +133,7 @@ def _bytes(request: Request, clips: int) -> int:
     if request.form in {"pyskl", "hdf5"}:
         return int(store.offset[-1]) * joints * (joint // 2 if request.dtype == "float16" else joint)
     frames = int(store.columns["frames"].max())
-    room = {"npz": frames, "ctrgcn": max(padded.FRAMES, frames), "stgcn": padded.room(store)}[request.form]
+    room = frames if request.form == "npz" else padded.room(store)
     return clips * room * joints * padded.BODIES * joint
 
 

@@ -48,7 +48,7 @@ def ctrgcn(store: Store, split: Split, handle: BinaryIO, done: padded.Done) -> N
     """`x_train`, `y_train`, `x_test`, `y_test` as CTR-GCN's and MAMP's seq_transformation.py save them.
 
     x is float32 (N, T, 150), a frame's columns body by body, joint by joint, x y z; y is one-hot, float64 (N, classes).
-    T is 300, or the longest clip's when that is more.
+    T is what all clips of the store have, else 300, or the longest clip's when that is more.
 
     Raises:
         ArtifactError: the skeleton is not one of 25 joints.
@@ -56,7 +56,7 @@ def ctrgcn(store: Store, split: Split, handle: BinaryIO, done: padded.Done) -> N
     joints = len(store.layout.joints)
     if joints != CTRGCN_JOINTS:
         raise ArtifactError(f"{store.path}: has {joints} joints a body, and CTR-GCN's loader takes {CTRGCN_JOINTS}")
-    frames = max(padded.FRAMES, int(store.columns["frames"].max()))
+    frames = padded.room(store)
     labels = store.columns["label"]
     classes = np.eye(WIDTHS.get(store.facts["dataset"], int(labels.max()) + 1))
     with zipfile.ZipFile(handle, "w") as archive:

@@ -398,4 +398,4 @@ def test_the_bar_says_what_the_first_run_waits_for(
     monkeypatch.setenv("COLUMNS", "160")
     with display.Bar("ingest", display.FIRST):
         pass
-    assert "starting; the first run on a machine compiles for some 12 s" in capsys.readouterr().err
+    assert "starting; the first run on a machine compiles for some 10 s" in capsys.readouterr().err

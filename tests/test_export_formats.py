@@ -119,6 +119,12 @@ def test_stgcn_and_its_followers_read_their_folder(
             assert data.flags.c_contiguous
 
 
+def test_ctrgcn_keeps_the_length_that_a_recipe_gives_all_clips(peers_store: Store, tmp_path: Path) -> None:
+    run(Request(store=peers_store, form="ctrgcn", output=tmp_path / "a.npz"))
+    with np.load(tmp_path / "a.npz") as arrays:
+        assert arrays["x_test"].shape == (len(splits.find(peers_store).test), 64, 150)
+
+
 def test_stgcn_keeps_the_length_that_a_recipe_gives_all_clips(peers_store: Store, tmp_path: Path) -> None:
     report = run(Request(store=peers_store, form="stgcn", output=tmp_path / "smx"))
     split = splits.find(peers_store)
