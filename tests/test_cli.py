@@ -399,3 +399,15 @@ def test_the_bar_says_what_the_first_run_waits_for(
     with display.Bar("ingest", display.FIRST):
         pass
     assert "starting; the first run on a machine compiles for some 10 s" in capsys.readouterr().err
+
+
+def test_an_ingest_imports_neither_torch_nor_dask(raw: Path, tmp_path: Path) -> None:
+    code = (
+        "import sys; from cli import main\n"
+        f"main(['ingest', 'ntu60', {str(raw)!r}, '--out', {str(tmp_path / 's.zarr')!r}], standalone_mode=False)\n"
+        "print(sorted({'torch', 'dask', 'distributed', 'matplotlib', 'sklearn'} & sys.modules.keys()))"
+    )
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert (tmp_path / "s.zarr" / "MANIFEST.json").exists(), done.stderr
+    assert done.stdout.splitlines()[-1] == "[]"
