@@ -2,7 +2,10 @@
 
 import json
 import shlex
-from collections.abc import Sequence
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NoReturn
@@ -36,13 +39,14 @@ class Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; what goes wrong becomes one line and an exit code."""
         try:
-            return super().invoke(ctx)
-        except KeyboardInterrupt:
-            self._fail(ctx, interrupted(ctx), 130)
-        except SystemError as error:
+            with terminable():
+                return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            self._fail(ctx, interrupted(ctx), code_of(error))
+        except SystemError as error:  # compiled code has no better word for it
             if not isinstance(error.__cause__, KeyboardInterrupt):
                 raise
-            self._fail(ctx, interrupted(ctx), 130)  # compiled code has no better word for it
+            self._fail(ctx, interrupted(ctx), code_of(error.__cause__))
         except SkelepipeError as error:
             self._fail(ctx, str(error), error.exit_code)
         except OSError as error:
@@ -55,6 +59,32 @@ class Commands(click.Group):
             raise
         click.echo(f"Error: {message}", err=True)
         ctx.exit(code)
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM has come, as from a batch scheduler."""
+
+
+@contextmanager
+def terminable() -> Iterator[None]:
+    """Let SIGTERM end a command as Ctrl-C does: what is half done is removed, and workers end."""
+
+    def stop(number: int, frame: object) -> NoReturn:
+        raise Terminated
+
+    if threading.current_thread() is not threading.main_thread():  # only there can signals be handled
+        yield
+        return
+    former = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, former)
+
+
+def code_of(interrupt: KeyboardInterrupt) -> int:
+    """128 and the signal."""
+    return 128 + (signal.SIGTERM if isinstance(interrupt, Terminated) else signal.SIGINT)
 
 
 def spread(args: Sequence[str], several: set[str]) -> list[str]:

@@ -296,24 +296,28 @@ def test_ctrl_c_and_sigterm_leave_a_training_that_goes_on(workplace: Path) -> No
     assert steps == list(range(len(steps)))
 
 
-@pytest.mark.parametrize("compiled", [False, True])
-def test_an_interrupted_ingest_exits_130_and_goes_on(
-    raw: Path, tmp_path: Path, skelepipe: Skelepipe, monkeypatch: pytest.MonkeyPatch, compiled: bool
+@pytest.mark.parametrize(("how", "code"), [("ctrl-c", 130), ("ctrl-c in compiled code", 130), ("SIGTERM", 143)])
+def test_an_interrupted_ingest_says_so_and_goes_on(
+    raw: Path, tmp_path: Path, skelepipe: Skelepipe, monkeypatch: pytest.MonkeyPatch, how: str, code: int
 ) -> None:
     monkeypatch.setattr(partitions, "RECORDINGS", 30)
     whole = partitions.run
 
     def stop(part: Path, *args: object) -> int:
         if part.name == "part-00001.npz":
-            if compiled:  # as numba's functions report it
+            if how == "SIGTERM":
+                os.kill(os.getpid(), signal.SIGTERM)
+                time.sleep(10)
+            if "compiled" in how:  # as numba's functions report it
                 raise SystemError("returned a result with an exception set") from KeyboardInterrupt()
             raise KeyboardInterrupt
         return whole(part, *args)  # type: ignore[arg-type]
 
     monkeypatch.setattr(partitions, "run", stop)
     done = skelepipe("ingest", "ntu60", raw, "--workers", "1")
-    assert done.exit_code == 130
+    assert done.exit_code == code
     assert "the same command goes on where it stopped" in done.stderr
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
     monkeypatch.setattr(partitions, "run", whole)
     report = json.loads(skelepipe("ingest", "ntu60", raw, "--workers", "1", "--json").stdout)
     assert report["resumed_files"] == 30
