@@ -103,9 +103,11 @@ def whole_file(path: Path, *, make_folder: bool = True) -> Iterator[Path]:
         make_folder: make the folder if it is not there.
 
     Raises:
-        OutputFailed: the disk refuses.
+        OutputFailed: the disk refuses, or a device or pipe stands there, which is not replaced.
         FileNotFoundError: the folder is not there and is not to be made.
     """
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise OutputFailed(f"{path}: is a device or a pipe, expected a file's name; name another")
     partial = path.with_name(f".{path.name}.{secrets.token_hex(8)}.partial")
     with disk_errors(path):
         if make_folder:
