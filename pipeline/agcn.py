@@ -1,7 +1,6 @@
 """How 2s-AGCN prepares a clip, bug by bug: it is repeated to 300 frames, centred, and turned by spine and shoulders.
 
-A body, a frame or a joint counts as missing there when its coordinates sum to zero, in float32. Whether numbers that
-should cancel do so depends on the order in which they are added, and that on the order in memory: (C, T, V, M).
+A body, a frame or a joint counts as missing there when its coordinates sum to zero, in float32: zero_sums.py.
 """
 
 from typing import Annotated
@@ -13,6 +12,7 @@ from pydantic import Field
 from pipeline import agcn_kernels
 from pipeline.errors import UnusableClip
 from pipeline.recording import Clip
+from pipeline.zero_sums import ZeroSums
 
 
 def repeat_frames(clip: Clip, *, frames: Annotated[int, Field(ge=1)] = 300) -> Clip:
@@ -29,12 +29,25 @@ def repeat_frames(clip: Clip, *, frames: Annotated[int, Field(ge=1)] = 300) -> C
         UnusableClip: the clip has more frames, or the peer crashes: the first frame's coordinates sum to zero, and
             those of all that is left of the body, while those of the whole body did not.
     """
-    T = clip.xyz.shape[1]
+    M, T, V = clip.xyz.shape[:3]
     if frames < T:
         raise UnusableClip(f"{T} frames, and the peers' arrays end at {frames}")
-    xyz, well = agcn_kernels.repeat(np.ascontiguousarray(clip.xyz), frames)
-    if not well:
-        raise UnusableClip("what is left of a body sums to zero; 2s-AGCN crashes on it")
+    xyz = np.zeros((M, frames, V, 3), np.float32)
+    xyz[:, :T] = clip.xyz
+    is_zero = ZeroSums(xyz)
+    present = [m for m in range(M) if not is_zero.body(m)]
+    late = [m for m in present if is_zero.frames(m)[0]]
+    for m in late:
+        seen = xyz[m, xyz[m].sum(axis=-1).sum(axis=-1) != 0]
+        xyz[m] *= 0  # no more than the peer does: NaN and infinity leave NaN behind
+        xyz[m, : len(seen)] = seen
+    if late:
+        is_zero = ZeroSums(xyz)
+    for m in present:
+        end = next((t for t in np.flatnonzero(is_zero.frames(m)).tolist() if is_zero.body(m, first=t)), frames)
+        if end == 0:
+            raise UnusableClip("what is left of a body sums to zero; 2s-AGCN crashes on it")
+        xyz[m, end:] = xyz[m, np.arange(frames - end) % end]
     return clip.after(xyz)
 
 
@@ -51,7 +64,15 @@ def centre_on_first(clip: Clip, *, joint: str = "spine_mid") -> Clip:
     Raises:
         LayoutError: the skeleton has no such joint.
     """
-    return clip.after(agcn_kernels.centre(np.ascontiguousarray(clip.xyz), clip.layout.index(joint)))
+    index = clip.layout.index(joint)
+    is_zero = ZeroSums(clip.xyz)
+    if is_zero.nobody():
+        return clip
+    xyz = np.array(clip.xyz, order="C")
+    for m, body in enumerate(xyz):
+        if not is_zero.body(m):
+            agcn_kernels.centre(body, clip.xyz[0, :, index])
+    return clip.after(xyz)
 
 
 def spine_to_z(clip: Clip, *, lower: str = "spine_base", upper: str = "spine_mid") -> Clip:
@@ -82,12 +103,15 @@ def shoulders_to_x(clip: Clip) -> Clip:
 
 def _turned(clip: Clip, tail: int, head: int, axis: int) -> Clip:
     """The clip turned so that a bone of the first body lies along x (0) or z (2) in the first frame."""
-    xyz = np.ascontiguousarray(clip.xyz)
-    sums, sizes, is_nobody = agcn_kernels.weigh_all(xyz)
-    if is_nobody:
+    is_zero = ZeroSums(clip.xyz)
+    if is_zero.nobody():
         return clip
+    xyz = np.array(clip.xyz, order="C")
     rotation = _rotation(xyz[0, 0, head] - xyz[0, 0, tail], axis)
-    return clip.after(agcn_kernels.turn(xyz, rotation, sums, sizes))
+    for m, body in enumerate(xyz):
+        if not is_zero.body(m):
+            agcn_kernels.turn(body, ~is_zero.frames(m), rotation)
+    return clip.after(xyz)
 
 
 def _rotation(vector: NDArray[np.float32], axis: int) -> NDArray[np.float64]:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from pipeline import agcn_kernels, peers_kernels
+from pipeline import peers_kernels
 from pipeline.errors import UnusableClip
 from pipeline.recording import MOST_JOINTS, Clip, Recording
 
@@ -80,7 +80,7 @@ def bodies_by_energy(
     recording, cut = _within(recording, max_frames, longer)
     xyz = _slots(recording, slots)
     # The peer's argsort leaves the order of equals to chance; on short lists it sorts by insertion, which is stable.
-    order = np.argsort([agcn_kernels.energy(slot) for slot in xyz], kind="stable")[::-1]
+    order = np.argsort([_energy(slot.astype(np.float64)) for slot in xyz], kind="stable")[::-1]
     found = _slots_used(recording)
     clip = Clip(name=recording.name, layout=recording.layout, xyz=xyz[order[:bodies]])
     return clip.after(clip.xyz, bodies_found=found, bodies_dropped=max(0, found - bodies), frames_trimmed=cut)
@@ -215,6 +215,12 @@ def _slots(recording: Recording, count: int) -> NDArray[np.float32]:
 
 def _slots_used(recording: Recording) -> int:
     return int(recording.slot.max(initial=-1)) + 1
+
+
+def _energy(xyz: NDArray[np.float64]) -> np.float64:
+    """2s-AGCN's energy of one slot (T, V, 3), metres; 0 when no frame is filled."""
+    filled = xyz[xyz.sum(axis=-1).sum(axis=-1) != 0]
+    return np.float64(sum(filled[..., axis].std() for axis in range(3)) if len(filled) else 0)
 
 
 def _rows_by_id(body: NDArray[np.int64]) -> list[NDArray[np.intp]]:

@@ -4,12 +4,12 @@ from bodies import STANDING, clip, people
 from dirty import dirty
 from reference_peers import naive_agcn
 
-from pipeline import agcn_kernels
 from pipeline.agcn import centre_on_first, repeat_frames, shoulders_to_x, spine_to_z
 from pipeline.errors import LayoutError, UnusableClip
 from pipeline.layout import Layout
 from pipeline.peers import bodies_by_energy
 from pipeline.recording import Clip
+from pipeline.zero_sums import ZeroSums
 
 FRAMES = 70  # of room, in place of 300: more than a dirty recording has
 
@@ -41,13 +41,6 @@ def test_a_few_of_them_do_without_compilation_too():
         np.testing.assert_allclose(prepared(bodies, 60), naive_agcn(bodies, 60), atol=1e-6, rtol=0)
 
 
-@pytest.mark.kernels
-@pytest.mark.parametrize("count", [1, 7, 8, 9, 25, 75, 127, 128, 129, 250, 1000, 3000])
-def test_numbers_are_added_in_numpys_order(count):
-    values = np.random.default_rng(count).normal(size=count).astype(np.float32)
-    assert agcn_kernels.pairwise(values) == values.sum()
-
-
 def stored(rng, M, T, V):
     """Bodies (M, T, V, 3) as 2s-AGCN has them in memory, some of whose joints cancel, to the last bit or nearly."""
     xyz = rng.normal(size=(3, T, V, M)).astype(np.float32).transpose(3, 1, 2, 0)
@@ -69,14 +62,13 @@ def test_what_sums_to_zero_is_what_does_in_numpy():
         M, T, V = int(rng.integers(1, 3)), int(rng.integers(2, 9)), int(rng.choice([3, 22, 25, 50]))
         peers = stored(rng, M, T, V)
         xyz = np.ascontiguousarray(peers)
-        sums, sizes, is_nobody = agcn_kernels.weigh_all(xyz)
-        answers["clip"].append((is_nobody, peers.sum() == 0))
+        is_zero = ZeroSums(xyz)
+        answers["clip"].append((is_zero.nobody(), peers.sum() == 0))
         for m in range(M):
-            weighed = xyz[m], sums[m], sizes[m]
-            answers["body"].append((agcn_kernels.is_zero(*weighed, 0, T), peers[m].sum() == 0))
+            answers["body"].append((is_zero.body(m), peers[m].sum() == 0))
             for t in range(1, T):
-                answers["frame"].append((agcn_kernels.is_zero(*weighed, t, t + 1), peers[m, t].sum() == 0))
-                answers["tail"].append((agcn_kernels.is_zero(*weighed, t, T), peers[m, t:].sum() == 0))
+                answers["frame"].append((is_zero.frames(m)[t], peers[m, t].sum() == 0))
+                answers["tail"].append((is_zero.body(m, first=t), peers[m, t:].sum() == 0))
     for pairs in answers.values():
         assert all(found == expected for found, expected in pairs)
         assert {expected for _, expected in pairs} == {True, False}
@@ -88,9 +80,9 @@ def test_what_cancels_only_beyond_all_numbers_is_not_zero(large):
     body = np.zeros((1, 2, 25, 3), np.float32)
     body[0, 0, [0, 8, 16], 0] = large, large, -large
     with np.errstate(over="ignore", invalid="ignore"):
-        sums, sizes, is_nobody = agcn_kernels.weigh_all(body)
-        assert not is_nobody
-        assert not agcn_kernels.is_zero(body[0], sums[0], sizes[0], 0, 1)
+        is_zero = ZeroSums(body)
+        assert not is_zero.nobody()
+        assert not is_zero.frames(0)[0]
 
 
 def test_a_body_goes_on_from_its_start_until_the_frames_are_full(two):

@@ -1,0 +1,56 @@
+"""Which numbers sum to zero in 2s-AGCN: what it takes for missing, and so what its preparation hangs on.
+
+Whether numbers that should cancel do so in float32 depends on the order in which numpy adds them, and that on their
+order in memory, which is (C, T, V, M) there. Nearly always a sum in any order tells: it is zero when all of its numbers
+are, and not when it is large beside their sizes. Only else is numpy asked, of an array that lies as theirs.
+"""
+
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline import agcn_kernels
+
+DOUBT = 2e-4
+"""A sum above this share of the sum of sizes is no zero in whatever order: a frame of 1,000 joints errs by 1.8e-4."""
+
+
+class ZeroSums:
+    """The answers for bodies (M, T, V, 3) float32 metres, which must stay as they are while it is asked."""
+
+    def __init__(self, xyz: NDArray[np.float32]) -> None:
+        self._xyz = np.ascontiguousarray(xyz)
+        M, T = xyz.shape[:2]
+        sums, sizes = np.empty(M * T), np.empty(M * T)
+        agcn_kernels.weigh(self._xyz.reshape(M * T, -1), sums, sizes)
+        self._sums, self._sizes = sums.reshape(M, T), sizes.reshape(M, T)
+
+    @cached_property
+    def _theirs(self) -> NDArray[np.float32]:
+        return self._xyz.transpose(3, 1, 2, 0).copy().transpose(3, 1, 2, 0)
+
+    def nobody(self) -> bool:
+        """Whether all bodies sum to zero together."""
+        return self._settle(np.s_[:])
+
+    def body(self, m: int, first: int = 0) -> bool:
+        """Whether body m sums to zero from frame `first` on."""
+        return self._settle(np.s_[m, first:])
+
+    def frames(self, m: int) -> NDArray[np.bool_]:
+        """(T,) the frames of body m that sum to zero."""
+        sums, sizes = self._sums[m], self._sizes[m]
+        zero: NDArray[np.bool_] = sizes == 0
+        sizable = np.abs(sums)
+        for t in np.flatnonzero(~zero & ~((DOUBT * sizes < sizable) & (sizable < np.inf))):
+            zero[t] = self._theirs[m, t].sum() == 0
+        return zero
+
+    def _settle(self, which: slice | tuple[int, slice]) -> bool:
+        total, size = self._sums[which].sum(), self._sizes[which].sum()
+        if size == 0:
+            return True
+        if DOUBT * size < abs(total) < np.inf:
+            return False
+        return bool(self._theirs[which].sum() == 0)
