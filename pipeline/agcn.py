@@ -3,6 +3,7 @@
 A body, a frame or a joint counts as missing there when its coordinates sum to zero, in float32: zero_sums.py.
 """
 
+import math
 from typing import Annotated
 
 import numpy as np
@@ -47,7 +48,7 @@ def repeat_frames(clip: Clip, *, frames: Annotated[int, Field(ge=1)] = 300) -> C
         end = next((t for t in np.flatnonzero(is_zero.frames(m)).tolist() if is_zero.body(m, first=t)), frames)
         if end == 0:
             raise UnusableClip("what is left of a body sums to zero; 2s-AGCN crashes on it")
-        xyz[m, end:] = xyz[m, np.arange(frames - end) % end]
+        xyz[m, end:] = np.resize(xyz[m, :end], xyz[m, end:].shape)
     return clip.after(xyz)
 
 
@@ -128,7 +129,8 @@ def _rotation(vector: NDArray[np.float32], axis: int) -> NDArray[np.float64]:
     angle = np.arccos(min(max(float((vector / length)[axis]), -1.0), 1.0))
     if angle < 1e-6:
         return np.eye(3)
-    x, y, z = about / np.sqrt(about[0] * about[0] + about[1] * about[1] + about[2] * about[2])
+    norm = math.sqrt(about[0] * about[0] + about[1] * about[1] + about[2] * about[2])
+    x, y, z = (value / norm for value in about)
     across = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
     rotation: NDArray[np.float64] = np.eye(3) + np.sin(angle) * across + (1 - np.cos(angle)) * (across @ across)
     return rotation

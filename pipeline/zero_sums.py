@@ -10,10 +10,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline import agcn_kernels
-
-DOUBT = 2e-4
-"""A sum above this share of the sum of sizes is no zero in whatever order: a frame of 1,000 joints errs by 1.8e-4."""
+from pipeline.agcn_kernels import DOUBTFUL, ZERO, weigh, weigh_together
 
 
 class ZeroSums:
@@ -22,9 +19,9 @@ class ZeroSums:
     def __init__(self, xyz: NDArray[np.float32]) -> None:
         self._xyz = np.ascontiguousarray(xyz)
         M, T = xyz.shape[:2]
-        sums, sizes = np.empty(M * T), np.empty(M * T)
-        agcn_kernels.weigh(self._xyz.reshape(M * T, -1), sums, sizes)
-        self._sums, self._sizes = sums.reshape(M, T), sizes.reshape(M, T)
+        self._sums, self._sizes, self._verdicts = np.empty((M, T)), np.empty((M, T)), np.empty((M, T), np.int8)
+        rows = self._xyz.reshape(M * T, -1)
+        weigh(rows, self._sums.reshape(-1), self._sizes.reshape(-1), self._verdicts.reshape(-1))
 
     @cached_property
     def _theirs(self) -> NDArray[np.float32]:
@@ -40,17 +37,11 @@ class ZeroSums:
 
     def frames(self, m: int) -> NDArray[np.bool_]:
         """(T,) the frames of body m that sum to zero."""
-        sums, sizes = self._sums[m], self._sizes[m]
-        zero: NDArray[np.bool_] = sizes == 0
-        sizable = np.abs(sums)
-        for t in np.flatnonzero(~zero & ~((DOUBT * sizes < sizable) & (sizable < np.inf))):
+        zero: NDArray[np.bool_] = self._verdicts[m] == ZERO
+        for t in np.flatnonzero(self._verdicts[m] == DOUBTFUL):
             zero[t] = self._theirs[m, t].sum() == 0
         return zero
 
     def _settle(self, which: slice | tuple[int, slice]) -> bool:
-        total, size = self._sums[which].sum(), self._sizes[which].sum()
-        if size == 0:
-            return True
-        if DOUBT * size < abs(total) < np.inf:
-            return False
-        return bool(self._theirs[which].sum() == 0)
+        found = weigh_together(self._sums[which].reshape(-1), self._sizes[which].reshape(-1))
+        return bool(found == ZERO or (found == DOUBTFUL and self._theirs[which].sum() == 0))
