@@ -50,7 +50,6 @@ bench: $(READY)  ## the benchmarks, against their baselines
 	$(BIN)/python benchmarks/bench_parse.py
 	$(BIN)/python benchmarks/bench_normalise.py
 	$(BIN)/python benchmarks/bench_ingest.py
-	$(BIN)/python benchmarks/bench_normalise.py
 	$(BIN)/python benchmarks/bench_train.py
 
 gpu: $(READY)  ## what needs a GPU: the golden step, training and evaluation on it

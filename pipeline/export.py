@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, assert_never, get_args
+from typing import Literal, assert_never
 
 from pipeline import export_hdf5, export_npz, export_pyskl, export_stgcn, padded, publish, splits
 from pipeline.errors import ArtifactError, ConfigError, OutputExists
@@ -13,7 +13,6 @@ from pipeline.splits import Split
 from pipeline.store import Store
 
 Form = Literal["npz", "ctrgcn", "stgcn", "pyskl", "hdf5"]
-FORMS: tuple[Form, ...] = get_args(Form)
 OPTIONS: Mapping[str, tuple[Form, ...]] = {"split": ("ctrgcn", "stgcn"), "streams": ("stgcn",), "dtype": ("pyskl",)}
 """Which formats each option of a request means something to."""
 

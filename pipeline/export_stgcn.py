@@ -16,7 +16,6 @@ SIDES = (("train", "train"), ("val", "test"))
 PROTOCOL = 4
 """The newest pickle protocol that Python 3.4 to 3.7 know: the peers run on old ones."""
 
-
 ARRAYS: dict[padded.Stream | None, str] = {
     None: "data.npy",
     "joint": "data_joint.npy",
@@ -45,7 +44,6 @@ def write(store: Store, split: Split, streams: Sequence[padded.Stream], folder: 
     for side, subset in SIDES:
         rows = split.side(subset)
         shape = (len(rows), 3, frames, len(store.layout.joints), padded.BODIES)
-
         names = [store.names[row] + SUFFIX for row in rows]
         labels = store.columns["label"][rows].tolist()
         write_file(folder / f"{side}_{LABELS}", pickle.dumps((names, labels), PROTOCOL))

@@ -6,15 +6,18 @@ import sys
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
 
 from pipeline import export, padded, publish, splits
 from pipeline.errors import ArtifactError, ConfigError, OutputExists, OutputFailed, SkelepipeError
-from pipeline.export import FORMS, Request, run
+from pipeline.export import Form, Request, run
 from pipeline.layout import KINECT_V2
 from pipeline.store import Store
+
+FORMS = get_args(Form)
 
 
 def content(path: Path) -> dict[str, bytes]:
