@@ -7,9 +7,11 @@ available samples; `ntu_missing.txt` and `ntu_classes.txt` are the official list
 """
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from itertools import product
 from typing import Self
 
 _PATTERN = re.compile(r"S(\d{3})C(\d{3})P(\d{3})R(\d{3})A(\d{3})", re.ASCII)
@@ -75,6 +77,12 @@ class NtuDataSet:
     def holds(self, name: NtuName) -> bool:
         """Whether a sample belongs to this data set: its setup decides."""
         return name.setup in self.setups
+
+    def names(self) -> Iterator[NtuName]:
+        """Every recording that was captured, missing ones included, in order of name."""
+        for setup in self.setups:
+            numbers = product(CAMERAS, performers(setup), REPLICATIONS, actions(setup))
+            yield from (NtuName(setup, *rest) for rest in numbers)
 
 
 _XSUB_TRAIN_60 = frozenset({1, 2, 4, 5, 8, 9, 13, 14, 15, 16, 17, 18, 19, 25, 27, 28, 31, 34, 35, 38})

@@ -1,10 +1,9 @@
 from collections import Counter
-from itertools import product
 
 import pytest
 
 from pipeline import ntu_names
-from pipeline.ntu_names import CAMERAS, NTU60, NTU120, REPLICATIONS, NtuName
+from pipeline.ntu_names import NTU60, NTU120, NtuName
 from pipeline.splits import OFFICIAL
 
 
@@ -49,13 +48,6 @@ def test_missing_list_has_302_names_in_ntu60_and_535_in_all():
     assert NTU120.captured - NTU120.missing == 113_945
 
 
-def every_recording(facts):
-    """Whatever was captured, missing recordings included, in order of name."""
-    for setup in facts.setups:
-        numbers = product(CAMERAS, ntu_names.performers(setup), REPLICATIONS, ntu_names.actions(setup))
-        yield from (NtuName(setup, *rest) for rest in numbers)
-
-
 @pytest.mark.parametrize(
     ("dataset", "split", "train", "test"),
     [
@@ -67,7 +59,7 @@ def every_recording(facts):
 )
 def test_splits_of_the_whole_data_set_have_their_counted_sizes(dataset, split, train, test):
     facts = {"ntu60": NTU60, "ntu120": NTU120}[dataset]
-    names = list(every_recording(facts))
+    names = list(facts.names())
     assert len(names) == facts.captured
     assert len(set(names)) == facts.captured
     assert names == sorted(names)
