@@ -15,6 +15,7 @@ import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,8 @@ class Cluster:
     ) -> Iterator[tuple[int, int]]:
         """Run partitions on the workers; yields each one's number and how many clips it quarantined.
 
+        When several have lost their workers too often, each is run again alone, as in pool.py.
+
         Args:
             place: the work folder.
             waiting: the partitions to run.
@@ -94,6 +97,26 @@ class Cluster:
             return
         place = replace(place, folder=place.folder.absolute())  # workers have working folders of their own
         self._check_workers(place, [entry for members in waiting.values() for entry in members])
+        run = partial(self._run, place, dataset, roots, chosen)
+        deadly = list[int]()
+        yield from run(waiting, deadly)
+        if len(deadly) > 1:  # whatever shared a worker with the one to blame is lost with it; each alone, that is known
+            lost, deadly = deadly, []
+            for number in lost:
+                yield from run({number: waiting[number]}, deadly)
+        if deadly:
+            raise pool.died(place.folder, {number: waiting[number] for number in deadly}, "several times", MEMORY)
+
+    def _run(
+        self,
+        place: Work,
+        dataset: str,
+        roots: Sequence[Path],
+        chosen: Recipe,
+        waiting: Mapping[int, Sequence[Entry]],
+        lost: list[int],
+    ) -> Iterator[tuple[int, int]]:
+        """Run partitions; those whose workers died more often than the scheduler allows go into `lost`."""
         import distributed  # noqa: PLC0415
 
         run = secrets.token_hex(8)
@@ -116,7 +139,6 @@ class Cluster:
             )
             tasks[task.key] = (number, task)
             task.add_done_callback(ended.put)
-        deadly = []
         try:
             while tasks:
                 task = self._next(ended, place)
@@ -126,7 +148,7 @@ class Cluster:
                 if task.status != "error":  # or it is done again, since what it returned went with its worker
                     yield number, self._quarantined(place, number, waiting[number])
                 elif isinstance(error := task.exception(timeout=ANSWER_SECONDS), distributed.KilledWorker):
-                    deadly.append(number)
+                    lost.append(number)
                 elif isinstance(error, Trouble):
                     raise error.told(f"--dask {self.address}: partition {number}")
                 else:  # what a worker could not even begin
@@ -134,8 +156,6 @@ class Cluster:
         finally:
             if self.dask.status == "running":
                 self.dask.cancel([task for _, task in tasks.values()], force=True)
-        if deadly:
-            raise pool.died(place.folder, {number: waiting[number] for number in deadly}, "several times", MEMORY)
 
     def _next(self, ended: "queue.SimpleQueue[Any]", place: Work) -> Any:
         """The next task that has ended, or the reason why none will."""

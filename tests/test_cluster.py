@@ -132,11 +132,11 @@ def test_a_recording_that_kills_workers_is_named_and_the_rest_is_finished(
     farm: Farm, request_to: Callable[..., ingest.Request], shared_store: Store
 ) -> None:
     farm.kill("scheduler")
-    farm.start("scheduler", *farm.where, DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES="1")
+    farm.start("scheduler", *farm.where, DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES="0")
     (farm.folder / "deadly.py").write_text(DEADLY)
     bad = shared_store.recordings[30]
-    for name in ("one", "two", "three"):
-        farm.start(name, "--preload", str(farm.folder / "deadly.py"), DEADLY=bad)
+    for name in ("one", "two", "three"):  # of several threads: others die with it
+        farm.start(name, "--nthreads", "4", "--preload", str(farm.folder / "deadly.py"), DEADLY=bad)
     farm.wait_for(3)
     request = request_to(farm)
     with pytest.raises(WorkerDied, match=r"the process that worked on partition .* died several times") as caught:
