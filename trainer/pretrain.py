@@ -12,23 +12,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline import latest, publish
 from pipeline.errors import ArtifactError, OutputExists, SkelepipeError
 from pipeline.splits import Split
 from pipeline.store import Store
-from trainer import augment, checkpoint, draws, loader, runs, skelemix
+from trainer import checkpoint, loader, runs, schedule
 from trainer import device as devices
 from trainer.config import PretrainConfig
 from trainer.interrupt import Interrupted, StopFlag, stop_requests
 from trainer.methods import Method
 from trainer.runlog import RunLog
 from trainer.runs import Run
-from trainer.streams import derive
+from trainer.step import train_step
 
 CHECKPOINT_SECONDS = 120.0
 """A kill costs at most so much work; saving takes some milliseconds, so once in two minutes is free."""
@@ -249,7 +247,7 @@ def _steps(
     per_epoch = len(clips) // config.batch_size
     started = saved = time.perf_counter()
     for step, epoch, chosen in loader.batches(len(clips), config.batch_size, config.seed, first, run.total_steps):
-        rate = learning_rate(config, step / per_epoch)
+        rate = schedule.learning_rate(config, step / per_epoch)
         for group in optimiser.param_groups:
             group["lr"] = rate
         loss = train_step(method, optimiser, clips[chosen], rows[chosen], step, epoch, run)
@@ -277,39 +275,3 @@ def _steps(
                 "the same command goes on from there",
                 stop.number,
             )
-
-
-def train_step(
-    method: Method,
-    optimiser: torch.optim.Optimizer,
-    clips: Tensor,
-    rows: NDArray[np.int64],
-    step: int,
-    epoch: int,
-    run: Run,
-) -> dict[str, Tensor]:
-    """One step on clips (N, C, T, V, M) of some store rows; its draws depend on seed, epoch, row and step alone."""
-    config, layout = run.config, run.layout
-    samples = torch.from_numpy(rows).to(clips.device)
-    views = []
-    for view in range(2):
-        uniforms = draws.uniform(config.seed, epoch, samples, view, augment.COUNT)
-        views.append(derive(augment.view(clips, uniforms, config.augment), config.stream, layout))
-    frames_out = method.pair.query.frames_out(config.frames)
-    regions = [
-        skelemix.draw(layout, config.method.mix, len(clips), frames_out, draws.generator(config.seed, step, repeat))
-        for repeat in range(config.method.repeats)
-    ]
-    draws.seed_torch(config.seed, step, 0)
-    terms = method.step(views[0], views[1], regions)
-    optimiser.zero_grad()
-    terms.total.backward()
-    optimiser.step()
-    return {"total": terms.total.detach(), "instance": terms.instance.detach(), "mixed": terms.mixed.detach()}
-
-
-def learning_rate(config: PretrainConfig, epoch: float) -> float:
-    """The rate at a moment, in epochs from the start (fractions count)."""
-    if config.schedule == "constant":
-        return config.learning_rate
-    return config.learning_rate * 0.5 * (1 + math.cos(math.pi * epoch / config.epochs))
