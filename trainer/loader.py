@@ -1,6 +1,7 @@
-"""A split's clips, resized to one length, as one tensor; and batches in an order that seed and epoch decide."""
+"""A split's clips, resized to one length; and batches of them in an order that seed and epoch decide."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -10,6 +11,29 @@ from torch import Tensor
 from pipeline.padded import padded
 from pipeline.resample import resized
 from pipeline.store import Store
+
+Places = NDArray[np.int64]
+"""Places of clips in a training set, from 0."""
+
+
+class Clips(Protocol):
+    """A training set's clips, wherever they lie."""
+
+    def follow(self, planned: Iterable[tuple[int, int, Places]]) -> Iterator[tuple[int, int, Places, Tensor]]:
+        """Each (step, epoch, places) of a plan with the clips at those places, (n, C, T, V, M) on the device."""
+        ...
+
+
+class Resident:
+    """All clips in the memory of the device that trains."""
+
+    def __init__(self, clips: Tensor) -> None:
+        self._clips = clips
+
+    def follow(self, planned: Iterable[tuple[int, int, Places]]) -> Iterator[tuple[int, int, Places, Tensor]]:
+        """Each planned step with its clips."""
+        for step, epoch, places in planned:
+            yield step, epoch, places, self._clips[places]
 
 
 def load(store: Store, rows: NDArray[np.int64], frames: int, bodies: int) -> Tensor:
@@ -31,14 +55,14 @@ def load(store: Store, rows: NDArray[np.int64], frames: int, bodies: int) -> Ten
     return torch.from_numpy(batch)
 
 
-def epoch_order(clips: int, seed: int, epoch: int) -> NDArray[np.int64]:
+def epoch_order(clips: int, seed: int, epoch: int) -> Places:
     """The order of a training set's clips in one epoch: a function of its arguments alone."""
     return np.random.default_rng([seed, epoch]).permutation(clips)
 
 
 def batches(
     clips: int, batch_size: int, seed: int, first_step: int, last_step: int
-) -> Iterator[tuple[int, int, NDArray[np.int64]]]:
+) -> Iterator[tuple[int, int, Places]]:
     """(step, epoch, places in the training set) of every step from `first_step` on; an epoch's odd rest is left out."""
     per_epoch = clips // batch_size
     order, of_epoch = epoch_order(clips, seed, first_step // per_epoch), first_step // per_epoch

@@ -203,7 +203,8 @@ def _train(request: Request, run: Run, progress: Callable[[Tick], None]) -> Repo
     started, losses = time.perf_counter(), list[float]()
     if first < run.total_steps:
         rows = request.split.train
-        clips = loader.load(request.store, rows, run.config.frames, run.config.bodies).to(request.device)
+        whole = loader.load(request.store, rows, run.config.frames, run.config.bodies)
+        clips = loader.Resident(whole.to(request.device))
         started = time.perf_counter()
         with RunLog(run.path / runs.LOG, first) as log, stop_requests() as stop:
             for tick in _steps(method, optimiser, clips, request, run, first, stop):
@@ -233,7 +234,7 @@ def _train(request: Request, run: Run, progress: Callable[[Tick], None]) -> Repo
 def _steps(
     method: Method,
     optimiser: torch.optim.Optimizer,
-    clips: Tensor,
+    clips: loader.Clips,
     request: Request,
     run: Run,
     first: int,
@@ -246,13 +247,14 @@ def _steps(
         NotFinite: the loss is no number any more.
     """
     config, rows = run.config, request.split.train
-    per_epoch = len(clips) // config.batch_size
+    per_epoch = len(rows) // config.batch_size
     started = saved = time.perf_counter()
-    for step, epoch, chosen in loader.batches(len(clips), config.batch_size, config.seed, first, run.total_steps):
+    planned = loader.batches(len(rows), config.batch_size, config.seed, first, run.total_steps)
+    for step, epoch, chosen, batch in clips.follow(planned):
         rate = learning_rate(config, step / per_epoch)
         for group in optimiser.param_groups:
             group["lr"] = rate
-        loss = train_step(method, optimiser, clips[chosen], rows[chosen], step, epoch, run)
+        loss = train_step(method, optimiser, batch, rows[chosen], step, epoch, run)
         values, done, now = {name: float(value) for name, value in loss.items()}, step + 1, time.perf_counter()
         if not math.isfinite(values["total"]):
             names = ", ".join(request.store.names[row] for row in rows[chosen])
