@@ -318,6 +318,20 @@ def build_splits(
 @click.option("--stream", help="joint, motion or bone.  [default: the preset's]")
 @click.option("--seed", type=click.IntRange(0), help="Of all that is random.  [default: the preset's]")
 @click.option("--out", type=Folder, help="The run's folder.  [default: runs/STORE-SPLIT-PRESET]")
+@click.option(
+    "--residency",
+    type=click.Choice(["auto", "gpu", "host", "stream"]),
+    default="auto",
+    show_default=True,
+    help="Where clips lie: auto takes the first that they fit in. Same training wherever.",
+)
+@click.option(
+    "--workers",
+    default=1,
+    show_default=True,
+    type=click.IntRange(0),
+    help="Threads that prepare batches ahead. Same training for any number.",
+)
 @click.option("--any-recipe", is_flag=True, help="Train although the preset is for another recipe.")
 @device
 @force
@@ -333,6 +347,8 @@ def pretrain(
     as_json: bool,
     any_recipe: bool,
     force: bool,
+    residency: Any,
+    workers: int,
     **short: Any,
 ) -> None:
     """An encoder by contrastive learning from the training clips of STORE (the newest). Goes on if interrupted."""
@@ -355,10 +371,12 @@ def pretrain(
         output=out or RUNS / f"{opened.name}-{chosen.name}-{name}",
         any_recipe=any_recipe,
         force=force,
+        residency=residency,
+        workers=workers,
     )
     say([f"split {chosen.path}, preset {name}, run {request.output}", *advice])
     with display.TrainingBar() as bar:
-        report = stage.fit(request, bar.show)
+        report = stage.fit(request, bar.show, bar.say)
     if as_json:
         emit(display.pretrain_json(report))
     else:

@@ -21,11 +21,13 @@ from pipeline import latest, publish
 from pipeline.errors import ArtifactError, OutputExists, SkelepipeError
 from pipeline.splits import Split
 from pipeline.store import Store
-from trainer import augment, checkpoint, draws, loader, runs, skelemix
+from trainer import augment, checkpoint, draws, residency, runs, skelemix
 from trainer import device as devices
 from trainer.config import PretrainConfig
 from trainer.interrupt import Interrupted, StopFlag, stop_requests
 from trainer.methods import Method
+from trainer.order import batches
+from trainer.residency import Feed, Residency
 from trainer.runlog import RunLog
 from trainer.runs import Run
 from trainer.streams import derive
@@ -48,6 +50,10 @@ class Request:
     """Train although the configuration names another recipe than the store's."""
     force: bool = False
     """Replace a run that was made from other input; one from the same input goes on all the same."""
+    residency: Residency = "auto"
+    """Where the clips lie; changes nothing but speed and memory."""
+    workers: int = 1
+    """Threads that prepare batches ahead of the step; change nothing but speed and memory."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -86,8 +92,17 @@ class NotFinite(SkelepipeError):
     """The loss became NaN or infinite; the text names the batch's samples."""
 
 
-def fit(request: Request, progress: Callable[[Tick], None] = lambda tick: None) -> Report:
+def fit(
+    request: Request,
+    progress: Callable[[Tick], None] = lambda tick: None,
+    say: Callable[[str], None] = lambda line: None,
+) -> Report:
     """Train an encoder, from the start or from the newest whole checkpoint of the same run.
+
+    Args:
+        request: what to train.
+        progress: is told of every step.
+        say: is told, in words, what was chosen.
 
     Raises:
         OutputExists: the output is another run and `force` is off.
@@ -100,7 +115,7 @@ def fit(request: Request, progress: Callable[[Tick], None] = lambda tick: None) 
     with publish.sole_writer(request.output):
         run = _open_run(request)
         latest.record(run.path.parent, "run", run.path.name)
-        return _train(request, run, progress)
+        return _train(request, run, progress, say)
 
 
 def _open_run(request: Request) -> Run:
@@ -185,7 +200,7 @@ def _remove(folder: Path) -> None:
         shutil.rmtree(aside)
 
 
-def _train(request: Request, run: Run, progress: Callable[[Tick], None]) -> Report:
+def _train(request: Request, run: Run, progress: Callable[[Tick], None], say: Callable[[str], None]) -> Report:
     method = runs.start(run)
     pair = method.pair.to(request.device).train()
     optimiser = torch.optim.SGD(
@@ -203,11 +218,15 @@ def _train(request: Request, run: Run, progress: Callable[[Tick], None]) -> Repo
     started, losses = time.perf_counter(), list[float]()
     if first < run.total_steps:
         rows = request.split.train
-        whole = loader.load(request.store, rows, run.config.frames, run.config.bodies)
-        clips = loader.Resident(whole.to(request.device))
-        started = time.perf_counter()
         with RunLog(run.path / runs.LOG, first) as log, stop_requests() as stop:
-            for tick in _steps(method, optimiser, clips, request, run, first, stop):
+            feed = residency.feed(
+                request.store, rows, run.config, request.device, request.residency, request.workers,
+                lambda _: _stop_early(stop, run, first),
+            )  # fmt: skip
+            _stop_early(stop, run, first)
+            say(feed.said)
+            started = time.perf_counter()
+            for tick in _steps(method, optimiser, feed, request, run, first, stop):
                 losses.append(tick.loss["total"])
                 log.write(
                     step=tick.step - 1,
@@ -234,7 +253,7 @@ def _train(request: Request, run: Run, progress: Callable[[Tick], None]) -> Repo
 def _steps(
     method: Method,
     optimiser: torch.optim.Optimizer,
-    clips: loader.Clips,
+    feed: Feed,
     request: Request,
     run: Run,
     first: int,
@@ -249,8 +268,8 @@ def _steps(
     config, rows = run.config, request.split.train
     per_epoch = len(rows) // config.batch_size
     started = saved = time.perf_counter()
-    planned = loader.batches(len(rows), config.batch_size, config.seed, first, run.total_steps)
-    for step, epoch, chosen, batch in clips.follow(planned):
+    planned = batches(feed.order, config.batch_size, first, run.total_steps)
+    for step, epoch, chosen, batch in feed.clips.follow(planned):
         rate = learning_rate(config, step / per_epoch)
         for group in optimiser.param_groups:
             group["lr"] = rate
@@ -273,12 +292,21 @@ def _steps(
             checkpoint.save(run.checkpoints, method.pair, optimiser, {"step": done, "epoch": epoch, "run": run.digest})
             saved = now
         if stop.number is not None and done < run.total_steps:
-            name = signal.Signals(stop.number).name
-            raise Interrupted(
-                f"{run.path}: stopped by {name} at step {done} of {run.total_steps}; "
-                "the same command goes on from there",
-                stop.number,
-            )
+            raise _interrupted(stop.number, run, done)
+
+
+def _stop_early(stop: StopFlag, run: Run, step: int) -> None:
+    """Obey a signal that came before the first step."""
+    if stop.number is not None:
+        raise _interrupted(stop.number, run, step)
+
+
+def _interrupted(number: int, run: Run, step: int) -> Interrupted:
+    return Interrupted(
+        f"{run.path}: stopped by {signal.Signals(number).name} at step {step} of {run.total_steps}; "
+        "the same command goes on from there",
+        number,
+    )
 
 
 def train_step(
