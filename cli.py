@@ -135,6 +135,13 @@ NTU, PKU = ("ntu60", "ntu120"), ("pku1", "pku2")
 DATASETS = (*NTU, *PKU, "folder")
 dataset = click.argument("dataset", type=click.Choice(DATASETS))
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead.")
+which = click.option(
+    "--checkpoint",
+    type=click.Choice(["last", "best"]),
+    default="last",
+    show_default=True,
+    help="Of the run; best: by held-out training clips, when it was trained with validate_every.",
+)
 device = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 force = click.option("--force", is_flag=True, help="Replace an output that was made from other input.")
 
@@ -403,6 +410,7 @@ def pretrain(
     "--temperature", default=0.1, show_default=True, type=click.FloatRange(0, min_open=True), help="Of knn's votes."
 )
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of the linear classifier.")
+@which
 @device
 @as_json
 def evaluate(
@@ -462,6 +470,7 @@ def evaluate(
 )
 @click.option("--normalise", is_flag=True, help="Scale every feature vector to length 1.")
 @click.option("--out", required=True, type=Folder, help="The .npz to write: features, labels, names.")
+@which
 @device
 @as_json
 def embed(
@@ -473,6 +482,7 @@ def embed(
     layer: Any,
     normalise: bool,
     out: Path,
+    checkpoint: Any,
     device: str,
     as_json: bool,
 ) -> None:
@@ -491,7 +501,7 @@ def embed(
         data = runs.find_store(opened, store)
         side = splits.find(data, split) if split or subset != "all" else None
         batch = stage.from_store(opened, data, side, subset)
-    found = stage.embed(opened, batch, out, layer=layer, normalised=normalise, device=pick(device))
+    found = stage.embed(opened, batch, out, layer=layer, normalised=normalise, device=pick(device), which=checkpoint)
     result = {"out": out, **found, "layer": layer, "normalised": normalise}
     lines = [
         f"{out}: {layer} features of {found['clips']} clips, {found['dimensions']} dimensions",
