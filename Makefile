@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 DEMO_FOLDER ?= demo
 
-.PHONY: help demo test format lint types unit nojit bounds kills bench gpu pictures clean
+.PHONY: help demo test format lint types unit nojit bounds kills resumes bench gpu pictures clean
 
 help:  ## list what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -45,6 +45,9 @@ bounds: $(READY)  ## the kernels' tests compiled with a check of every index
 
 kills: $(READY)  ## kill ingests at every step of their writing and at random times (most of an hour)
 	$(BIN)/python tests/kill_points.py
+
+resumes: $(READY)  ## stop pre-trainings after every step and kill them at random times (half an hour)
+	$(BIN)/python tests/resume_points.py
 
 bench: $(READY)  ## the benchmarks, against their baselines
 	$(BIN)/python benchmarks/bench_parse.py

@@ -135,6 +135,13 @@ NTU, PKU = ("ntu60", "ntu120"), ("pku1", "pku2")
 DATASETS = (*NTU, *PKU, "folder")
 dataset = click.argument("dataset", type=click.Choice(DATASETS))
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead.")
+which = click.option(
+    "--checkpoint",
+    type=click.Choice(["last", "best"]),
+    default="last",
+    show_default=True,
+    help="Of the run; best: by held-out training clips, when it was trained with validate_every.",
+)
 device = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 force = click.option("--force", is_flag=True, help="Replace an output that was made from other input.")
 
@@ -318,6 +325,20 @@ def build_splits(
 @click.option("--stream", help="joint, motion or bone.  [default: the preset's]")
 @click.option("--seed", type=click.IntRange(0), help="Of all that is random.  [default: the preset's]")
 @click.option("--out", type=Folder, help="The run's folder.  [default: runs/STORE-SPLIT-PRESET]")
+@click.option(
+    "--residency",
+    type=click.Choice(["auto", "gpu", "host", "stream"]),
+    default="auto",
+    show_default=True,
+    help="Where clips lie: auto takes the first that they fit in. Same training wherever.",
+)
+@click.option(
+    "--workers",
+    default=1,
+    show_default=True,
+    type=click.IntRange(0),
+    help="Threads that prepare batches ahead. Same training for any number.",
+)
 @click.option("--any-recipe", is_flag=True, help="Train although the preset is for another recipe.")
 @device
 @force
@@ -333,6 +354,8 @@ def pretrain(
     as_json: bool,
     any_recipe: bool,
     force: bool,
+    residency: Any,
+    workers: int,
     **short: Any,
 ) -> None:
     """An encoder by contrastive learning from the training clips of STORE (the newest). Goes on if interrupted."""
@@ -355,10 +378,12 @@ def pretrain(
         output=out or RUNS / f"{opened.name}-{chosen.name}-{name}",
         any_recipe=any_recipe,
         force=force,
+        residency=residency,
+        workers=workers,
     )
     say([f"split {chosen.path}, preset {name}, run {request.output}", *advice])
     with display.TrainingBar() as bar:
-        report = stage.fit(request, bar.show)
+        report = stage.fit(request, bar.show, bar.say)
     if as_json:
         emit(display.pretrain_json(report))
     else:
@@ -385,6 +410,7 @@ def pretrain(
     "--temperature", default=0.1, show_default=True, type=click.FloatRange(0, min_open=True), help="Of knn's votes."
 )
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of the linear classifier.")
+@which
 @device
 @as_json
 def evaluate(
@@ -444,6 +470,7 @@ def evaluate(
 )
 @click.option("--normalise", is_flag=True, help="Scale every feature vector to length 1.")
 @click.option("--out", required=True, type=Folder, help="The .npz to write: features, labels, names.")
+@which
 @device
 @as_json
 def embed(
@@ -455,6 +482,7 @@ def embed(
     layer: Any,
     normalise: bool,
     out: Path,
+    checkpoint: Any,
     device: str,
     as_json: bool,
 ) -> None:
@@ -473,7 +501,7 @@ def embed(
         data = runs.find_store(opened, store)
         side = splits.find(data, split) if split or subset != "all" else None
         batch = stage.from_store(opened, data, side, subset)
-    found = stage.embed(opened, batch, out, layer=layer, normalised=normalise, device=pick(device))
+    found = stage.embed(opened, batch, out, layer=layer, normalised=normalise, device=pick(device), which=checkpoint)
     result = {"out": out, **found, "layer": layer, "normalised": normalise}
     lines = [
         f"{out}: {layer} features of {found['clips']} clips, {found['dimensions']} dimensions",

@@ -1,5 +1,6 @@
 """Another number of frames: linear interpolation in time by the half-pixel rule."""
 
+from functools import lru_cache
 from typing import Annotated
 
 import numpy as np
@@ -38,9 +39,17 @@ def resized(xyz: NDArray[np.float32], frames: int) -> NDArray[np.float32]:
     T = xyz.shape[1]
     if frames == T:
         return xyz
+    blended: NDArray[np.float32] = normalise_kernels.blended(np.ascontiguousarray(xyz), *between(T, frames))
+    return blended
+
+
+@lru_cache(1024)
+def between(T: int, frames: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
+    """For each of `frames` frames the two of T that it lies between, and the weight of the one above, (frames,) each.
+
+    By the half-pixel rule; frames of their own when T is `frames`. Not to be written to.
+    """
     source = np.clip((np.arange(frames) + 0.5) * (T / frames) - 0.5, 0, T - 1)
-    below = np.floor(source).astype(np.intp)
-    above = np.ceil(source).astype(np.intp)  # the same frame where the source is a whole one: its neighbour may be NaN
-    weight = (source - below).astype(np.float32)
-    between: NDArray[np.float32] = normalise_kernels.blended(np.ascontiguousarray(xyz), below, above, weight)
-    return between
+    below = np.floor(source).astype(np.int64)
+    above = np.ceil(source).astype(np.int64)  # the same frame where the source is a whole one: its neighbour may be NaN
+    return below, above, (source - below).astype(np.float32)

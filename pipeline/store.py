@@ -28,6 +28,8 @@ FORMAT_VERSION = 1
 CHUNK = 2048
 """Body-frames a chunk: below 1024 the cost per chunk shows, above 2048 single clips read slower."""
 SHARD = 32 * CHUNK
+BLOCK = 4 * CHUNK
+"""Body-frames that are read together where order does not matter: some eighty clips."""
 QUARANTINE = "quarantine.json"
 
 
@@ -173,7 +175,9 @@ class Store:
             ArtifactError: it is incomplete, damaged, of another format version, or no store.
         """
         self.path = path
-        self.digest: str = manifest.open_folder(path, KIND)["digest"]
+        sealed = manifest.open_folder(path, KIND)
+        self.digest: str = sealed["digest"]
+        self._files: dict[str, dict[str, Any]] = sealed["files"]
         self._group = zarr.open_group(str(path), mode="r")
         facts: dict[str, Any] = self._group.attrs.asdict()["skelepipe"]  # type: ignore[assignment]
         if facts["format_version"] != FORMAT_VERSION:
@@ -260,6 +264,23 @@ class Store:
             ArtifactError: a chunk fails its checksum.
         """
         return self._rows(int(self.offset[row]), int(self.offset[row + 1])).reshape(self.shape(row))
+
+    def blocks(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """(n,) the block, from 0, in which each row's clip begins: BLOCK columns of xyz, which are read at once."""
+        return self.offset[rows] // BLOCK
+
+    def motion(self, first: int, last: int) -> NDArray[np.float32]:
+        """(C, V, last - first) columns of xyz in metres, NaN where missing; safe to call in several threads.
+
+        Raises:
+            ArtifactError: a chunk fails its checksum, or its file is gone or has another size than when it was written.
+        """
+        for shard in range(first // SHARD, (last - 1) // SHARD + 1):
+            name = f"xyz/c/0/0/{shard}"  # zarr takes a shard that is gone, or empty, for one that was never written
+            path = self.path / name
+            if not path.is_file() or path.stat().st_size != self._files[name]["size"]:
+                raise ArtifactError(f"{path}: is gone or has changed since the store was opened; restore it")
+        return np.ascontiguousarray(self._read("xyz", (slice(None), slice(None), slice(first, last))))
 
     def shape(self, row: int) -> tuple[int, int, int, int]:
         """(M, T, V, 3) of one clip."""

@@ -21,18 +21,3 @@ def test_one_body_is_the_first_of_two(shared_store: Store) -> None:
     both, one = (loader.load(shared_store, rows, 16, bodies) for bodies in (2, 1))
     assert len(rows)
     torch.testing.assert_close(one[..., 0], both[..., 0], rtol=0, atol=0)
-
-
-def test_every_epoch_shows_every_clip_once_in_its_own_order() -> None:
-    orders = [loader.epoch_order(50, seed, epoch) for seed, epoch in ((0, 0), (0, 1), (1, 0))]
-    for order in orders:
-        assert sorted(order.tolist()) == list(range(50))
-    assert len({tuple(order.tolist()) for order in orders}) == 3
-
-
-def test_batches_from_the_middle_are_those_of_the_whole() -> None:
-    whole = list(loader.batches(25, 8, seed=5, first_step=0, last_step=9))
-    assert [epoch for _, epoch, _ in whole] == [0, 0, 0, 1, 1, 1, 2, 2, 2]
-    for start in range(10):
-        part = list(loader.batches(25, 8, seed=5, first_step=start, last_step=9))
-        assert [(s, e, c.tolist()) for s, e, c in part] == [(s, e, c.tolist()) for s, e, c in whole[start:]]

@@ -15,16 +15,17 @@ from pipeline.errors import ArtifactError, ArtifactNotFound
 from pipeline.verify import CHECKPOINT_KIND, META
 
 KEPT = 2
+"""Checkpoints that are kept: one to go on from, one for when that is damaged; and the best as each of them knows it."""
 MODEL, OPTIMISER = "model.safetensors", "optimiser.safetensors"
 
 
 def save(folder: Path, model: nn.Module, optimiser: torch.optim.Optimizer, meta: Mapping[str, Any]) -> Path:
-    """Write the checkpoint of `meta["step"]` into a run's checkpoint folder and drop all but the last two.
+    """Write the checkpoint of `meta["step"]` into a run's folder; all but the last two and their best are dropped.
 
     Raises:
         OutputFailed: the disk refuses; the checkpoints before stay.
     """
-    final = folder / f"step-{meta['step']:08d}"
+    final = folder / _name(meta["step"])
     made = folder / f".{final.name}.partial"
     with publish.disk_errors(final):
         for left in folder.glob(".step-*"):  # by a process that was killed while it saved
@@ -36,9 +37,16 @@ def save(folder: Path, model: nn.Module, optimiser: torch.optim.Optimizer, meta:
         manifest.seal_folder(made, CHECKPOINT_KIND)
         publish.publish_folder(made, final)
         # A newer one than this is a damaged one that was passed over: it takes no whole one's place.
-        for old in [path for path in listed(folder) if path.name <= final.name][:-KEPT]:
-            shutil.rmtree(old)
+        there = [path for path in listed(folder) if path.name <= final.name]
+        best = {best_of(folder, path) for path in there[-KEPT:]}
+        for old in there[:-KEPT]:
+            if old not in best:
+                shutil.rmtree(old)
     return final
+
+
+def _name(step: int) -> str:
+    return f"step-{step:08d}"
 
 
 def listed(folder: Path) -> list[Path]:
@@ -62,6 +70,21 @@ def newest(folder: Path) -> tuple[Path, list[str]]:
     if skipped:
         raise ArtifactError(f"{folder}: the run has no whole checkpoint; {'; '.join(skipped)}")
     raise ArtifactNotFound(folder / "step-*", "the run has no checkpoint")
+
+
+def best_of(folder: Path, path: Path) -> Path | None:
+    """The best checkpoint up to another one, as that one knows it; None when it knows of none or cannot be read."""
+    try:
+        best = read_meta(path).get("best")
+    except (OSError, ValueError):
+        return None
+    return None if best is None else folder / _name(best["step"])
+
+
+def not_finite(model: nn.Module, optimiser: torch.optim.Optimizer) -> str:
+    """The first tensor of a training's state that holds a NaN or an infinity; empty when none does."""
+    state = model.state_dict() | {f"momentum {name}": value for name, value in _optimiser_tensors(optimiser).items()}
+    return next((name for name, value in state.items() if not torch.isfinite(value).all()), "")
 
 
 def read_meta(path: Path) -> dict[str, Any]:

@@ -39,6 +39,12 @@ class PretrainConfig(BaseModel):
     weight_decay: float = Field(default=1e-4, ge=0)
     fit_to_data: bool = False
     """Take from the training set what of `bodies`, `pair.queue_size` and `pair.momentum` is not given; see `fitted`."""
+    stream_buffer: int = Field(default=65536, ge=1)
+    """Clips among which the order of an epoch is mixed, wherever they lie; up to so many are simply permuted."""
+    validate_every: int = Field(default=0, ge=0)
+    """Epochs between looks at training groups that are held out, to name the best checkpoint; 0 holds out nothing."""
+    held_out: tuple[int | str, ...] | None = Field(default=None, min_length=1)
+    """Whom to hold out, by the column that the split keeps apart; about a fifth when not given."""
     recipe: str | None = None
     """The recipe that the store must have; any when not given."""
     seed: int = Field(default=0, ge=0, lt=2**64)

@@ -27,6 +27,8 @@ class TrainingBar(Bar):
         where = f"epoch {tick.epoch + 1}/{tick.epochs}"
         note = f"{where}  {tick.samples_per_second:.0f} samples/s  loss {tick.loss['total']:.2f} ({terms})"
         self.update(tick.step, tick.total_steps, note)
+        if tick.held_out_knn is not None:
+            self.say(f"{where}: {tick.held_out_knn:.1f} % of the held-out clips by kNN")
         if tick.step == self._first + MEASURED_STEPS:
             left = (tick.total_steps - self._first) * tick.batch_size / tick.samples_per_second
             self.say(f"{tick.samples_per_second:.0f} samples/s: about {duration(left)} for {tick.epochs} epochs")
@@ -35,15 +37,20 @@ class TrainingBar(Bar):
 def pretrain_summary(report: pretrain.Report) -> list[str]:
     """What a pre-training did, in lines."""
     run = report.run
-    lines = list(report.skipped)
+    lines, best = list(report.skipped), []
+    if report.best is not None:
+        score = f"{report.best['held_out_knn']:.1f} % of the held-out clips by kNN"
+        best.append(
+            f"best checkpoint: epoch {report.best['epoch'] + 1}, {score}; eval and embed take --checkpoint best"
+        )
     if report.outcome == "up to date":
-        return [*lines, f"{run.path}: up to date, trained to step {run.total_steps}"]
+        return [*lines, f"{run.path}: up to date, trained to step {run.total_steps}", *best]
     lines.append(f"{run.path}: {report.outcome}, {report.steps} steps in {duration(report.seconds)} on {report.device}")
     lines.append(
         f"{report.samples_per_second:.0f} samples/s, mean loss of the first epoch {report.first_loss:.3f}, "
         f"of the last {report.last_loss:.3f}"
     )
-    return lines
+    return lines + best
 
 
 def pretrain_json(report: pretrain.Report) -> dict[str, Any]:
@@ -62,6 +69,7 @@ def pretrain_json(report: pretrain.Report) -> dict[str, Any]:
         "samples_per_second": report.samples_per_second,
         "first_loss": report.first_loss,
         "last_loss": report.last_loss,
+        "best": report.best,
         "skipped": report.skipped,
     }
 

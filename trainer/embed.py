@@ -17,7 +17,7 @@ from pipeline.splits import Split
 from pipeline.store import Store
 from trainer import features, loader, runs
 from trainer.features import Layer
-from trainer.runs import Run
+from trainer.runs import Run, Which
 from trainer.streams import derive
 
 
@@ -82,7 +82,14 @@ def from_file(run: Run, path: Path) -> Batch:
 
 
 def embed(
-    run: Run, batch: Batch, output: Path, *, layer: Layer, normalised: bool, device: torch.device
+    run: Run,
+    batch: Batch,
+    output: Path,
+    *,
+    layer: Layer,
+    normalised: bool,
+    device: torch.device,
+    which: Which = "last",
 ) -> dict[str, Any]:
     """Write `features` float32 (N, D), `labels` and `names` to `output`, rows in the batch's order.
 
@@ -93,7 +100,7 @@ def embed(
         ArtifactError: the run's checkpoint is missing or damaged.
         OutputFailed: the disk refuses.
     """
-    encoder, checkpoint = runs.load_encoder(run, device)
+    encoder, checkpoint = runs.load_encoder(run, device, which)
     found = features.extract(encoder, derive(batch.clips, run.config.stream, run.layout), layer)
     if normalised:
         found = normalize(found, dim=1)

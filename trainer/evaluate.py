@@ -12,11 +12,11 @@ from torch import Tensor
 from pipeline.splits import Split
 from pipeline.store import Store
 from trainer import device as devices
-from trainer import features, knn, linear, loader, runs
+from trainer import features, knn, linear, loader, monitor, runs
 from trainer.config import compose, preset, preset_names
 from trainer.encoder import Encoder
 from trainer.metrics import summarise
-from trainer.runs import Run
+from trainer.runs import Run, Which
 from trainer.streams import derive
 
 Protocol = Literal["knn", "linear"]
@@ -34,6 +34,7 @@ class Request:
     k: int = 20
     temperature: float = 0.1
     seed: int = 0
+    checkpoint: Which = "last"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,7 +64,7 @@ def evaluate(request: Request, progress: Callable[[str], None] = lambda doing: N
     frames, bodies = run.config.frames, run.config.bodies
     clips = derive(loader.load(store, both, frames, bodies), run.config.stream, run.layout)
     train, test = clips.split([len(split.train), len(split.test)])
-    encoder, checkpoint = runs.load_encoder(run, request.device)
+    encoder, checkpoint = runs.load_encoder(run, request.device, request.checkpoint)
     prepared = list(_representations(run, encoder, train, test, progress))
     progress("raw coordinates")
     raw = knn.nearest(train.flatten(1), train_labels, test.flatten(1), len(classes))
@@ -89,6 +90,7 @@ def evaluate(request: Request, progress: Callable[[str], None] = lambda doing: N
         }
         own = store.digest == run.lineage["store"]["digest"] and split.name == run.lineage["split"]["name"]
         name = protocol if own else f"{protocol}-{store.name}-{split.name}"
+        name += "" if request.checkpoint == "last" else f"-{request.checkpoint}"
         results[protocol]["written"] = runs.write_result(run, name, results[protocol]).as_posix()
     return results
 
@@ -149,7 +151,8 @@ def _pretrained_on(run: Run, store: Store, split: Split) -> int:
     """How many of the test clips the encoder saw in pre-training, without their labels: 0 on the run's own split."""
     if store.digest != run.lineage["store"]["digest"] or split.digest == run.lineage["split"]["digest"]:
         return 0
-    return len(np.intersect1d(runs.find_split(run, store, None).train, split.test))
+    trained_on = monitor.divide(store, runs.find_split(run, store, None), run.config).kept
+    return len(np.intersect1d(trained_on, split.test))
 
 
 def _lineage(request: Request, checkpoint: dict[str, Any]) -> dict[str, Any]:

@@ -1,49 +1,117 @@
-"""A split's clips, resized to one length, as one tensor; and batches in an order that seed and epoch decide."""
+"""A split's clips, resized to one length: all of them as one tensor, or batch by batch in a planned order."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterable
+from contextlib import closing
+from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline.padded import padded
-from pipeline.resample import resized
+from pipeline.prepared import prepare
 from pipeline.store import Store
+from trainer.ahead import ahead
+from trainer.order import Places
+
+AHEAD = 2
+"""Batches that wait for the step: one that is used next, and one that makes up for a slow one."""
+Planned = tuple[int, int, Places]
+"""Step, epoch, and the places in the training set that the step sees."""
+Batch = tuple[int, int, Places, Tensor]
+"""The same, with the clips at those places, (n, C, T, V, M) float32 metres on the device."""
 
 
-def load(store: Store, rows: NDArray[np.int64], frames: int, bodies: int) -> Tensor:
+Stream = Generator[Batch, None, None]
+
+
+class Clips(Protocol):
+    """A training set's clips, wherever they lie."""
+
+    def follow(self, planned: Iterable[Planned]) -> Stream:
+        """Each step of a plan with its clips; closing the iterator ends what it has running."""
+        ...
+
+
+class Resident:
+    """All clips in the memory of the device that trains."""
+
+    def __init__(self, clips: Tensor) -> None:
+        self._clips = clips
+
+    def follow(self, planned: Iterable[Planned]) -> Stream:
+        """Each planned step with its clips."""
+        for step, epoch, places in planned:
+            yield step, epoch, places, self._clips[places]
+
+
+class Host:
+    """All clips in the host's memory; batches are gathered ahead of the step and copied to the device."""
+
+    def __init__(self, clips: Tensor, device: torch.device, workers: int) -> None:
+        self._clips, self._device, self._workers = clips, device, workers
+
+    def follow(self, planned: Iterable[Planned]) -> Stream:
+        """Each planned step with its clips; without workers they are gathered when they are asked for."""
+        gathered = ((step, epoch, places, self._clips[places]) for step, epoch, places in planned)
+        return sent(gathered, self._device, self._workers)
+
+
+def sent(batches: Stream, device: torch.device, workers: int) -> Stream:
+    """Batches on the device: made in a thread ahead of the step when there are workers, pinned on the way to a GPU."""
+    if device.type == "cuda":
+        batches = _pinned(batches)
+    if workers:
+        batches = ahead(batches, AHEAD)
+    with closing(batches):
+        for step, epoch, places, clips in batches:
+            yield step, epoch, places, clips.to(device, non_blocking=True)
+
+
+def _pinned(batches: Stream) -> Stream:
+    with closing(batches):
+        for step, epoch, places, clips in batches:
+            yield step, epoch, places, clips.pin_memory()
+
+
+def load(
+    store: Store,
+    rows: NDArray[np.int64],
+    frames: int,
+    bodies: int,
+    device: torch.device | None = None,
+    done: Callable[[int], None] = lambda clips: None,
+) -> Tensor:
     """Some clips of a store as (N, C, T, V, M) float32 metres, in the order of `rows`; missing is 0.
 
     Each clip is resized to `frames` by linear interpolation (half-pixel rule); it is itself when it has that many.
     A frame between a present and a missing one counts as missing: no joint is pulled halfway to the origin.
 
+    Args:
+        store: read and checked to its last byte.
+        rows: which clips.
+        frames: T.
+        bodies: M.
+        device: where the tensor lies, the host when not given; no second copy of all is made on the way.
+        done: is told of so many more clips.
+
     Raises:
         ArtifactError: the store is damaged.
     """
     store.check()
-    wanted = np.full(len(store), -1)
-    wanted[rows] = np.arange(len(rows))
-    batch = np.empty((len(rows), 3, frames, len(store.layout.joints), bodies), np.float32)
-    for row, clip in enumerate(store.clips()):
-        if wanted[row] >= 0:
-            batch[wanted[row]] = padded(resized(clip, frames), frames, bodies)
-    return torch.from_numpy(batch)
+    clips = torch.empty((len(rows), 3, frames, len(store.layout.joints), bodies), device=device)
+    for places in by_block(store.blocks(rows)):
+        if clips.device.type == "cpu":
+            prepare(store, rows[places], clips.numpy(), places)
+        else:
+            block = np.empty((len(places), *clips.shape[1:]), np.float32)
+            prepare(store, rows[places], block, np.arange(len(places)))
+            clips[torch.from_numpy(places).to(clips.device)] = torch.from_numpy(block).to(clips.device)
+        done(len(places))
+    return clips
 
 
-def epoch_order(clips: int, seed: int, epoch: int) -> NDArray[np.int64]:
-    """The order of a training set's clips in one epoch: a function of its arguments alone."""
-    return np.random.default_rng([seed, epoch]).permutation(clips)
-
-
-def batches(
-    clips: int, batch_size: int, seed: int, first_step: int, last_step: int
-) -> Iterator[tuple[int, int, NDArray[np.int64]]]:
-    """(step, epoch, places in the training set) of every step from `first_step` on; an epoch's odd rest is left out."""
-    per_epoch = clips // batch_size
-    order, of_epoch = epoch_order(clips, seed, first_step // per_epoch), first_step // per_epoch
-    for step in range(first_step, last_step):
-        epoch, place = divmod(step, per_epoch)
-        if epoch != of_epoch:
-            order, of_epoch = epoch_order(clips, seed, epoch), epoch
-        yield step, epoch, order[place * batch_size : (place + 1) * batch_size]
+def by_block(blocks: NDArray[np.int64]) -> list[Places]:
+    """Places that share a block, block after block."""
+    order = np.argsort(blocks, kind="stable")
+    return [places for places in np.split(order, np.flatnonzero(np.diff(blocks[order])) + 1) if len(places)]

@@ -12,18 +12,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor
 
 from pipeline import latest, publish
 from pipeline.errors import ArtifactError, OutputExists, SkelepipeError
 from pipeline.splits import Split
 from pipeline.store import Store
-from trainer import checkpoint, loader, runs, schedule
+from trainer import checkpoint, monitor, residency, runs, schedule
 from trainer import device as devices
 from trainer.config import PretrainConfig
 from trainer.interrupt import Interrupted, StopFlag, stop_requests
 from trainer.methods import Method
+from trainer.monitor import Division, Monitor
+from trainer.order import batches
+from trainer.residency import Feed, Residency
 from trainer.runlog import RunLog
 from trainer.runs import Run
 from trainer.step import train_step
@@ -46,6 +49,10 @@ class Request:
     """Train although the configuration names another recipe than the store's."""
     force: bool = False
     """Replace a run that was made from other input; one from the same input goes on all the same."""
+    residency: Residency = "auto"
+    """Where the clips lie; changes nothing but speed and memory."""
+    workers: int = 1
+    """Threads that prepare batches ahead of the step; change nothing but speed and memory."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,6 +66,8 @@ class Tick:
     batch_size: int
     learning_rate: float
     loss: dict[str, float]
+    held_out_knn: float | None
+    """Top-1 per cent of the held-out clips, where it was taken."""
     samples_per_second: float
 
 
@@ -77,6 +86,8 @@ class Report:
     first_loss: float | None
     """Mean total loss over the first and the last epoch of what was done now."""
     last_loss: float | None
+    best: dict[str, Any] | None
+    """Step, epoch (from 0) and held-out kNN accuracy of the best checkpoint, when the run looks for it."""
     skipped: list[str]
 
 
@@ -84,8 +95,17 @@ class NotFinite(SkelepipeError):
     """The loss became NaN or infinite; the text names the batch's samples."""
 
 
-def fit(request: Request, progress: Callable[[Tick], None] = lambda tick: None) -> Report:
+def fit(
+    request: Request,
+    progress: Callable[[Tick], None] = lambda tick: None,
+    say: Callable[[str], None] = lambda line: None,
+) -> Report:
     """Train an encoder, from the start or from the newest whole checkpoint of the same run.
+
+    Args:
+        request: what to train.
+        progress: is told of every step.
+        say: is told, in words, what was chosen.
 
     Raises:
         OutputExists: the output is another run and `force` is off.
@@ -98,7 +118,7 @@ def fit(request: Request, progress: Callable[[Tick], None] = lambda tick: None) 
     with publish.sole_writer(request.output):
         run = _open_run(request)
         latest.record(run.path.parent, "run", run.path.name)
-        return _train(request, run, progress)
+        return _train(request, run, progress, say)
 
 
 def _open_run(request: Request) -> Run:
@@ -110,12 +130,14 @@ def _open_run(request: Request) -> Run:
             f"{request.config.recipe}; ingest with --recipe {request.config.recipe}, or train on it with --any-recipe"
         )
     columns = store.columns
-    config = request.config.fitted(len(split.train), int(columns["bodies"][split.train].max(initial=1)))
+    division = monitor.divide(store, split, request.config)
+    kept = division.kept
+    config = request.config.fitted(len(kept), int(columns["bodies"][kept].max(initial=1)))
     facts: dict[str, Any] = {
         "preset": request.preset,
         "config": config.model_dump(mode="json"),
         "layout": store.layout.to_json(),
-        "total_steps": config.epochs * (len(split.train) // config.batch_size),
+        "total_steps": config.epochs * (len(kept) // config.batch_size),
     }
     made_from = {
         "store": {
@@ -126,6 +148,8 @@ def _open_run(request: Request) -> Run:
         },
         "split": {"name": split.name, "digest": split.digest},
     }
+    if division.column:
+        made_from["split"]["held_out"] = division.to_json()
     if _holds_something(request.output):
         if not (request.force and runs.is_damaged(request.output)):
             there = runs.load(request.output)  # what is not a run is never replaced
@@ -183,7 +207,7 @@ def _remove(folder: Path) -> None:
         shutil.rmtree(aside)
 
 
-def _train(request: Request, run: Run, progress: Callable[[Tick], None]) -> Report:
+def _train(request: Request, run: Run, progress: Callable[[Tick], None], say: Callable[[str], None]) -> Report:
     method = runs.start(run)
     pair = method.pair.to(request.device).train()
     optimiser = torch.optim.SGD(
@@ -192,29 +216,39 @@ def _train(request: Request, run: Run, progress: Callable[[Tick], None]) -> Repo
         momentum=run.config.optimiser_momentum,
         weight_decay=run.config.weight_decay,
     )
-    first, skipped = 0, list[str]()
+    first, skipped, best = 0, list[str](), None
     if checkpoint.listed(run.checkpoints):
         newest, meta, skipped = runs.newest_checkpoint(run)
         checkpoint.load_model(newest, pair)
         checkpoint.load_optimiser(newest, optimiser)
-        first = meta["step"]
+        first, best = meta["step"], meta.get("best")
+    division = monitor.divide(request.store, request.split, run.config)
+    rows = division.kept
     started, losses = time.perf_counter(), list[float]()
     if first < run.total_steps:
-        rows = request.split.train
-        clips = loader.load(request.store, rows, run.config.frames, run.config.bodies).to(request.device)
-        started = time.perf_counter()
         with RunLog(run.path / runs.LOG, first) as log, stop_requests() as stop:
-            for tick in _steps(method, optimiser, clips, request, run, first, stop):
+            feed = residency.feed(
+                request.store, rows, run.config, request.device, request.residency, request.workers,
+                lambda _: _stop_early(stop, run, first),
+            )  # fmt: skip
+            _stop_early(stop, run, first)
+            say(feed.said)
+            if division.column:
+                named = ", ".join(map(str, division.values))
+                say(f"held out: {division.column} {named}, {len(division.held_out)} clips")
+            started = time.perf_counter()
+            for tick in _steps(method, optimiser, feed, request, run, division, first, best, stop):
                 losses.append(tick.loss["total"])
                 log.write(
                     step=tick.step - 1,
                     epoch=tick.epoch,
                     lr=tick.learning_rate,
                     **tick.loss,
+                    **({} if tick.held_out_knn is None else {"held_out_knn": tick.held_out_knn}),
                     samples_per_second=tick.samples_per_second,
                 )
                 progress(tick)
-    seconds, per_epoch = time.perf_counter() - started, len(request.split.train) // run.config.batch_size
+    seconds, per_epoch = time.perf_counter() - started, len(rows) // run.config.batch_size
     return Report(
         outcome="up to date" if not losses else "resumed" if first else "trained",
         run=run,
@@ -224,6 +258,7 @@ def _train(request: Request, run: Run, progress: Callable[[Tick], None]) -> Repo
         samples_per_second=len(losses) * run.config.batch_size / seconds if losses else 0.0,
         first_loss=statistics.fmean(losses[:per_epoch]) if losses else None,
         last_loss=statistics.fmean(losses[-per_epoch:]) if losses else None,
+        best=checkpoint.read_meta(checkpoint.newest(run.checkpoints)[0]).get("best"),
         skipped=skipped,
     )
 
@@ -231,10 +266,12 @@ def _train(request: Request, run: Run, progress: Callable[[Tick], None]) -> Repo
 def _steps(
     method: Method,
     optimiser: torch.optim.Optimizer,
-    clips: Tensor,
+    feed: Feed,
     request: Request,
     run: Run,
+    division: Division,
     first: int,
+    best: dict[str, Any] | None,
     stop: StopFlag,
 ) -> Iterator[Tick]:
     """The loop: every step from `first` on, with checkpoints at the end, now and then, and when a signal came.
@@ -243,18 +280,29 @@ def _steps(
         Interrupted: a signal came; the checkpoint is written.
         NotFinite: the loss is no number any more.
     """
-    config, rows = run.config, request.split.train
-    per_epoch = len(clips) // config.batch_size
+    config, rows = run.config, division.kept
+    watch = Monitor(request.store, division, config) if config.validate_every else None
+    per_epoch = len(rows) // config.batch_size
     started = saved = time.perf_counter()
-    for step, epoch, chosen in loader.batches(len(clips), config.batch_size, config.seed, first, run.total_steps):
+    chosen = np.empty(0, np.int64)
+
+    def named() -> str:
+        return ", ".join(request.store.names[row] for row in rows[chosen])
+
+    planned = batches(feed.order, config.batch_size, first, run.total_steps)
+    for step, epoch, chosen, batch in feed.clips.follow(planned):
         rate = schedule.learning_rate(config, step / per_epoch)
         for group in optimiser.param_groups:
             group["lr"] = rate
-        loss = train_step(method, optimiser, clips[chosen], rows[chosen], step, epoch, run)
+        loss = train_step(method, optimiser, batch, rows[chosen], step, epoch, run)
         values, done, now = {name: float(value) for name, value in loss.items()}, step + 1, time.perf_counter()
         if not math.isfinite(values["total"]):
-            names = ", ".join(request.store.names[row] for row in rows[chosen])
-            raise NotFinite(f"{run.path}: the loss is {values['total']} at step {step}; its batch: {names}")
+            raise NotFinite(f"{run.path}: the loss is {values['total']} at step {step}; its batch: {named()}")
+        score, is_best = None, False
+        if watch and (done % (config.validate_every * per_epoch) == 0 or done == run.total_steps):
+            score = watch.score(method.pair.query)
+            is_best = best is None or score > best["held_out_knn"]
+            best = {"step": done, "epoch": epoch, "held_out_knn": score} if is_best else best
         yield Tick(
             step=done,
             total_steps=run.total_steps,
@@ -263,15 +311,28 @@ def _steps(
             batch_size=config.batch_size,
             learning_rate=rate,
             loss=values,
+            held_out_knn=score,
             samples_per_second=round((done - first) * config.batch_size / (now - started), 1),
         )
-        if stop.number is not None or done == run.total_steps or now - saved > CHECKPOINT_SECONDS:
-            checkpoint.save(run.checkpoints, method.pair, optimiser, {"step": done, "epoch": epoch, "run": run.digest})
+        if stop.number is not None or is_best or done == run.total_steps or now - saved > CHECKPOINT_SECONDS:
+            if broken := checkpoint.not_finite(method.pair, optimiser):
+                raise NotFinite(f"{run.path}: {broken} is no number any more after step {step}; its batch: {named()}")
+            meta = {"step": done, "epoch": epoch, "run": run.digest} | ({"best": best} if best else {})
+            checkpoint.save(run.checkpoints, method.pair, optimiser, meta)
             saved = now
         if stop.number is not None and done < run.total_steps:
-            name = signal.Signals(stop.number).name
-            raise Interrupted(
-                f"{run.path}: stopped by {name} at step {done} of {run.total_steps}; "
-                "the same command goes on from there",
-                stop.number,
-            )
+            raise _interrupted(stop.number, run, done)
+
+
+def _stop_early(stop: StopFlag, run: Run, step: int) -> None:
+    """Obey a signal that came before the first step."""
+    if stop.number is not None:
+        raise _interrupted(stop.number, run, step)
+
+
+def _interrupted(number: int, run: Run, step: int) -> Interrupted:
+    return Interrupted(
+        f"{run.path}: stopped by {signal.Signals(number).name} at step {step} of {run.total_steps}; "
+        "the same command goes on from there",
+        number,
+    )

@@ -5,7 +5,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from pydantic import ValidationError
@@ -22,6 +22,7 @@ from trainer.config import PretrainConfig
 from trainer.encoder import Encoder
 from trainer.methods import Method, build
 
+Which = Literal["last", "best"]
 LOG, RESULTS = "log.jsonl", "eval"
 FORMAT_VERSION = 1
 
@@ -129,24 +130,43 @@ def newest_checkpoint(run: Run) -> tuple[Path, dict[str, Any], list[str]]:
     return newest, meta, skipped
 
 
+def named_checkpoint(run: Run, which: Which) -> tuple[Path, dict[str, Any], list[str]]:
+    """A run's `last` checkpoint, as `newest_checkpoint`, or the `best` up to it.
+
+    Raises:
+        ArtifactError: it is damaged, or the run was trained without monitoring.
+    """
+    newest, meta, skipped = newest_checkpoint(run)
+    if which == "last":
+        return newest, meta, skipped
+    best = checkpoint.best_of(run.checkpoints, newest)
+    if best is None:
+        raise ArtifactError(f"{run.path}: has no best checkpoint: it was trained with validate_every=0")
+    for finding in manifest.inspect_folder(best, CHECKPOINT_KIND):
+        raise ArtifactError(f"{best}: {finding}; it is the best one; use the last, or train again")
+    return best, checkpoint.read_meta(best), skipped
+
+
 def start(run: Run) -> Method:
     """The run's method before its first step."""
     config = run.config
     return build(run.layout, config.encoder, config.pair, config.method, config.seed)
 
 
-def load_encoder(run: Run, device: torch.device) -> tuple[Encoder, dict[str, Any]]:
-    """The query encoder of a run's newest whole checkpoint, in evaluation mode, and what that checkpoint is.
+def load_encoder(run: Run, device: torch.device, which: Which = "last") -> tuple[Encoder, dict[str, Any]]:
+    """The query encoder of a run's newest whole checkpoint, or of its best, in evaluation mode, and what that is.
 
     Raises:
         ArtifactError: there is none, or it does not fit the run's description.
     """
-    newest, meta, skipped = newest_checkpoint(run)
+    found, meta, skipped = named_checkpoint(run, which)
     pair = start(run).pair
-    checkpoint.load_model(newest, pair)
+    checkpoint.load_model(found, pair)
     facts = {
-        "path": f"{CHECKPOINTS}/{newest.name}",
-        "digest": manifest.open_folder(newest, CHECKPOINT_KIND)["digest"],
+        "path": f"{CHECKPOINTS}/{found.name}",
+        "digest": manifest.open_folder(found, CHECKPOINT_KIND)["digest"],
+        "which": which,
+        "held_out_knn": meta["best"]["held_out_knn"] if which == "best" else None,
         "step": meta["step"],
         "total_steps": run.total_steps,
         "skipped": skipped,
