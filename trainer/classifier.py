@@ -17,6 +17,7 @@ from torch import Tensor
 
 from pipeline import manifest, publish
 from pipeline.errors import ArtifactError, ArtifactNotFound
+from pipeline.store import Store
 from pipeline.verify import CLASSIFIER_KIND, CLASSIFIERS, META
 from trainer import checkpoint, runs
 from trainer.encoder import Encoder
@@ -48,7 +49,7 @@ class Classifier:
     names: tuple[str, ...]
     """Their names; empty where the data set gives none."""
     facts: Mapping[str, Any]
-    """protocol, representation, batch_norm, and the evaluation's lineage."""
+    """protocol, representation, batch_norm, dataset, recipe in full, and the evaluation's lineage."""
 
     def scores(self, features: Tensor) -> Tensor:
         """(N, D) features to (N, classes) scores, as the evaluation computes them."""
@@ -68,7 +69,7 @@ def save(
     weight: Tensor,
     bias: Tensor,
     classes: Sequence[int],
-    names: Mapping[str, str],
+    store: Store,
     facts: Mapping[str, Any],
 ) -> Path:
     """Keep a classifier with its run, in place of one of the same name.
@@ -80,7 +81,7 @@ def save(
         weight: (classes, D).
         bias: (classes,).
         classes: the data set's class ids, in the order of the rows of `weight`.
-        names: what the data set calls them, by id as text.
+        store: whose clips they were fitted to: its recipe and the names of its classes are kept.
         facts: JSON: protocol, representation, batch_norm (where its statistics come from), lineage.
 
     Raises:
@@ -99,7 +100,9 @@ def save(
             "format_version": FORMAT_VERSION,
             "run": run.digest,
             "classes": list(classes),
-            "names": [names.get(str(label), "") for label in classes],
+            "names": [store.facts["classes"].get(str(label), "") for label in classes],
+            "dataset": store.facts["dataset"],
+            "recipe": store.facts["recipe"],
             **facts,
         }
         (made / META).write_text(json.dumps(meta, indent=1, allow_nan=False) + "\n", encoding="utf-8")
@@ -149,7 +152,7 @@ def load(run: Run, name: str, device: torch.device) -> Classifier:
     if meta["format_version"] != FORMAT_VERSION:
         raise ArtifactError(f"{path}: has format version {meta['format_version']}, not {FORMAT_VERSION}; {again}")
     if meta["run"] != run.digest:
-        raise ArtifactError(f"{path}: is a classifier of another run than {run.path / runs.RUN}; {again}")
+        raise ArtifactError(f"{path}: is a classifier of another run than {run.path}; {again}")
     tensors = load_file(path / TENSORS)
     encoder = runs.start(run).pair.query
     state = {key.removeprefix(ENCODER): tensor for key, tensor in tensors.items() if key.startswith(ENCODER)}

@@ -154,7 +154,7 @@ def _keep(
         weight=fitted.weight,
         bias=fitted.bias,
         classes=classes,
-        names=request.store.facts["classes"],
+        store=request.store,
         facts={
             "protocol": protocol,
             "representation": data.name,
