@@ -497,7 +497,14 @@ def embed(
 @as_json
 @click.pass_context
 def predict(
-    ctx: click.Context, run: Path, files: tuple[Path, ...], out: Path | None, device: str, as_json: bool, **options: Any
+    ctx: click.Context,
+    /,
+    run: Path,
+    files: tuple[Path, ...],
+    out: Path | None,
+    device: str,
+    as_json: bool,
+    **options: Any,
 ) -> None:
     """Classes for new recordings in FILES (files, folders, zips), by a classifier that `eval` left with RUN."""
     from pipeline.display import Bar

@@ -146,7 +146,7 @@ def find(roots: Sequence[Path], layout: Layout, skeleton: Path | None = None) ->
                 _pass_over(found, file, is_named, f"{KINECT_V2.name} skeletons, expected {layout.name}")
             elif pku.is_label(file):
                 labels.append(file)
-            elif suffix == RECORDING or is_named or PkuName.parse(file.stem) or pku.is_video(file):
+            elif suffix == RECORDING or is_named or PkuName.parse(file.stem) or _is_recording(pku.head_of(file)):
                 texts.append(file)
                 places[file] = len(found.entries)
                 found.entries.append((text, Entry(file.stem, file)))
@@ -166,7 +166,17 @@ def find(roots: Sequence[Path], layout: Layout, skeleton: Path | None = None) ->
 
 def is_pku(file: RawFile, head: bytes) -> bool:
     """Whether a recording is in PKU-MMD's notation rather than NTU RGB+D's: its first row says so, else its suffix."""
-    return pku.is_row(head) or (file.suffix.lower() == ".txt" and not head.split(b"\n", 1)[0].strip().isdigit())
+    return pku.is_row(head) or (file.suffix.lower() != RECORDING and not _is_count(head))
+
+
+def _is_recording(head: bytes) -> bool:
+    """Whether a text begins as a recording does, in one notation or the other."""
+    return pku.is_row(head) or _is_count(head)
+
+
+def _is_count(head: bytes) -> bool:
+    """Whether a text begins with a line that is one whole number: NTU RGB+D's, of frames."""
+    return head.split(b"\n", 1)[0].strip().isdigit()
 
 
 def described(path: Path, layout: Layout) -> FolderSpec:

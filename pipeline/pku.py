@@ -174,13 +174,8 @@ def is_label(file: RawFile) -> bool:
     """Whether a file holds labels: its suffix says so, else how its first row begins, else its folder's name."""
     if file.suffix.lower() in (".label", ".skeleton"):
         return file.suffix.lower() == ".label"
-    head = _head(file)
+    head = head_of(file)
     return bool(_LABEL_ROW.match(head)) or (not is_row(head) and "label" in file.folder.lower())
-
-
-def is_video(file: RawFile) -> bool:
-    """Whether a file begins as a video does."""
-    return is_row(_head(file))
 
 
 def is_row(head: bytes) -> bool:
@@ -188,7 +183,7 @@ def is_row(head: bytes) -> bool:
     return _SKELETON_ROW.match(head) is not None
 
 
-def _head(file: RawFile) -> bytes:
+def head_of(file: RawFile) -> bytes:
     """How a file begins; empty when it cannot be read, which is told with the reason when it is read whole."""
     try:
         with raw_files.opened(file) as stream:

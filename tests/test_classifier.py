@@ -76,7 +76,9 @@ def test_the_newest_is_taken_and_the_recalibrated_one_only_by_name(
 
 def test_a_run_without_evaluation_says_which_command_makes_one(own_run: Run) -> None:
     for name in (None, "linear"):
-        with pytest.raises(ArtifactNotFound, match=rf"make it with `skelepipe eval {own_run.path} --protocol linear`"):
+        with pytest.raises(
+            ArtifactNotFound, match=rf"classifiers are made by `skelepipe eval {own_run.path} --protocol linear`"
+        ):
             classifier.choose(own_run, name)
     with pytest.raises(ArtifactNotFound, match="skelepipe eval"):
         classifier.load(own_run, "linear", CPU)

@@ -28,6 +28,8 @@ TENSORS = "classifier.safetensors"
 WEIGHT, BIAS, ENCODER = "weight", "bias", "encoder."
 RECALIBRATED = "-recalibrated"
 """How the classifier of the recalibrated encoder is called behind the evaluation's name; it is taken only by name."""
+PROTOCOLS = ("linear", "finetune")
+"""Evaluations that leave classifiers."""
 WAIT = 60.0
 """Seconds for another evaluation of the same run to finish its writing."""
 
@@ -90,7 +92,7 @@ def save(
     """
     final = _place(run, name)
     made = final.with_name(f".{final.name}.partial")
-    with publish.sole_writer(final, wait=WAIT), publish.disk_errors(final):
+    with publish.sole_writer(final.with_name("classifiers"), wait=WAIT), publish.disk_errors(final):
         shutil.rmtree(made, ignore_errors=True)  # of a process that was killed while it saved
         made.mkdir()
         tensors = {WEIGHT: weight, BIAS: bias, **{ENCODER + key: tensor for key, tensor in encoder.items()}}
@@ -132,7 +134,8 @@ def choose(run: Run, name: str | None) -> str:
     wanted = _place(run, name or "linear")
     has = f"it has {', '.join(there)}; " if there else ""
     protocol = (name or "linear").partition("-")[0]
-    raise ArtifactNotFound(wanted, f"{has}make it with `skelepipe eval {run.path} --protocol {protocol}`")
+    asked = f" --protocol {protocol}" if protocol in PROTOCOLS else ""
+    raise ArtifactNotFound(wanted, f"{has}classifiers are made by `skelepipe eval {run.path}{asked}`")
 
 
 def load(run: Run, name: str, device: torch.device) -> Classifier:
