@@ -4,7 +4,7 @@ import csv
 import json
 import shutil
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,7 +42,7 @@ class Lab:
 
 
 @pytest.fixture(scope="module", params=["ntu60", "pku1", "folder"])
-def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Lab:
     dataset, place = str(request.param), tmp_path_factory.mktemp("lab")
     write(dataset, place / "raw", clips=48, seed=1)
     output = place / f"{dataset}.zarr"
@@ -69,7 +69,7 @@ def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
             evaluate.Request(run=run, store=store, split=splits.find(store, "xsub"), protocols=("linear",), device=CPU)
         )
     names = ("linear", "linear-recalibrated")
-    yield Lab(dataset, place / "raw", store, run, dict(zip(names, fitted, strict=False)))
+    return Lab(dataset, place / "raw", store, run, dict(zip(names, fitted, strict=False)))
 
 
 def files_of(lab: Lab, folder: Path) -> Path:
@@ -79,7 +79,7 @@ def files_of(lab: Lab, folder: Path) -> Path:
         shutil.copytree(lab.raw, folder)
         header, *lines = list(csv.reader((lab.raw / "manifest.csv").read_text().splitlines()))
         who = header.index("subject")
-        held = {row for row in lab.store.columns["subject"][lab.test].astype(str).tolist()}
+        held = set(lab.store.columns["subject"][lab.test].astype(str).tolist())
         kept = [line for line in lines if line[who] in held]
         with (folder / "manifest.csv").open("w", newline="") as out:
             csv.writer(out).writerows([header, *kept])
@@ -134,32 +134,31 @@ def test_nothing_is_left_behind(lab: Lab, tmp_path: Path, monkeypatch: pytest.Mo
     assert after == before
 
 
-@pytest.fixture
-def ntu(lab: Lab) -> Lab:
-    if lab.dataset != "ntu60":
-        pytest.skip("its file names say the class")
-    return lab
+only_ntu = pytest.mark.parametrize("lab", ["ntu60"], indirect=True)
 
 
-def test_names_and_archives_say_nothing(ntu: Lab, tmp_path: Path) -> None:
-    files = sorted(files_of(ntu, tmp_path / "new").rglob("*.skeleton"))
+@only_ntu
+def test_names_and_archives_say_nothing(lab: Lab, tmp_path: Path) -> None:
+    files = sorted(files_of(lab, tmp_path / "new").rglob("*.skeleton"))
     with zipfile.ZipFile(tmp_path / "new.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         for number, path in enumerate(files):
             archive.write(path, f"Monday/visitor {number:03d}.skeleton")
-    report = ask(ntu, tmp_path / "new.zip")
+    report = ask(lab, tmp_path / "new.zip")
     assert report.answers[1].file == f"{tmp_path / 'new.zip'}: Monday/visitor 001.skeleton"
-    assert torch.equal(report.scores, ntu.fitted["linear"].scores)
+    assert torch.equal(report.scores, lab.fitted["linear"].scores)
 
 
+@only_ntu
 def test_coordinates_that_no_encoder_can_take_are_refused_and_the_rest_goes_on(
-    ntu: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recipe, "from_plain", lambda plain, source: recipe.load("none"))  # others leave them out
-    good = sorted(ntu.raw.glob("*.skeleton"))[0]
+    none = recipe.load("none")
+    monkeypatch.setattr(recipe, "from_plain", lambda plain, source: none)  # other recipes leave such bodies out
+    good = sorted(lab.raw.glob("*.skeleton"))[0]
     lines = [line.split(" ") for line in good.read_text().splitlines()]
     huge = [[f"{fields[0]}e30", *fields[1:]] if len(fields) == 12 else fields for fields in lines]
     (tmp_path / "huge.skeleton").write_text("".join(" ".join(fields) + "\n" for fields in huge))
-    report = ask(ntu, tmp_path / "huge.skeleton", good)
+    report = ask(lab, tmp_path / "huge.skeleton", good)
     assert [answer.file for answer in report.answers] == [str(good)]
     assert len(report.scores) == 1
     assert [(bad["name"], bad["reason"][:35]) for bad in report.refused] == [
