@@ -600,7 +600,10 @@ def inspect(store: Path | None, quarantine: bool, as_json: bool) -> None:
 @as_json
 @click.pass_context
 def verify(ctx: click.Context, path: Path, as_json: bool) -> None:
-    """Every byte of a store, split, run or checkpoint against its seal: 0 good, 4 damaged, 1 not ours, 2 not there."""
+    """Every byte of a store, split, run, checkpoint or classifier against its seal.
+
+    Exit codes: 0 good, 4 damaged, 1 not ours, 2 not there.
+    """
     from pipeline import display
     from pipeline.verify import verify as look
 
