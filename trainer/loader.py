@@ -27,13 +27,8 @@ def load(store: Store, rows: NDArray[np.int64], frames: int, bodies: int) -> Ten
     batch = np.empty((len(rows), 3, frames, len(store.layout.joints), bodies), np.float32)
     for row, clip in enumerate(store.clips()):
         if wanted[row] >= 0:
-            batch[wanted[row]] = placed(clip, frames, bodies)
+            batch[wanted[row]] = padded(resized(clip, frames), frames, bodies)
     return torch.from_numpy(batch)
-
-
-def placed(clip: NDArray[np.float32], frames: int, bodies: int) -> NDArray[np.float32]:
-    """A clip (M, T', V, 3), NaN where missing, as one of `load`'s: (C, frames, V, bodies), missing is 0."""
-    return padded(resized(clip, frames), frames, bodies)
 
 
 def epoch_order(clips: int, seed: int, epoch: int) -> NDArray[np.int64]:

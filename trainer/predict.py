@@ -14,9 +14,11 @@ from torch import Tensor
 
 from pipeline import new_recordings, partitions, recipe
 from pipeline.errors import RawFileError, SkelepipeError
+from pipeline.padded import padded
 from pipeline.publish import write_file
+from pipeline.resample import resized
 from pipeline.source import Entry, Refusal
-from trainer import checkpoint, classifier, features, loader
+from trainer import checkpoint, classifier, features
 from trainer.classifier import Classifier
 from trainer.runs import Run
 
@@ -110,7 +112,7 @@ def predict(request: Request, progress: Callable[[int, int], None] = lambda done
                 continue
             clip = given[1]
             clips.append((entry, clip.name, clip.xyz.shape[1]))
-            waiting.append(loader.placed(clip.xyz, run.config.frames, run.config.bodies))
+            waiting.append(_as_loaded(clip.xyz, run))
             if len(waiting) == features.BATCH:
                 describe()
         progress(done, len(found.entries))
@@ -175,6 +177,11 @@ def _places(answers: Sequence[Answer]) -> list[str]:
     return [f"_{place}" if place > 1 else "" for place in range(1, len(answers[0].top) + 1)]
 
 
+def _as_loaded(clip: NDArray[np.float32], run: Run) -> NDArray[np.float32]:
+    """A clip (M', T', V, 3), NaN where missing, as a loader gives a store's: (3, T, V, M), missing is 0."""
+    return padded(resized(clip, run.config.frames), run.config.frames, run.config.bodies)
+
+
 def _ranked(chosen: Classifier, scores: Tensor, top: int) -> list[tuple[Guess, ...]]:
     """The likeliest classes of each row of scores."""
     probabilities = scores.double().softmax(dim=1)
@@ -199,9 +206,9 @@ def _lineage(lineage: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _notes(run: Run, chosen: Classifier) -> list[str]:
-    """What is odd about a classifier, in lines."""
+    """What there is newer than a classifier, in lines."""
     of = Path(chosen.facts["lineage"]["checkpoint"]["path"]).name
     newest = [path.name for path in checkpoint.listed(run.checkpoints)][-1:]
     if newest and newest[0] > of:
-        return [f"classifier {chosen.name} is of {of}, the run is at {newest[0]} now: `skelepipe eval {run.path}`"]
+        return [f"classifier {chosen.name} is of {of}, the run's newest checkpoint is {newest[0]}"]
     return []
