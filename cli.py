@@ -287,21 +287,29 @@ def finalise(ctx: click.Context, store: Path | None, strict: bool, force: bool, 
     type=float,
     help="Also labelled shares of the training clips: 0.01 0.1.",
 )
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of the labelled shares.")
+@click.option(
+    "--seed",
+    "seeds",
+    multiple=True,
+    default=(0,),
+    show_default=True,
+    type=click.IntRange(0),
+    help="Of the labelled shares, one or several draws: 0 1 2.",
+)
 @as_json
 def build_splits(
     store: Path | None,
     names: tuple[str, ...],
     split_file: Path | None,
     fractions: tuple[float, ...],
-    seed: int,
+    seeds: tuple[int, ...],
     as_json: bool,
 ) -> None:
     """Train and test rows of STORE (the newest complete one), and labelled fractions of the training rows."""
     from pipeline import display, splits
 
     opened = open_store(store)
-    built = splits.build(opened, names, fractions, seed, split_file)
+    built = splits.build(opened, names, fractions, seeds, split_file)
     if as_json:
         emit(
             {
@@ -396,7 +404,7 @@ def pretrain(
     "--protocol",
     "protocols",
     multiple=True,
-    type=click.Choice(["knn", "linear"]),
+    type=click.Choice(["knn", "retrieval", "linear", "semi", "finetune"]),
     default=("knn", "linear"),
     show_default=True,
     help="One or several.",
@@ -405,46 +413,74 @@ def pretrain(
     "--store", type=Folder, help="Another store than the run was trained on (transfer), or where that one is now."
 )
 @click.option("--split", help="Another split than the run was trained on.")
-@click.option("--k", default=20, show_default=True, type=click.IntRange(1), help="Neighbours that vote in knn.")
 @click.option(
-    "--temperature", default=0.1, show_default=True, type=click.FloatRange(0, min_open=True), help="Of knn's votes."
+    "--label-fraction",
+    "fractions",
+    multiple=True,
+    type=float,
+    default=(0.1,),
+    show_default=True,
+    help="Of the training labels, for semi: every draw of it that build-splits has stored.",
 )
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of the linear classifier.")
+@click.option(
+    "--batch-norm",
+    type=click.Choice(["both", "trained", "recalibrated"]),
+    default="both",
+    show_default=True,
+    help="Statistics of the frozen encoder: as training left them, of the clean training clips, or a row for each.",
+)
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="knn.k=10, linear.epochs=50, ...")
+@click.option("--k", type=click.IntRange(1), help="Neighbours that vote in knn.  [default: 20]")
+@click.option("--seed", type=click.IntRange(0), help="Of all that is random.  [default: 0]")
+@click.option("--fuse", is_flag=True, help="Also add up the scores of several runs, such as three streams.")
+@click.option("--weights", multiple=True, type=float, help="Of the runs in --fuse.  [default: by stream]")
 @which
 @device
 @as_json
 def evaluate(
     run: tuple[Path, ...],
-    protocols: tuple[Any, ...],
     store: Path | None,
     split: str | None,
+    settings: tuple[str, ...],
+    k: int | None,
+    seed: int | None,
+    fuse: bool,
+    weights: tuple[float, ...],
     device: str,
     as_json: bool,
     **options: Any,
 ) -> None:
-    """What the frozen encoder of RUN (the newest finished one) is worth, beside no training at all."""
+    """What the encoder of RUN (the newest finished one) is worth, beside no pre-training at all; several RUNs apart."""
     from pipeline.display import Bar
-    from trainer import display, runs
+    from trainer import display, eval_config, fusion, runs
     from trainer import evaluate as stage
     from trainer.device import pick
 
-    found = []
-    for opened in [runs.load(path) for path in run] or [newest_run()]:
-        data = runs.find_store(opened, store)
+    opened = [runs.load(path) for path in run] or [newest_run()]
+    if weights and not fuse:
+        raise click.UsageError("--weights belongs to --fuse")
+    weighted = fusion.weigh(opened, weights) if fuse else []
+    short = {"knn.k": k, "seed": seed}
+    settings += tuple(f"{key}={value}" for key, value in short.items() if value is not None)
+    found = {}
+    for one in opened:
+        data = runs.find_store(one, store)
         request = stage.Request(
-            run=opened,
+            run=one,
             store=data,
-            split=runs.find_split(opened, data, split),
-            protocols=protocols,
+            split=runs.find_split(one, data, split),
             device=pick(device),
+            config=eval_config.compose(settings),
             **options,
         )
-        with Bar(f"eval {opened.path}") as bar:
-            found.append(stage.evaluate(request, bar.say))
+        with Bar(f"eval {one.path}") as bar:
+            found[str(one.path)] = stage.evaluate(request, bar.say)
+    if fuse:
+        found["fused"] = fusion.fuse(opened, list(found.values()), weighted)
     if as_json:
-        emit(found[0] if len(found) == 1 else {str(path): results for path, results in zip(run, found, strict=True)})
+        emit(next(iter(found.values())) if len(found) == 1 else found)
         return
-    for results in found:
+    for results in found.values():
         show([], display.results_table(results))
         show(display.results_notes(results))
 

@@ -1,6 +1,8 @@
 """Which rows of a store train and which test, and labelled fractions of them: sealed JSON bound to that store."""
 
+import glob
 import importlib.metadata
+import itertools
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -125,7 +127,7 @@ def build(
     store: Store,
     names: Iterable[str] = (),
     fractions: Iterable[float] = (),
-    seed: int = 0,
+    seeds: Iterable[int] = (0,),
     split_file: Path | None = None,
 ) -> Built:
     """Write splits of a store, all that it can have unless named, and labelled fractions of their training rows.
@@ -134,7 +136,7 @@ def build(
         store: what to divide.
         names: the splits to make; with a split file at most one, what the file's split is to be called.
         fractions: shares of the training rows, each in (0, 1].
-        seed: of the fractions.
+        seeds: of the fractions; each draws one subset of every fraction.
         split_file: lists of recordings that train and test, in place of the built-in rule.
 
     Raises:
@@ -183,7 +185,7 @@ def build(
             publish.write_file(path, manifest.seal_document(split))
             made = load(path, store)
             built.splits.append(made)
-            for fraction in fractions:
+            for fraction, seed in itertools.product(fractions, sorted(set(seeds))):
                 at = folder(store.path) / f"{name}{SUBSET_MARK}{fraction:.9g}.seed{seed}.json"
                 publish.write_file(at, manifest.seal_document(_fraction(store, made, fraction, seed)))
                 built.subsets.append(load_subset(at, made))
@@ -354,6 +356,24 @@ def load_subset(path: Path, split: Split) -> Subset:
         seed=plain["seed"],
         rows=rows,
     )
+
+
+def subsets(store: Store, split: Split, fraction: float) -> list[Subset]:
+    """Every stored draw of a labelled fraction of a split's training rows, by seed.
+
+    Raises:
+        ArtifactNotFound: none is stored.
+        ArtifactError: one is damaged or of another split.
+    """
+    stem = f"{split.name}{SUBSET_MARK}{fraction:.9g}.seed"
+    found = [load_subset(path, split) for path in folder(store.path).glob(f"{glob.escape(stem)}*.json")]
+    if not found:
+        raise ArtifactNotFound(
+            folder(store.path) / f"{stem}*.json",
+            f"draw some with `skelepipe build-splits {store.path} --split {split.name} --label-fraction {fraction:g} "
+            "--seed 0 1 2`",
+        )
+    return sorted(found, key=lambda subset: subset.seed)
 
 
 def there(store: Store) -> list[str]:

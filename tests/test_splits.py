@@ -40,9 +40,9 @@ def test_the_official_lists_are_those_of_the_paper() -> None:
 
 def test_building_again_gives_the_same_bytes(own_store: Path) -> None:
     store = Store(own_store)
-    built = splits.build(store, fractions=[0.5], seed=3)
+    built = splits.build(store, fractions=[0.5], seeds=[3])
     before = {path: path.read_bytes() for path in splits.folder(own_store).glob("*.json")}
-    splits.build(store, fractions=[0.5], seed=3)
+    splits.build(store, fractions=[0.5], seeds=[3])
     assert {path: path.read_bytes() for path in splits.folder(own_store).glob("*.json")} == before
     assert {split.path for split in built.splits} | {subset.path for subset in built.subsets} == set(before)
 
@@ -56,7 +56,7 @@ def test_a_fraction_holds_its_share_of_every_class() -> None:
 
 def test_fractions_differ_by_seed_and_are_training_rows(own_store: Path) -> None:
     store = Store(own_store)
-    one, other = (splits.build(store, ["xsub"], [0.5], seed).subsets[0] for seed in (0, 1))
+    one, other = (splits.build(store, ["xsub"], [0.5], [seed]).subsets[0] for seed in (0, 1))
     assert one.rows.tolist() != other.rows.tolist()
     assert np.isin(one.rows, splits.find(store, "xsub").train).all()
     assert one.path != other.path

@@ -158,11 +158,11 @@ def compose(chosen: Preset, file: Path | None = None, settings: Sequence[str] = 
     plain = dict(chosen.config)
     if file is not None:
         try:
-            plain = _merge(plain, tomllib.loads(file.read_text(encoding="utf-8")))
+            plain = merged(plain, tomllib.loads(file.read_text(encoding="utf-8")))
         except (OSError, ValueError) as error:
             raise ConfigError(f"{file}: {error}") from error
     for setting in settings:
-        plain = _merge(plain, _parse_setting(setting))
+        plain = merged(plain, parse_setting(setting))
     try:
         return PretrainConfig.model_validate(plain)
     except ValidationError as error:
@@ -171,17 +171,22 @@ def compose(chosen: Preset, file: Path | None = None, settings: Sequence[str] = 
         raise ConfigError(f"configuration: {'.'.join(map(str, first['loc']))}: {first['msg']}{known}") from error
 
 
-def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(below)
+def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested tables, the values of `above` over those of `below`."""
+    both = dict(below)
     for key, value in above.items():
-        below_it = merged.get(key)
+        below_it = both.get(key)
         inner = below_it if isinstance(below_it, Mapping) else {}
-        merged[key] = _merge(inner, value) if isinstance(value, Mapping) else value
-    return merged
+        both[key] = merged(inner, value) if isinstance(value, Mapping) else value
+    return both
 
 
-def _parse_setting(setting: str) -> dict[str, Any]:
-    """`a.b=value` as nested tables; the value is TOML, or a bare word for a string."""
+def parse_setting(setting: str) -> dict[str, Any]:
+    """`a.b=value` as nested tables; the value is TOML, or a bare word for a string.
+
+    Raises:
+        ConfigError: it is no KEY=VALUE, or the value is not TOML.
+    """
     key, equals, value = setting.partition("=")
     if not equals or not key:
         raise ConfigError(f"--set {setting}: expected KEY=VALUE, like epochs=50 or encoder.hidden_channels=8")

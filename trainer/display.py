@@ -9,8 +9,12 @@ from rich.text import Text
 
 from pipeline.display import Bar, duration
 from pipeline.errors import RawFileError
-from trainer import predict, pretrain
+from trainer import evaluate, frozen, predict, pretrain
 
+ROWS = (frozen.PRETRAINED, frozen.RECALIBRATED, evaluate.SCRATCH, frozen.RANDOM, frozen.RAW)
+"""Of the results' table, from top to bottom."""
+WITH_INTERVALS = 2
+"""Columns of the results' table that leave room for intervals in a terminal of 80."""
 MEASURED_STEPS = 3
 """Steps after which the expected time is said: the first is slower than the others."""
 
@@ -116,13 +120,16 @@ def results_table(results: Mapping[str, Mapping[str, Any]]) -> Table:
     """All protocols of one run side by side: a row per representation, top-1 with its 95 % interval."""
     first = next(iter(results.values()))
     lineage = first["lineage"]
-    title = f"{lineage['run']['path']} on {lineage['store']['name']} {lineage['split']['name']}, top-1 %"
+    who = " + ".join(part["run"]["path"] for part in first.get("fused", ())) or lineage["run"]["path"]
+    title = f"{who} on {lineage['store']['name']} {lineage['split']['name']}, top-1 %"
     table = Table(title=title, title_justify="left")
-    table.add_column("representation")
+    table.add_column("representation", no_wrap=True)
     for protocol in results:
         table.add_column(protocol, justify="right", no_wrap=True)
-    for name in first["rows"]:
-        table.add_row(name, *(_cell(result["rows"][name]) for result in results.values()))
+    wide = len(results) <= WITH_INTERVALS
+    names = dict.fromkeys(name for result in results.values() for name in result["rows"])
+    for name in sorted(names, key=ROWS.index):
+        table.add_row(name, *(_cell(result["rows"].get(name), wide) for result in results.values()))
     if any(result["published"] for result in results.values()):
         table.add_row("published", *(_published(result["published"]) for result in results.values()), style="dim")
     return table
@@ -135,26 +142,49 @@ def results_notes(results: Mapping[str, Mapping[str, Any]]) -> list[str]:
     lines = [
         *checkpoint["skipped"],
         f"{split['test']} test clips, {split['train']} training clips; "
-        f"step {checkpoint['step']} of {checkpoint['total_steps']}; brackets: 95 % interval",
+        f"step {checkpoint['step']} of {checkpoint['total_steps']}; "
+        + ("brackets: 95 % interval" if len(results) <= WITH_INTERVALS else "95 % intervals are in the files"),
     ]
     if lineage["test_clips_pretrained_on"]:
         lines.append(
             f"{lineage['test_clips_pretrained_on']} of the test clips were pre-trained on, without their labels: "
             "this is another split than the run's"
         )
-    if "linear" in results:
-        best = results["linear"]["rows"]["pre-trained"]["best_epoch"]
-        lines.append(
-            f"linear is the last epoch; the best of {results['linear']['settings']['epochs']} on the test set was "
-            f"{best['top1']:.1f} (epoch {best['epoch']}), which is what most papers report"
-        )
-    lines.append("raw coordinates: nearest neighbour by Euclidean distance, whatever the column")
+    lines += [
+        f"{key} is the last epoch; the best of {results[key]['settings']['epochs']} on the test set was "
+        f"{_best(results[key])}, which is what most papers report"
+        for key in ("linear", "finetune")
+        if key in results and "fused" not in results[key]
+    ]
+    for key, result in results.items():
+        if result["protocol"] == "semi":
+            draws = len(next(iter(result["rows"].values()))["seeds"])
+            labelled = result["settings"]["labelled"]
+            lines.append(f"{key}: {labelled} labelled clips; mean and standard deviation over {_count(draws, 'draw')}")
+    if any(frozen.RAW in result["rows"] for result in results.values()):
+        lines.append("raw coordinates: nearest neighbour by Euclidean distance, whatever the column")
     return lines + [f"written: {result['written']}" for result in results.values()]
 
 
-def _cell(row: Mapping[str, Any]) -> str:
+def _cell(row: Mapping[str, Any] | None, wide: bool) -> str:
+    if row is None:
+        return ""
+    if "interval95" in row and not wide:
+        return f"{row['top1']:.1f}"
+    if "interval95" not in row:
+        return f"{row['top1']:.1f}" if row["deviation"] is None else f"{row['top1']:.1f} ± {row['deviation']:.1f}"
     low, high = row["interval95"]
     return f"{row['top1']:.1f} [{low:.1f}, {high:.1f}]"
+
+
+def _best(result: Mapping[str, Any]) -> str:
+    """The best epoch of the first row."""
+    best = next(iter(result["rows"].values()))["best_epoch"]
+    return f"{best['top1']:.1f} (epoch {best['epoch']})"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _published(published: Mapping[str, Any] | None) -> str:

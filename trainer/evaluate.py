@@ -1,27 +1,31 @@
-"""What a representation is worth: protocols on frozen features, beside what no training at all would have given."""
+"""What a run is worth: protocols on its encoder, each result kept with the run beside what it is to be held against."""
 
 import importlib.metadata
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline.splits import Split
+from pipeline import splits
+from pipeline.splits import Split, Subset
 from pipeline.store import Store
-from trainer import classifier, features, knn, linear, loader, monitor, runs
+from trainer import classifier, finetune, frozen, knn, loader, monitor, runs
 from trainer import device as devices
 from trainer.config import compose, preset, preset_names
 from trainer.encoder import Encoder
-from trainer.metrics import summarise
+from trainer.eval_config import DEFAULTS, EvalConfig
+from trainer.finetune import Finetuned, Sides
+from trainer.frozen import BatchNorm, Frozen
+from trainer.metrics import spread, summarise
 from trainer.runs import Run, Which
 from trainer.streams import derive
 
-Protocol = Literal["knn", "linear"]
-BATCH_NORM = {"pre-trained": "as training left them", "pre-trained, recalibrated": "of the training clips"}
-"""Rows whose classifiers are kept, and where their batch-norm statistics come from."""
+Protocol = Literal["knn", "retrieval", "linear", "semi", "finetune"]
+SCRATCH = "supervised from scratch"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,146 +37,222 @@ class Request:
     split: Split
     protocols: tuple[Protocol, ...]
     device: torch.device
-    k: int = 20
-    temperature: float = 0.1
-    seed: int = 0
+    config: EvalConfig = DEFAULTS
+    fractions: tuple[float, ...] = (0.1,)
+    """Of the training labels, for `semi`; each on every stored subset."""
+    batch_norm: BatchNorm = "both"
+    """Which pre-trained rows the frozen protocols have."""
     checkpoint: Which = "last"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Prepared:
-    """One representation of a split's clips."""
+class Evaluation:
+    """All that one evaluation works on."""
 
-    name: str
-    train: Tensor
-    test: Tensor
-    state: dict[str, Tensor]
-    """Of the encoder that gave them."""
+    request: Request
+    sides: Sides
+    classes: list[int]
+    """The data set's class ids, in the order of the scores' columns."""
+    encoder: Encoder
+    fresh: Encoder
+    """The encoder before its first step."""
+    lineage: dict[str, Any]
+    progress: Callable[[str], None]
+
+    def summary(self, scores: Tensor) -> dict[str, Any]:
+        """What scores (N, classes) of the test clips come to."""
+        return summarise(scores.numpy(), self.sides.test_labels.numpy(), self.classes)
+
+    def show(self, positions: Tensor) -> Tensor:
+        """Positions as the run's stream."""
+        return derive(positions, self.request.run.config.stream, self.request.run.layout)
 
 
 def evaluate(request: Request, progress: Callable[[str], None] = lambda doing: None) -> dict[str, dict[str, Any]]:
-    """Run protocols on a run's frozen backbone and on what it is to be held against; keep the results with the run.
+    """Run protocols on a run's encoder and on what it is to be held against; keep the results with the run.
 
-    Rows: `pre-trained` with the batch-norm statistics that training left; `pre-trained, recalibrated` with statistics
-    of the clean training clips; `random encoder`, the encoder as it was before its first step, recalibrated likewise;
-    `raw coordinates`, flattened, same recipe and T, nearest neighbour by Euclidean distance.
+    Returns:
+        A result for each protocol; `semi` gives one for each fraction, named like `semi-0.1`.
 
     Raises:
+        ArtifactNotFound: no labelled subset of a fraction is stored.
         ArtifactError: run, store or split are damaged or do not match.
     """
     run, store, split = request.run, request.store, request.split
+    subsets = {fraction: splits.subsets(store, split, fraction) for fraction in _fractions(request)}
     progress("reading clips")
     both = np.concatenate([split.train, split.test])
     classes, positions = np.unique(store.columns["label"][both], return_inverse=True)
-    train_labels, test_labels = torch.from_numpy(positions).split([len(split.train), len(split.test)])
-    frames, bodies = run.config.frames, run.config.bodies
-    clips = derive(loader.load(store, both, frames, bodies), run.config.stream, run.layout)
-    train, test = clips.split([len(split.train), len(split.test)])
+    clips = loader.load(store, both, run.config.frames, run.config.bodies)
+    parts = [len(split.train), len(split.test)]
+    (train, test), (train_labels, test_labels) = clips.split(parts), torch.from_numpy(positions).split(parts)
     encoder, checkpoint = runs.load_encoder(run, request.device, request.checkpoint)
-    prepared = list(_representations(run, encoder, train, test, progress))
-    progress("raw coordinates")
-    raw = knn.nearest(train.flatten(1), train_labels, test.flatten(1), len(classes))
-    raw_row = {
-        "classifier": "nearest neighbour, Euclidean",
-        **summarise(raw.numpy(), test_labels.numpy(), classes.tolist()),
-    }
-    own = store.digest == run.lineage["store"]["digest"] and split.name == run.lineage["split"]["name"]
-    results: dict[str, dict[str, Any]] = {}
-    for protocol in request.protocols:
-        name = protocol if own else f"{protocol}-{store.name}-{split.name}"
-        name += "" if request.checkpoint == "last" else f"-{request.checkpoint}"
-        rows = {}
-        for representation in prepared:
-            progress(f"{protocol}, {representation.name}")
-            rows[representation.name], fitted = _score(
-                protocol, representation, train_labels, test_labels, classes.tolist(), request
-            )
-            if fitted is not None and representation.name in BATCH_NORM:
-                _keep(name, protocol, representation, fitted, classes.tolist(), request, checkpoint)
-        rows["raw coordinates"] = raw_row
-        results[protocol] = {
-            "protocol": protocol,
-            "settings": _settings(protocol, request),
-            "rows": rows,
-            "published": _published(run, store, split, protocol),
-            "lineage": _lineage(request, checkpoint),
-        }
-        results[protocol]["written"] = runs.write_result(run, name, results[protocol]).as_posix()
-    return results
+    work = Evaluation(
+        request=request,
+        sides=Sides(train=train, train_labels=train_labels, test=test, test_labels=test_labels, classes=len(classes)),
+        classes=classes.tolist(),
+        encoder=encoder,
+        fresh=runs.start(run).pair.query.to(request.device),
+        lineage=_lineage(request, checkpoint),
+        progress=progress,
+    )
+    results = {}
+    if "finetune" in request.protocols:  # before recalibration changes the encoder's statistics
+        results["finetune"] = _whole(work, "finetune")
+    for fraction, drawn in subsets.items():
+        results[f"semi-{fraction:g}"] = _semi(work, fraction, drawn)
+    asked: list[Frozen] = [protocol for protocol in get_args(Frozen) if protocol in request.protocols]
+    if asked:
+        results |= _frozen(work, asked)
+    order = [key for protocol in request.protocols for key in results if key.partition("-")[0] == protocol]
+    return {key: results[key] for key in dict.fromkeys(order)}
 
 
-def _representations(
-    run: Run, encoder: Encoder, train: Tensor, test: Tensor, progress: Callable[[str], None]
-) -> Iterator[Prepared]:
-    """The features of both sides, for each state of the encoder that is worth a row."""
-    device = next(encoder.parameters()).device
-    fresh = runs.start(run).pair.query.to(device)
-    for name, model, recalibrated in (
-        ("pre-trained", encoder, False),
-        ("pre-trained, recalibrated", encoder, True),
-        ("random encoder", fresh, True),
+def _fractions(request: Request) -> tuple[float, ...]:
+    return request.fractions if "semi" in request.protocols else ()
+
+
+def _frozen(work: Evaluation, protocols: list[Frozen]) -> dict[str, dict[str, Any]]:
+    """The protocols on frozen features, each with its row for the nearest neighbour of raw coordinates."""
+    request, sides = work.request, work.sides
+    shown = work.show(sides.train).flatten(1), work.show(sides.test).flatten(1)
+    work.progress("raw coordinates")
+    raw = work.summary(knn.nearest(shown[0], sides.train_labels, shown[1], sides.classes))
+    rows: dict[Frozen, dict[str, Any]] = {protocol: {} for protocol in protocols}
+    scores: dict[Frozen, dict[str, Tensor]] = {protocol: {} for protocol in protocols}
+    for data in frozen.representations(
+        request.run, work.encoder, work.fresh, sides, request.batch_norm, request.config, work.progress
     ):
-        progress(f"features, {name}")
-        if recalibrated:
-            features.recalibrate(model, train)
-        yield Prepared(
-            name=name,
-            train=features.extract(model, train),
-            test=features.extract(model, test),
-            state=classifier.state_of(model),
-        )
-
-
-def _score(
-    protocol: Protocol, data: Prepared, train_labels: Tensor, test_labels: Tensor, classes: list[int], request: Request
-) -> tuple[dict[str, Any], linear.Fitted | None]:
-    """One row of one protocol's table, and the classifier behind it if there is one."""
-    if protocol == "knn":
-        scores = knn.weighted(data.train, train_labels, data.test, len(classes), request.k, request.temperature)
-        return summarise(scores.numpy(), test_labels.numpy(), classes), None
-    fitted = linear.fit(data.train, train_labels, data.test, test_labels, len(classes), request.seed)
-    best = max(range(len(fitted.test_top1)), key=fitted.test_top1.__getitem__)
+        for protocol in protocols:
+            work.progress(f"{protocol}, {data.name}")
+            scored = frozen.score(protocol, data, sides, request.config)
+            rows[protocol][data.name] = {**work.summary(scored.scores), **scored.more}
+            scores[protocol][data.name] = scored.scores
+            if scored.layer and data.name in frozen.STATISTICS:
+                name = _name(request, protocol) + (classifier.RECALIBRATED if data.name == frozen.RECALIBRATED else "")
+                _keep(work, protocol, name, data.name, data.state, scored.layer, frozen.STATISTICS[data.name])
+    for protocol in protocols:
+        rows[protocol][frozen.RAW] = {"classifier": "nearest neighbour, Euclidean", **raw}
     return {
-        **summarise(fitted.scores.numpy(), test_labels.numpy(), classes),
-        "best_epoch": {"epoch": best + 1, "top1": fitted.test_top1[best], "note": "chosen on the test set"},
-        "test_top1_by_epoch": fitted.test_top1,
-    }, fitted
+        protocol: _result(
+            work, protocol, protocol, frozen.settings(protocol, request.config), rows[protocol], scores[protocol]
+        )
+        for protocol in protocols
+    }
+
+
+def _whole(work: Evaluation, protocol: Literal["finetune"]) -> dict[str, Any]:
+    """Fine-tuning with all labels, beside the same network trained from its start."""
+    config = work.request.config
+    rows, scores = {}, {}
+    for name, start in ((frozen.PRETRAINED, work.encoder), (SCRATCH, work.fresh)):
+        trained = _train(work, f"{protocol}, {name}", start, work.sides, config.finetune, config.seed)
+        rows[name] = {**work.summary(trained.scores), **frozen.best_epoch(trained.test_top1)}
+        scores[name] = trained.scores
+        if name == frozen.PRETRAINED:
+            layer, state = (trained.weight, trained.bias), classifier.state_of(trained.encoder)
+            _keep(work, protocol, _name(work.request, protocol), name, state, layer, "as fine-tuning left them")
+    settings = {"seed": config.seed, **config.finetune.model_dump(mode="json")}
+    return _result(work, protocol, protocol, settings, rows, scores)
+
+
+def _semi(work: Evaluation, fraction: float, drawn: list[Subset]) -> dict[str, Any]:
+    """Fine-tuning with each stored draw of a fraction of the labels, beside the same network from its start."""
+    config = work.request.config.semi_for(fraction)
+    rows, scores = {}, {}
+    for name, start in ((frozen.PRETRAINED, work.encoder), (SCRATCH, work.fresh)):
+        seeds = {}
+        for subset in drawn:
+            places = torch.from_numpy(np.searchsorted(work.request.split.train, subset.rows))
+            few = replace(work.sides, train=work.sides.train[places], train_labels=work.sides.train_labels[places])
+            told = f"semi {fraction:g}, {name}, draw {subset.seed}"
+            trained = _train(work, told, start, few, config, work.request.config.seed)
+            seeds[str(subset.seed)] = {
+                **work.summary(trained.scores),
+                **frozen.best_epoch(trained.test_top1),
+                "subset": subset.digest,
+            }
+            scores[f"{name}/{subset.seed}"] = trained.scores
+        rows[name] = {**spread([row["top1"] for row in seeds.values()]), "seeds": seeds}
+    settings = {
+        "fraction": fraction,
+        "labelled": len(drawn[0].rows),
+        "seed": work.request.config.seed,
+        **config.model_dump(mode="json"),
+    }
+    return _result(work, "semi", f"semi-{fraction:g}", settings, rows, scores)
+
+
+def _train(
+    work: Evaluation, told: str, start: Encoder, sides: Sides, config: finetune.FinetuneConfig, seed: int
+) -> Finetuned:
+    def tell(epoch: int, epochs: int) -> None:
+        if epoch % max(1, epochs // 5) == 0:
+            work.progress(f"{told}, epoch {epoch} of {epochs}")
+
+    views = work.request.run.config.augment
+    return finetune.fit(start, sides, work.show, config, views=views, seed=seed, progress=tell)
 
 
 def _keep(
-    name: str,
+    work: Evaluation,
     protocol: Protocol,
-    data: Prepared,
-    fitted: linear.Fitted,
-    classes: list[int],
-    request: Request,
-    checkpoint: dict[str, Any],
+    name: str,
+    row: str,
+    state: dict[str, Tensor],
+    layer: tuple[Tensor, Tensor],
+    statistics: str,
 ) -> None:
     """Keep a row's classifier with the run, for `predict`."""
     classifier.save(
-        request.run,
-        name + (classifier.RECALIBRATED if data.name != "pre-trained" else ""),
-        encoder=data.state,
-        weight=fitted.weight,
-        bias=fitted.bias,
-        classes=classes,
-        store=request.store,
-        facts={
-            "protocol": protocol,
-            "representation": data.name,
-            "batch_norm": BATCH_NORM[data.name],
-            "lineage": _lineage(request, checkpoint),
-        },
+        work.request.run,
+        name,
+        encoder=state,
+        weight=layer[0],
+        bias=layer[1],
+        classes=work.classes,
+        store=work.request.store,
+        facts={"protocol": protocol, "representation": row, "batch_norm": statistics, "lineage": work.lineage},
     )
 
 
-def _settings(protocol: Protocol, request: Request) -> dict[str, Any]:
-    if protocol == "knn":
-        return {"features": "backbone", "k": request.k, "temperature": request.temperature, "similarity": "cosine"}
-    return {"features": "backbone", "seed": request.seed, **asdict(linear.LinearConfig())}
+def _result(
+    work: Evaluation,
+    protocol: Protocol,
+    key: str,
+    settings: dict[str, Any],
+    rows: dict[str, Any],
+    scores: dict[str, Tensor],
+) -> dict[str, Any]:
+    """Write one result, and the scores behind it for whoever fuses them."""
+    request = work.request
+    names = request.store.facts["classes"]
+    result: dict[str, Any] = {
+        "protocol": protocol,
+        "settings": settings,
+        "rows": rows,
+        "class_names": [names.get(str(label), "") for label in work.classes],
+        "published": _published(request.run, request.store, request.split, key),
+        "lineage": work.lineage,
+    }
+    name = _name(request, key)
+    kept: dict[str, NDArray[Any]] = {row: array.numpy().astype(np.float32) for row, array in scores.items()}
+    about = {"rows": request.split.test, "classes": np.array(work.classes), "labels": work.sides.test_labels.numpy()}
+    runs.write_scores(request.run, name, {**about, **kept})
+    result["written"] = runs.write_result(request.run, name, result).as_posix()
+    return result
 
 
-def _published(run: Run, store: Store, split: Split, protocol: Protocol) -> dict[str, Any] | None:
+def _name(request: Request, key: str) -> str:
+    """What a result is called: its protocol on the run's own split, else the store and split too."""
+    run, store, split = request.run, request.store, request.split
+    own = store.digest == run.lineage["store"]["digest"]
+    where = store.name if own else f"{store.name}-{store.digest[:8]}"  # stores in two places may share a name
+    name = key if own and split.name == run.lineage["split"]["name"] else f"{key}-{where}-{split.name}"
+    return name if request.checkpoint == "last" else f"{name}-{request.checkpoint}"
+
+
+def _published(run: Run, store: Store, split: Split, protocol: str) -> dict[str, Any] | None:
     """What the authors report, when data set and split are theirs and the run is what its preset is to reach it by."""
     if run.preset not in preset_names():
         return None  # of another version

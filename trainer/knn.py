@@ -1,11 +1,29 @@
 """k nearest neighbours of frozen features: weighted by cosine similarity, or the one nearest by Euclidean distance."""
 
+from typing import Literal
+
 import torch
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 from torch.nn.functional import normalize, one_hot
 
 BLOCK = 1024
 """Test rows compared at once: 1024 x 40,091 float32 similarities are 164 MB."""
+
+
+class KnnConfig(BaseModel):
+    """Who votes; the reference's own monitor has layer `head` and augmented clips on both sides (quirk 14)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    k: int = Field(default=20, ge=1)
+    """Neighbours that vote; SkeleMixCLR's monitor prints 10, 20 and 40."""
+    temperature: float = Field(default=0.1, gt=0)
+    """How fast votes fall with similarity."""
+    layer: Literal["backbone", "head"] = "backbone"
+    """Features before the projection head, or what comes out of it."""
+    augmented: bool = False
+    """Compare a random view (the pre-training's crop and shear) of each clip in place of the clip."""
 
 
 def weighted(

@@ -3,21 +3,27 @@
 from dataclasses import dataclass
 
 import torch
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class LinearConfig:
+class LinearConfig(BaseModel):
     """The reference's optimiser (czhaneva/SkeleMixCLR, linear evaluation configuration)."""
 
-    epochs: int = 150
-    learning_rate: float = 3.0
-    step_epoch: int = 80
-    """From here on the rate is a tenth."""
-    momentum: float = 0.9
-    batch_size: int = 128
-    init_std: float = 0.02
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    epochs: int = Field(default=150, ge=1)
+    learning_rate: float = Field(default=3.0, gt=0)
+    decay_at: float = Field(default=80 / 150, ge=0, le=1)
+    """Share of the epochs after which the rate is a tenth."""
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    weight_decay: float = Field(default=0.0, ge=0)
+    batch_size: int = Field(default=128, ge=1)
+    init_std: float = Field(default=0.02, ge=0)
+
+
+REFERENCE = LinearConfig()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,7 +47,7 @@ def fit(
     test_labels: Tensor,
     classes: int,
     seed: int = 0,
-    config: LinearConfig = LinearConfig(),
+    config: LinearConfig = REFERENCE,
 ) -> Fitted:
     """Train a linear classifier on features (R, D) and score the test features (N, D) after every epoch."""
     generator = torch.Generator().manual_seed(seed)
@@ -52,11 +58,13 @@ def fit(
         .requires_grad_()
     )
     bias = torch.zeros(classes, device=train.device, requires_grad=True)
-    optimiser = torch.optim.SGD([weight, bias], lr=config.learning_rate, momentum=config.momentum)
+    optimiser = torch.optim.SGD(
+        [weight, bias], lr=config.learning_rate, momentum=config.momentum, weight_decay=config.weight_decay
+    )
     curve = []
     scores = test @ weight.detach().T
     for epoch in range(config.epochs):
-        rate = config.learning_rate * (0.1 if epoch >= config.step_epoch else 1.0)
+        rate = config.learning_rate * (0.1 if epoch >= round(config.decay_at * config.epochs) else 1.0)
         for group in optimiser.param_groups:
             group["lr"] = rate
         for chosen in torch.randperm(len(train), generator=generator).to(train.device).split(config.batch_size):

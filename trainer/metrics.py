@@ -1,6 +1,7 @@
 """What an evaluation says beyond one number: top-5, per class, confusion, and how sure the number is."""
 
 import math
+import statistics
 from collections.abc import Sequence
 from typing import Any
 
@@ -39,6 +40,11 @@ def summarise(scores: NDArray[Any], labels: NDArray[np.int64], classes: Sequence
         "confusion": confusion.tolist(),
         "clips": len(labels),
     }
+
+
+def spread(top1: Sequence[float]) -> dict[str, Any]:
+    """Several draws of one number: top1 their mean, deviation their standard deviation (n - 1; null for one)."""
+    return {"top1": statistics.fmean(top1), "deviation": statistics.stdev(top1) if len(top1) > 1 else None}
 
 
 def wilson(hits: int, trials: int, z: float = 1.959964) -> tuple[float, float]:

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from pipeline import manifest, splits
@@ -24,6 +26,7 @@ from trainer.methods import Method, build
 
 Which = Literal["last", "best"]
 LOG, RESULTS = "log.jsonl", "eval"
+SCORES = ".scores.npz"
 FORMAT_VERSION = 1
 
 
@@ -215,6 +218,13 @@ def find_split(run: Run, store: Store, name: str | None) -> Split:
     if store.digest == run.lineage["store"]["digest"] and split.name == own["name"] and split.digest != own["digest"]:
         raise ArtifactError(f"{split.path}: is not the split that {run.path} was trained on; train again or restore it")
     return split
+
+
+def write_scores(run: Run, name: str, arrays: Mapping[str, NDArray[Any]]) -> Path:
+    """Keep the scores behind a result beside it: one array (N, classes) for each row, and what N and classes are."""
+    path = run.path / RESULTS / f"{name}{SCORES}"
+    write_file(path, lambda handle: np.savez(handle, **arrays))  # type: ignore[arg-type]
+    return path
 
 
 def write_result(run: Run, name: str, result: Mapping[str, Any]) -> Path:
