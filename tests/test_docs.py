@@ -85,7 +85,8 @@ def test_every_skelepipe_command_in_the_readme_runs(tmp_path: Path, raw: Path) -
     ours = [command for command in COMMANDS if command.startswith("skelepipe ")]
     assert len(ours) >= 8
     assert len(PAGES["predict"]) == 3
-    run_all([*ours, *PAGES["predict"]], tmp_path)  # the page asks the run that the README has made
+    assert len(PAGES["evaluation"]) == 13
+    run_all([*ours, *PAGES["predict"], *PAGES["evaluation"]], tmp_path)  # the pages ask the run that the README has made
 
 
 @pytest.mark.slow
