@@ -10,8 +10,9 @@ import numpy as np
 import torch
 
 from pipeline.layout import KINECT_V2
-from trainer import pretrain, runs
+from trainer import runs
 from trainer.config import PretrainConfig
+from trainer.step import train_step
 
 ROOT = Path(__file__).parents[1]
 
@@ -38,7 +39,7 @@ def seconds_of_steps(config: PretrainConfig, device: torch.device, steps: int, w
     rows = np.arange(config.batch_size)
     times = []
     for step in range(warmup + steps):
-        took = _time(lambda step=step: pretrain.train_step(method, optimiser, clips, rows, step, 0, run), device)
+        took = _time(lambda step=step: train_step(method, optimiser, clips, rows, step, 0, run), device)
         if step >= warmup:
             times.append(took)
     return times

@@ -20,6 +20,7 @@ from trainer.config import PretrainConfig
 from trainer.interrupt import STOPPING, Interrupted
 from trainer.methods import Method
 from trainer.runs import Run, find_split, find_store, load, load_finished
+from trainer.schedule import learning_rate
 
 Requests = Callable[..., pretrain.Request]
 
@@ -258,8 +259,8 @@ def test_the_sibling_methods_and_streams_train(train_request: Requests, tmp_path
 
 def test_the_rate_is_constant_or_falls_along_a_cosine() -> None:
     constant, cosine = (PretrainConfig(schedule=schedule, epochs=10) for schedule in ("constant", "cosine"))
-    assert {pretrain.learning_rate(constant, epoch) for epoch in (0, 5, 9.9)} == {0.1}
-    assert [round(pretrain.learning_rate(cosine, epoch), 4) for epoch in (0, 5, 10)] == [0.1, 0.05, 0.0]
+    assert {learning_rate(constant, epoch) for epoch in (0, 5, 9.9)} == {0.1}
+    assert [round(learning_rate(cosine, epoch), 4) for epoch in (0, 5, 10)] == [0.1, 0.05, 0.0]
 
 
 def test_a_run_finds_its_store_and_split_and_refuses_others(

@@ -4,9 +4,9 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from pipeline.errors import ConfigError
 from trainer.augment import AugmentConfig
@@ -28,6 +28,10 @@ class PretrainConfig(BaseModel):
     stream: Stream = "joint"
     epochs: int = Field(default=300, ge=1)
     batch_size: int = Field(default=128, ge=2)
+    """N, clips of an optimiser step, over all processes: the learning rate belongs to it."""
+    micro_batch: int | None = Field(default=None, ge=2)
+    """Clips of one forward and backward, over all processes; their gradients are added up to the batch's. All at once
+    when not given. Batch-norm statistics are those of these clips."""
     learning_rate: float = Field(default=0.1, gt=0)
     schedule: Literal["constant", "cosine"] = "constant"
     """The released configuration steps down after epoch 300 of 300: never."""
@@ -48,6 +52,15 @@ class PretrainConfig(BaseModel):
     pair: PairConfig = PairConfig()
     encoder: EncoderConfig = EncoderConfig()
     augment: AugmentConfig = AugmentConfig()
+
+    @model_validator(mode="after")
+    def _parts_have_a_variance(self) -> Self:
+        if self.micro_batch and self.batch_size // -(-self.batch_size // self.micro_batch) < 2:
+            raise ValueError(
+                f"a batch of {self.batch_size} in parts of at most {self.micro_batch} leaves one of a single clip, "
+                "which has no variance for batch norm; take another micro_batch"
+            )
+        return self
 
     def fitted(self, clips: int, bodies: int) -> "PretrainConfig":
         """This configuration for a training set of `clips` clips of at most `bodies` bodies.

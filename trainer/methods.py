@@ -1,8 +1,11 @@
-"""SkeletonCLR, SkeleMixCLR and SkeleMixCLR+: one training step over the shared parts, up to the loss."""
+"""SkeletonCLR, SkeleMixCLR and SkeleMixCLR+: one training step over the shared parts, up to the loss.
+
+The key encoder runs first, the reference's last: neither sees anything of the other before the losses.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -49,41 +52,70 @@ class LossTerms:
     """Instance and mixed together: what to minimise."""
 
 
+class Mixed(NamedTuple):
+    """One mixing of a whole batch, as `skelemix.mix` returns it."""
+
+    clips: Tensor
+    """(N, C, T, V, M)."""
+    mask: Tensor
+    """bool, (T', V) or (N, T', V); true where pasted."""
+    partner: Tensor
+    """(N,) int64: from whom."""
+
+
 class Method:
-    """A method's step on a pair of encoders."""
+    """A method's losses on a pair of encoders: of a batch in one piece (`step`), or of one part after another."""
 
     def __init__(self, pair: MomentumPair, config: MethodConfig) -> None:
         self.pair = pair
         self.config = config
 
     def step(self, query: Tensor, key: Tensor, regions: Sequence[Region]) -> LossTerms:
-        """Losses of one batch; the key encoder and the queue move on. Backward and optimiser are the caller's.
-
-        The passes follow the reference's order: query, each mixed clip (with batch-norm statistics of its own), the
-        key encoder's update, keys, losses against the queue as it was, new keys into the queue.
+        """Losses of one batch in one piece; key encoder and queue move on. Backward and optimiser are the caller's.
 
         Args:
             query: (N, C, T, V, M), one view of each sample; it is also what is mixed.
             key: (N, C, T, V, M), another view of the same samples.
             regions: what to mix, as many as the configuration's `repeats`.
         """
+        mixes = self.mixes(query, regions)
+        self.pair.follow()
+        keys = self.pair.keys(key)
+        queue = self.pair.queue.clone()  # backward needs the values that the new keys will overwrite
+        terms = self.losses(slice(0, len(query)), query, mixes, keys, queue)
+        self.pair.enqueue(keys)
+        return terms
+
+    def mixes(self, query: Tensor, regions: Sequence[Region]) -> list[Mixed]:
+        """The mixed clips of a whole batch, (N, C, T, V, M) each: partners may be anywhere in it."""
         if len(regions) != self.config.repeats:
             raise ValueError(f"{self.config.name} takes {self.config.repeats} regions a step, found {len(regions)}")
+        return [Mixed(*mix(query, region, self.pair.query.stride)) for region in regions]
+
+    def losses(self, part: slice, query: Tensor, mixes: Sequence[Mixed], keys: Tensor, queue: Tensor) -> LossTerms:
+        """Losses of a part of a batch, each the mean over the part. Nothing moves on but batch-norm statistics.
+
+        The passes follow the reference's order: query, then each mixed clip, with batch-norm statistics of its own.
+
+        Args:
+            part: which samples.
+            query: (N, C, T, V, M) of the whole batch.
+            mixes: what `mixes` made of it.
+            keys: (N, D) of the whole batch, by the key encoder after its update.
+            queue: (D, K) as it was before these keys.
+        """
         pair, temperature = self.pair, self.config.temperature
-        plain = unit(pair.query(query))
+        plain = unit(pair.query(query[part]))
         halves = []
-        for region in regions:
-            mixed, mask, partner = mix(query, region, pair.query.stride)
-            trimmed, truncated = pair.query.halves(mixed, mask)
-            halves.append((unit(trimmed), unit(truncated), partner))
-        pair.follow()
-        keys = pair.keys(key)
-        queue = pair.queue.clone()  # backward needs the values that the new keys will overwrite
+        for mixed in mixes:
+            mask = mixed.mask if mixed.mask.ndim == 2 else mixed.mask[part]
+            trimmed, truncated = pair.query.halves(mixed.clips[part], mask)
+            halves.append((unit(trimmed), unit(truncated), mixed.partner[part]))
         with torch.autocast(query.device.type, enabled=False):
-            instance = info_nce(plain, keys, queue, temperature)
+            own = keys[part]
+            instance = info_nce(plain, own, queue, temperature)
             trimmed_terms = tuple(info_nce(p, keys[partner], queue, temperature, c) for p, c, partner in halves)
-            truncated_terms = tuple(info_nce(c, keys, queue, temperature, p) for p, c, _ in halves)
-        pair.enqueue(keys)
+            truncated_terms = tuple(info_nce(c, own, queue, temperature, p) for p, c, _ in halves)
         mixed_term = self._over_regions(instance, trimmed_terms + truncated_terms)
         return LossTerms(
             instance=instance,

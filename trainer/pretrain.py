@@ -14,14 +14,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
 from pipeline import latest, publish
 from pipeline.errors import ArtifactError, OutputExists, SkelepipeError
 from pipeline.splits import Split
 from pipeline.store import Store
-from trainer import augment, checkpoint, draws, monitor, residency, runs, skelemix
+from trainer import checkpoint, monitor, residency, runs, schedule
 from trainer import device as devices
 from trainer.config import PretrainConfig
 from trainer.interrupt import Interrupted, StopFlag, stop_requests
@@ -31,7 +29,7 @@ from trainer.order import batches
 from trainer.residency import Feed, Residency
 from trainer.runlog import RunLog
 from trainer.runs import Run
-from trainer.streams import derive
+from trainer.step import train_step
 
 CHECKPOINT_SECONDS = 120.0
 """A kill costs at most so much work; saving takes some milliseconds, so once in two minutes is free."""
@@ -293,7 +291,7 @@ def _steps(
 
     planned = batches(feed.order, config.batch_size, first, run.total_steps)
     for step, epoch, chosen, batch in feed.clips.follow(planned):
-        rate = learning_rate(config, step / per_epoch)
+        rate = schedule.learning_rate(config, step / per_epoch)
         for group in optimiser.param_groups:
             group["lr"] = rate
         loss = train_step(method, optimiser, batch, rows[chosen], step, epoch, run)
@@ -338,39 +336,3 @@ def _interrupted(number: int, run: Run, step: int) -> Interrupted:
         "the same command goes on from there",
         number,
     )
-
-
-def train_step(
-    method: Method,
-    optimiser: torch.optim.Optimizer,
-    clips: Tensor,
-    rows: NDArray[np.int64],
-    step: int,
-    epoch: int,
-    run: Run,
-) -> dict[str, Tensor]:
-    """One step on clips (N, C, T, V, M) of some store rows; its draws depend on seed, epoch, row and step alone."""
-    config, layout = run.config, run.layout
-    samples = torch.from_numpy(rows).to(clips.device)
-    views = []
-    for view in range(2):
-        uniforms = draws.uniform(config.seed, epoch, samples, view, augment.COUNT)
-        views.append(derive(augment.view(clips, uniforms, config.augment), config.stream, layout))
-    frames_out = method.pair.query.frames_out(config.frames)
-    regions = [
-        skelemix.draw(layout, config.method.mix, len(clips), frames_out, draws.generator(config.seed, step, repeat))
-        for repeat in range(config.method.repeats)
-    ]
-    draws.seed_torch(config.seed, step, 0)
-    terms = method.step(views[0], views[1], regions)
-    optimiser.zero_grad()
-    terms.total.backward()
-    optimiser.step()
-    return {"total": terms.total.detach(), "instance": terms.instance.detach(), "mixed": terms.mixed.detach()}
-
-
-def learning_rate(config: PretrainConfig, epoch: float) -> float:
-    """The rate at a moment, in epochs from the start (fractions count)."""
-    if config.schedule == "constant":
-        return config.learning_rate
-    return config.learning_rate * 0.5 * (1 + math.cos(math.pi * epoch / config.epochs))
