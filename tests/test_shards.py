@@ -51,7 +51,7 @@ def test_every_flipped_bit_of_what_is_read_is_found(written: tuple[Path, np.ndar
         harmed = bytearray(whole)
         harmed[place] ^= 1 << int(chance.integers(8))
         (tmp_path / "1").write_bytes(harmed)
-        with pytest.raises(ValueError, match="the checksum of (the index|chunk [01]) does not match"):
+        with pytest.raises(ValueError, match=r"the checksum of (the index|chunk [01]) does not match"):
             read(tmp_path / "1", 0, CHUNK + 5)
 
 
