@@ -511,6 +511,49 @@ def embed(
 
 
 @main.command()
+@click.argument("run", type=Folder)
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--classifier", help="linear, linear-recalibrated, finetune, ...: what eval left.  [default: the newest]")
+@click.option("--top", default=5, show_default=True, type=click.IntRange(1), help="Classes to name for each clip.")
+@click.option(
+    "--skeleton",
+    type=Folder,
+    help="The skeleton.toml with units and axes of arrays that no manifest.csv names.  [default: the nearest]",
+)
+@click.option("--out", type=Folder, help="Also write a .csv.")
+@device
+@as_json
+@click.pass_context
+def predict(
+    ctx: click.Context,
+    /,
+    run: Path,
+    files: tuple[Path, ...],
+    out: Path | None,
+    device: str,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Classes for new recordings in FILES (files, folders, zips), by a classifier that `eval` left with RUN."""
+    from pipeline.display import Bar
+    from trainer import display, runs
+    from trainer import predict as stage
+    from trainer.device import pick
+
+    request = stage.Request(run=runs.load(run), roots=files, device=pick(device), **options)
+    with Bar("predict") as bar:
+        report = stage.predict(request, bar.predict)
+    if out is not None:
+        stage.write_csv(report, out)
+    if as_json:
+        emit(stage.to_json(report))
+    else:
+        show([], display.predictions_table(report))
+        say([*display.predictions_notes(report), *([f"written: {out}"] if out else [])])
+    ctx.exit(QUARANTINED if report.refused else 0)
+
+
+@main.command()
 @click.argument("store", type=Folder)
 @click.option(
     "--format",
@@ -585,7 +628,10 @@ def inspect(store: Path | None, quarantine: bool, as_json: bool) -> None:
 @as_json
 @click.pass_context
 def verify(ctx: click.Context, path: Path, as_json: bool) -> None:
-    """Every byte of a store, split, run or checkpoint against its seal: 0 good, 4 damaged, 1 not ours, 2 not there."""
+    """Every byte of a store, split, run, checkpoint or classifier against its seal.
+
+    Exit codes: 0 good, 4 damaged, 1 not ours, 2 not there.
+    """
     from pipeline import display
     from pipeline.verify import verify as look
 

@@ -76,6 +76,10 @@ class Bar:
         """Show an export's progress."""
         self.update(done, total, f"{done} of {total} clips")
 
+    def predict(self, done: int, total: int) -> None:
+        """Show a prediction's progress."""
+        self.update(done, total, f"{done} of {total} recordings")
+
     def ingest(self, tick: ingest.Tick) -> None:
         """Show an ingest's progress."""
         rate = tick.bytes / 1e6 / max(time.monotonic() - self._began, 1e-9)

@@ -22,8 +22,12 @@ class FolderSource:
 
     name = "folder"
 
-    def __init__(self, roots: Sequence[Path]) -> None:
+    def __init__(self, roots: Sequence[Path], *, labelled: bool = True) -> None:
         """Read what describes the recordings.
+
+        Args:
+            roots: the one folder.
+            labelled: False passes over labels and splits: new recordings have none.
 
         Raises:
             ArtifactNotFound: there is no such folder.
@@ -32,7 +36,7 @@ class FolderSource:
         """
         self._root = _folder(roots)
         self._spec = folder_layout.read(self._root / folder_layout.NAME)
-        described = folder_manifest.read(self._root / folder_manifest.NAME, self._spec)
+        described = folder_manifest.read(self._root / folder_manifest.NAME, self._spec, labelled=labelled)
         self.layout: Layout = self._spec.layout
         self.classes = described.classes
         self.columns = described.columns

@@ -152,7 +152,7 @@ def _bodies(found: NDArray[Any], layout: Layout) -> NDArray[Any]:
         )
     M, T, joints, _ = shaped.shape
     if joints != V:
-        raise ValueError(f"has shape {found.shape}: {joints} joints, but skeleton.toml has {V}")
+        raise ValueError(f"has shape {found.shape}: {joints} joints, but layout {layout.name} has {V}")
     if not M or not T:
         raise ValueError(f"has shape {found.shape}: no {'frame' if M else 'body'}")
     if max(T, MOST_BODIES) < M:

@@ -5,7 +5,7 @@ import io
 import posixpath
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,16 +60,23 @@ class Manifest:
     """The splits of `skeleton.toml`, with values as a store has them."""
 
 
-def read(path: Path, spec: FolderSpec) -> Manifest:
+def read(path: Path, spec: FolderSpec, *, labelled: bool = True) -> Manifest:
     """Read a `manifest.csv`.
+
+    Args:
+        path: the file.
+        spec: what the `skeleton.toml` beside it says.
+        labelled: False passes over labels and splits: all labels are -1, whatever stands there.
 
     Raises:
         ConfigError: it is no such table, has a label that `skeleton.toml` has no name for, or no column that a split
             is by.
     """
-    header, lines = _table(path)
+    header, lines = _table(path, {"file", "label"} if labelled else {"file"})
     table = [cells for _, cells, _ in lines]
-    classes, label_of = _classes(path, spec, [(line, cells.get("label", "")) for line, cells, _ in lines])
+    classes, label_of = NO_CLASSES
+    if labelled:
+        classes, label_of = _classes(path, spec, [(line, cells.get("label", "")) for line, cells, _ in lines])
     numbers = {column: _numbering(cells.get(column, "") for cells in table) for column in NUMBERED if column in header}
     by_split = {column for sides in spec.splits.values() for side in sides.values() for column in side or ()}
     kept = {*header} - {*OWN} | by_split - {"name", "label", *NUMBERED}
@@ -93,11 +100,11 @@ def read(path: Path, spec: FolderSpec) -> Manifest:
         rows=tuple(rows),
         classes=classes,
         columns=tuple(columns),
-        rules=_rules(path, spec, header, table, rows, classes),
+        rules=_rules(path, spec, header, table, rows, classes) if labelled else {},
     )
 
 
-def _table(path: Path) -> tuple[list[str], list[tuple[int, Cells, str]]]:
+def _table(path: Path, needed: Set[str]) -> tuple[list[str], list[tuple[int, Cells, str]]]:
     """The header, and for every row its line, its cells and what is wrong with their number."""
     try:
         text = path.read_bytes().decode("utf-8-sig")
@@ -107,10 +114,11 @@ def _table(path: Path) -> tuple[list[str], list[tuple[int, Cells, str]]]:
     for delimiter in ",;\t":
         header = [cell.strip() for cell in next(csv.reader([first], delimiter=delimiter), [])]
         header = [cell.casefold() if cell.casefold() in OWN else cell for cell in header]
-        if {"file", "label"} <= set(header):
+        if needed <= set(header):
             break
     else:
-        raise ConfigError(f"{path}: its first line names no columns file and label, but is {first.strip()[:80]!r}")
+        columns = f"column{'s' * (len(needed) - 1)} {' and '.join(sorted(needed))}"
+        raise ConfigError(f"{path}: its first line names no {columns}, but is {first.strip()[:80]!r}")
     if twice := [column for column, count in Counter(header).items() if column and count > 1]:
         raise ConfigError(f"{path}: has two columns called {', '.join(twice)}")
     rows: list[tuple[int, Cells, str]] = []
@@ -128,6 +136,10 @@ def _table(path: Path) -> tuple[list[str], list[tuple[int, Cells, str]]]:
     if len(rows) < 2:
         raise ConfigError(f"{path}: has no row below its header")
     return [column for column in header if column], rows[1:]
+
+
+NO_CLASSES: tuple[tuple[str, ...], Callable[[str], tuple[int, str]]] = (), lambda text: (-1, "")
+"""What `_classes` answers where nothing has a label."""
 
 
 def _whole(text: str) -> int | None:

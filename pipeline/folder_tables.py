@@ -67,7 +67,7 @@ def split_bodies(table: NDArray[Any], layout: Layout, axes: int | None = None) -
     if not fitting:
         raise ValueError(
             f"{numbers} numbers a frame, {numbers / 3:.4g} joints in 3-D or {numbers / 2:.4g} in 2-D, "
-            f"but skeleton.toml has {V} joints"
+            f"but layout {layout.name} has {V} joints"
         )
     C = fitting[0]
     return table.reshape(len(table), numbers // (V * C), V, C).swapaxes(0, 1)
@@ -167,8 +167,9 @@ def _order(names: list[str], layout: Layout) -> tuple[list[int] | None, int | No
         strange = [name for name, (joint, _) in zip(names, named, strict=True) if joint not in joints]
         absent = [f"{joint}_{axis}" for joint, axis in wanted if (joint, axis) not in named]
         raise ValueError(
-            f"its header names {len({joint for joint, _ in named})} joints in {len(names)} columns, but skeleton.toml "
-            f"has {len(joints)} joints; not in skeleton.toml: {_few(strange)}; not in the header: {_few(absent)}"
+            f"its header names {len({joint for joint, _ in named})} joints in {len(names)} columns, but layout "
+            f"{layout.name} has {len(joints)} joints; not in the layout: {_few(strange)}; "
+            f"not in the header: {_few(absent)}"
         )
     return [at * len(wanted) + body.index(column) for at, body in enumerate(bodies) for column in wanted], len(axes)
 

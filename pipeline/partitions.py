@@ -19,7 +19,7 @@ from pipeline import publish, raw_files, recipe, store
 from pipeline.errors import ArtifactError, RawFileError, UnusableClip
 from pipeline.recipe import Recipe
 from pipeline.recording import QUALITY, Clip
-from pipeline.source import Entry, Reading, Refusal, Source, checksum
+from pipeline.source import Entry, Reader, Reading, Refusal, Source, checksum
 
 RECORDINGS, BYTES = 256, 64 << 20
 """A partition is full with either: a second of work or less, so an interruption costs little and memory stays flat."""
@@ -73,7 +73,7 @@ def run(part: Path, entries: Sequence[Entry], data: Source, chosen: Recipe) -> i
     V = len(data.layout.joints)
     for entry in entries:
         stamps.append(_stamp(entry))
-        for found in _read(entry, data, chosen):
+        for found in clips(entry, data, chosen):
             if isinstance(found, Refusal):
                 quarantine.append(_quarantined(entry, found))
             else:
@@ -103,7 +103,7 @@ def run(part: Path, entries: Sequence[Entry], data: Source, chosen: Recipe) -> i
     return len(quarantine)
 
 
-def _read(entry: Entry, data: Source, chosen: Recipe) -> Iterator[tuple[Reading, Clip] | Refusal]:
+def clips(entry: Entry, data: Reader, chosen: Recipe) -> Iterator[tuple[Reading, Clip] | Refusal]:
     """The clips of a recording as the recipe leaves them; what cannot be used is refused, the rest goes on."""
     try:
         for found in data.read(entry, chosen.frame_index):

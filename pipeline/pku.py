@@ -3,7 +3,7 @@
 import re
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ from pipeline.recording import Recording
 from pipeline.segments import FrameIndex, cut, interval
 from pipeline.source import Entry, Labels, Reading, Refusal, Survey, checksum
 
+HEAD = 256
+"""Bytes by which a text is recognised."""
 SUFFIXES = {".txt", ".skeleton", ".label"}
 _LABEL_ROW = re.compile(rb"\s*\d+[ \t]*,")
 _SKELETON_ROW = re.compile(rb"\s*([-+.\w]+[ \t]+){5}")
@@ -68,7 +70,7 @@ class PkuSource:
             elif not self._facts.holds(name):
                 left_out["of the other phase"] += 1
             else:
-                kind = labels if _is_label(file) else videos
+                kind = labels if is_label(file) else videos
                 if twin := kind.get(str(name)):
                     what = "labels" if kind is labels else "recording"
                     raise SkelepipeError(
@@ -111,37 +113,17 @@ class PkuSource:
             raise RawFileError(
                 str(entry.file), 0, "no label file of that name was found; name the folder that has it, too"
             )
-        labels = entry.beside[0]
-        try:
-            text = raw_files.read(labels)
-            rows = pku_labels.parse(text, str(labels))
-        except RawFileError as error:
-            yield Refusal(name=entry.name, file=labels, line=error.line, reason=error.reason)
-            return
-        with raw_files.opened(entry.file) as stream:
-            size, crc32 = self._reader.read(stream)
-        video = pku_text.parse(self._reader.text, size, source=str(entry.file), name=entry.name, layout=self.layout)
-        crc32 = checksum((crc32, zlib.crc32(text)))
-        for row in rows:
-            clip = f"{entry.name}_{row.line:03d}"
-            try:
-                recording, start, beyond = _cut(video, clip, row, frame_index)
-            except UnusableClip as error:
-                yield Refusal(name=clip, file=labels, line=row.line, reason=str(error))
-            else:
-                yield Reading(
-                    recording=recording,
-                    labels=Labels(
-                        label=row.action - 1,
-                        subject=name.subject,
-                        camera=name.camera,
-                        setup=name.setup,
-                        extra=(row.confidence,),
-                    ),
-                    crc32=crc32,
-                    start=start,
-                    quality={"frames_beyond": beyond},
-                )
+
+        def known(row: LabelRow) -> Labels:
+            return Labels(
+                label=row.action - 1,
+                subject=name.subject,
+                camera=name.camera,
+                setup=name.setup,
+                extra=(row.confidence,),
+            )
+
+        yield from read_video(entry, self._reader, frame_index, known)
 
     def _absent(self, videos: Mapping[str, RawFile]) -> dict[str, int]:
         """How many of the phase's videos are not there, by view."""
@@ -152,18 +134,62 @@ class PkuSource:
         return {f"view {view}": counts[view] for view in VIEWS if counts[view]}
 
 
-def _is_label(file: RawFile) -> bool:
+def read_video(
+    entry: Entry, reader: TextReader, frame_index: FrameIndex, known: Callable[[LabelRow], Labels]
+) -> Iterator[Reading | Refusal]:
+    """Parse one video and yield the clips of the rows of the label file beside it, as `PkuSource.read` promises.
+
+    Args:
+        entry: the video, its label file beside it.
+        reader: has the buffer that the video is read into.
+        frame_index: how the rows count frames.
+        known: what is known of the clip that a row labels.
+
+    Raises:
+        RawFileError: the video cannot be used as it stands.
+    """
+    labels = entry.beside[0]
+    try:
+        text = raw_files.read(labels)
+        rows = pku_labels.parse(text, str(labels))
+    except RawFileError as error:
+        yield Refusal(name=entry.name, file=labels, line=error.line, reason=error.reason)
+        return
+    with raw_files.opened(entry.file) as stream:
+        size, crc32 = reader.read(stream)
+    video = pku_text.parse(reader.text, size, source=str(entry.file), name=entry.name)
+    crc32 = checksum((crc32, zlib.crc32(text)))
+    for row in rows:
+        clip = f"{entry.name}_{row.line:03d}"
+        try:
+            recording, start, beyond = _cut(video, clip, row, frame_index)
+        except UnusableClip as error:
+            yield Refusal(name=clip, file=labels, line=row.line, reason=str(error))
+        else:
+            quality = {"frames_beyond": beyond}
+            yield Reading(recording=recording, labels=known(row), crc32=crc32, start=start, quality=quality)
+
+
+def is_label(file: RawFile) -> bool:
     """Whether a file holds labels: its suffix says so, else how its first row begins, else its folder's name."""
     if file.suffix.lower() in (".label", ".skeleton"):
         return file.suffix.lower() == ".label"
+    head = head_of(file)
+    return bool(_LABEL_ROW.match(head)) or (not is_row(head) and "label" in file.folder.lower())
+
+
+def is_row(head: bytes) -> bool:
+    """Whether a text begins with a row of numbers with blanks between, as a video's frames are."""
+    return _SKELETON_ROW.match(head) is not None
+
+
+def head_of(file: RawFile) -> bytes:
+    """How a file begins; empty when it cannot be read, which is told with the reason when it is read whole."""
     try:
         with raw_files.opened(file) as stream:
-            head = stream.read(256).removeprefix(b"\xef\xbb\xbf")
+            return (stream.read(HEAD) or b"").removeprefix(b"\xef\xbb\xbf")
     except RawFileError:
-        head = b""  # it is refused with the reason when it is read
-    if _LABEL_ROW.match(head):
-        return True
-    return not _SKELETON_ROW.match(head) and "label" in file.folder.lower()
+        return b""
 
 
 def _cut(video: Recording, name: str, row: LabelRow, frame_index: FrameIndex) -> tuple[Recording, int, int]:

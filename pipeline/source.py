@@ -91,7 +91,18 @@ def checksum(crcs: Sequence[int]) -> int:
     return crcs[0] if len(crcs) == 1 else zlib.crc32(b"".join(crc.to_bytes(4, "little") for crc in crcs))
 
 
-class Source(Protocol):
+class Reader(Protocol):
+    """What turns an entry into clips."""
+
+    def read(self, entry: Entry, frame_index: FrameIndex) -> Iterator[Reading | Refusal]:
+        """Parse one recording, once, and yield its clips in order.
+
+        Raises:
+            RawFileError: it cannot be used as it stands.
+        """
+
+
+class Source(Reader, Protocol):
     """A data set's own knowledge: file names, grammar, labels. It is made for the folders that the user named."""
 
     name: str
@@ -110,11 +121,4 @@ class Source(Protocol):
 
         Raises:
             SkelepipeError: a root does not exist, holds nothing of the data set, or a sample lies there twice.
-        """
-
-    def read(self, entry: Entry, frame_index: FrameIndex) -> Iterator[Reading | Refusal]:
-        """Parse one recording, once, and yield its clips in order.
-
-        Raises:
-            RawFileError: it cannot be used as it stands.
         """

@@ -1,4 +1,4 @@
-"""Whether an artifact is whole: every byte of a store, split, run or checkpoint held against its own seal."""
+"""Whether an artifact is whole: every byte of a store, split, run, checkpoint or classifier against its own seal."""
 
 import json
 from dataclasses import dataclass, field
@@ -7,9 +7,11 @@ from pathlib import Path
 from pipeline import manifest, splits, store
 from pipeline.errors import ArtifactError, ArtifactNotFound, SkelepipeError
 
-CHECKPOINT_KIND, RUN_KIND = "skelepipe-checkpoint", "skelepipe-run"
+CHECKPOINT_KIND, CLASSIFIER_KIND, RUN_KIND = "skelepipe-checkpoint", "skelepipe-classifier", "skelepipe-run"
 RUN, CHECKPOINTS, META = "run.json", "checkpoints", "meta.json"
 """Where a run's description, its checkpoints and what each says of itself lie."""
+CLASSIFIERS = ".classifier"
+"""How the folders of classifiers end, which lie among a run's results."""
 
 
 class NotOurs(SkelepipeError):
@@ -54,15 +56,18 @@ def _inspect_document(path: Path, kind: str) -> list[str]:
 
 
 def _inspect_run(path: Path) -> list[str]:
-    """What is wrong with a run's description and with each of its checkpoints; the log and results have no seal."""
+    """What is wrong with a run's description, its checkpoints and its classifiers; the log and results have no seal."""
     findings = _inspect_document(path / RUN, RUN_KIND)
     checkpoints = sorted((path / CHECKPOINTS).glob("step-*"))
+    classifiers = sorted(path.glob(f"*/[!.]*{CLASSIFIERS}"))
     described = None if findings else manifest.open_document(path / RUN, RUN_KIND)["digest"]
-    for checkpoint in checkpoints:
-        place = checkpoint.relative_to(path)
-        wrong = [f"{place}: {finding}" for finding in manifest.inspect_folder(checkpoint, CHECKPOINT_KIND)]
-        if not wrong and described and json.loads((checkpoint / META).read_bytes()).get("run") != described:
-            wrong.append(f"{place}: is a checkpoint of another run")
+    for part, kind in [(part, CHECKPOINT_KIND) for part in checkpoints] + [
+        (part, CLASSIFIER_KIND) for part in classifiers
+    ]:
+        place = part.relative_to(path)
+        wrong = [f"{place}: {finding}" for finding in manifest.inspect_folder(part, kind)]
+        if not wrong and described and json.loads((part / META).read_bytes()).get("run") != described:
+            wrong.append(f"{place}: is a {kind.removeprefix('skelepipe-')} of another run")
         findings += wrong
     return findings if checkpoints else [*findings, "has no checkpoint: its training was stopped before the first"]
 
@@ -72,16 +77,18 @@ def _folder_kind(path: Path) -> str:
     traces = b"".join(
         (path / name).read_bytes() for name in (manifest.MANIFEST, "zarr.json", META) if (path / name).is_file()
     )
-    for kind in (store.KIND, CHECKPOINT_KIND):
+    for kind in (store.KIND, CHECKPOINT_KIND, CLASSIFIER_KIND):
         if kind.encode() in traces:
             return kind
     if (path / "xyz").is_dir():
         return store.KIND
     if (path / "model.safetensors").is_file():
         return CHECKPOINT_KIND
+    if (path / "classifier.safetensors").is_file():
+        return CLASSIFIER_KIND
     if (path / RUN).is_file() or any((path / CHECKPOINTS).glob("step-*")):
         return RUN_KIND
-    raise NotOurs(f"{path}: is no store, split, run or checkpoint of skelepipe's")
+    raise NotOurs(f"{path}: is no store, split, run, checkpoint or classifier of skelepipe's")
 
 
 def _lies_among_splits(path: Path) -> bool:
@@ -102,4 +109,4 @@ def _document_kind(path: Path) -> str:
         plain = None
     if isinstance(plain, dict) and "digest" in plain and ("train" in plain or "rows" in plain):
         return splits.KIND if "train" in plain else splits.SUBSET_KIND
-    raise NotOurs(f"{path}: is no store, split, run or checkpoint of skelepipe's")
+    raise NotOurs(f"{path}: is no store, split, run, checkpoint or classifier of skelepipe's")

@@ -214,7 +214,7 @@ def test_embed_writes_features_of_a_store_and_of_an_array(workplace: Path, skele
         ("rm -r processed/splits", "pretrain --preset quick", 2, "build splits with `skelepipe build-splits"),
         ("true", "pretrain nowhere.zarr", 2, "nowhere.zarr: no such file or folder"),
         ("true", "verify nowhere", 2, "no such file or folder"),
-        ("true", "verify runs", 1, "no store, split, run or checkpoint"),
+        ("true", "verify runs", 1, "no store, split, run, checkpoint or classifier"),
         ("true", "pretrain --preset quick --set epoch=1", 2, "epoch"),
         ("true", "pretrain --preset none", 2, "unknown preset 'none'; known: ntu60-xsub"),
         ("true", "pretrain --split xset", 2, "there are xsub, xview"),

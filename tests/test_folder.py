@@ -309,7 +309,7 @@ def test_a_clip_with_another_joint_count_is_refused_by_name(tmp_path: Path, shap
     )
     refusal = one_refused(root)
     assert (refusal.name, refusal.file.name) == ("bad", "bad.npy")
-    assert "but skeleton.toml has 9" in refusal.reason
+    assert "but layout small-prmd has 9" in refusal.reason
 
 
 def test_a_damaged_file_is_refused_by_its_own_name(tmp_path: Path) -> None:
@@ -525,5 +525,5 @@ def test_a_recipe_that_needs_other_joints_is_refused(small: Path, tmp_path: Path
 @pytest.mark.usefixtures("known")
 def test_a_folder_of_which_nothing_can_be_used_is_told(tmp_path: Path) -> None:
     root = folder(tmp_path / "raw", rows("clips/bad.npy,0,1,1,1,9"), bad=np.ones((9, 25, 3)))
-    with pytest.raises(SkelepipeError, match=r"none of the recordings .* 25 joints, but skeleton\.toml has 9"):
+    with pytest.raises(SkelepipeError, match=r"none of the recordings .* 25 joints, but layout small-prmd has 9"):
         store_of(root, tmp_path / "out.zarr")

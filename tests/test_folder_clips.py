@@ -159,9 +159,9 @@ def test_a_column_order_array_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("array", "told"),
     [
-        (np.zeros((9, 4, 3)), r"\(9, 4, 3\): 4 joints, but skeleton.toml has 5"),
-        (np.zeros((2, 9, 25, 3)), r"\(2, 9, 25, 3\): 25 joints, but skeleton.toml has 5"),
-        (np.zeros((9, 12)), "12 numbers a frame, 4 joints in 3-D or 6 in 2-D, but skeleton.toml has 5"),
+        (np.zeros((9, 4, 3)), r"\(9, 4, 3\): 4 joints, but layout .* has 5"),
+        (np.zeros((2, 9, 25, 3)), r"\(2, 9, 25, 3\): 25 joints, but layout .* has 5"),
+        (np.zeros((9, 12)), "12 numbers a frame, 4 joints in 3-D or 6 in 2-D, but layout .* has 5"),
         (np.zeros((9, 5, 4)), r"shape \(9, 5, 4\), expected \(T, 5, 3\)"),
         (np.zeros((3, 9, 5, 1)), r"shape \(3, 9, 5, 1\), expected \(T, 5, 3\)"),
         (np.zeros(15), r"shape \(15,\), expected"),
@@ -352,14 +352,14 @@ def test_empty_cells_are_missing(tmp_path: Path) -> None:
     [
         ("", "has no row of numbers"),
         ("hip_x,hip_y\n", "has no row of numbers"),
-        ("1,2,3\n4,5,6\n", ":1: 3 numbers a frame, 1 joints in 3-D .*, but skeleton.toml has 5 joints"),
+        ("1,2,3\n4,5,6\n", ":1: 3 numbers a frame, 1 joints in 3-D .*, but layout .* has 5 joints"),
         (table(motion(1, 3, V, 3))[:-30], r":3: \d+ fields, the first line has 15"),
         (table(motion(1, 3, V, 3)) + ",".join(["oops"] * 15), ":4: 'oops' is not a number"),
         (";".join(["1.5"] * 15) + "\n" + ";".join(["1,5"] * 15), ":2: '1,5' is not a number; write a decimal point"),
         ('1,"2\n', "is no text of numbers"),
         (b"\xff\xfe1\x00,\x00", "is no text of numbers"),
         (table(motion(1, 3, V, 3), ("hip", "chest", "head", "left", "right"), 0),
-         ":1: its header names 5 joints .* has 5 joints; not in skeleton.toml: head_x, head_y, head_z; "
+         ":1: its header names 5 joints .* has 5 joints; not in the layout: head_x, head_y, head_z; "
          "not in the header: head_tip_x, head_tip_y, head_tip_z"),
         (table(motion(1, 3, 6, 3), (*JOINTS, "tail"), 0), ":1: its header names 6 joints .* has 5 joints"),
         (table(motion(2, 3, V, 3), frame=0) + table(motion(2, 3, V, 3), frame=0).splitlines()[1],

@@ -1,12 +1,15 @@
 """What the terminal shows of training and evaluation."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from rich.table import Table
+from rich.text import Text
 
 from pipeline.display import Bar, duration
-from trainer import pretrain
+from pipeline.errors import RawFileError
+from trainer import predict, pretrain
 
 MEASURED_STEPS = 3
 """Steps after which the expected time is said: the first is slower than the others."""
@@ -72,6 +75,41 @@ def pretrain_json(report: pretrain.Report) -> dict[str, Any]:
         "best": report.best,
         "skipped": report.skipped,
     }
+
+
+def predictions_table(report: predict.Report) -> Table:
+    """What each clip is taken for: the likeliest class with its probability, then the next ones."""
+    several = any(answer.clip != Path(answer.file).stem for answer in report.answers)
+    table = Table(box=None, pad_edge=False)
+    table.add_column("file", overflow="fold")
+    if several:
+        table.add_column("clip", overflow="fold")
+    table.add_column("class", overflow="fold")
+    table.add_column("probability", justify="right", no_wrap=True)
+    table.add_column("then", overflow="fold")
+    for answer in report.answers:
+        first, *others = answer.top
+        cells = [answer.file, *([answer.clip] if several else []), _class(first), f"{first.probability:.3f}"]
+        then = ", ".join(f"{_class(guess)} {guess.probability:.3f}" for guess in others)
+        table.add_row(*map(Text, [*cells, then]))  # Text, since names may hold square brackets
+    return table
+
+
+def predictions_notes(report: predict.Report) -> list[str]:
+    """Which classifier answered, and what could not be asked, in lines."""
+    by = report.classifier
+    store, split, checkpoint = by["store"], by["split"], by["checkpoint"]
+    return [
+        f"classifier {by['name']} of {report.run}: {by['representation']}, step {checkpoint['step']}, fitted to "
+        f"{split['train']} clips of {store['name']} {split['name']}, recipe {by['recipe']}",
+        *report.notes,
+        *(f"left out, {what}: {count}" for what, count in sorted(report.left_out.items())),
+        *(str(RawFileError(bad["file"], bad["line"], bad["reason"])) for bad in report.refused),
+    ]
+
+
+def _class(guess: predict.Guess) -> str:
+    return f"{guess.label} {guess.name}".rstrip()
 
 
 def results_table(results: Mapping[str, Mapping[str, Any]]) -> Table:

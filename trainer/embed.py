@@ -18,7 +18,6 @@ from pipeline.store import Store
 from trainer import features, loader, runs
 from trainer.features import Layer
 from trainer.runs import Run, Which
-from trainer.streams import derive
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -101,7 +100,7 @@ def embed(
         OutputFailed: the disk refuses.
     """
     encoder, checkpoint = runs.load_encoder(run, device, which)
-    found = features.extract(encoder, derive(batch.clips, run.config.stream, run.layout), layer)
+    found = features.of_positions(encoder, batch.clips, run, layer)
     if normalised:
         found = normalize(found, dim=1)
     arrays = {"features": found.numpy(), "labels": batch.labels, "names": batch.names}

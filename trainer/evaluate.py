@@ -11,8 +11,8 @@ from torch import Tensor
 
 from pipeline.splits import Split
 from pipeline.store import Store
+from trainer import classifier, features, knn, linear, loader, monitor, runs
 from trainer import device as devices
-from trainer import features, knn, linear, loader, monitor, runs
 from trainer.config import compose, preset, preset_names
 from trainer.encoder import Encoder
 from trainer.metrics import summarise
@@ -20,6 +20,8 @@ from trainer.runs import Run, Which
 from trainer.streams import derive
 
 Protocol = Literal["knn", "linear"]
+BATCH_NORM = {"pre-trained": "as training left them", "pre-trained, recalibrated": "of the training clips"}
+"""Rows whose classifiers are kept, and where their batch-norm statistics come from."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,6 +46,8 @@ class Prepared:
     name: str
     train: Tensor
     test: Tensor
+    state: dict[str, Tensor]
+    """Of the encoder that gave them."""
 
 
 def evaluate(request: Request, progress: Callable[[str], None] = lambda doing: None) -> dict[str, dict[str, Any]]:
@@ -72,14 +76,19 @@ def evaluate(request: Request, progress: Callable[[str], None] = lambda doing: N
         "classifier": "nearest neighbour, Euclidean",
         **summarise(raw.numpy(), test_labels.numpy(), classes.tolist()),
     }
+    own = store.digest == run.lineage["store"]["digest"] and split.name == run.lineage["split"]["name"]
     results: dict[str, dict[str, Any]] = {}
     for protocol in request.protocols:
+        name = protocol if own else f"{protocol}-{store.name}-{split.name}"
+        name += "" if request.checkpoint == "last" else f"-{request.checkpoint}"
         rows = {}
         for representation in prepared:
             progress(f"{protocol}, {representation.name}")
-            rows[representation.name] = _score(
+            rows[representation.name], fitted = _score(
                 protocol, representation, train_labels, test_labels, classes.tolist(), request
             )
+            if fitted is not None and representation.name in BATCH_NORM:
+                _keep(name, protocol, representation, fitted, classes.tolist(), request, checkpoint)
         rows["raw coordinates"] = raw_row
         results[protocol] = {
             "protocol": protocol,
@@ -88,9 +97,6 @@ def evaluate(request: Request, progress: Callable[[str], None] = lambda doing: N
             "published": _published(run, store, split, protocol),
             "lineage": _lineage(request, checkpoint),
         }
-        own = store.digest == run.lineage["store"]["digest"] and split.name == run.lineage["split"]["name"]
-        name = protocol if own else f"{protocol}-{store.name}-{split.name}"
-        name += "" if request.checkpoint == "last" else f"-{request.checkpoint}"
         results[protocol]["written"] = runs.write_result(run, name, results[protocol]).as_posix()
     return results
 
@@ -109,23 +115,55 @@ def _representations(
         progress(f"features, {name}")
         if recalibrated:
             features.recalibrate(model, train)
-        yield Prepared(name=name, train=features.extract(model, train), test=features.extract(model, test))
+        yield Prepared(
+            name=name,
+            train=features.extract(model, train),
+            test=features.extract(model, test),
+            state=classifier.state_of(model),
+        )
 
 
 def _score(
     protocol: Protocol, data: Prepared, train_labels: Tensor, test_labels: Tensor, classes: list[int], request: Request
-) -> dict[str, Any]:
-    """One row of one protocol's table."""
+) -> tuple[dict[str, Any], linear.Fitted | None]:
+    """One row of one protocol's table, and the classifier behind it if there is one."""
     if protocol == "knn":
         scores = knn.weighted(data.train, train_labels, data.test, len(classes), request.k, request.temperature)
-        return summarise(scores.numpy(), test_labels.numpy(), classes)
+        return summarise(scores.numpy(), test_labels.numpy(), classes), None
     fitted = linear.fit(data.train, train_labels, data.test, test_labels, len(classes), request.seed)
     best = max(range(len(fitted.test_top1)), key=fitted.test_top1.__getitem__)
     return {
         **summarise(fitted.scores.numpy(), test_labels.numpy(), classes),
         "best_epoch": {"epoch": best + 1, "top1": fitted.test_top1[best], "note": "chosen on the test set"},
         "test_top1_by_epoch": fitted.test_top1,
-    }
+    }, fitted
+
+
+def _keep(
+    name: str,
+    protocol: Protocol,
+    data: Prepared,
+    fitted: linear.Fitted,
+    classes: list[int],
+    request: Request,
+    checkpoint: dict[str, Any],
+) -> None:
+    """Keep a row's classifier with the run, for `predict`."""
+    classifier.save(
+        request.run,
+        name + (classifier.RECALIBRATED if data.name != "pre-trained" else ""),
+        encoder=data.state,
+        weight=fitted.weight,
+        bias=fitted.bias,
+        classes=classes,
+        store=request.store,
+        facts={
+            "protocol": protocol,
+            "representation": data.name,
+            "batch_norm": BATCH_NORM[data.name],
+            "lineage": _lineage(request, checkpoint),
+        },
+    )
 
 
 def _settings(protocol: Protocol, request: Request) -> dict[str, Any]:

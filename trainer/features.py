@@ -7,6 +7,8 @@ from torch import Tensor, nn
 
 from pipeline.errors import ArtifactError
 from trainer.encoder import Encoder
+from trainer.runs import Run
+from trainer.streams import derive
 
 BATCH = 256
 Layer = Literal["backbone", "head"]
@@ -26,6 +28,11 @@ def extract(encoder: Encoder, clips: Tensor, layer: Layer = "backbone", batch: i
         pooled = encoder.backbone(block.to(device))
         parts.append((encoder.head(pooled) if layer == "head" else pooled).float().cpu())
     return torch.cat(parts)
+
+
+def of_positions(encoder: Encoder, positions: Tensor, run: Run, layer: Layer = "backbone") -> Tensor:
+    """Features (N, D) of positions (N, 3, T, V, M) in metres, shown to the encoder as its run's stream."""
+    return extract(encoder, derive(positions, run.config.stream, run.layout), layer)
 
 
 @torch.no_grad()

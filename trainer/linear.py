@@ -28,6 +28,10 @@ class Fitted:
     """(N, classes) of the test features after the last epoch."""
     test_top1: list[float]
     """Per cent after every epoch. Choosing the best of them is choosing on the test set."""
+    weight: Tensor
+    """(classes, D) after the last epoch."""
+    bias: Tensor
+    """(classes,)."""
 
 
 def fit(
@@ -63,4 +67,4 @@ def fit(
         with torch.no_grad():
             scores = test @ weight.T + bias
             curve.append(100 * float((scores.argmax(1) == test_labels).float().mean()))
-    return Fitted(scores=scores.cpu(), test_top1=curve)
+    return Fitted(scores=scores.cpu(), test_top1=curve, weight=weight.detach().cpu(), bias=bias.detach().cpu())
