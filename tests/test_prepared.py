@@ -2,7 +2,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.padded import padded
@@ -12,6 +12,7 @@ from pipeline.resample import resized
 pytestmark = pytest.mark.kernels
 
 
+@settings(deadline=None)  # the first call loads compiled code
 @given(
     seed=st.integers(0, 999),
     sizes=st.lists(st.tuples(st.integers(1, 3), st.integers(1, 40)), min_size=1, max_size=5),
