@@ -54,6 +54,7 @@ bench: $(READY)  ## the benchmarks, against their baselines
 	$(BIN)/python benchmarks/bench_normalise.py
 	$(BIN)/python benchmarks/bench_ingest.py
 	$(BIN)/python benchmarks/bench_train.py
+	$(BIN)/python benchmarks/bench_feed.py
 
 gpu: $(READY)  ## what needs a GPU: the golden step, training and evaluation on it
 	$(BIN)/python benchmarks/check_gpu.py

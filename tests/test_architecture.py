@@ -10,6 +10,7 @@ FILES = sorted([*ROOT.glob("pipeline/*.py"), *ROOT.glob("trainer/*.py"), ROOT / 
 
 OWNERS = {
     "zarr": {"pipeline/store.py"},
+    "numcodecs": {"pipeline/shards.py"},
     "numba": {f"pipeline/{path.name}" for path in ROOT.glob("pipeline/*_kernels.py")},
     "rich": {"pipeline/display.py", "trainer/display.py", "cli.py"},
     "click": {"cli.py"},

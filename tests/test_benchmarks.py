@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -64,6 +65,22 @@ def test_the_training_benchmark_prints_its_table() -> None:
     assert done.returncode == 0, done.stderr
     assert "torch" in done.stdout
     assert float(done.stdout.splitlines()[-1].split()[6]) > 0
+
+
+@pytest.mark.slow
+def test_the_feeding_benchmark_prints_its_table_and_a_stream_holds_what_it_announced() -> None:
+    done = benchmark("bench_feed.py", "--clips", 512, "--buffer", 128, "--rounds", 1)
+    assert done.returncode == 0, done.stderr
+    rows = [line.rsplit(maxsplit=5) for line in done.stdout.splitlines()[4:]]
+    assert [row[0] for row in rows] == ["peers", "resident", *(f"streamed, {workers} workers" for workers in range(3))]
+    assert all(float(row[1].replace(",", "")) > 0 for row in rows)
+    done = benchmark("bench_feed.py", "--clips", 8192, "--buffer", 512, "--memory")
+    assert done.returncode == 0, done.stderr
+    resident, streamed = (list(map(int, re.findall(r"(\d+) MB", line))) for line in done.stdout.splitlines()[-2:])
+    assert resident[0] == 315
+    assert resident[1] > 0.8 * resident[0]
+    assert streamed[0] < 80
+    assert streamed[1] < streamed[0] + 80  # batches, and what is being read, come on top
 
 
 def test_the_normalising_benchmark_checks_the_peers_and_prints_its_table() -> None:

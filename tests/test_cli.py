@@ -278,9 +278,15 @@ def test_a_second_writer_exits_6(raw: Path, tmp_path: Path, skelepipe: Skelepipe
 @pytest.mark.slow
 def test_ctrl_c_and_sigterm_leave_a_training_that_goes_on(workplace: Path) -> None:
     tiny = ["frames=16", "epochs=400", "batch_size=12", "encoder.hidden_channels=2", "encoder.hidden_dim=8"]
-    command = ["pretrain", "--preset", "quick", "--out", "runs/long", "--set", *tiny, "method.mix.frames=[1,3]"]
-    for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
-        training = process(*command, cwd=workplace, stderr=subprocess.PIPE)
+    tiny += ["method.mix.frames=[1,3]", "stream_buffer=16"]
+    command = ["pretrain", "--preset", "quick", "--out", "runs/long", "--set", *tiny]
+    for number, code, residency, workers in (
+        (signal.SIGINT, 130, "host", 1),
+        (signal.SIGTERM, 143, "stream", 2),
+        (signal.SIGUSR1, 138, "stream", 0),
+    ):
+        lies = ("--residency", residency, "--workers", workers)
+        training = process(*command, *lies, cwd=workplace, stderr=subprocess.PIPE)
         log = workplace / "runs" / "long" / "log.jsonl"
         before = len(log.read_text().splitlines()) if log.exists() else 0
         deadline = time.monotonic() + 60
@@ -292,6 +298,7 @@ def test_ctrl_c_and_sigterm_leave_a_training_that_goes_on(workplace: Path) -> No
         _, said = training.communicate(timeout=60)
         assert training.returncode == code
         assert f"stopped by {number.name}" in said
+        assert f"clips, residency {residency}: takes " in said
     steps = [json.loads(line)["step"] for line in log.read_text().splitlines()]
     assert steps == list(range(len(steps)))
 

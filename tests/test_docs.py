@@ -99,6 +99,14 @@ def test_every_skelepipe_command_of_a_page_runs(page: str, tmp_path: Path, raw: 
     assert all((tmp_path / command.split("--out ")[1].split()[0]).exists() for command in PAGES[page])
 
 
+@pytest.mark.slow
+def test_the_commands_of_running_md_run(tmp_path: Path, raw: Path) -> None:
+    shutil.copytree(raw, tmp_path / "raw")
+    assert [command.split()[1] for command in PAGES["running"]] == ["pretrain", "eval"]
+    run_all(["skelepipe ingest ntu60 raw", "skelepipe build-splits", *PAGES["running"]], tmp_path)
+    assert (tmp_path / "runs" / "watched" / "eval" / "knn-best.json").exists()
+
+
 def run_all(commands: list[str], folder: Path) -> None:
     """Run commands one after the other in a folder; none may fail."""
     environment = os.environ | {"PYTHONPATH": str(ROOT)}

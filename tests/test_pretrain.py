@@ -2,6 +2,7 @@ import json
 import os
 import shutil
 import signal
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from pipeline.store import Store
 from trainer import checkpoint, pretrain, runlog
 from trainer.config import PretrainConfig
 from trainer.interrupt import STOPPING, Interrupted
+from trainer.methods import Method
 from trainer.runs import Run, find_split, find_store, load, load_finished
 from trainer.schedule import learning_rate
 
@@ -175,6 +177,71 @@ def test_a_loss_that_is_no_number_stops_and_names_the_batch(
 ) -> None:
     with pytest.raises(pretrain.NotFinite, match=r"the loss is (nan|inf) at step \d; its batch: S\d{3}C"):
         pretrain.fit(train_request(tmp_path / "run", "learning_rate=1e30"))
+
+
+@pytest.mark.parametrize("residency", ["host", "stream"])
+def test_no_checkpoint_of_a_state_that_is_no_number_is_written(
+    train_request: Requests, tmp_path: Path, residency: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The loss of step 3 is a number, its gradient is not; a signal asks for a checkpoint just then."""
+    request = train_request(tmp_path / "run", "stream_buffer=8", residency=residency, workers=2)
+    before, step = threading.active_count(), pretrain.train_step
+
+    def spoil(method: Method, *others: object) -> dict[str, torch.Tensor]:
+        loss = step(method, *others)  # type: ignore[arg-type]
+        if others[3] == 3:
+            next(method.pair.query.parameters()).data[0] = torch.nan
+            os.kill(os.getpid(), signal.SIGTERM)
+        return loss
+
+    monkeypatch.setattr(pretrain, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(pretrain, "train_step", spoil)
+    with pytest.raises(
+        pretrain.NotFinite, match=r"run: query\S+ is no number any more after step 3; its batch: S\d{3}C"
+    ):
+        pretrain.fit(request)
+    assert threading.active_count() == before
+    assert [path.name for path in checkpoint.listed(tmp_path / "run" / "checkpoints")] == [
+        "step-00000002",
+        "step-00000003",
+    ]
+    monkeypatch.setattr(pretrain, "train_step", step)
+    assert pretrain.fit(request).steps == 3
+
+
+@pytest.mark.parametrize("residency", ["host", "stream"])
+def test_a_signal_before_the_first_step_is_obeyed_and_the_run_goes_on(
+    shared_run: Run, train_request: Requests, tmp_path: Path, residency: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It comes while the store is read: a stream stops after the step that was read for, others at once."""
+    motion = Store.motion
+    request = train_request(tmp_path / "run", residency=residency, workers=2)
+
+    def ask_to_stop(self: Store, first: int, last: int) -> np.ndarray:
+        os.kill(os.getpid(), signal.SIGUSR1)
+        return motion(self, first, last)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Store, "motion", ask_to_stop)
+        with pytest.raises(Interrupted, match=f"SIGUSR1 at step {int(residency == 'stream')} of 6") as caught:
+            pretrain.fit(request)
+    assert caught.value.exit_code == 138
+    assert [thread.name for thread in threading.enumerate() if thread.name.startswith(("stream", "ahead"))] == []
+    pretrain.fit(request)
+    assert same(weights(tmp_path / "run"), weights(shared_run.path))
+    assert losses(tmp_path / "run") == losses(shared_run.path)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("buffer", [16, 1000])
+def test_residency_and_workers_change_nothing(
+    train_request: Requests, tmp_path: Path, workers: int, buffer: int
+) -> None:
+    for residency in ("host", "stream"):
+        setting = f"stream_buffer={buffer}"
+        pretrain.fit(train_request(tmp_path / residency, setting, residency=residency, workers=workers))
+    assert same(weights(tmp_path / "host"), weights(tmp_path / "stream"))
+    assert losses(tmp_path / "host") == losses(tmp_path / "stream")
 
 
 def test_a_store_of_another_recipe_is_refused_unless_meant(train_request: Requests, tmp_path: Path) -> None:

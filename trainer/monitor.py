@@ -55,6 +55,8 @@ def divide(store: Store, split: Split, config: PretrainConfig) -> Division:
     """
     rows = split.train
     if not config.validate_every:
+        if config.held_out is not None:
+            raise ConfigError("held_out: means nothing with validate_every=0; --set validate_every=5, or leave it out")
         return Division(column="", values=[], kept=rows, held_out=rows[:0])
     column = split.separates or "subject"
     values = store.values(column)[rows]

@@ -1,0 +1,155 @@
+"""Samples a second, two augmented views each, that reach a training step on this CPU: resident, streamed, as peers do.
+
+Run: python benchmarks/bench_feed.py [--clips 8192] [--buffer 2048] [--rounds 5] [--workers 0 1 2] [--threads N].
+A store of synthetic NTU-60 clips (T as recorded, room for two bodies) is made in a temporary folder and is in the page
+cache; T 64, batch 128. Each round runs every way once, one after the other, so that ratios hold beside other load.
+
+`peers` is the feeder of CrosSCLR, AimCLR and SkeleMixCLR re-created: an array of 64-frame clips in memory, and for
+each sample and view a temporal crop and a shear in numpy, one process. With --memory it prints instead what a process
+holds at most while it feeds one epoch, resident and streamed.
+"""
+
+import argparse
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import numpy as np
+import torch
+from large_store import repeated
+from measure import processor
+from steps import commit
+
+from pipeline import ingest, recipe
+from pipeline.store import Store
+from pipeline.synth import write_ntu
+from trainer import augment, draws, loader
+from trainer.config import PretrainConfig
+from trainer.loader import Clips, Resident
+from trainer.order import Order, batches
+from trainer.streamed import Streamed
+
+CPU = torch.device("cpu")
+BATCH = 128
+
+
+def peer_views(clip: np.ndarray, rng: np.random.Generator) -> list[np.ndarray]:
+    """Two views of (C, T, V, M) by `temperal_crop` (ratio 6) and `shear` (0.5) of the peers' feeder/tools.py."""
+    views = []
+    for _ in range(2):
+        length = clip.shape[1]
+        reach = length // 6
+        start = rng.integers(0, 2 * reach + 1)
+        long = np.concatenate((np.flip(clip[:, :reach], 1), clip, np.flip(clip[:, -reach:], 1)), 1)
+        cropped = long[:, start : start + length]
+        a, b = rng.uniform(-0.5, 0.5, (2, 3))
+        matrix = np.array([[1, a[0], b[0]], [a[1], 1, b[1]], [a[2], b[2], 1]]).transpose()
+        views.append(np.dot(cropped.transpose([1, 2, 3, 0]), matrix).transpose(3, 0, 1, 2))
+    return views
+
+
+def peers(clips: np.ndarray, count: int) -> None:
+    rng = np.random.default_rng(0)
+    order = rng.permutation(len(clips))[:count]
+    for at in range(0, count, BATCH):
+        samples = [peer_views(clips[place], rng) for place in order[at : at + BATCH]]
+        for view in range(2):
+            torch.from_numpy(np.stack([sample[view] for sample in samples]))
+
+
+def ours(clips: Clips, order: Order, config: PretrainConfig) -> None:
+    for _, epoch, places, batch in clips.follow(batches(order, BATCH, 0, len(order.blocks) // BATCH)):
+        for view in range(2):
+            uniforms = draws.uniform(0, epoch, torch.from_numpy(places), view, augment.COUNT)
+            augment.view(batch, uniforms, config.augment)
+
+
+def make_store(folder: Path, clips: int) -> Store:
+    write_ntu("ntu60", folder / "raw", clips=240, seed=1)
+    request = ingest.Request(
+        dataset="ntu60", roots=(folder / "raw",), output=folder / "small.zarr", recipe=recipe.load("clean")
+    )
+    ingest.run(request)
+    return repeated(Store(folder / "small.zarr"), folder / "large.zarr", clips)
+
+
+def feeds(store: Store, buffer: int, workers: int) -> tuple[Streamed, Order]:
+    order = Order(store.blocks(np.arange(len(store))), buffer, seed=0)
+    return Streamed(store, np.arange(len(store)), order, 64, 2, BATCH, CPU, workers), order
+
+
+def rates(store: Store, given: argparse.Namespace) -> None:
+    config, rows = PretrainConfig(batch_size=BATCH), np.arange(len(store))
+    whole = loader.load(store, rows, 64, 2)
+    few = min(len(store), 8 * BATCH)
+    ways: dict[str, tuple[int, Callable[[], None]]] = {"peers": (few, lambda: peers(whole.numpy(), few))}
+    full, order = len(store) // BATCH * BATCH, feeds(store, given.buffer, 0)[1]
+    ways["resident"] = (full, lambda: ours(Resident(whole), order, config))
+    for workers in given.workers:
+        stream = feeds(store, given.buffer, workers)[0]
+        ways[f"streamed, {workers} workers"] = (full, lambda stream=stream: ours(stream, order, config))
+    found: dict[str, list[float]] = {name: [] for name in ways}
+    for number in range(given.rounds + 1):  # the first warms up
+        for name, (count, way) in ways.items():
+            began = time.perf_counter()
+            way()
+            if number:
+                found[name].append(count / (time.perf_counter() - began))
+    print(f"{'':22}{'median samples/s':>18}{'range':>20}{'times peers':>13}")
+    for name, each in found.items():
+        ratio = statistics.median(mine / theirs for mine, theirs in zip(each, found["peers"], strict=True))
+        print(f"{name:22}{statistics.median(each):18,.0f}{f'{min(each):,.0f} to {max(each):,.0f}':>20}{ratio:13.1f}")
+
+
+def most_memory(path: Path, buffer: int, residency: str) -> None:
+    """Print how many bytes feeding an epoch adds to what this process holds, and how many were announced."""
+    store = Store(path)
+    stream, order = feeds(store, buffer, 2)
+    store.motion(0, 1)  # compiled code and zarr's threads are there
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    clips = stream if residency == "streamed" else Resident(loader.load(store, np.arange(len(store)), 64, 2))
+    ours(clips, order, PretrainConfig(batch_size=BATCH))
+    held = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
+    print(held, stream.bytes if residency == "streamed" else stream.bytes_whole)
+
+
+def memory(store: Store, given: argparse.Namespace) -> None:
+    print(f"{'':22}{'announced':>12}{'added at most':>15}")
+    for residency in ("resident", "streamed"):
+        command = [sys.executable, __file__, "--child", residency, str(store.path), "--buffer", str(given.buffer)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        held, announced = map(int, done.stdout.split())
+        print(f"{residency:22}{announced / 1e6:9.0f} MB{held / 1e6:12.0f} MB")
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--clips", type=int, default=8192)
+    options.add_argument("--buffer", type=int, default=2048)
+    options.add_argument("--rounds", type=int, default=5)
+    options.add_argument("--workers", type=int, nargs="+", default=[0, 1, 2])
+    options.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of torch")
+    options.add_argument("--memory", action="store_true")
+    options.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
+    given = options.parse_args()
+    torch.set_num_threads(given.threads)
+    if given.child:
+        most_memory(Path(given.child[1]), given.buffer, given.child[0])
+        return
+    print(f"{processor()}, {given.threads} threads, torch {torch.__version__}, commit {commit()}")
+    print(f"{given.clips} clips, buffer {given.buffer}, T 64, two bodies, batch {BATCH}, {given.rounds} rounds\n")
+    with tempfile.TemporaryDirectory() as name:
+        store = make_store(Path(name), given.clips)
+        (memory if given.memory else rates)(store, given)
+
+
+if __name__ == "__main__":
+    main()
