@@ -1,4 +1,4 @@
-"""What ranks do in test_ranks.py: run as `python rank_work.py WORK FOLDER`; each leaves its tensors in FOLDER."""
+"""What ranks do in test_ranks.py: run as `python rank_work.py FOLDER`; each leaves its tensors in FOLDER."""
 
 import sys
 from pathlib import Path
@@ -28,7 +28,7 @@ CASES = {
 def run_of(name, batch, micro_batch=None, dropout=0.0):
     config = PretrainConfig(
         frames=16,
-        bodies=2,
+        bodies=1,
         batch_size=batch,
         micro_batch=micro_batch,
         method={"name": name, "mix": {"frames": (1, 3), "repeats": 2}},
@@ -44,7 +44,7 @@ def trained(run, steps=STEPS):
     pair = method.pair.double().train()
     optimiser = torch.optim.SGD(pair.query.parameters(), lr=0.05, momentum=0.9)
     count = run.config.batch_size
-    clips = torch.randn(count, 3, 16, 25, 2, generator=torch.Generator().manual_seed(1)).double()
+    clips = torch.randn(count, 3, 16, 25, 1, generator=torch.Generator().manual_seed(1)).double()
     losses = [train_step(method, optimiser, clips, np.arange(count) + 5, step, 0, run) for step in range(steps)]
     found = {f"pair.{name}": value for name, value in pair.state_dict().items()}
     for name in losses[0]:
@@ -55,7 +55,8 @@ def trained(run, steps=STEPS):
 
 def steps():
     found = {}
-    for case, (name, batch, micro_batch) in CASES.items():
+    for case in CASES if ranks.size() < 3 else ["in parts"]:
+        name, batch, micro_batch = CASES[case]
         found |= {f"{case}/{key}": value for key, value in trained(run_of(name, batch, micro_batch)).items()}
     return found
 
@@ -64,7 +65,7 @@ def dropout():
     """A step whose ranks drop different activations of the same clip."""
     run = run_of("skeletonclr", 4, dropout=0.5)
     torch.manual_seed(0)
-    same = torch.randn(1, 3, 16, 25, 2).expand(4, -1, -1, -1, -1).double()
+    same = torch.randn(1, 3, 16, 25, 1).expand(4, -1, -1, -1, -1).double()
     method = runs.start(run)
     method.pair.double().train()
     optimiser = torch.optim.SGD(method.pair.query.parameters(), lr=0.05)
@@ -109,9 +110,12 @@ def norms():
     return found | {f"half/{key}": value for key, value in half.items()}
 
 
+def everything():
+    work = {"steps": steps, "dropout": dropout, "norms": norms}
+    return {f"{name}/{key}": value for name, do in work.items() for key, value in do().items()}
+
+
 if __name__ == "__main__":
     with ranks.joined(torch.device("cpu")):
-        save_file(
-            {name: value.contiguous() for name, value in globals()[sys.argv[1]]().items()},
-            Path(sys.argv[2]) / f"{ranks.rank()}.safetensors",
-        )
+        made = {name: value.contiguous() for name, value in everything().items()}
+        save_file(made, Path(sys.argv[1]) / f"{ranks.rank()}.safetensors")

@@ -8,6 +8,7 @@ import signal
 import statistics
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,14 +20,14 @@ from pipeline import latest, publish
 from pipeline.errors import ArtifactError, OutputExists, SkelepipeError
 from pipeline.splits import Split
 from pipeline.store import Store
-from trainer import checkpoint, loader, runs, schedule
+from trainer import checkpoint, loader, ranks, runs, schedule
 from trainer import device as devices
 from trainer.config import PretrainConfig
 from trainer.interrupt import Interrupted, StopFlag, stop_requests
 from trainer.methods import Method
 from trainer.runlog import RunLog
 from trainer.runs import Run
-from trainer.step import train_step
+from trainer.step import require_clips_for_all, train_step
 
 CHECKPOINT_SECONDS = 120.0
 """A kill costs at most so much work; saving takes some milliseconds, so once in two minutes is free."""
@@ -92,13 +93,27 @@ def fit(request: Request, progress: Callable[[Tick], None] = lambda tick: None) 
         OutputLocked: another process trains there.
         OutputFailed: the disk refuses.
         ArtifactError: the store does not fit the configuration.
-        Interrupted: a signal came; the checkpoint is written.
+        Interrupted: a signal came, here or to another rank; the checkpoint is written.
         NotFinite: the loss is no number any more.
+        PeerLost: another rank is gone; the checkpoint of the last whole step is written.
+        SaidElsewhere: rank 0 has said which of these it is.
     """
-    with publish.sole_writer(request.output):
-        run = _open_run(request)
-        latest.record(run.path.parent, "run", run.path.name)
-        return _train(request, run, progress)
+    with ranks.joined(request.device), ExitStack() as held:
+
+        def open_run() -> Run:
+            require_clips_for_all(request.config)
+            held.enter_context(publish.sole_writer(request.output))
+            run = _open_run(request)
+            latest.record(run.path.parent, "run", run.path.name)
+            return run
+
+        run = ranks.first_does(open_run) or runs.load(request.output)
+        try:
+            return _train(request, run, progress)
+        except (Interrupted, NotFinite) as error:
+            if ranks.rank() == 0:
+                raise
+            raise ranks.SaidElsewhere(error.exit_code) from error
 
 
 def _open_run(request: Request) -> Run:
@@ -198,14 +213,21 @@ def _train(request: Request, run: Run, progress: Callable[[Tick], None]) -> Repo
         checkpoint.load_model(newest, pair)
         checkpoint.load_optimiser(newest, optimiser)
         first = meta["step"]
+    if not ranks.alike(f"{run.digest} {first}"):
+        raise ArtifactError(f"{run.path}: the processes do not see the same run; it must lie where all of them read")
     started, losses = time.perf_counter(), list[float]()
     if first < run.total_steps:
         rows = request.split.train
         clips = loader.load(request.store, rows, run.config.frames, run.config.bodies).to(request.device)
         started = time.perf_counter()
-        with RunLog(run.path / runs.LOG, first) as log, stop_requests() as stop:
+        with ExitStack() as held:
+            stop = held.enter_context(stop_requests())
+            log = held.enter_context(RunLog(run.path / runs.LOG, first)) if ranks.rank() == 0 else None
+            held.enter_context(_keeping_the_last_step(method, optimiser, run, lambda: first + len(losses)))
             for tick in _steps(method, optimiser, clips, request, run, first, stop):
                 losses.append(tick.loss["total"])
+                if log is None:
+                    continue
                 log.write(
                     step=tick.step - 1,
                     epoch=tick.epoch,
@@ -265,13 +287,38 @@ def _steps(
             loss=values,
             samples_per_second=round((done - first) * config.batch_size / (now - started), 1),
         )
-        if stop.number is not None or done == run.total_steps or now - saved > CHECKPOINT_SECONDS:
-            checkpoint.save(run.checkpoints, method.pair, optimiser, {"step": done, "epoch": epoch, "run": run.digest})
+        number = ranks.greatest(stop.number or 0)
+        if ranks.rank() == 0 and (number or done == run.total_steps or now - saved > CHECKPOINT_SECONDS):
+            _save(method, optimiser, run, done)
             saved = now
-        if stop.number is not None and done < run.total_steps:
-            name = signal.Signals(stop.number).name
+        if number and done < run.total_steps:
+            ranks.greatest(0)  # none leaves while rank 0 writes: torchrun ends them all when one has ended
             raise Interrupted(
-                f"{run.path}: stopped by {name} at step {done} of {run.total_steps}; "
+                f"{run.path}: stopped by {signal.Signals(number).name} at step {done} of {run.total_steps}; "
                 "the same command goes on from there",
-                stop.number,
+                number,
             )
+
+
+def _save(method: Method, optimiser: torch.optim.Optimizer, run: Run, done: int) -> None:
+    """Write the checkpoint after `done` steps."""
+    epoch = (done - 1) * run.config.epochs // run.total_steps
+    checkpoint.save(run.checkpoints, method.pair, optimiser, {"step": done, "epoch": epoch, "run": run.digest})
+
+
+@contextmanager
+def _keeping_the_last_step(
+    method: Method, optimiser: torch.optim.Optimizer, run: Run, done: Callable[[], int]
+) -> Iterator[None]:
+    """When a rank is lost, which takes its step back, write the checkpoint of the steps done before."""
+    try:
+        yield
+    except ranks.PeerLost as error:
+        if ranks.rank() > 0:
+            raise
+        kept = [int(path.name.removeprefix("step-")) for path in checkpoint.listed(run.checkpoints)]
+        if done() > max(kept, default=0):
+            _save(method, optimiser, run, done())
+        raise ranks.PeerLost(
+            f"{run.path}: {error}; stopped at step {done()} of {run.total_steps}, the same command goes on from there"
+        ) from error

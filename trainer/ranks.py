@@ -44,13 +44,6 @@ def size() -> int:
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
-def own_device(name: str) -> str:
-    """The device that `name` means here: with torchrun, `auto` and `cuda` are one GPU for each process of a host."""
-    if "LOCAL_RANK" not in os.environ or name not in {"auto", "cuda"} or not torch.cuda.is_available():
-        return name
-    return f"cuda:{os.environ['LOCAL_RANK']}"
-
-
 @contextmanager
 def joined(device: torch.device, patience: timedelta = PATIENCE) -> Iterator[None]:
     """Be one of the processes that torchrun started, if it did (`RANK` and `WORLD_SIZE` say so).

@@ -17,6 +17,7 @@ from torch.nn import Parameter
 
 from pipeline.errors import ConfigError
 from trainer import augment, draws, ranks, skelemix
+from trainer.config import PretrainConfig
 from trainer.contrast import MomentumPair
 from trainer.methods import Method, Mixed
 from trainer.runs import Run
@@ -62,20 +63,23 @@ def train_step(
     return dict(zip(("total", "instance", "mixed"), terms, strict=True))
 
 
-def share(part: slice) -> slice:
-    """This rank's places of a part of the batch.
+def require_clips_for_all(config: PretrainConfig) -> None:
+    """Make sure that every rank has a share of every part of a batch.
 
     Raises:
-        ConfigError: the part has fewer places than there are ranks.
+        ConfigError: there are more ranks than clips in a part.
     """
-    count, start = part.stop - part.start, part.start
-    if count < ranks.size():
+    if (least := config.batch_size // config.parts) < ranks.size():
         raise ConfigError(
-            f"{count} clips at a time leave some of {ranks.size()} processes without any; fewer processes, "
-            "or a larger batch_size or micro_batch"
+            f"{least} clips at a time leave some of {ranks.size()} processes without any; start fewer, "
+            "or --set a larger batch_size or micro_batch"
         )
-    own = cut(count, ranks.size())[ranks.rank()]
-    return slice(start + own.start, start + own.stop)
+
+
+def share(part: slice) -> slice:
+    """This rank's places of a part of the batch."""
+    own = cut(part.stop - part.start, ranks.size())[ranks.rank()]
+    return slice(part.start + own.start, part.start + own.stop)
 
 
 def cut(count: int, pieces: int) -> list[slice]:
