@@ -367,7 +367,7 @@ def pretrain(
         force=force,
     )
     say([f"split {chosen.path}, preset {name}, run {request.output}", *advice])
-    with display.TrainingBar() as bar:
+    with display.TrainingBar(shown=not silent()) as bar:
         report = stage.fit(request, bar.show)
     if as_json:
         emit(display.pretrain_json(report))

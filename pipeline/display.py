@@ -27,10 +27,10 @@ SHOWN = 10
 class Bar:
     """Progress on stderr: a live bar on a terminal, a plain line now and then elsewhere."""
 
-    def __init__(self, doing: str, note: str = "") -> None:
+    def __init__(self, doing: str, note: str = "", *, shown: bool = True) -> None:
         self._doing = doing
         console = Console(stderr=True)
-        self._live = console.is_terminal
+        self._live = shown and console.is_terminal
         kept = Column(no_wrap=True)  # in a narrow terminal the note gives way, not the rest
         columns = (
             TextColumn("{task.description}", table_column=kept),

@@ -236,11 +236,12 @@ def _train(request: Request, run: Run, progress: Callable[[Tick], None]) -> Repo
                     samples_per_second=tick.samples_per_second,
                 )
                 progress(tick)
+    where = devices.describe(request.device)
     seconds, per_epoch = time.perf_counter() - started, len(request.split.train) // run.config.batch_size
     return Report(
         outcome="up to date" if not losses else "resumed" if first else "trained",
         run=run,
-        device=devices.describe(request.device),
+        device=f"{ranks.size()} x {where}" if ranks.size() > 1 else where,
         steps=len(losses),
         seconds=seconds,
         samples_per_second=len(losses) * run.config.batch_size / seconds if losses else 0.0,
