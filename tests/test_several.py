@@ -13,10 +13,9 @@ from conftest import TINY
 from safetensors.torch import load_file
 
 from pipeline import publish
-from pipeline.errors import ConfigError
 from pipeline.store import Store
 from pipeline.verify import verify
-from trainer import checkpoint, loader, pretrain, ranks, runlog
+from trainer import checkpoint, loader, pretrain, runlog
 from trainer.interrupt import Interrupted
 
 Ended = list[tuple[int, str, str]]
@@ -145,12 +144,3 @@ def test_what_rank_0_refuses_ends_the_others_without_a_word(shared_store: Store,
     assert (code, other) == (6, 6), errors
     assert "another process is writing it" in errors
     assert "Error" not in silence
-
-
-def test_more_processes_than_clips_at_a_time_are_refused(
-    train_request: Callable[..., pretrain.Request], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(ranks, "size", lambda: 3)
-    with pytest.raises(ConfigError, match="2 clips at a time leave some of 3 processes without any; start fewer"):
-        pretrain.fit(train_request(tmp_path / "run", "batch_size=4", "micro_batch=2"))
-    assert not (tmp_path / "run").exists()
