@@ -13,6 +13,7 @@ from pathlib import Path
 
 import click
 import torch
+from torch.distributed.distributed_c10d import _set_pg_timeout
 
 from cli import main
 from pipeline import splits
@@ -27,14 +28,17 @@ store, output, event, *settings = sys.argv[1:]
 what, _, when = event.partition("@")
 load, plain, losses, calls = loader.load, ranks.joined, Method.losses, []
 loader.load = lambda *arguments: load(*arguments).double()
-ranks.joined = lambda device: plain(device, timedelta(seconds=8 if what == "stuck" else 100))
+ranks.joined = lambda device: plain(device, timedelta(seconds=100))
 
 
 def interfere(*arguments):
     """The losses, which each step asks for once, after keys have moved and before anything is added up."""
     calls.append(1)
-    if ranks.rank() == 1 and what != "none" and len(calls) == int(when) + 1:
-        threading.Event().wait(40) if what == "stuck" else os.kill(os.getpid(), signal.Signals[what])
+    if what != "none" and len(calls) == int(when) + 1:
+        if what == "stuck":  # not from the start: processes may come up far apart
+            _set_pg_timeout(timedelta(seconds=5))
+        if ranks.rank() == 1:
+            threading.Event().wait(90) if what == "stuck" else os.kill(os.getpid(), signal.Signals[what])
     return losses(*arguments)
 
 

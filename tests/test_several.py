@@ -2,7 +2,6 @@
 
 import shutil
 import signal
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from pipeline.verify import verify
 from trainer import checkpoint, loader, pretrain, runlog
 from trainer.interrupt import Interrupted
 
+pytestmark = pytest.mark.slow
 Ended = list[tuple[int, str, str]]
 
 
@@ -113,14 +113,12 @@ def test_what_one_process_began_two_end(
 def test_a_lost_process_ends_the_others_with_the_last_whole_step(
     event: str, shared_store: Store, stopped: tuple[Path, Ended], tmp_path: Path
 ) -> None:
-    began = time.monotonic()
     with several.started(2, command(shared_store, tmp_path / "run", event)) as processes:
-        _, errors = processes[0].communicate(timeout=100)
+        _, errors = processes[0].communicate(timeout=120)
         assert processes[0].returncode == 1, errors
-    assert time.monotonic() - began < 60
     lines = [line for line in errors.splitlines() if line.startswith("Error")]
     assert len(lines) == 1
-    assert "another process is gone" in lines[0]
+    assert "rank 0: another process has died or does not answer (" in lines[0]
     assert "stopped at step 4 of 6, the same command goes on from there" in lines[0]
     assert [path.name for path in checkpoint.listed(tmp_path / "run" / "checkpoints")] == ["step-00000004"]
     # What the lost step had moved (the key encoder, batch-norm statistics) is taken back.

@@ -22,6 +22,10 @@ def pick(name: str) -> torch.device:
     torch.backends.cudnn.deterministic = True
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name.startswith("cuda:") and (processes := os.environ.get("LOCAL_WORLD_SIZE", "1")) != "1":
+        raise ConfigError(
+            f"--device {name}: each of {processes} processes takes a GPU of its own; use auto, cpu or cuda"
+        )
     if name == "cuda" and "LOCAL_RANK" in os.environ:
         name = f"cuda:{os.environ['LOCAL_RANK']}"
     try:

@@ -4,6 +4,7 @@ Alone there is one rank, and nothing here costs anything. Sums are the same bits
 """
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -36,12 +37,12 @@ class SaidElsewhere(SkelepipeError):
 
 def rank() -> int:
     """This process among those that train together."""
-    return dist.get_rank() if dist.is_initialized() else 0
+    return dist.get_rank() if _together() else 0
 
 
 def size() -> int:
     """How many processes train together."""
-    return dist.get_world_size() if dist.is_initialized() else 1
+    return dist.get_world_size() if _together() else 1
 
 
 @contextmanager
@@ -140,9 +141,14 @@ def alike(text: str) -> bool:
     return greatest(number) == -greatest(-number)
 
 
+def _together() -> bool:
+    return dist.is_available() and dist.is_initialized()
+
+
 @contextmanager
 def _peers() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        raise PeerLost(f"rank {rank()}: another process is gone: {str(error).splitlines()[0]}") from error
+        reason = re.sub(r"^\[\S+\] ", "", str(error)).splitlines()[0].split(". ")[0]  # gloo names its own source first
+        raise PeerLost(f"rank {rank()}: another process has died or does not answer ({reason})") from error
