@@ -1,6 +1,7 @@
 """The whole command line, in the order of the work; the only file that prints. Bodies parse, call and show."""
 
 import json
+import os
 import shlex
 import signal
 import threading
@@ -57,7 +58,8 @@ class Commands(click.Group):
     def _fail(self, ctx: click.Context, message: str, code: int) -> NoReturn:
         if ctx.params.get("debug"):
             raise
-        click.echo(f"Error: {message}", err=True)
+        if message:  # none when another process that trains with this one has said it
+            click.echo(f"Error: {message}", err=True)
         ctx.exit(code)
 
 
@@ -104,8 +106,15 @@ def spread(args: Sequence[str], several: set[str]) -> list[str]:
     return out
 
 
+def silent() -> bool:
+    """Whether this is one of several processes that torchrun has started, and not the first, which speaks for all."""
+    return os.environ.get("WORLD_SIZE", "1") != "1" and os.environ.get("RANK", "0") != "0"
+
+
 def show(lines: Sequence[str], *renderables: Any) -> None:
     """Results go to stdout: lines as they are, then tables."""
+    if silent():
+        return
     for line in lines:
         click.echo(line)
     if renderables:
@@ -118,13 +127,14 @@ def show(lines: Sequence[str], *renderables: Any) -> None:
 
 def say(lines: Sequence[str]) -> None:
     """What was chosen for the user goes to stderr."""
-    for line in lines:
+    for line in lines if not silent() else ():
         click.echo(line, err=True)
 
 
 def emit(value: Any) -> None:
     """One JSON object on stdout."""
-    click.echo(json.dumps(value, default=_plain, allow_nan=False))
+    if not silent():
+        click.echo(json.dumps(value, default=_plain, allow_nan=False))
 
 
 def _plain(value: Any) -> Any:
@@ -390,7 +400,7 @@ def pretrain(
         workers=workers,
     )
     say([f"split {chosen.path}, preset {name}, run {request.output}", *advice])
-    with display.TrainingBar() as bar:
+    with display.TrainingBar(shown=not silent()) as bar:
         report = stage.fit(request, bar.show, bar.say)
     if as_json:
         emit(display.pretrain_json(report))

@@ -27,10 +27,11 @@ SHOWN = 10
 class Bar:
     """Progress on stderr: a live bar on a terminal, a plain line now and then elsewhere."""
 
-    def __init__(self, doing: str, note: str = "") -> None:
+    def __init__(self, doing: str, note: str = "", *, shown: bool = True) -> None:
         self._doing = doing
         console = Console(stderr=True)
-        self._live = console.is_terminal
+        self._shown = shown
+        self._live = shown and console.is_terminal
         kept = Column(no_wrap=True)  # in a narrow terminal the note gives way, not the rest
         columns = (
             TextColumn("{task.description}", table_column=kept),
@@ -69,7 +70,7 @@ class Bar:
         """One line above the bar."""
         if self._live:
             self._bar.console.print(line, highlight=False, markup=False, soft_wrap=True)
-        else:
+        elif self._shown:
             print(line, file=sys.stderr, flush=True)  # noqa: T201
 
     def export(self, done: int, total: int) -> None:

@@ -17,6 +17,16 @@ def test_only_processors_and_gpus_are_devices() -> None:
             pick(name)
 
 
+def test_processes_of_one_host_do_not_share_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    monkeypatch.setenv("LOCAL_RANK", "98")
+    with pytest.raises(ConfigError, match="--device cuda:0: each of 2 processes takes a GPU of its own"):
+        pick("cuda:0")
+    with pytest.raises(ConfigError, match="--device cuda:98: "):
+        pick("cuda")
+    assert pick("cpu") == torch.device("cpu")
+
+
 def test_float32_means_float32_once_a_device_is_picked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
     pick("cpu")

@@ -1,5 +1,6 @@
 """The README is a promise: every command in it runs, every file that it names is there, every command is in it."""
 
+import json
 import os
 import re
 import shlex
@@ -11,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from cli import main
+from pipeline.store import Store
 from pipeline.synth import write
+from pipeline.verify import verify
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -86,7 +89,7 @@ def test_every_skelepipe_command_in_the_readme_runs(tmp_path: Path, raw: Path) -
     assert len(ours) >= 8
     assert len(PAGES["predict"]) == 3
     assert len(PAGES["evaluation"]) == 13
-    run_all([*ours, *PAGES["predict"], *PAGES["evaluation"]], tmp_path)  # the pages ask the run that the README has made
+    run_all([*ours, *PAGES["predict"], *PAGES["evaluation"]], tmp_path)  # pages ask the README's run
 
 
 @pytest.mark.slow
@@ -123,6 +126,33 @@ def run_all(commands: list[str], folder: Path) -> None:
         )
         allowed = (0, 3) if words[1] in {"ingest", "finalise", "predict"} else (0,)
         assert done.returncode in allowed, f"{command}: {done.stderr}"
+
+
+@pytest.mark.slow
+def test_the_commands_for_several_gpus_run(tmp_path: Path, shared_store: Store) -> None:
+    commands = commands_of((ROOT / "docs" / "several-gpus.md").read_text(encoding="utf-8"))
+    assert [command.split()[0] for command in commands] == ["skelepipe", "torchrun"]
+    place = tmp_path / "bin"
+    place.mkdir()
+    for program, module in (("skelepipe", "cli"), ("torchrun", "torch.distributed.run")):
+        (place / program).write_text(f'#!/bin/sh\nexec {sys.executable} -m {module} "$@"\n')
+        (place / program).chmod(0o755)
+    own = {"PYTHONPATH": str(ROOT), "PATH": f"{place}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
+    tiny = shlex.join(["--set", "epochs=1", "batch_size=12", "encoder.hidden_channels=2"])
+    for number, command in enumerate(commands):
+        shutil.copytree(shared_store.path.parent, tmp_path / str(number) / "processed")
+        done = subprocess.run(
+            ["bash", "-c", f"{command} {tiny} --json"],
+            cwd=tmp_path / str(number),
+            env=os.environ | own,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)["outcome"] == "trained"
+        assert done.stderr.count("run runs/ntu60-xsub-quick") == 1
+        assert verify(tmp_path / str(number) / "runs" / "ntu60-xsub-quick").findings == []
 
 
 def test_every_other_command_in_the_readme_is_known_to_these_tests() -> None:

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import torch
 
+from pipeline.errors import ConfigError
 from pipeline.layout import KINECT_V2
-from trainer import runs
+from trainer import ranks, runs
 from trainer.config import PretrainConfig
-from trainer.step import cut, train_step
+from trainer.step import cut, require_clips_for_all, share, train_step
 
 NAMES = ("skeletonclr", "skelemixclr", "skelemixclr+")
 
@@ -74,3 +75,20 @@ def test_batch_norm_alone_sees_the_parts():
 def test_a_part_of_one_clip_is_refused():
     with pytest.raises(ValueError, match="a batch of 7 in parts of at most 2 leaves one of a single clip"):
         run_of("skeletonclr", 7, micro_batch=2)
+
+
+def test_more_processes_than_clips_in_a_part_are_refused(monkeypatch):
+    monkeypatch.setattr(ranks, "size", lambda: 3)
+    require_clips_for_all(run_of("skeletonclr", 9, micro_batch=4).config)
+    with pytest.raises(ConfigError, match="2 clips at a time leave some of 3 processes without any; start fewer"):
+        require_clips_for_all(run_of("skeletonclr", 4, micro_batch=2).config)
+
+
+@pytest.mark.parametrize(("start", "count", "ranks_"), [(0, 7, 2), (7, 8, 3), (4, 3, 3)])
+def test_ranks_share_a_part_out(start, count, ranks_, monkeypatch):
+    monkeypatch.setattr(ranks, "size", lambda: ranks_)
+    places = []
+    for rank in range(ranks_):
+        monkeypatch.setattr(ranks, "rank", lambda rank=rank: rank)
+        places += range(100)[share(slice(start, start + count))]
+    assert places == list(range(start, start + count))

@@ -53,9 +53,14 @@ class PretrainConfig(BaseModel):
     encoder: EncoderConfig = EncoderConfig()
     augment: AugmentConfig = AugmentConfig()
 
+    @property
+    def parts(self) -> int:
+        """How many forwards and backwards make a step."""
+        return -(-self.batch_size // (self.micro_batch or self.batch_size))
+
     @model_validator(mode="after")
     def _parts_have_a_variance(self) -> Self:
-        if self.micro_batch and self.batch_size // -(-self.batch_size // self.micro_batch) < 2:
+        if self.batch_size // self.parts < 2:
             raise ValueError(
                 f"a batch of {self.batch_size} in parts of at most {self.micro_batch} leaves one of a single clip, "
                 "which has no variance for batch norm; take another micro_batch"

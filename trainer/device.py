@@ -1,5 +1,7 @@
 """Where the work is done, and that a float32 there is one."""
 
+import os
+
 import torch
 
 from pipeline.errors import ConfigError
@@ -7,6 +9,8 @@ from pipeline.errors import ConfigError
 
 def pick(name: str) -> torch.device:
     """`auto` (the GPU when there is one), `cpu`, `cuda` or `cuda:N`.
+
+    With torchrun, which counts the processes of a host in `LOCAL_RANK`, `auto` and `cuda` mean a GPU for each of them.
 
     float32 then means float32, and the same run twice the same numbers: by default cuDNN rounds the inputs of
     convolutions to TF32's ten bits, and picks algorithms that add up in any order.
@@ -18,6 +22,12 @@ def pick(name: str) -> torch.device:
     torch.backends.cudnn.deterministic = True
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name.startswith("cuda:") and (processes := os.environ.get("LOCAL_WORLD_SIZE", "1")) != "1":
+        raise ConfigError(
+            f"--device {name}: each of {processes} processes takes a GPU of its own; use auto, cpu or cuda"
+        )
+    if name == "cuda" and "LOCAL_RANK" in os.environ:
+        name = f"cuda:{os.environ['LOCAL_RANK']}"
     try:
         device = torch.device(name)
         if device.type in {"cpu", "cuda"}:

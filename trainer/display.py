@@ -22,8 +22,8 @@ MEASURED_STEPS = 3
 class TrainingBar(Bar):
     """Progress of a pre-training, with the expected time said once it is known."""
 
-    def __init__(self) -> None:
-        super().__init__("pretrain")
+    def __init__(self, *, shown: bool = True) -> None:
+        super().__init__("pretrain", shown=shown)
         self._first: int | None = None
 
     def show(self, tick: pretrain.Tick) -> None:

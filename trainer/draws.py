@@ -1,7 +1,8 @@
 """Random numbers that are functions of what they are for, and of nothing that happened before.
 
 A view's draws depend on (seed, epoch, sample, view): not on the batch, its order, the device or the worker, so that a
-resumed run, another residency or another card sees the same views. A batch's draws depend on (seed, step, repeat).
+resumed run, another residency or another card sees the same views. A batch's draws depend on (seed, step, repeat),
+dropout's on (seed, step, rank).
 """
 
 from typing import Final
@@ -43,14 +44,14 @@ def generator(seed: int, step: int, repeat: int) -> np.random.Generator:
     return _philox(seed, _BATCH, step, repeat)
 
 
-def seed_torch(seed: int, step: int, repeat: int) -> None:
-    """Seed torch's global generators, which dropout draws from, for one step and repeat."""
-    torch.manual_seed(int(_philox(seed, _TORCH, step, repeat).integers(2**63)))
+def seed_torch(seed: int, step: int, rank: int) -> None:
+    """Seed torch's global generators, which dropout draws from, for one step on one of several processes."""
+    torch.manual_seed(int(_philox(seed, _TORCH, step, rank).integers(2**63)))
 
 
-def _philox(seed: int, use: int, step: int, repeat: int) -> np.random.Generator:
+def _philox(seed: int, use: int, step: int, which: int) -> np.random.Generator:
     # The address is the upper half of the counter: streams cannot meet before 2**128 draws.
-    return np.random.Generator(np.random.Philox(key=[seed, use], counter=[0, 0, step, repeat]))
+    return np.random.Generator(np.random.Philox(key=[seed, use], counter=[0, 0, step, which]))
 
 
 def _absorb(state: Tensor, value: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pipeline.layout import Layout
+from trainer.batchnorm import BatchNorm1d, BatchNorm2d
 from trainer.graph import adjacency
 from trainer.pooling import pool, pool_masked
 
@@ -55,15 +56,15 @@ class Block(nn.Module):
         super().__init__()
         self.spatial = nn.Conv2d(inputs, graph[0] * outputs, 1)
         self.edge_importance = nn.Parameter(torch.ones(graph))
-        self.spatial_norm = nn.BatchNorm2d(outputs)
+        self.spatial_norm = BatchNorm2d(outputs)
         self.temporal = nn.Conv2d(outputs, outputs, (kernel, 1), (stride, 1), (kernel // 2, 0))
-        self.temporal_norm = nn.BatchNorm2d(outputs)
+        self.temporal_norm = BatchNorm2d(outputs)
         self.dropout = nn.Dropout(dropout)
         self.shortcut: nn.Module | None = None
         if residual and inputs == outputs and stride == 1:
             self.shortcut = nn.Identity()
         elif residual:
-            self.shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, (stride, 1)), nn.BatchNorm2d(outputs))
+            self.shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, (stride, 1)), BatchNorm2d(outputs))
 
     def forward(self, x: Tensor, graph: Tensor) -> Tensor:
         """(N*M, inputs, T, V) and (3, V, V) to (N*M, outputs, T', V)."""
@@ -90,7 +91,7 @@ class Encoder(nn.Module):
         graph = adjacency(layout)
         # Kept with the weights: encoders of related code bases differ in it at the same shape.
         self.register_buffer("adjacency", graph)
-        self.input_norm = nn.BatchNorm1d(len(layout.joints) * COORDINATES)
+        self.input_norm = BatchNorm1d(len(layout.joints) * COORDINATES)
         c = config.hidden_channels
         widths = [COORDINATES, c, c, c, c, 2 * c, 2 * c, 2 * c, 4 * c, 4 * c, config.hidden_dim]
         strides = [1, 1, 1, 1, 2, 1, 1, 2, 1, 1]
@@ -109,7 +110,7 @@ class Encoder(nn.Module):
             for index, (inputs, outputs, stride) in enumerate(zip(widths[:-1], widths[1:], strides, strict=True))
         )
         dim = config.hidden_dim
-        norm: list[nn.Module] = [nn.BatchNorm1d(dim)] if config.head_norm else []
+        norm: list[nn.Module] = [BatchNorm1d(dim)] if config.head_norm else []
         self.head = nn.Sequential(nn.Linear(dim, dim), *norm, nn.ReLU(), nn.Linear(dim, config.feature_dim))
         if config.init == "reference":
             self.apply(_start_as_reference)
@@ -162,7 +163,7 @@ def _start_as_reference(module: nn.Module) -> None:
     """`weights_init` in SkeleMixCLR's processor/pretrain.py, which applies it to every layer."""
     if isinstance(module, nn.Conv2d | nn.Linear):
         nn.init.normal_(module.weight, 0.0, 0.02)
-    elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+    elif isinstance(module, BatchNorm1d | BatchNorm2d):
         nn.init.normal_(module.weight, 1.0, 0.02)
     else:
         return

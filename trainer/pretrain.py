@@ -1,35 +1,35 @@
 """Pre-training: the loop, its checkpoints and its log. Reads top to bottom; nothing here knows what a method does."""
 
-import importlib.metadata
 import math
-import os
-import shutil
-import signal
 import statistics
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from pipeline import latest, publish
-from pipeline.errors import ArtifactError, OutputExists, SkelepipeError
+from pipeline.errors import ArtifactError
 from pipeline.splits import Split
 from pipeline.store import Store
-from trainer import checkpoint, monitor, residency, runs, schedule
+from trainer import checkpoint, monitor, ranks, residency, runs, schedule
 from trainer import device as devices
 from trainer.config import PretrainConfig
 from trainer.interrupt import Interrupted, StopFlag, stop_requests
 from trainer.methods import Method
 from trainer.monitor import Division, Monitor
+from trainer.opening import open_run
 from trainer.order import batches
 from trainer.residency import Feed, Residency
 from trainer.runlog import RunLog
 from trainer.runs import Run
-from trainer.step import train_step
+from trainer.saving import NotFinite, Saving
+from trainer.step import require_clips_for_all, train_step
 
 CHECKPOINT_SECONDS = 120.0
 """A kill costs at most so much work; saving takes some milliseconds, so once in two minutes is free."""
@@ -91,10 +91,6 @@ class Report:
     skipped: list[str]
 
 
-class NotFinite(SkelepipeError):
-    """The loss became NaN or infinite; the text names the batch's samples."""
-
-
 def fit(
     request: Request,
     progress: Callable[[Tick], None] = lambda tick: None,
@@ -104,107 +100,43 @@ def fit(
 
     Args:
         request: what to train.
-        progress: is told of every step.
-        say: is told, in words, what was chosen.
+        progress: told of every step, on rank 0.
+        say: told what was chosen for the user.
 
     Raises:
         OutputExists: the output is another run and `force` is off.
         OutputLocked: another process trains there.
         OutputFailed: the disk refuses.
         ArtifactError: the store does not fit the configuration.
-        Interrupted: a signal came; the checkpoint is written.
+        Interrupted: a signal came, here or to another rank; the checkpoint is written.
         NotFinite: the loss is no number any more.
+        PeerLost: another rank is gone; the checkpoint of the last whole step is written.
+        SaidElsewhere: rank 0 has said which of these it is.
     """
-    with publish.sole_writer(request.output):
-        run = _open_run(request)
-        latest.record(run.path.parent, "run", run.path.name)
-        return _train(request, run, progress, say)
+    with ranks.joined(request.device), ExitStack() as held:
 
+        def first() -> Run:
+            require_clips_for_all(request.config)
+            held.enter_context(publish.sole_writer(request.output))
+            run = open_run(
+                request.store,
+                request.split,
+                request.preset,
+                request.config,
+                request.output,
+                any_recipe=request.any_recipe,
+                force=request.force,
+            )
+            latest.record(run.path.parent, "run", run.path.name)
+            return run
 
-def _open_run(request: Request) -> Run:
-    """The run at the output if it is the one asked for, else a new one."""
-    store, split = request.store, request.split
-    if request.config.recipe not in (None, store.facts["recipe"]["name"]) and not request.any_recipe:
-        raise ArtifactError(
-            f"{store.path}: was made by recipe {store.facts['recipe']['name']}, the configuration is for "
-            f"{request.config.recipe}; ingest with --recipe {request.config.recipe}, or train on it with --any-recipe"
-        )
-    columns = store.columns
-    division = monitor.divide(store, split, request.config)
-    kept = division.kept
-    config = request.config.fitted(len(kept), int(columns["bodies"][kept].max(initial=1)))
-    facts: dict[str, Any] = {
-        "preset": request.preset,
-        "config": config.model_dump(mode="json"),
-        "layout": store.layout.to_json(),
-        "total_steps": config.epochs * (len(kept) // config.batch_size),
-    }
-    made_from = {
-        "store": {
-            "name": store.name,
-            "digest": store.digest,
-            "dataset": store.facts["dataset"],
-            "recipe": store.facts["recipe"],
-        },
-        "split": {"name": split.name, "digest": split.digest},
-    }
-    if division.column:
-        made_from["split"]["held_out"] = division.to_json()
-    if _holds_something(request.output):
-        if not (request.force and runs.is_damaged(request.output)):
-            there = runs.load(request.output)  # what is not a run is never replaced
-            difference = _difference(there, facts["config"], made_from)
-            if not difference:
-                return there
-            if not request.force:
-                raise OutputExists(
-                    f"{request.output}: is a run with another {difference}; "
-                    "--force replaces it, another --out keeps both"
-                )
-        _remove(request.output)
-    made_from["store"]["path"] = os.path.relpath(store.path, request.output)
-    versions = {"skelepipe": importlib.metadata.version("skelepipe"), "torch": torch.__version__}
-    return runs.create(request.output, **facts, lineage={**made_from, "versions": versions})
-
-
-def _difference(run: Run, config: dict[str, Any], made_from: dict[str, Any]) -> str:
-    """In what a run differs from the one asked for, in words; nothing when it is that run. A name is no difference."""
-    for what in ("store", "split"):
-        there, asked = run.lineage[what], made_from[what]
-        if there["digest"] != asked["digest"]:
-            return f"{what}: {_called(there)} there, {_called(asked)} asked"
-    were, are = _flat(run.config.model_dump(mode="json")), _flat(config)
-    for key in sorted(were.keys() | are.keys()):
-        if were.get(key) != are.get(key):
-            return f"config: {key} is {were.get(key)} there, {are.get(key)} asked"
-    return ""
-
-
-def _holds_something(folder: Path) -> bool:
-    """Whether anything is there but what a killed process left half-written."""
-    return folder.exists() and any(not path.name.endswith(".partial") for path in folder.iterdir())
-
-
-def _called(artifact: dict[str, Any]) -> str:
-    recipe = f", recipe {artifact['recipe']['name']}" if "recipe" in artifact else ""
-    return f"{artifact['name']} ({artifact['digest'][:12]}{recipe})"
-
-
-def _flat(nested: dict[str, Any], above: str = "") -> dict[str, Any]:
-    """Nested tables as `a.b`: value."""
-    flat: dict[str, Any] = {}
-    for key, value in nested.items():
-        flat |= _flat(value, f"{above}{key}.") if isinstance(value, dict) else {f"{above}{key}": value}
-    return flat
-
-
-def _remove(folder: Path) -> None:
-    """Take a run away in one move, so that a kill in between leaves no half of it."""
-    aside = folder.with_name(f".{folder.name}.replaced")
-    with publish.disk_errors(folder):
-        shutil.rmtree(aside, ignore_errors=True)
-        folder.rename(aside)
-        shutil.rmtree(aside)
+        run = ranks.first_does(first) or runs.load(request.output)
+        try:
+            return _train(request, run, progress, say)
+        except (Interrupted, NotFinite) as error:
+            if ranks.rank() == 0:
+                raise
+            raise ranks.SaidElsewhere(error.exit_code) from error
 
 
 def _train(request: Request, run: Run, progress: Callable[[Tick], None], say: Callable[[str], None]) -> Report:
@@ -222,23 +154,26 @@ def _train(request: Request, run: Run, progress: Callable[[Tick], None], say: Ca
         checkpoint.load_model(newest, pair)
         checkpoint.load_optimiser(newest, optimiser)
         first, best = meta["step"], meta.get("best")
+    if not ranks.alike(f"{run.digest} {first}"):
+        raise ArtifactError(f"{run.path}: the processes do not see the same run; it must lie where all of them read")
     division = monitor.divide(request.store, request.split, run.config)
-    rows = division.kept
+    saving = Saving(run, pair, optimiser, first, best, CHECKPOINT_SECONDS)
     started, losses = time.perf_counter(), list[float]()
     if first < run.total_steps:
-        with RunLog(run.path / runs.LOG, first) as log, stop_requests() as stop:
-            feed = residency.feed(
-                request.store, rows, run.config, request.device, request.residency, request.workers,
-                lambda _: _stop_early(stop, run, first),
-            )  # fmt: skip
-            _stop_early(stop, run, first)
+        with ExitStack() as held:
+            stop = held.enter_context(stop_requests())
+            log = held.enter_context(RunLog(run.path / runs.LOG, first)) if ranks.rank() == 0 else None
+            held.enter_context(saving.last_step_kept())
+            feed = _feed(request, run, division.kept, saving, stop)
             say(feed.said)
             if division.column:
                 named = ", ".join(map(str, division.values))
                 say(f"held out: {division.column} {named}, {len(division.held_out)} clips")
             started = time.perf_counter()
-            for tick in _steps(method, optimiser, feed, request, run, division, first, best, stop):
+            for tick in _steps(method, optimiser, feed, request, run, division, first, saving, stop):
                 losses.append(tick.loss["total"])
+                if log is None:
+                    continue
                 log.write(
                     step=tick.step - 1,
                     epoch=tick.epoch,
@@ -248,19 +183,33 @@ def _train(request: Request, run: Run, progress: Callable[[Tick], None], say: Ca
                     samples_per_second=tick.samples_per_second,
                 )
                 progress(tick)
-    seconds, per_epoch = time.perf_counter() - started, len(rows) // run.config.batch_size
+    where = devices.describe(request.device)
+    seconds, per_epoch = time.perf_counter() - started, len(division.kept) // run.config.batch_size
     return Report(
         outcome="up to date" if not losses else "resumed" if first else "trained",
         run=run,
-        device=devices.describe(request.device),
+        device=f"{ranks.size()} x {where}" if ranks.size() > 1 else where,
         steps=len(losses),
         seconds=seconds,
         samples_per_second=len(losses) * run.config.batch_size / seconds if losses else 0.0,
         first_loss=statistics.fmean(losses[:per_epoch]) if losses else None,
         last_loss=statistics.fmean(losses[-per_epoch:]) if losses else None,
-        best=checkpoint.read_meta(checkpoint.newest(run.checkpoints)[0]).get("best"),
+        best=saving.best,
         skipped=skipped,
     )
+
+
+def _feed(request: Request, run: Run, rows: NDArray[np.int64], saving: Saving, stop: StopFlag) -> Feed:
+    """The training clips where they are to lie; a signal that comes meanwhile is obeyed by all ranks."""
+
+    def alone(_: int = 0) -> None:
+        if ranks.size() == 1 and stop.number is not None:
+            raise saving.interrupted(stop.number)
+
+    found = residency.feed(request.store, rows, run.config, request.device, request.residency, request.workers, alone)
+    if number := ranks.greatest(stop.number or 0):
+        raise saving.interrupted(number)
+    return found
 
 
 def _steps(
@@ -271,10 +220,10 @@ def _steps(
     run: Run,
     division: Division,
     first: int,
-    best: dict[str, Any] | None,
+    saving: Saving,
     stop: StopFlag,
 ) -> Iterator[Tick]:
-    """The loop: every step from `first` on, with checkpoints at the end, now and then, and when a signal came.
+    """The loop: every step from `first` on, with a look at the held-out clips and a checkpoint where it is time.
 
     Raises:
         Interrupted: a signal came; the checkpoint is written.
@@ -283,12 +232,7 @@ def _steps(
     config, rows = run.config, division.kept
     watch = Monitor(request.store, division, config) if config.validate_every else None
     per_epoch = len(rows) // config.batch_size
-    started = saved = time.perf_counter()
-    chosen = np.empty(0, np.int64)
-
-    def named() -> str:
-        return ", ".join(request.store.names[row] for row in rows[chosen])
-
+    started = time.perf_counter()
     planned = batches(feed.order, config.batch_size, first, run.total_steps)
     for step, epoch, chosen, batch in feed.clips.follow(planned):
         rate = schedule.learning_rate(config, step / per_epoch)
@@ -296,13 +240,13 @@ def _steps(
             group["lr"] = rate
         loss = train_step(method, optimiser, batch, rows[chosen], step, epoch, run)
         values, done, now = {name: float(value) for name, value in loss.items()}, step + 1, time.perf_counter()
+        names = ", ".join(request.store.names[row] for row in rows[chosen])
         if not math.isfinite(values["total"]):
-            raise NotFinite(f"{run.path}: the loss is {values['total']} at step {step}; its batch: {named()}")
-        score, is_best = None, False
+            raise NotFinite(f"{run.path}: the loss is {values['total']} at step {step}; its batch: {names}")
+        score = None
         if watch and (done % (config.validate_every * per_epoch) == 0 or done == run.total_steps):
             score = watch.score(method.pair.query)
-            is_best = best is None or score > best["held_out_knn"]
-            best = {"step": done, "epoch": epoch, "held_out_knn": score} if is_best else best
+            saving.scored(done, score)
         yield Tick(
             step=done,
             total_steps=run.total_steps,
@@ -314,25 +258,4 @@ def _steps(
             held_out_knn=score,
             samples_per_second=round((done - first) * config.batch_size / (now - started), 1),
         )
-        if stop.number is not None or is_best or done == run.total_steps or now - saved > CHECKPOINT_SECONDS:
-            if broken := checkpoint.not_finite(method.pair, optimiser):
-                raise NotFinite(f"{run.path}: {broken} is no number any more after step {step}; its batch: {named()}")
-            meta = {"step": done, "epoch": epoch, "run": run.digest} | ({"best": best} if best else {})
-            checkpoint.save(run.checkpoints, method.pair, optimiser, meta)
-            saved = now
-        if stop.number is not None and done < run.total_steps:
-            raise _interrupted(stop.number, run, done)
-
-
-def _stop_early(stop: StopFlag, run: Run, step: int) -> None:
-    """Obey a signal that came before the first step."""
-    if stop.number is not None:
-        raise _interrupted(stop.number, run, step)
-
-
-def _interrupted(number: int, run: Run, step: int) -> Interrupted:
-    return Interrupted(
-        f"{run.path}: stopped by {signal.Signals(number).name} at step {step} of {run.total_steps}; "
-        "the same command goes on from there",
-        number,
-    )
+        saving.step_done(done, stop.number or 0, names)

@@ -1,17 +1,24 @@
 """One training step: the views of a batch, its losses part by part, backward, and the optimiser.
 
-Memory is that of one part (`micro_batch`); what the step means is not: mixing partners, keys, the queue and the mean of
-the loss are the whole batch's. Batch-norm statistics alone are the part's.
+A part (`micro_batch`) is shared out over the ranks, and a rank holds no more than its share at a time. What the step
+means does not change with that: mixing partners, keys, the queue and the mean of the loss are the whole batch's.
+Batch-norm statistics alone are the part's, over all ranks.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import Parameter
 
-from trainer import augment, draws, skelemix
+from pipeline.errors import ConfigError
+from trainer import augment, draws, ranks, skelemix
+from trainer.config import PretrainConfig
+from trainer.contrast import MomentumPair
 from trainer.methods import Method, Mixed
 from trainer.runs import Run
 from trainer.streams import derive
@@ -39,17 +46,40 @@ def train_step(
         skelemix.draw(layout, config.method.mix, len(clips), frames_out, draws.generator(config.seed, step, repeat))
         for repeat in range(config.method.repeats)
     ]
-    draws.seed_torch(config.seed, step, 0)
-    parts = cut(len(clips), -(-len(clips) // (config.micro_batch or len(clips))))
-    mixes = method.mixes(query, regions)
-    pair.follow()
-    keys = torch.cat([pair.keys(key[part]) for part in parts])
-    optimiser.zero_grad()
-    terms = [_backward(method, part, query, mixes, keys) for part in parts]
+    parts = [share(part) for part in cut(len(clips), config.parts)]
+    draws.seed_torch(config.seed, step, ranks.rank())
+    with _taken_back_if_lost(pair):
+        mixes = method.mixes(query, regions)
+        pair.follow()
+        keys = pair.queue.new_zeros(len(clips), len(pair.queue))
+        for part in parts:
+            keys[part] = pair.keys(key[part])
+        ranks.add(keys)
+        optimiser.zero_grad()
+        terms = torch.stack([_backward(method, part, query, mixes, keys) for part in parts]).sum(dim=0)
+        _add_gradients(list(pair.query.parameters()), terms)
     pair.enqueue(keys)
     optimiser.step()
-    total, instance, mixed = torch.stack(terms).sum(dim=0)
-    return {"total": total, "instance": instance, "mixed": mixed}
+    return dict(zip(("total", "instance", "mixed"), terms, strict=True))
+
+
+def require_clips_for_all(config: PretrainConfig) -> None:
+    """Make sure that every rank has a share of every part of a batch.
+
+    Raises:
+        ConfigError: there are more ranks than clips in a part.
+    """
+    if (least := config.batch_size // config.parts) < ranks.size():
+        raise ConfigError(
+            f"{least} clips at a time leave some of {ranks.size()} processes without any; start fewer, "
+            "or --set a larger batch_size or micro_batch"
+        )
+
+
+def share(part: slice) -> slice:
+    """This rank's places of a part of the batch."""
+    own = cut(part.stop - part.start, ranks.size())[ranks.rank()]
+    return slice(part.start + own.start, part.start + own.stop)
 
 
 def cut(count: int, pieces: int) -> list[slice]:
@@ -64,3 +94,33 @@ def _backward(method: Method, part: slice, query: Tensor, mixes: list[Mixed], ke
     weighted: Tensor = torch.stack([terms.total, terms.instance, terms.mixed]) * ((part.stop - part.start) / len(query))
     weighted[0].backward()
     return weighted.detach()
+
+
+def _add_gradients(parameters: list[Parameter], terms: Tensor) -> None:
+    """Add up over the ranks the gradients of parameters, and the loss terms (3,), in one exchange."""
+    if ranks.size() == 1:
+        return
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    together = torch.cat([gradient.flatten() for gradient in gradients] + [terms])
+    ranks.add(together)
+    *summed, all_terms = together.split([gradient.numel() for gradient in gradients] + [len(terms)])
+    for gradient, total in zip(gradients, summed, strict=True):
+        gradient.copy_(total.view_as(gradient))
+    terms.copy_(all_terms)
+
+
+@contextmanager
+def _taken_back_if_lost(pair: MomentumPair) -> Iterator[None]:
+    """Undo what a step has done if another rank is lost in it: a step is done whole or not at all."""
+    if ranks.size() == 1:
+        yield
+        return
+    moving = [*pair.key.parameters(), *(buffer for name, buffer in pair.named_buffers() if name != "queue")]
+    before = [tensor.clone() for tensor in moving]
+    try:
+        yield
+    except ranks.PeerLost:
+        with torch.no_grad():
+            for tensor, was in zip(moving, before, strict=True):
+                tensor.copy_(was)
+        raise
