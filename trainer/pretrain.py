@@ -292,8 +292,9 @@ def _steps(
         if ranks.rank() == 0 and (number or done == run.total_steps or now - saved > CHECKPOINT_SECONDS):
             _save(method, optimiser, run, done)
             saved = now
+        if number or done == run.total_steps:
+            ranks.greatest(0)  # none leaves while rank 0 writes: torchrun ends them all when one has failed
         if number and done < run.total_steps:
-            ranks.greatest(0)  # none leaves while rank 0 writes: torchrun ends them all when one has ended
             raise Interrupted(
                 f"{run.path}: stopped by {signal.Signals(number).name} at step {done} of {run.total_steps}; "
                 "the same command goes on from there",
