@@ -72,8 +72,8 @@ class Saving:
                     f"{self._run.path}: {broken} is no number any more after step {done - 1}; its batch: {batch}"
                 )
             self._save()
-        if heard > 1 and done < self._run.total_steps:
             ranks.greatest(0)  # none leaves while rank 0 writes: torchrun ends them all when one has ended
+        if heard > 1 and done < self._run.total_steps:
             raise self.interrupted(heard // 2)
 
     def interrupted(self, number: int) -> Interrupted:
