@@ -11,7 +11,7 @@ import torch
 from pipeline.layout import KINECT_V2
 from trainer.contrast import MomentumPair, PairConfig
 from trainer.encoder import Encoder
-from trainer.foreign import infer, names
+from trainer.foreign_names import infer, names
 from trainer.graph import adjacency
 from trainer.methods import Method, MethodConfig
 from trainer.skelemix import MixConfig, Region, mix

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import released
 import torch
 
 from pipeline.layout import KINECT_V2
@@ -16,27 +17,9 @@ def test_each_joint_takes_from_itself_its_parent_and_its_children():
         assert torch.allclose(outward[children, joint], torch.full((len(children),), 1 / max(len(children), 1)))
 
 
-def spatial_as_st_gcn_has_it(bones, joints, centre):
-    """ST-GCN's `spatial` strategy at max_hop 1, edge by edge: what is farther than one bone is at infinity."""
-    linked = np.eye(joints)
-    for a, b in bones:
-        linked[a, b] = linked[b, a] = 1
-    hops = np.where(linked > 0, 1.0, np.inf)
-    np.fill_diagonal(hops, 0)
-    found = np.zeros((3, joints, joints))
-    for source in range(joints):
-        for target in range(joints):
-            if not np.isinf(hops[source, target]):
-                nearer = hops[source, centre] < hops[target, centre]
-                kind = 0 if source == target else 2 if nearer else 1
-                found[kind, source, target] = 1 / linked[:, target].sum()
-    return found
-
-
 def test_spatial_is_st_gcns_graph_with_its_distances_cut_at_one_bone():
-    bones = [(joint, parent) for joint, parent in enumerate(KINECT_V2.parents) if parent != -1]
     found = adjacency(KINECT_V2, "spatial")
-    np.testing.assert_allclose(found.numpy(), spatial_as_st_gcn_has_it(bones, 25, 20), atol=1e-7)
+    np.testing.assert_allclose(found.numpy(), released.spatial_graph(), atol=1e-7)
     assert found.dtype == torch.float32
     assert torch.allclose(found.sum(dim=(0, 1)), torch.ones(25))
     nearer = found[2].nonzero().tolist()

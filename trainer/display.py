@@ -6,7 +6,7 @@ from typing import Any
 from rich.table import Table
 
 from pipeline.display import Bar, duration
-from trainer import pretrain
+from trainer import import_weights, pretrain
 
 MEASURED_STEPS = 3
 """Steps after which the expected time is said: the first is slower than the others."""
@@ -66,6 +66,40 @@ def pretrain_json(report: pretrain.Report) -> dict[str, Any]:
     }
 
 
+def trained(checkpoint: Mapping[str, Any]) -> str:
+    """How far the weights of a checkpoint were trained."""
+    if checkpoint["imported"]:
+        return f"weights imported from {checkpoint['imported']}"
+    return f"step {checkpoint['step']} of {checkpoint['total_steps']}"
+
+
+def import_summary(report: import_weights.Report) -> list[str]:
+    """What an import did, in lines."""
+    run = report.run
+    if run.imported is None:
+        raise ValueError(f"{run.path} was not imported")
+    config, keys = run.config, run.imported["keys"]
+    held = "key encoder and queue" if run.imported["holds"] == "pair" else "without key encoder and queue"
+    return [
+        f"{run.path}: {report.outcome}, {keys['taken']} keys of {run.imported['file']} ({run.imported['source']})",
+        f"{config.stream} stream, {config.encoder.hidden_channels} channels, {config.encoder.hidden_dim} features, "
+        f"graph {config.encoder.graph}, {held}; recipe {config.recipe}, {config.frames} frames",
+        *report.notes,
+    ]
+
+
+def import_json(report: import_weights.Report) -> dict[str, Any]:
+    """What an import did, as plain data."""
+    run = report.run
+    return {
+        "outcome": report.outcome,
+        "run": run.path,
+        "config": run.config.model_dump(mode="json"),
+        "lineage": run.lineage,
+        "notes": report.notes,
+    }
+
+
 def results_table(results: Mapping[str, Mapping[str, Any]]) -> Table:
     """All protocols of one run side by side: a row per representation, top-1 with its 95 % interval."""
     first = next(iter(results.values()))
@@ -88,9 +122,10 @@ def results_notes(results: Mapping[str, Mapping[str, Any]]) -> list[str]:
     split, checkpoint = lineage["split"], lineage["checkpoint"]
     lines = [
         *checkpoint["skipped"],
-        f"{split['test']} test clips, {split['train']} training clips; "
-        f"step {checkpoint['step']} of {checkpoint['total_steps']}; brackets: 95 % interval",
+        f"{split['test']} test clips, {split['train']} training clips; {trained(checkpoint)}; brackets: 95 % interval",
     ]
+    if checkpoint["imported"]:
+        lines.append("imported weights do not say which clips they were pre-trained on: test clips may be among them")
     if lineage["test_clips_pretrained_on"]:
         lines.append(
             f"{lineage['test_clips_pretrained_on']} of the test clips were pre-trained on, without their labels: "
