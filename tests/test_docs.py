@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import released
 
 from cli import main
 from pipeline.synth import write
@@ -95,6 +96,23 @@ def test_every_skelepipe_command_of_a_page_runs(page: str, tmp_path: Path, raw: 
     assert [command.split()[1] for command in PAGES[page][:2]] == ["ingest", "export"]
     run_all(PAGES[page], tmp_path)
     assert all((tmp_path / command.split("--out ")[1].split()[0]).exists() for command in PAGES[page])
+
+
+@pytest.mark.slow
+def test_the_commands_for_other_peoples_weights_run(tmp_path: Path, raw: Path) -> None:
+    shutil.copytree(raw, tmp_path / "raw")
+    (tmp_path / "weights").mkdir()
+    for name, source, streams in (
+        ("epoch300_model", "skelemixclr", ("joint",)),
+        ("crossclr_3views", "crosclr", ("joint", "motion", "bone")),
+        ("aimclr_bone", "aimclr", ("joint",)),
+        ("aimclr_pku1", "aimclr", ("joint",)),
+    ):
+        released.Checkpoint(source, streams).save(tmp_path / "weights" / f"{name}.pt")
+    run_all(PAGES["weights"], tmp_path)
+    runs = {path.name for path in (tmp_path / "runs").iterdir() if path.is_dir()}
+    assert runs == {"skelemixclr", "crosclr-motion", "aimclr-bone", "aimclr-pku1"}
+    assert (tmp_path / "runs" / "skelemixclr" / "eval" / "linear-skelemixclr-xsub.json").exists()
 
 
 def run_all(commands: list[str], folder: Path) -> None:

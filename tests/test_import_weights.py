@@ -15,9 +15,11 @@ from safetensors.torch import load_file
 from torch import nn
 
 from cli import main
-from pipeline import recipe
+from pipeline import ingest, recipe, splits
+from pipeline.errors import OutputExists
 from pipeline.layout import KINECT_V2
-from trainer import runs
+from pipeline.store import Store
+from trainer import loader, pretrain, runs
 from trainer.foreign import SOURCES
 
 GOLDEN = Path(__file__).parent / "golden" / "skelemixclr_step.npz"
@@ -393,3 +395,62 @@ def test_the_command_line_offers_every_source():
     assert set(offered.type.choices) == set(SOURCES)
     shipped = recipe.shipped()
     assert all(source.recipe in shipped for source in SOURCES.values())
+
+
+def test_an_imported_run_is_evaluated_on_a_store_of_its_recipe(small, raw, request_for, shared_store, tmp_path):
+    imported(tmp_path, small.state)
+    ingest.run(request_for(raw, tmp_path / "smx.zarr", "skelemixclr", workers=1))
+    store = Store(tmp_path / "smx.zarr")
+    splits.build(store)
+    said = skelepipe(
+        "eval", tmp_path / "run", "--store", store.path, "--split", "xsub", "--protocol", "knn", "--k", "3"
+    )
+    for told in ("random encoder", "weights imported from model.pt", "test clips may be among them"):
+        assert told in said
+    result = json.loads((tmp_path / "run" / "eval" / "knn-smx-xsub.json").read_text())
+    assert result["lineage"]["transfer"] is result["lineage"]["test_clips_pretrained_on"] is result["published"] is None
+    assert result["rows"]["pre-trained"]["top1"] != result["rows"]["random encoder"]["top1"]
+    words = ("embed", tmp_path / "run", "--store", store.path, "--out", tmp_path / "f.npz")
+    assert "weights imported from model.pt" in skelepipe(*words)
+    clips = loader.load(store, np.arange(len(store)), 64, 2)
+    with np.load(tmp_path / "f.npz") as arrays, torch.no_grad():
+        np.testing.assert_allclose(arrays["features"], small.encoders["q"].features(clips).numpy(), **EXACT)
+    said = skelepipe("eval", tmp_path / "run", code=1)
+    assert "its weights were trained elsewhere; name a store of recipe skelemixclr with --store" in said
+    said = skelepipe("eval", tmp_path / "run", "--store", shared_store.path, code=1)
+    assert "was made by recipe clean, but" in said
+    assert "was trained on skelemixclr" in said
+
+
+def test_another_recipe_can_be_said_to_have_prepared_the_clips(tmp_path):
+    imported(tmp_path, released.Checkpoint("aimclr").state, "--recipe", "aimclr-pku", source="aimclr")
+    run = runs.load(tmp_path / "run")
+    assert run.lineage["store"]["recipe"] == recipe.load("aimclr-pku").resolved
+    assert (run.config.recipe, run.config.frames) == ("aimclr-pku", 50)
+    said = imported(tmp_path, released.Checkpoint("aimclr").state, "--recipe", "pku", code=1, source="aimclr")
+    assert "no recipe is called 'pku'" in said
+
+
+def test_pretrain_does_not_go_on_with_it(small, train_request, tmp_path):
+    imported(tmp_path, small.state)
+    with pytest.raises(OutputExists, match=r"imported weights \(model\.pt\), with which pretrain cannot go on"):
+        pretrain.fit(train_request(tmp_path / "run"))
+    same_features(tmp_path, small.encoders["q"])
+    assert pretrain.fit(train_request(tmp_path / "run", force=True)).run.imported is None
+
+
+def test_it_is_a_finished_run_and_the_newest(small, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    small.save(tmp_path / "epoch300_model.pt")
+    skelepipe("import-weights", "epoch300_model.pt", "--source", "skelemixclr")
+    assert runs.load_finished(Path("runs/epoch300_model")).imported
+    assert "run runs/epoch300_model (newest)" in skelepipe("eval", code=1)
+
+
+def test_the_spatial_graph_can_be_trained_with(train_request, tmp_path):
+    run = pretrain.fit(
+        train_request(tmp_path / "run", "encoder.graph=spatial", "encoder.head_layers=3", "epochs=1")
+    ).run
+    encoder, _ = runs.load_encoder(run, torch.device("cpu"))
+    np.testing.assert_allclose(encoder.adjacency.numpy(), released.spatial_graph(), atol=1e-7)
+    assert sum(isinstance(layer, nn.Linear) for layer in encoder.head) == 3

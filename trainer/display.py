@@ -68,7 +68,7 @@ def pretrain_json(report: pretrain.Report) -> dict[str, Any]:
 
 def trained(checkpoint: Mapping[str, Any]) -> str:
     """How far the weights of a checkpoint were trained."""
-    if checkpoint["imported"]:
+    if checkpoint.get("imported"):
         return f"weights imported from {checkpoint['imported']}"
     return f"step {checkpoint['step']} of {checkpoint['total_steps']}"
 
@@ -124,7 +124,7 @@ def results_notes(results: Mapping[str, Mapping[str, Any]]) -> list[str]:
         *checkpoint["skipped"],
         f"{split['test']} test clips, {split['train']} training clips; {trained(checkpoint)}; brackets: 95 % interval",
     ]
-    if checkpoint["imported"]:
+    if checkpoint.get("imported"):
         lines.append("imported weights do not say which clips they were pre-trained on: test clips may be among them")
     if lineage["test_clips_pretrained_on"]:
         lines.append(
