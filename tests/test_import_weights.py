@@ -1,5 +1,6 @@
 """Released checkpoints through the command line to features, held against encoders that share no code with ours."""
 
+import errno
 import hashlib
 import json
 import pickle
@@ -454,3 +455,15 @@ def test_the_spatial_graph_can_be_trained_with(train_request, tmp_path):
     encoder, _ = runs.load_encoder(run, torch.device("cpu"))
     np.testing.assert_allclose(encoder.adjacency.numpy(), released.spatial_graph(), atol=1e-7)
     assert sum(isinstance(layer, nn.Linear) for layer in encoder.head) == 3
+
+
+def test_a_disk_that_fills_leaves_nothing_behind(small, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("trainer.checkpoint.save_file", full)
+        said = imported(tmp_path, small.state, code=5)
+    assert "cannot be written: No space left on device" in said
+    assert {path.name for path in tmp_path.iterdir()} == {"model.pt", ".run.lock"}
+    assert ": imported, " in imported(tmp_path, small.state)
