@@ -537,6 +537,7 @@ def embed(
     from trainer import embed as stage
     from trainer import runs
     from trainer.device import pick
+    from trainer.display import trained
 
     if (store is None) == (array is None):
         raise click.UsageError("name either --store or --input")
@@ -551,9 +552,38 @@ def embed(
     result = {"out": out, **found, "layer": layer, "normalised": normalise}
     lines = [
         f"{out}: {layer} features of {found['clips']} clips, {found['dimensions']} dimensions",
-        f"step {found['checkpoint']['step']} of {found['checkpoint']['total_steps']}",
+        trained(found["checkpoint"]),
     ]
     emit(result) if as_json else show([*found["checkpoint"]["skipped"], *lines])
+
+
+@main.command("import-weights")
+@click.argument("file", type=Folder)
+@click.option(
+    "--source", required=True, type=click.Choice(["skelemixclr", "crosclr", "aimclr"]), help="Whose code has saved it."
+)
+@click.option(
+    "--stream",
+    type=click.Choice(["joint", "motion", "bone"]),
+    default="joint",
+    show_default=True,
+    help="Which to take of several; of a file with one encoder, what it was trained on.",
+)
+@click.option("--recipe", help="How its clips were prepared: aimclr-pku, ...  [default: as the source prepares NTU's]")
+@click.option("--out", type=Folder, help="The run's folder.  [default: runs/FILE without its suffix]")
+@force
+@as_json
+def import_weights(file: Path, out: Path | None, as_json: bool, **options: Any) -> None:
+    """A checkpoint of SkeleMixCLR, SkeletonCLR, CrosSCLR or AimCLR as a run, to embed with and evaluate."""
+    from trainer import display
+    from trainer import import_weights as stage
+
+    report = stage.run(stage.Request(file=file, output=out or RUNS / file.stem, **options))
+    if as_json:
+        emit(display.import_json(report))
+        return
+    then = f"skelepipe eval {shlex.quote(str(report.run.path))} --store STORE"
+    show([*display.import_summary(report), *after(True, then)])
 
 
 @main.command()

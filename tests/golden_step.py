@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from reference_names import ours
 
 from pipeline.layout import KINECT_V2
 from trainer.contrast import MomentumPair, PairConfig
-from trainer.encoder import Encoder, EncoderConfig
+from trainer.encoder import Encoder
+from trainer.foreign_names import infer, names
 from trainer.graph import adjacency
 from trainer.methods import Method, MethodConfig
 from trainer.skelemix import MixConfig, Region, mix
@@ -33,6 +33,10 @@ class Golden:
         with np.load(GOLDEN) as file:
             self.arrays = {name: file[name] for name in file.files}
         self.prefix = "float64/" if dtype == torch.float64 else ""
+        state = {name.removeprefix("state/"): self.tensor(name) for name in self.arrays if name.startswith("state/")}
+        self.config = infer(state, "encoder_q", "agcn").model_copy(update={"dropout": 0.0})
+        self.queue_size = state["queue"].shape[1]
+        self.ours = names(self.fresh())
         self.repeats = len({name.split("/")[1] for name in self.arrays if name.startswith("mix/")})
 
     def given(self, name):
@@ -48,22 +52,25 @@ class Golden:
     def group(self, start):
         """Our names and the file's answers below a group, in this precision."""
         start = self.prefix + start
-        return {ours(name[len(start) :]): self.tensor(name) for name in self.arrays if name.startswith(start)}
+        return {self.ours[name[len(start) :]]: self.tensor(name) for name in self.arrays if name.startswith(start)}
 
     def state(self):
         return {
-            ours(name.removeprefix("state/")): self.given(name) for name in self.arrays if name.startswith("state/")
+            self.ours[name.removeprefix("state/")]: self.given(name)
+            for name in self.arrays
+            if name.startswith("state/")
         }
 
+    def fresh(self):
+        """A pair of the file's sizes, as it starts."""
+        return MomentumPair(Encoder(KINECT_V2, self.config), PairConfig(queue_size=self.queue_size), torch.Generator())
+
     def pair(self):
-        state = self.state()
-        channels = state["query.blocks.0.temporal.weight"].shape[0]
-        hidden = state["query.head.0.weight"].shape[0]
-        feature, queue = state["queue"].shape
-        config = EncoderConfig(hidden_channels=channels, hidden_dim=hidden, feature_dim=feature, dropout=0.0)
-        pair = MomentumPair(Encoder(KINECT_V2, config), PairConfig(queue_size=queue), torch.Generator()).to(self.dtype)
+        pair = self.fresh().to(self.dtype)
         expected = pair.state_dict()
-        pair.load_state_dict({name: value.reshape(expected[name].shape) for name, value in state.items()}, strict=True)
+        pair.load_state_dict(
+            {name: value.reshape(expected[name].shape) for name, value in self.state().items()}, strict=True
+        )
         return pair.to(self.device)
 
     def region(self, repeat, stride):
@@ -95,10 +102,9 @@ def step(golden):
 
 
 def every_state_name_maps_to_one_of_ours_and_back(golden, _):
-    names = [name.removeprefix("state/") for name in golden.arrays if name.startswith("state/")]
-    mapped = [ours(name) for name in names]
-    assert len(set(mapped)) == len(names)
-    assert set(mapped) == set(golden.pair().state_dict())
+    theirs = {name.removeprefix("state/") for name in golden.arrays if name.startswith("state/")}
+    assert set(golden.ours) == theirs
+    assert sorted(golden.ours.values()) == sorted(golden.pair().state_dict())
 
 
 def adjacency_is_the_references(golden, _):
@@ -168,7 +174,7 @@ def the_key_encoder_follows_as_the_references(golden, stepped):
     parameters = dict(pair.key.named_parameters())
     seen = set()
     for name in golden.arrays:  # kept in float32 alone
-        own = ours(name.removeprefix("after/")).removeprefix("key.") if name.startswith(start) else ""
+        own = golden.ours[name.removeprefix("after/")].removeprefix("key.") if name.startswith(start) else ""
         if own in parameters:
             seen.add(own)
             torch.testing.assert_close(parameters[own].float(), golden.tensor(name), rtol=LAST_PLACE, atol=1e-7)

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import released
 
 from cli import main
 from pipeline.store import Store
@@ -108,6 +109,22 @@ def test_the_commands_of_running_md_run(tmp_path: Path, raw: Path) -> None:
     assert [command.split()[1] for command in PAGES["running"]] == ["pretrain", "eval"]
     run_all(["skelepipe ingest ntu60 raw", "skelepipe build-splits", *PAGES["running"]], tmp_path)
     assert (tmp_path / "runs" / "watched" / "eval" / "knn-best.json").exists()
+
+
+def test_the_commands_for_other_peoples_weights_run(tmp_path: Path, raw: Path) -> None:
+    shutil.copytree(raw, tmp_path / "raw")
+    (tmp_path / "weights").mkdir()
+    for name, source, streams in (
+        ("epoch300_model", "skelemixclr", ("joint",)),
+        ("crossclr_3views", "crosclr", ("joint", "motion", "bone")),
+        ("aimclr_bone", "aimclr", ("joint",)),
+        ("aimclr_pku1", "aimclr", ("joint",)),
+    ):
+        released.Checkpoint(source, streams).save(tmp_path / "weights" / f"{name}.pt")
+    run_all(PAGES["weights"], tmp_path)
+    runs = {path.name for path in (tmp_path / "runs").iterdir() if path.is_dir()}
+    assert runs == {"skelemixclr", "crosclr-motion", "aimclr-bone", "aimclr-pku1"}
+    assert list((tmp_path / "runs" / "skelemixclr" / "eval").glob("linear-skelemixclr-*-xsub.json"))
 
 
 def run_all(commands: list[str], folder: Path) -> None:

@@ -19,8 +19,10 @@ KEPT = 2
 MODEL, OPTIMISER = "model.safetensors", "optimiser.safetensors"
 
 
-def save(folder: Path, model: nn.Module, optimiser: torch.optim.Optimizer, meta: Mapping[str, Any]) -> Path:
+def save(folder: Path, model: nn.Module, optimiser: torch.optim.Optimizer | None, meta: Mapping[str, Any]) -> Path:
     """Write the checkpoint of `meta["step"]` into a run's folder; all but the last two and their best are dropped.
+
+    Weights that were trained elsewhere have no optimiser.
 
     Raises:
         OutputFailed: the disk refuses; the checkpoints before stay.
@@ -32,7 +34,8 @@ def save(folder: Path, model: nn.Module, optimiser: torch.optim.Optimizer, meta:
             shutil.rmtree(left, ignore_errors=True)
         made.mkdir(parents=True)
         save_file(_plain(model.state_dict()), made / MODEL)
-        save_file(_optimiser_tensors(optimiser), made / OPTIMISER)
+        if optimiser:
+            save_file(_optimiser_tensors(optimiser), made / OPTIMISER)
         (made / META).write_text(json.dumps({"kind": CHECKPOINT_KIND, **meta}, indent=1) + "\n", encoding="utf-8")
         manifest.seal_folder(made, CHECKPOINT_KIND)
         publish.publish_folder(made, final)

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from pipeline.display import Bar, duration
 from pipeline.errors import RawFileError
-from trainer import evaluate, frozen, predict, pretrain
+from trainer import evaluate, frozen, import_weights, predict, pretrain
 
 ROWS = (frozen.PRETRAINED, frozen.RECALIBRATED, evaluate.SCRATCH, frozen.RANDOM, frozen.RAW)
 """Of the results' table, from top to bottom."""
@@ -116,6 +116,40 @@ def _class(guess: predict.Guess) -> str:
     return f"{guess.label} {guess.name}".rstrip()
 
 
+def trained(checkpoint: Mapping[str, Any]) -> str:
+    """How far the weights of a checkpoint were trained."""
+    if checkpoint.get("imported"):
+        return f"weights imported from {checkpoint['imported']}"
+    return f"step {checkpoint['step']} of {checkpoint['total_steps']}"
+
+
+def import_summary(report: import_weights.Report) -> list[str]:
+    """What an import did, in lines."""
+    run = report.run
+    if run.imported is None:
+        raise ValueError(f"{run.path} was not imported")
+    config, keys = run.config, run.imported["keys"]
+    held = "key encoder and queue" if run.imported["holds"] == "pair" else "without key encoder and queue"
+    return [
+        f"{run.path}: {report.outcome}, {keys['taken']} keys of {run.imported['file']} ({run.imported['source']})",
+        f"{config.stream} stream, {config.encoder.hidden_channels} channels, {config.encoder.hidden_dim} features, "
+        f"graph {config.encoder.graph}, {held}; recipe {config.recipe}, {config.frames} frames",
+        *report.notes,
+    ]
+
+
+def import_json(report: import_weights.Report) -> dict[str, Any]:
+    """What an import did, as plain data."""
+    run = report.run
+    return {
+        "outcome": report.outcome,
+        "run": run.path,
+        "config": run.config.model_dump(mode="json"),
+        "lineage": run.lineage,
+        "notes": report.notes,
+    }
+
+
 def results_table(results: Mapping[str, Mapping[str, Any]]) -> Table:
     """All protocols of one run side by side: a row per representation, top-1 with its 95 % interval."""
     first = next(iter(results.values()))
@@ -141,10 +175,11 @@ def results_notes(results: Mapping[str, Mapping[str, Any]]) -> list[str]:
     split, checkpoint = lineage["split"], lineage["checkpoint"]
     lines = [
         *checkpoint["skipped"],
-        f"{split['test']} test clips, {split['train']} training clips; "
-        f"step {checkpoint['step']} of {checkpoint['total_steps']}; "
+        f"{split['test']} test clips, {split['train']} training clips; {trained(checkpoint)}; "
         + ("brackets: 95 % interval" if len(results) <= WITH_INTERVALS else "95 % intervals are in the files"),
     ]
+    if checkpoint.get("imported"):
+        lines.append("imported weights do not say which clips they were pre-trained on: test clips may be among them")
     if lineage["test_clips_pretrained_on"]:
         lines.append(
             f"{lineage['test_clips_pretrained_on']} of the test clips were pre-trained on, without their labels: "

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from pipeline.layout import Layout
 from trainer.batchnorm import BatchNorm1d, BatchNorm2d
-from trainer.graph import adjacency
+from trainer.graph import Graph, adjacency
 from trainer.pooling import pool, pool_masked
 
 COORDINATES = 3
@@ -34,8 +34,12 @@ class EncoderConfig(BaseModel):
     """Share of each block's activations dropped in training, but for the first block's."""
     temporal_kernel: int = Field(default=9, ge=1)
     """Frames that a temporal convolution sees; odd, so that it has a middle."""
+    graph: Graph = "agcn"
+    """How joints are neighbours: SkeleMixCLR takes 2s-AGCN's graph; ST-GCN, CrosSCLR and AimCLR have `spatial`."""
+    head_layers: int = Field(default=2, ge=1, le=3)
+    """Linear layers of the projection head. CrosSCLR's motion and bone encoders have 3, a classifier's head is 1."""
     head_norm: bool = True
-    """Batch norm in the projection head, as in SkeleMixCLR; the published SkeletonCLR has none."""
+    """Batch norm between the head's layers, as in SkeleMixCLR; the published SkeletonCLR has none."""
     init: Literal["torch", "reference"] = "torch"
     """Start weights: PyTorch's, or the reference code's `weights_init` (normal with deviation 0.02, biases zero)."""
 
@@ -88,7 +92,7 @@ class Encoder(nn.Module):
     def __init__(self, layout: Layout, config: EncoderConfig) -> None:
         super().__init__()
         self.config = config
-        graph = adjacency(layout)
+        graph = adjacency(layout, config.graph)
         # Kept with the weights: encoders of related code bases differ in it at the same shape.
         self.register_buffer("adjacency", graph)
         self.input_norm = BatchNorm1d(len(layout.joints) * COORDINATES)
@@ -110,8 +114,10 @@ class Encoder(nn.Module):
             for index, (inputs, outputs, stride) in enumerate(zip(widths[:-1], widths[1:], strides, strict=True))
         )
         dim = config.hidden_dim
-        norm: list[nn.Module] = [BatchNorm1d(dim)] if config.head_norm else []
-        self.head = nn.Sequential(nn.Linear(dim, dim), *norm, nn.ReLU(), nn.Linear(dim, config.feature_dim))
+        head: list[nn.Module] = []
+        for _ in range(config.head_layers - 1):
+            head += [nn.Linear(dim, dim), *([BatchNorm1d(dim)] if config.head_norm else []), nn.ReLU()]
+        self.head = nn.Sequential(*head, nn.Linear(dim, config.feature_dim))
         if config.init == "reference":
             self.apply(_start_as_reference)
 

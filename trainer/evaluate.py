@@ -265,8 +265,13 @@ def _published(run: Run, store: Store, split: Split, protocol: str) -> dict[str,
     return {"top1": about.published[protocol], "source": about.source}
 
 
-def _pretrained_on(run: Run, store: Store, split: Split) -> int:
-    """How many of the test clips the encoder saw in pre-training, without their labels: 0 on the run's own split."""
+def _pretrained_on(run: Run, store: Store, split: Split) -> int | None:
+    """How many of the test clips the encoder saw in pre-training, without their labels: 0 on the run's own split.
+
+    None for imported weights, which do not say what they saw.
+    """
+    if run.imported:
+        return None
     if store.digest != run.lineage["store"]["digest"] or split.digest == run.lineage["split"]["digest"]:
         return 0
     trained_on = monitor.divide(store, runs.find_split(run, store, None), run.config).kept
@@ -281,7 +286,7 @@ def _lineage(request: Request, checkpoint: dict[str, Any]) -> dict[str, Any]:
         "store": {"name": store.name, "digest": store.digest, "recipe": store.facts["recipe"]["name"]},
         "split": {"name": split.name, "digest": split.digest, "train": len(split.train), "test": len(split.test)},
         "test_clips_pretrained_on": _pretrained_on(run, store, split),
-        "transfer": store.digest != run.lineage["store"]["digest"],
+        "transfer": None if run.imported else store.digest != run.lineage["store"]["digest"],
         "versions": {"skelepipe": importlib.metadata.version("skelepipe"), "torch": torch.__version__},
         "device": devices.describe(request.device),
     }

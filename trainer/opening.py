@@ -80,6 +80,8 @@ def open_run(
 
 def _difference(run: Run, config: dict[str, Any], made_from: dict[str, Any]) -> str:
     """In what a run differs from the one asked for, in words; nothing when it is that run. A name is no difference."""
+    if run.imported:
+        return f"origin: imported weights ({run.imported['file']}), with which pretrain cannot go on"
     for what in ("store", "split"):
         there, asked = run.lineage[what], made_from[what]
         if there["digest"] != asked["digest"]:

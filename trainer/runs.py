@@ -22,6 +22,7 @@ from pipeline.verify import CHECKPOINT_KIND, CHECKPOINTS, RUN, RUN_KIND
 from trainer import checkpoint
 from trainer.config import PretrainConfig
 from trainer.encoder import Encoder
+from trainer.foreign import encoder_alone
 from trainer.methods import Method, build
 
 Which = Literal["last", "best"]
@@ -39,9 +40,18 @@ class Run:
     config: PretrainConfig
     layout: Layout
     lineage: Mapping[str, Any]
-    """Store (name, path from the run's folder, digest, dataset, recipe), split (name, digest), versions."""
+    """Store (name, path from the run's folder, digest, dataset, recipe), split (name, digest), versions.
+
+    Of imported weights no more is known than `imported` and the recipe: the others are None.
+    """
     total_steps: int
     digest: str
+
+    @property
+    def imported(self) -> Mapping[str, Any] | None:
+        """Where the weights come from if they were trained elsewhere: file, size, sha256, source, keys."""
+        found: Mapping[str, Any] | None = self.lineage.get("imported")
+        return found
 
     @property
     def checkpoints(self) -> Path:
@@ -164,7 +174,8 @@ def load_encoder(run: Run, device: torch.device, which: Which = "last") -> tuple
     """
     found, meta, skipped = named_checkpoint(run, which)
     pair = start(run).pair
-    checkpoint.load_model(found, pair)
+    whole = run.imported is None or run.imported["holds"] == "pair"
+    checkpoint.load_model(found, pair if whole else encoder_alone(pair.query))
     facts = {
         "path": f"{CHECKPOINTS}/{found.name}",
         "digest": manifest.open_folder(found, CHECKPOINT_KIND)["digest"],
@@ -172,6 +183,7 @@ def load_encoder(run: Run, device: torch.device, which: Which = "last") -> tuple
         "held_out_knn": meta["best"]["held_out_knn"] if which == "best" else None,
         "step": meta["step"],
         "total_steps": run.total_steps,
+        "imported": run.imported["file"] if run.imported else None,
         "skipped": skipped,
     }
     return pair.query.to(device).eval(), facts
@@ -185,6 +197,11 @@ def find_store(run: Run, override: Path | None = None) -> Store:
         ArtifactError: it does not match the run.
     """
     trained_on = run.lineage["store"]
+    if run.imported and override is None:
+        raise ArtifactError(
+            f"{run.path}: its weights were trained elsewhere; name a store of recipe "
+            f"{trained_on['recipe']['name']} with --store"
+        )
     path = Path(os.path.normpath(run.path / trained_on["path"])) if override is None else override
     if not path.exists() and override is None:
         raise ArtifactNotFound(path, f"{run.path} was trained on it; if it has moved, name it with --store")
