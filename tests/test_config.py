@@ -19,7 +19,9 @@ def test_the_defaults_are_the_released_configuration() -> None:
     config = PretrainConfig()
     assert (config.frames, config.batch_size, config.epochs, config.learning_rate) == (64, 128, 300, 0.1)
     assert (config.method.name, config.pair.queue_size, config.method.temperature) == ("skelemixclr+", 32768, 0.2)
-    assert (config.method.mix.parts, config.method.mix.frames, config.method.mix.repeats) == ((2, 3), (7, 11), 3)
+    mix = config.method.mix  # parts and frames not given are 2 to 3 of 5 and 7 to 11 of 16: test_skelemix.py
+    assert (mix.joints, mix.parts, mix.frames, mix.repeats) == ("parts", None, None, 3)
+    assert (mix.fill, mix.per) == ("swap", "batch")
     assert (config.encoder.hidden_channels, config.encoder.hidden_dim, config.encoder.feature_dim) == (16, 256, 128)
 
 

@@ -15,7 +15,7 @@ from pipeline.layout import Layout
 from trainer.contrast import MomentumPair, PairConfig, unit
 from trainer.encoder import Encoder, EncoderConfig
 from trainer.losses import info_nce
-from trainer.skelemix import MixConfig, Region, mix
+from trainer.skelemix import MixConfig, Regions, mix
 
 
 class MethodConfig(BaseModel):
@@ -70,7 +70,7 @@ class Method:
         self.pair = pair
         self.config = config
 
-    def step(self, query: Tensor, key: Tensor, regions: Sequence[Region]) -> LossTerms:
+    def step(self, query: Tensor, key: Tensor, regions: Sequence[Regions]) -> LossTerms:
         """Losses of one batch in one piece; key encoder and queue move on. Backward and optimiser are the caller's.
 
         Args:
@@ -86,7 +86,7 @@ class Method:
         self.pair.enqueue(keys)
         return terms
 
-    def mixes(self, query: Tensor, regions: Sequence[Region]) -> list[Mixed]:
+    def mixes(self, query: Tensor, regions: Sequence[Regions]) -> list[Mixed]:
         """The mixed clips of a whole batch, (N, C, T, V, M) each: partners may be anywhere in it."""
         if len(regions) != self.config.repeats:
             raise ValueError(f"{self.config.name} takes {self.config.repeats} regions a step, found {len(regions)}")
