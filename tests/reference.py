@@ -488,12 +488,14 @@ def masked_means(features, mask, bodies):
     return np.array(inside), np.array(outside)
 
 
-def nce(query, key, queue, temperature, extra=None):
+def nce(query, key, queue, temperature, extra=None, decoupled=False):
     """Twin of trainer.losses.info_nce, by the formula."""
     losses = []
     for i in range(len(query)):
         positive = math.exp(query[i] @ key[i] / temperature)
-        below = positive + sum(math.exp(query[i] @ negative / temperature) for negative in queue.T)
+        below = (0 if decoupled else positive) + sum(
+            math.exp(query[i] @ negative / temperature) for negative in queue.T
+        )
         if extra is not None:
             below += math.exp(query[i] @ extra[i] / temperature)
         losses.append(-math.log(positive / below))

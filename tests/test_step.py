@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from pipeline.layout import KINECT_V2
-from trainer import runs
+from trainer import draws, runs
 from trainer.config import PretrainConfig
 from trainer.step import cut, train_step
 
@@ -23,6 +23,18 @@ def run_of(name, batch, **changes):
         **changes,
     )
     return runs.Run(path=None, preset="", config=config, layout=KINECT_V2, lineage={}, total_steps=9, digest="")
+
+
+def drawn_for(monkeypatch, run, *steps):
+    """What the views of steps (step, epoch, rows) drew: for each step (2, N, COUNT)."""
+    drawn, uniform = [], draws.uniform
+    monkeypatch.setattr(draws, "uniform", lambda *address: drawn.append(uniform(*address)) or drawn[-1])
+    method = runs.start(run)
+    optimiser = torch.optim.SGD(method.pair.query.parameters(), lr=0.05)
+    for step, epoch, rows in steps:
+        train_step(method, optimiser, clips(len(rows)), np.array(rows), step, epoch, run)
+    monkeypatch.undo()
+    return torch.stack(drawn).unflatten(0, (-1, 2))
 
 
 def clips(count):
@@ -74,3 +86,24 @@ def test_batch_norm_alone_sees_the_parts():
 def test_a_part_of_one_clip_is_refused():
     with pytest.raises(ValueError, match="a batch of 7 in parts of at most 2 leaves one of a single clip"):
         run_of("skeletonclr", 7, micro_batch=2)
+
+
+def test_a_samples_views_are_its_own_in_any_batch_and_new_in_every_epoch(monkeypatch):
+    run = run_of("skelemixclr+", 4)
+    first, turned, fewer, later = drawn_for(
+        monkeypatch, run, (0, 0, [5, 6, 7, 8]), (1, 0, [8, 7, 6, 5]), (0, 0, [6, 9, 5, 10]), (2, 1, [5, 6, 7, 8])
+    )
+    assert torch.equal(turned.flip(1), first)
+    assert torch.equal(fewer[:, [2, 0]], first[:, :2])
+    assert not (later == first).any()
+    assert not (first[0] == first[1]).any()
+    assert not (drawn_for(monkeypatch, run_of("skelemixclr+", 4, seed=1), (0, 0, [5, 6, 7, 8]))[0] == first).any()
+
+
+def test_draws_that_are_the_same_in_every_epoch_belong_to_places_not_to_samples(monkeypatch):
+    run = run_of("skelemixclr+", 4, epochs=3, augment={"same_every_epoch": True})  # 3 steps an epoch
+    steps = [(step, step // 3, [step, step + 20, step + 40, step + 60]) for step in range(9)]
+    drawn = drawn_for(monkeypatch, run, *steps)
+    assert torch.equal(drawn[:3], drawn[3:6])
+    assert torch.equal(drawn[:3], drawn[6:])
+    assert len(drawn[:3].unique()) == drawn[:3].numel()

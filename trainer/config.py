@@ -3,6 +3,7 @@
 import tomllib
 from collections.abc import Mapping, Sequence
 from importlib import resources
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -33,8 +34,12 @@ class PretrainConfig(BaseModel):
     """Clips of one forward and backward, over all processes; their gradients are added up to the batch's. All at once
     when not given. Batch-norm statistics are those of these clips."""
     learning_rate: float = Field(default=0.1, gt=0)
-    schedule: Literal["constant", "cosine"] = "constant"
+    schedule: Literal["constant", "step", "cosine"] = "constant"
     """The released configuration steps down after epoch 300 of 300: never."""
+    milestones: tuple[int, ...] = ()
+    """With `step`: after each of so many epochs the rate is divided by ten. CrosSCLR and AimCLR: 250 of 300."""
+    warm_up: float = Field(default=0, ge=0)
+    """Epochs in which the rate rises evenly from a hundredth; it is a factor on the schedule."""
     optimiser_momentum: float = Field(default=0.9, ge=0, lt=1)
     weight_decay: float = Field(default=1e-4, ge=0)
     fit_to_data: bool = False
@@ -52,6 +57,16 @@ class PretrainConfig(BaseModel):
     pair: PairConfig = PairConfig()
     encoder: EncoderConfig = EncoderConfig()
     augment: AugmentConfig = AugmentConfig()
+
+    @model_validator(mode="after")
+    def _schedule_fits(self) -> Self:
+        if (self.schedule == "step") != bool(self.milestones):
+            raise ValueError("schedule = step takes milestones, as in milestones = [250], and no other schedule does")
+        if any(not below < above < self.epochs for below, above in pairwise((0, *self.milestones))):
+            raise ValueError(f"milestones: must rise and lie within the {self.epochs} epochs, found {self.milestones}")
+        if self.warm_up > self.epochs:
+            raise ValueError(f"warm_up: {self.warm_up} is more than the {self.epochs} epochs")
+        return self
 
     @model_validator(mode="after")
     def _parts_have_a_variance(self) -> Self:

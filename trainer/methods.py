@@ -5,6 +5,7 @@ The key encoder runs first, the reference's last: neither sees anything of the o
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, NamedTuple
 
 import torch
@@ -27,6 +28,9 @@ class MethodConfig(BaseModel):
     """SkeletonCLR contrasts plain views; SkeleMixCLR adds the mean over mixed clips, SkeleMixCLR+ their sum."""
     temperature: float = Field(default=0.2, gt=0.0)
     """What cosines are divided by. SkeletonCLR's release has 0.07."""
+    decoupled: bool = False
+    """Decoupled contrast (Yeh et al. 2022), an option of the reference: the positive is not among what it is held
+    against."""
     mix: MixConfig = MixConfig()
     """What SkeleMix pastes; SkeletonCLR leaves it aside."""
 
@@ -104,7 +108,8 @@ class Method:
             keys: (N, D) of the whole batch, by the key encoder after its update.
             queue: (D, K) as it was before these keys.
         """
-        pair, temperature = self.pair, self.config.temperature
+        pair = self.pair
+        nce = partial(info_nce, queue=queue, temperature=self.config.temperature, decoupled=self.config.decoupled)
         plain = unit(pair.query(query[part]))
         halves = []
         for mixed in mixes:
@@ -113,9 +118,9 @@ class Method:
             halves.append((unit(trimmed), unit(truncated), mixed.partner[part]))
         with torch.autocast(query.device.type, enabled=False):
             own = keys[part]
-            instance = info_nce(plain, own, queue, temperature)
-            trimmed_terms = tuple(info_nce(p, keys[partner], queue, temperature, c) for p, c, partner in halves)
-            truncated_terms = tuple(info_nce(c, own, queue, temperature, p) for p, c, _ in halves)
+            instance = nce(plain, own)
+            trimmed_terms = tuple(nce(p, keys[partner], extra_negative=c) for p, c, partner in halves)
+            truncated_terms = tuple(nce(c, own, extra_negative=p) for p, c, _ in halves)
         mixed_term = self._over_regions(instance, trimmed_terms + truncated_terms)
         return LossTerms(
             instance=instance,

@@ -19,7 +19,7 @@ from pipeline import latest, publish
 from pipeline.errors import ArtifactError, OutputExists, SkelepipeError
 from pipeline.splits import Split
 from pipeline.store import Store
-from trainer import checkpoint, monitor, residency, runs, schedule
+from trainer import checkpoint, monitor, residency, runs, schedule, skelemix
 from trainer import device as devices
 from trainer.config import PretrainConfig
 from trainer.interrupt import Interrupted, StopFlag, stop_requests
@@ -112,6 +112,7 @@ def fit(
         OutputLocked: another process trains there.
         OutputFailed: the disk refuses.
         ArtifactError: the store does not fit the configuration.
+        ConfigError: nothing can be mixed, or the batch is larger than the training set.
         Interrupted: a signal came; the checkpoint is written.
         NotFinite: the loss is no number any more.
     """
@@ -133,6 +134,8 @@ def _open_run(request: Request) -> Run:
     division = monitor.divide(store, split, request.config)
     kept = division.kept
     config = request.config.fitted(len(kept), int(columns["bodies"][kept].max(initial=1)))
+    if config.method.repeats:
+        skelemix.check(store.layout, config.method.mix, config.batch_size)
     facts: dict[str, Any] = {
         "preset": request.preset,
         "config": config.model_dump(mode="json"),
