@@ -15,6 +15,7 @@ from pipeline.errors import ArtifactError, ConfigError, OutputExists
 from pipeline.manifest import seal_document
 from pipeline.store import Store
 from trainer import checkpoint, pretrain, runlog
+from trainer.config import compose, preset, preset_names
 from trainer.interrupt import STOPPING, Interrupted
 from trainer.runs import Run, find_split, find_store, load, load_finished
 
@@ -205,6 +206,21 @@ def test_every_switch_trains_and_gives_another_loss(
 ) -> None:
     assert np.isfinite(pretrain.fit(train_request(tmp_path / "run", setting)).last_loss)
     assert losses(tmp_path / "run") != losses(shared_run.path)
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_every_preset_trains(
+    train_request: Requests, tmp_path: Path, name: str, shared_store: Store, device: torch.device
+) -> None:
+    narrow = ("encoder.hidden_channels=2", "encoder.hidden_dim=8", "encoder.feature_dim=4", "pair.queue_size=64")
+    shipped = preset(name)
+    short = ("epochs=2", "milestones=[1]") if shipped.config.get("schedule") == "step" else ("epochs=1",)
+    request = replace(
+        train_request(tmp_path / "run", any_recipe=True),
+        preset=name,
+        config=compose(shipped, None, [*short, "batch_size=12", *narrow]),
+    )
+    assert np.isfinite(pretrain.fit(request).last_loss)
 
 
 def test_what_cannot_be_mixed_is_refused_before_a_run_is_begun(train_request: Requests, tmp_path: Path) -> None:

@@ -119,6 +119,8 @@ class About(BaseModel):
     description: str
     dataset: str | None = None
     split: str | None = None
+    train_clips: int | None = None
+    """Training clips of the whole data set, where that is settled."""
     published: dict[str, float] = {}
     """Top-1 per cent that the authors report, by protocol."""
     source: str = ""
@@ -150,8 +152,17 @@ def preset(name: str) -> Preset:
     return Preset.model_validate(tomllib.loads((_folder() / f"{name}.toml").read_text(encoding="utf-8")))
 
 
-def choose(name: str | None, dataset: str, split: str, has_gpu: bool) -> tuple[str, Preset, list[str]]:
+def choose(
+    name: str | None, dataset: str, split: str, has_gpu: bool, clips: int | None = None
+) -> tuple[str, Preset, list[str]]:
     """The preset of that name, else the one for data set and split, else `quick`; and what the user should know of it.
+
+    Args:
+        name: of a preset, or None.
+        dataset: of the store.
+        split: to be trained on.
+        has_gpu: whether the training would have one.
+        clips: training clips there are, when known.
 
     Raises:
         ConfigError: there is none of that name.
@@ -161,7 +172,15 @@ def choose(name: str | None, dataset: str, split: str, has_gpu: bool) -> tuple[s
     advice = []
     if name != QUICK and not has_gpu:
         advice.append(f"no GPU here: preset {name} is made for one; --preset {QUICK} is made for CPUs")
-    return name, preset(name), advice
+    chosen = preset(name)
+    about = chosen.about
+    if about.dataset and (about.dataset, about.split) != (dataset, split):
+        advice.append(f"preset {name} is for {about.dataset} {about.split}, not {dataset} {split}")
+    elif about.train_clips and clips not in (None, about.train_clips):
+        advice.append(
+            f"preset {name} is for {about.train_clips:,} training clips, the whole data set; here are {clips:,}"
+        )
+    return name, chosen, advice
 
 
 def compose(chosen: Preset, file: Path | None = None, settings: Sequence[str] = ()) -> PretrainConfig:
