@@ -385,7 +385,9 @@ def pretrain(
 
     opened = open_store(store)
     chosen = splits.find(opened, split)
-    name, found, advice = choose(preset, opened.facts["dataset"], chosen.name, pick(device).type == "cuda")
+    name, found, advice = choose(
+        preset, opened.facts["dataset"], chosen.name, pick(device).type == "cuda", len(chosen.train)
+    )
     settings += tuple(f"{key.replace('_', '.')}={value}" for key, value in short.items() if value is not None)
     request = stage.Request(
         store=opened,

@@ -423,18 +423,59 @@ def bone(clip, layout):
 
 
 def mixed(clips, region, stride):
-    """Twin of trainer.skelemix.mix for clips (N, C, T, V, M): clips, mask (T', V), partners."""
-    samples, _, frames, joints, _ = clips.shape
+    """Twin of trainer.skelemix.mix for clips (N, C, T, V, M): clips, mask of each sample (N, T', V), partners."""
+    samples, coordinates, frames, joints, bodies = clips.shape
     result = clips.copy()
-    mask = np.zeros((math.ceil(frames / stride), joints), dtype=bool)
-    partners = [(sample + region.shift) % samples for sample in range(samples)]
-    for step in range(region.start, region.start + region.frames):
-        for joint in region.joints:
-            mask[step, joint] = True
-            for t in range(stride * step, min(stride * (step + 1), frames)):
-                for sample, partner in enumerate(partners):
-                    result[sample, :, t, joint] = clips[partner, :, t, joint]
+    mask = np.zeros((samples, math.ceil(frames / stride), joints), dtype=bool)
+    partners = []
+    for sample in range(samples):
+        shift = region.shift if isinstance(region.shift, int) else int(region.shift[sample])
+        partners.append((sample + shift) % samples)
+        noise = np.array(gaussians(region.noise, sample, clips[0].size)) if region.fill == "noise" else np.zeros(1)
+        for t in range(frames):
+            for joint in range(joints):
+                if not is_pasted(region, sample, t // stride, joint):
+                    continue
+                mask[sample, t // stride, joint] = True
+                if region.fill == "swap":
+                    result[sample, :, t, joint] = clips[partners[-1], :, t, joint]
+                elif region.fill == "zeros":
+                    result[sample, :, t, joint] = 0
+                else:
+                    result[sample, :, t, joint] = noise.reshape(coordinates, frames, joints, bodies)[:, t, joint]
     return result, mask, partners
+
+
+def is_pasted(region, sample, step, joint):
+    """Whether a region takes a joint of a sample at a frame of the encoder's output."""
+    if isinstance(region.shift, int):
+        return region.start <= step < region.start + region.frames and joint in region.joints
+    return bool(region.pasted[sample, step, joint])
+
+
+def gaussians(seed, sample, count):
+    """Twin of trainer.draws.normal for one sample."""
+    half = math.ceil(count / 2)
+    uniforms = hashed_uniforms(seed, 0, sample, 0, 2 * half)
+    pairs = list(zip(uniforms[:half], uniforms[half:], strict=True))
+    radii = [math.sqrt(-2 * math.log(1 - radius)) for radius, _ in pairs]
+    cosines = [radius * math.cos(2 * math.pi * turn) for radius, (_, turn) in zip(radii, pairs, strict=True)]
+    sines = [radius * math.sin(2 * math.pi * turn) for radius, (_, turn) in zip(radii, pairs, strict=True)]
+    return (cosines + sines)[:count]
+
+
+def own_regions(groups, amount, length, batch, frames_out, uniforms):
+    """Twin of a draw for each sample, from its numbers: for each its shift, and what it pastes as {(t', joint)}."""
+    found = []
+    for numbers in uniforms:
+        shift = 1 + int(numbers[0] * max(batch - 2, 1))
+        count = amount[0] + int(numbers[1] * (amount[1] - amount[0] + 1))
+        frames = min(length[0] + int(numbers[2] * (length[1] - length[0] + 1)), frames_out)
+        start = int(numbers[3] * (frames_out - frames + 1))
+        lowest = sorted(range(len(groups)), key=lambda group: numbers[4 + group])[:count]
+        joints = [joint for group in lowest for joint in groups[group]]
+        found.append((shift, {(t, joint) for t in range(start, start + frames) for joint in joints}))
+    return found
 
 
 def masked_means(features, mask, bodies):
@@ -447,12 +488,14 @@ def masked_means(features, mask, bodies):
     return np.array(inside), np.array(outside)
 
 
-def nce(query, key, queue, temperature, extra=None):
+def nce(query, key, queue, temperature, extra=None, decoupled=False):
     """Twin of trainer.losses.info_nce, by the formula."""
     losses = []
     for i in range(len(query)):
         positive = math.exp(query[i] @ key[i] / temperature)
-        below = positive + sum(math.exp(query[i] @ negative / temperature) for negative in queue.T)
+        below = (0 if decoupled else positive) + sum(
+            math.exp(query[i] @ negative / temperature) for negative in queue.T
+        )
         if extra is not None:
             below += math.exp(query[i] @ extra[i] / temperature)
         losses.append(-math.log(positive / below))

@@ -185,6 +185,7 @@ def test_without_a_preset_that_of_the_data_set_is_taken_and_quick_is_named(
     refused = skelepipe("pretrain", "--device", "cpu")
     assert "preset ntu60-xsub" in refused.stderr
     assert "--preset quick is made for CPUs" in refused.stderr
+    assert "preset ntu60-xsub is for 40,091 training clips, the whole data set; here are 36" in refused.stderr
     assert "Error: batch_size 128 is more than the 36 training clips" in refused.stderr
     assert refused.exit_code == 2
 
@@ -216,7 +217,7 @@ def test_embed_writes_features_of_a_store_and_of_an_array(workplace: Path, skele
         ("true", "verify nowhere", 2, "no such file or folder"),
         ("true", "verify runs", 1, "no store, split, run, checkpoint or classifier"),
         ("true", "pretrain --preset quick --set epoch=1", 2, "epoch"),
-        ("true", "pretrain --preset none", 2, "unknown preset 'none'; known: ntu60-xsub"),
+        ("true", "pretrain --preset none", 2, "unknown preset 'none'; known: ntu120-xset, ntu120-xsub, ntu60-xsub"),
         ("true", "pretrain --split xset", 2, "there are xsub, xview"),
         ("true", "pretrain --device tpu", 2, "--device tpu"),
         (

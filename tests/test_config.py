@@ -2,8 +2,10 @@ from pathlib import Path
 
 import pytest
 
+from pipeline import recipe
 from pipeline.errors import ConfigError
 from pipeline.ntu_names import NTU60
+from pipeline.splits import OFFICIAL
 from trainer.config import PretrainConfig, choose, compose, preset, preset_names
 
 
@@ -13,13 +15,50 @@ def test_every_shipped_preset_is_valid_and_says_what_it_is_for(name: str) -> Non
     assert shipped.about.description
     assert compose(shipped)
     assert bool(shipped.about.published) == bool(shipped.about.source)
+    assert not shipped.about.published or compose(shipped).stream == "joint"
+    if shipped.about.dataset is not None:
+        assert shipped.about.split in {rule.name for rule in OFFICIAL[shipped.about.dataset]}
+        assert name.endswith(f"{shipped.about.dataset}-{shipped.about.split}")
+    if (asked := compose(shipped).recipe) is not None:
+        assert recipe.load(asked).name == asked
+
+
+def test_every_official_split_has_a_preset_for_the_recipe_that_ingest_takes_and_its_settled_count() -> None:
+    counts = {
+        ("ntu60", "xsub"): (40_091, 80.7),
+        ("ntu60", "xview"): (37_646, 85.5),
+        ("ntu120", "xsub"): (63_026, 69.0),
+        ("ntu120", "xset"): (54_468, 68.2),
+    }  # of the names of all recordings: test_ntu_names.py; of the README of czhaneva/SkeleMixCLR
+    for dataset, rules in OFFICIAL.items():
+        for rule in rules:
+            shipped = preset(f"{dataset}-{rule.name}")
+            clips, linear = counts.get((dataset, rule.name), (None, None))
+            assert shipped.about.train_clips == clips
+            assert shipped.about.published.get("linear") == linear
+            assert compose(shipped).recipe == "clean"
+            assert compose(shipped).method == PretrainConfig().method
+
+
+def test_the_reference_presets_are_the_released_code_with_its_accidents() -> None:
+    plus = compose(preset("reference-ntu60-xsub"))
+    assert (plus.recipe, plus.frames, plus.schedule) == ("skelemixclr", 64, "constant")
+    older = compose(preset("reference-skeletonclr-ntu60-xview"))
+    assert (older.recipe, older.frames, older.schedule, older.milestones) == ("crosclr", 50, "step", (250,))
+    assert (older.method.name, older.method.temperature, older.encoder.head_norm) == ("skeletonclr", 0.07, False)
+    for config in (plus, older):
+        assert (config.encoder.init, config.pair.start, config.augment.same_every_epoch) == ("reference", "apart", True)
+    assert (PretrainConfig().encoder.init, PretrainConfig().pair.start) == ("torch", "copy")
+    assert not PretrainConfig().augment.same_every_epoch
 
 
 def test_the_defaults_are_the_released_configuration() -> None:
     config = PretrainConfig()
     assert (config.frames, config.batch_size, config.epochs, config.learning_rate) == (64, 128, 300, 0.1)
     assert (config.method.name, config.pair.queue_size, config.method.temperature) == ("skelemixclr+", 32768, 0.2)
-    assert (config.method.mix.parts, config.method.mix.frames, config.method.mix.repeats) == ((2, 3), (7, 11), 3)
+    mix = config.method.mix  # parts and frames not given are 2 to 3 of 5 and 7 to 11 of 16: test_skelemix.py
+    assert (mix.joints, mix.parts, mix.frames, mix.repeats) == ("parts", None, None, 3)
+    assert (mix.fill, mix.per) == ("swap", "batch")
     assert (config.encoder.hidden_channels, config.encoder.hidden_dim, config.encoder.feature_dim) == (16, 256, 128)
 
 
@@ -63,7 +102,11 @@ def test_the_preset_of_data_set_and_split_is_taken_and_quick_is_named_without_a_
     assert "--preset quick" in advice[0]
     assert choose(None, "ntu60", "xview", has_gpu=True)[2] == []
     assert choose(None, "mine", "xsub", has_gpu=False)[0] == "quick"
-    with pytest.raises(ConfigError, match="unknown preset 'fast'; known: ntu60-xsub"):
+    assert choose(None, "ntu60", "xview", has_gpu=True, clips=37_646)[2] == []
+    assert choose("ntu60-xview", "ntu60", "xsub", has_gpu=True)[2] == [
+        "preset ntu60-xview is for ntu60 xview, not ntu60 xsub"
+    ]
+    with pytest.raises(ConfigError, match="unknown preset 'fast'; known: ntu120-xset"):
         choose("fast", "ntu60", "xsub", has_gpu=False)
 
 

@@ -6,12 +6,12 @@ from trainer.contrast import MomentumPair, PairConfig
 from trainer.encoder import Encoder, EncoderConfig
 
 
-def pair(queue_size=10, momentum=0.9, seed=0):
+def pair(queue_size=10, momentum=0.9, seed=0, start="copy", init="torch"):
     torch.manual_seed(seed)
-    config = EncoderConfig(hidden_channels=2, hidden_dim=8, feature_dim=4)
+    config = EncoderConfig(hidden_channels=2, hidden_dim=8, feature_dim=4, init=init)
     return MomentumPair(
         Encoder(KINECT_V2, config),
-        PairConfig(queue_size=queue_size, momentum=momentum),
+        PairConfig(queue_size=queue_size, momentum=momentum, start=start),
         torch.Generator().manual_seed(seed),
     )
 
@@ -26,6 +26,19 @@ def test_the_key_encoder_starts_as_an_exact_copy_that_shares_nothing():
     for name, value in both.query.state_dict().items():
         assert torch.equal(value, theirs[name])
         assert value.data_ptr() != theirs[name].data_ptr()
+
+
+@pytest.mark.parametrize("init", ["torch", "reference"])
+def test_a_key_encoder_that_starts_apart_is_what_a_second_encoder_would_be(init):
+    both = pair(start="apart", init=init)
+    torch.manual_seed(0)
+    query, key = (Encoder(KINECT_V2, both.query.config).state_dict() for _ in range(2))
+    for name, value in both.query.state_dict().items():
+        assert torch.equal(value, query[name])
+        assert torch.equal(both.key.state_dict()[name], key[name]), name
+    weight = "blocks.3.temporal.weight"
+    assert not torch.equal(query[weight], key[weight])
+    assert torch.equal(pair(init=init).query.state_dict()[weight], query[weight])
 
 
 def test_keys_have_length_one_and_no_gradient():

@@ -47,6 +47,40 @@ def test_samples_do_not_touch_each_other_in_evaluation():
         assert torch.allclose(encoder(x)[2:3], encoder(x[2:3]), atol=1e-6)
 
 
+def test_the_mean_over_bodies_may_leave_out_the_absent():
+    everyone = Encoder(KINECT_V2, NARROW).eval()
+    present = Encoder(KINECT_V2, NARROW.model_copy(update={"body_mean": "present"})).eval()
+    present.load_state_dict(everyone.state_dict())
+    x = torch.randn(4, 3, 16, JOINTS, 2, generator=torch.Generator().manual_seed(0))
+    x[1, ..., 1] = 0
+    x[2, ..., 0] = 0
+    x[3] = 0
+    mask = torch.zeros(4, JOINTS, dtype=torch.bool)
+    mask[1:3, :6] = True
+    each = mask.expand(4, -1, -1)
+    with torch.no_grad():
+        for sample, bodies in enumerate(([0, 1], [0], [1], [0, 1])):
+            alone = x[sample : sample + 1, ..., bodies]
+            torch.testing.assert_close(present.backbone(x)[sample], everyone.backbone(alone)[0])
+            for found in (present.halves(x, mask), present.halves(x, each)):
+                for half, expected in zip(found, everyone.halves(alone, mask), strict=True):
+                    torch.testing.assert_close(half[sample], expected[0])
+        assert not torch.allclose(everyone.backbone(x)[1], present.backbone(x)[1])
+
+
+def test_a_limb_pasted_into_an_absent_body_counts_in_the_pasted_half_alone():
+    encoder = Encoder(KINECT_V2, NARROW.model_copy(update={"body_mean": "present"})).eval()
+    x = torch.randn(1, 3, 16, JOINTS, 2, generator=torch.Generator().manual_seed(0))
+    mask = torch.zeros(4, JOINTS, dtype=torch.bool)
+    mask[1:3, :6] = True
+    x[..., 1] *= mask.repeat_interleave(4, dim=0)  # the host's second body is absent, the partner's is not
+    with torch.no_grad():
+        features = encoder.feature_map(x)
+        trimmed, truncated = encoder.halves(x, mask)
+        torch.testing.assert_close(trimmed, encoder.head(features[:, :, mask].mean(dim=(0, 2))[None]))
+        torch.testing.assert_close(truncated, encoder.head(features[:1, :, ~mask].mean(dim=(0, 2))[None]))
+
+
 def test_dropout_acts_in_every_block_but_the_first():
     rates = [block.dropout.p for block in Encoder(KINECT_V2, NARROW).blocks]
     assert rates == [0.0] + [0.5] * 9

@@ -18,6 +18,7 @@ from trainer.eval_config import compose
 from trainer.finetune import Sides
 from trainer.methods import MethodConfig
 from trainer.runs import Run
+from trainer.skelemix import MixConfig
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +86,11 @@ def test_another_split_is_another_result(shared_run: Run, shared_store: Store) -
 def test_the_published_number_stands_beside_the_presets_own_data_set_and_split(
     shared_run: Run, shared_store: Store
 ) -> None:
-    run = replace(shared_run, preset="ntu60-xsub")
+    run = replace(
+        shared_run,
+        preset="ntu60-xsub",
+        config=shared_run.config.model_copy(update={"method": MethodConfig()}),
+    )
     published = [
         evaluate._published(run, shared_store, splits.find(shared_store, split), protocol)
         for split, protocol in (("xsub", "linear"), ("xview", "linear"), ("xsub", "knn"))
@@ -93,7 +98,8 @@ def test_the_published_number_stands_beside_the_presets_own_data_set_and_split(
     assert published[0] is not None
     assert published[0]["top1"] == 80.7
     assert published[1:] == [None, None]
-    for other in ({"stream": "bone"}, {"method": MethodConfig(name="skeletonclr")}):
+    others = [MethodConfig(name="skeletonclr"), MethodConfig(mix=MixConfig(fill="zeros"))]
+    for other in ({"stream": "bone"}, *({"method": method} for method in others)):
         another = replace(run, config=run.config.model_copy(update=other))
         assert evaluate._published(another, shared_store, splits.find(shared_store, "xsub"), "linear") is None
 

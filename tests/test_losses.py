@@ -16,9 +16,12 @@ def vectors(count, dim=6, seed=0):
 
 def test_the_loss_agrees_with_its_twin():
     query, key, extra, queue = vectors(5), vectors(5, seed=1), vectors(5, seed=2), vectors(9, seed=3).T
+    arrays = [vectors.numpy() for vectors in (query, key, queue)]
     for also in (None, extra):
-        expected = reference.nce(*(t.numpy() for t in (query, key, queue)), 0.2, None if also is None else also.numpy())
-        assert float(info_nce(query, key, queue, 0.2, also)) == pytest.approx(expected, rel=1e-13)
+        for decoupled in (False, True):
+            expected = reference.nce(*arrays, 0.2, None if also is None else also.numpy(), decoupled)
+            found = info_nce(query, key, queue, 0.2, also, decoupled=decoupled)
+            assert float(found) == pytest.approx(expected, rel=1e-13)
 
 
 def test_without_any_information_it_is_the_logarithm_of_the_choices():

@@ -1,11 +1,14 @@
+import math
+
 import pytest
+import reference
 import torch
 
 from pipeline.layout import KINECT_V2
-from trainer.contrast import MomentumPair, PairConfig
+from trainer.contrast import MomentumPair, PairConfig, unit
 from trainer.draws import generator, seed_torch
 from trainer.encoder import Encoder, EncoderConfig
-from trainer.methods import Method, MethodConfig
+from trainer.methods import Method, MethodConfig, build
 from trainer.skelemix import MixConfig, draw
 
 CONFIG = EncoderConfig(hidden_channels=4, hidden_dim=16, feature_dim=8, dropout=0.0)
@@ -82,6 +85,52 @@ def test_the_query_runs_once_for_each_clip_and_its_head_once_for_each_half():
     assert int(made.pair.query.input_norm.num_batches_tracked) == 1 + 2
     assert int(head.num_batches_tracked) == 1 + 2 * 2
     assert int(made.pair.key.input_norm.num_batches_tracked) == 1
+
+
+def test_the_published_step_has_the_passes_and_the_choices_of_the_reference():
+    made = method("skelemixclr+", repeats=3, queue_size=1024)
+    norms = (made.pair.query.input_norm, made.pair.query.head[1], made.pair.key.input_norm, made.pair.key.head[1])
+    made.step(*batch(), regions(made, 0, 4, 16))
+    assert [int(norm.num_batches_tracked) for norm in norms] == [4, 7, 1, 1]
+    with torch.no_grad():  # every vector the same: each loss is the logarithm of how many there are to pick from
+        for head in (made.pair.query.head, made.pair.key.head):
+            head[-1].weight.zero_()
+            head[-1].bias.fill_(1)
+        made.pair.queue.fill_(8**-0.5)
+        terms = made.step(*batch(), regions(made, 1, 4, 16))
+    assert float(terms.instance) == pytest.approx(math.log(1025), rel=1e-5)
+    found = [float(term) for term in terms.trimmed + terms.truncated]
+    assert found == pytest.approx([math.log(1026)] * 6, rel=1e-5)
+
+
+def test_the_default_pair_has_the_published_sizes():
+    made = build(KINECT_V2, EncoderConfig(), PairConfig(queue_size=64), MethodConfig(), seed=0)
+    assert sum(parameter.numel() for parameter in made.pair.query.parameters()) == 920_580
+    assert made.pair.keys(torch.randn(2, 3, 8, 25, 2)).shape == (2, 128)
+
+
+@pytest.mark.parametrize(
+    "mode", [{"per": "sample"}, {"joints": "random"}, {"fill": "zeros"}, {"fill": "noise"}], ids=str
+)
+def test_ablations_hold_what_was_pasted_against_the_partners_key_as_the_reference(mode):
+    made = method("skelemixclr", repeats=1)
+    made.pair.train()
+    query, key = batch(count=6)
+    region = draw(KINECT_V2, MixConfig(**mode, frames=(2, 3)), 6, 4, generator(3, 0, 0))
+    twin = method("skelemixclr", repeats=1)
+    twin.pair.train()
+    terms = made.step(query, key, [region])
+    twin.pair.query(query)
+    clips, mask, partners = reference.mixed(query.numpy(), region, 4)
+    trimmed, truncated = twin.pair.query.halves(torch.from_numpy(clips), torch.from_numpy(mask))
+    trimmed, truncated = (unit(half).detach().numpy() for half in (trimmed, truncated))
+    queue = twin.pair.queue.numpy().copy()
+    twin.pair.follow()
+    keys = twin.pair.keys(key).numpy()
+    expected = reference.nce(trimmed, keys[partners], queue, 0.2, truncated)
+    assert terms.trimmed[0].item() == pytest.approx(expected, rel=1e-4)
+    expected = reference.nce(truncated, keys, queue, 0.2, trimmed)
+    assert terms.truncated[0].item() == pytest.approx(expected, rel=1e-4)
 
 
 def test_under_autocast_the_loss_and_the_queue_stay_float32():

@@ -27,3 +27,17 @@ def test_an_absent_body_counts_as_zeros(features):
     features[1::2] = 0
     alone = features[::2]
     assert torch.allclose(pool(features, bodies=2), pool(alone, bodies=1) / 2)
+
+
+def test_bodies_that_are_not_there_do_not_count_when_so_asked(features):
+    present = torch.tensor([[True, False], [True, True], [False, False]])
+    both = features.mean(dim=(2, 3)).view(3, 2, 5)
+    expected = torch.stack([both[0, 0], both[1].mean(0), both[2].mean(0)])
+    torch.testing.assert_close(pool(features, 2, present), expected)
+    mask = torch.rand(4, 7, generator=torch.Generator().manual_seed(1)) < 0.3
+    all_of_them = torch.ones(3, 2, dtype=torch.bool)
+    inside, outside = pool_masked(features, mask, 2, present=(present, all_of_them))
+    every = pool_masked(features, mask, 2)
+    torch.testing.assert_close(outside, every[1])
+    torch.testing.assert_close(inside[1:], every[0][1:])
+    torch.testing.assert_close(inside[0], features[0][:, mask].mean(dim=1))

@@ -12,15 +12,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from pipeline.errors import ArtifactError, OutputExists
+from pipeline.errors import ArtifactError, ConfigError, OutputExists
 from pipeline.manifest import seal_document
 from pipeline.store import Store
 from trainer import checkpoint, pretrain, runlog
-from trainer.config import PretrainConfig
+from trainer.config import compose, preset, preset_names
 from trainer.interrupt import STOPPING, Interrupted
 from trainer.methods import Method
 from trainer.runs import Run, find_split, find_store, load, load_finished
-from trainer.schedule import learning_rate
 
 Requests = Callable[..., pretrain.Request]
 
@@ -251,16 +250,50 @@ def test_a_store_of_another_recipe_is_refused_unless_meant(train_request: Reques
 
 
 @pytest.mark.parametrize(
-    "setting", ["method.name=skeletonclr", "method.name=skelemixclr", "stream=motion", "stream=bone"]
+    "setting",
+    [
+        "method.name=skeletonclr",
+        "method.name=skelemixclr",
+        "stream=motion",
+        "stream=bone",
+        "method.decoupled=true",
+        "method.mix.per=sample",
+        "method.mix.joints=random",
+        "method.mix.fill=noise",
+        "pair.start=apart",
+        "augment.same_every_epoch=true",
+        "encoder.body_mean=present",
+        "frames=37",
+        "frames=4",
+        "pair.queue_size=5",
+    ],
 )
-def test_the_sibling_methods_and_streams_train(train_request: Requests, tmp_path: Path, setting: str) -> None:
-    assert np.isfinite(pretrain.fit(train_request(tmp_path / "run", setting, "epochs=1")).last_loss)
+def test_every_switch_trains_and_gives_another_loss(
+    train_request: Requests, tmp_path: Path, setting: str, shared_run: Run
+) -> None:
+    assert np.isfinite(pretrain.fit(train_request(tmp_path / "run", setting)).last_loss)
+    assert losses(tmp_path / "run") != losses(shared_run.path)
 
 
-def test_the_rate_is_constant_or_falls_along_a_cosine() -> None:
-    constant, cosine = (PretrainConfig(schedule=schedule, epochs=10) for schedule in ("constant", "cosine"))
-    assert {learning_rate(constant, epoch) for epoch in (0, 5, 9.9)} == {0.1}
-    assert [round(learning_rate(cosine, epoch), 4) for epoch in (0, 5, 10)] == [0.1, 0.05, 0.0]
+@pytest.mark.parametrize("name", preset_names())
+def test_every_preset_trains(
+    train_request: Requests, tmp_path: Path, name: str, shared_store: Store, device: torch.device
+) -> None:
+    narrow = ("encoder.hidden_channels=2", "encoder.hidden_dim=8", "encoder.feature_dim=4", "pair.queue_size=64")
+    shipped = preset(name)
+    short = ("epochs=2", "milestones=[1]") if shipped.config.get("schedule") == "step" else ("epochs=1",)
+    request = replace(
+        train_request(tmp_path / "run", any_recipe=True),
+        preset=name,
+        config=compose(shipped, None, [*short, "batch_size=12", *narrow]),
+    )
+    assert np.isfinite(pretrain.fit(request).last_loss)
+
+
+def test_what_cannot_be_mixed_is_refused_before_a_run_is_begun(train_request: Requests, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"mix.parts: 5 of layout kinect-v2's 5 parts"):
+        pretrain.fit(train_request(tmp_path / "run", "method.mix.parts=[2, 5]"))
+    assert pretrain.fit(train_request(tmp_path / "run", "epochs=1")).outcome == "trained"
 
 
 def test_a_run_finds_its_store_and_split_and_refuses_others(

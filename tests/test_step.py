@@ -1,29 +1,45 @@
 """A step in parts is the step in one piece, but for batch-norm statistics, which are a part's."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from pipeline.errors import ConfigError
 from pipeline.layout import KINECT_V2
-from trainer import ranks, runs
+from trainer import draws, ranks, runs
 from trainer.config import PretrainConfig
 from trainer.step import cut, require_clips_for_all, share, train_step
 
 NAMES = ("skeletonclr", "skelemixclr", "skelemixclr+")
 
 
-def run_of(name, batch, **changes):
+def run_of(name, batch, layout=KINECT_V2, **changes):
+    settings = {
+        "frames": 16,
+        "bodies": 1,
+        "method": {"name": name, "mix": {"frames": (1, 3), "repeats": 2}},
+        "pair": {"queue_size": 13, "momentum": 0.9},
+    }
     config = PretrainConfig(
-        frames=16,
-        bodies=1,
         batch_size=batch,
-        method={"name": name, "mix": {"frames": (1, 3), "repeats": 2}},
-        pair={"queue_size": 13, "momentum": 0.9},
         encoder={"hidden_channels": 2, "hidden_dim": 8, "feature_dim": 4, "dropout": 0.0},
-        **changes,
+        **(settings | changes),
     )
-    return runs.Run(path=None, preset="", config=config, layout=KINECT_V2, lineage={}, total_steps=9, digest="")
+    return runs.Run(path=None, preset="", config=config, layout=layout, lineage={}, total_steps=9, digest="")
+
+
+def drawn_for(monkeypatch, run, *steps):
+    """What the views of steps (step, epoch, rows) drew: for each step (2, N, COUNT)."""
+    drawn, uniform = [], draws.uniform
+    monkeypatch.setattr(draws, "uniform", lambda *address: drawn.append(uniform(*address)) or drawn[-1])
+    method = runs.start(run)
+    optimiser = torch.optim.SGD(method.pair.query.parameters(), lr=0.05)
+    for step, epoch, rows in steps:
+        train_step(method, optimiser, clips(len(rows)), np.array(rows), step, epoch, run)
+    monkeypatch.undo()
+    return torch.stack(drawn).unflatten(0, (-1, 2))
 
 
 def clips(count):
@@ -92,3 +108,47 @@ def test_ranks_share_a_part_out(start, count, ranks_, monkeypatch):
         monkeypatch.setattr(ranks, "rank", lambda rank=rank: rank)
         places += range(100)[share(slice(start, start + count))]
     assert places == list(range(start, start + count))
+
+
+def test_a_samples_views_are_its_own_in_any_batch_and_new_in_every_epoch(monkeypatch):
+    run = run_of("skelemixclr+", 4)
+    first, turned, fewer, later = drawn_for(
+        monkeypatch, run, (0, 0, [5, 6, 7, 8]), (1, 0, [8, 7, 6, 5]), (0, 0, [6, 9, 5, 10]), (2, 1, [5, 6, 7, 8])
+    )
+    assert torch.equal(turned.flip(1), first)
+    assert torch.equal(fewer[:, [2, 0]], first[:, :2])
+    assert not (later == first).any()
+    assert not (first[0] == first[1]).any()
+    assert not (drawn_for(monkeypatch, run_of("skelemixclr+", 4, seed=1), (0, 0, [5, 6, 7, 8]))[0] == first).any()
+
+
+def test_draws_that_are_the_same_in_every_epoch_belong_to_places_not_to_samples(monkeypatch):
+    run = run_of("skelemixclr+", 4, epochs=3, augment={"same_every_epoch": True})  # 3 steps an epoch
+    steps = [(step, step // 3, [step, step + 20, step + 40, step + 60]) for step in range(9)]
+    drawn = drawn_for(monkeypatch, run, *steps)
+    assert torch.equal(drawn[:3], drawn[3:6])
+    assert torch.equal(drawn[:3], drawn[6:])
+    assert len(drawn[:3].unique()) == drawn[:3].numel()
+
+
+@pytest.mark.parametrize(
+    "mix", [{}, {"per": "sample", "joints": "random"}, {"fill": "noise"}, {"per": "sample", "fill": "zeros"}], ids=str
+)
+@pytest.mark.parametrize(("joints", "parts"), [(17, 5), (25, 5), (33, 8), (3, 3), (2, 2)])
+@pytest.mark.parametrize(("frames", "batch"), [(4, 2), (37, 7), (50, 3), (60, 5)])
+def test_any_skeleton_length_and_batch_trains(joints, parts, mix, frames, batch):
+    members = {f"p{part}": tuple(range(part, joints, parts)) for part in range(parts)}
+    layout = replace(
+        KINECT_V2, name="other", joints=tuple(f"j{joint}" for joint in range(joints)), parts=members,
+        parents=tuple((joint - 1) // 2 if joint else -1 for joint in range(joints)),
+        centre=0, spine=(0, 1), shoulders=(0, 1),
+    )  # fmt: skip
+    method = {"name": "skelemixclr+", "mix": mix}
+    run = run_of("", batch, layout, frames=frames, bodies=2, method=method, pair={"queue_size": 3})
+    x = torch.randn(batch, 3, frames, joints, 2, generator=torch.Generator().manual_seed(1))
+    made = runs.start(run)
+    optimiser = torch.optim.SGD(made.pair.query.parameters(), lr=0.05)
+    for step in range(3):
+        losses = train_step(made, optimiser, x, np.arange(batch), step, 0, run)
+        assert all(value.isfinite() for value in losses.values())
+    assert all(value.isfinite().all() for value in made.pair.state_dict().values())

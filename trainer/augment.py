@@ -22,6 +22,10 @@ class AugmentConfig(BaseModel):
     """A crop may start up to T // crop_ratio frames before the clip or end as many after it."""
     shear: float = Field(default=0.5, ge=0.0)
     """Largest share of one coordinate that is added to another."""
+    same_every_epoch: bool = False
+    """Draw for the place in an epoch, not for sample and epoch: every epoch's views then have the same crops and shears
+    in the same order, and only the samples that they meet change. So CrosSCLR's, AimCLR's and SkeleMixCLR's workers do,
+    which start each epoch from the same seeds."""
 
 
 def view(x: Tensor, uniforms: Tensor, config: AugmentConfig) -> Tensor:

@@ -3,6 +3,7 @@
 import tomllib
 from collections.abc import Mapping, Sequence
 from importlib import resources
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -33,8 +34,12 @@ class PretrainConfig(BaseModel):
     """Clips of one forward and backward, over all processes; their gradients are added up to the batch's. All at once
     when not given. Batch-norm statistics are those of these clips."""
     learning_rate: float = Field(default=0.1, gt=0)
-    schedule: Literal["constant", "cosine"] = "constant"
+    schedule: Literal["constant", "step", "cosine"] = "constant"
     """The released configuration steps down after epoch 300 of 300: never."""
+    milestones: tuple[int, ...] = ()
+    """With `step`: after each of so many epochs the rate is divided by ten. CrosSCLR and AimCLR: 250 of 300."""
+    warm_up: float = Field(default=0, ge=0)
+    """Epochs in which the rate rises evenly from a hundredth; it is a factor on the schedule."""
     optimiser_momentum: float = Field(default=0.9, ge=0, lt=1)
     weight_decay: float = Field(default=1e-4, ge=0)
     fit_to_data: bool = False
@@ -57,6 +62,16 @@ class PretrainConfig(BaseModel):
     def parts(self) -> int:
         """How many forwards and backwards make a step."""
         return -(-self.batch_size // (self.micro_batch or self.batch_size))
+
+    @model_validator(mode="after")
+    def _schedule_fits(self) -> Self:
+        if (self.schedule == "step") != bool(self.milestones):
+            raise ValueError("schedule = step takes milestones, as in milestones = [250], and no other schedule does")
+        if any(not below < above < self.epochs for below, above in pairwise((0, *self.milestones))):
+            raise ValueError(f"milestones: must rise and lie within the {self.epochs} epochs, found {self.milestones}")
+        if self.warm_up > self.epochs:
+            raise ValueError(f"warm_up: {self.warm_up} is more than the {self.epochs} epochs")
+        return self
 
     @model_validator(mode="after")
     def _parts_have_a_variance(self) -> Self:
@@ -109,6 +124,8 @@ class About(BaseModel):
     description: str
     dataset: str | None = None
     split: str | None = None
+    train_clips: int | None = None
+    """Training clips of the whole data set, where that is settled."""
     published: dict[str, float] = {}
     """Top-1 per cent that the authors report, by protocol."""
     source: str = ""
@@ -140,8 +157,17 @@ def preset(name: str) -> Preset:
     return Preset.model_validate(tomllib.loads((_folder() / f"{name}.toml").read_text(encoding="utf-8")))
 
 
-def choose(name: str | None, dataset: str, split: str, has_gpu: bool) -> tuple[str, Preset, list[str]]:
+def choose(
+    name: str | None, dataset: str, split: str, has_gpu: bool, clips: int | None = None
+) -> tuple[str, Preset, list[str]]:
     """The preset of that name, else the one for data set and split, else `quick`; and what the user should know of it.
+
+    Args:
+        name: of a preset, or None.
+        dataset: of the store.
+        split: to be trained on.
+        has_gpu: whether the training would have one.
+        clips: training clips there are, when known.
 
     Raises:
         ConfigError: there is none of that name.
@@ -151,7 +177,15 @@ def choose(name: str | None, dataset: str, split: str, has_gpu: bool) -> tuple[s
     advice = []
     if name != QUICK and not has_gpu:
         advice.append(f"no GPU here: preset {name} is made for one; --preset {QUICK} is made for CPUs")
-    return name, preset(name), advice
+    chosen = preset(name)
+    about = chosen.about
+    if about.dataset and (about.dataset, about.split) != (dataset, split):
+        advice.append(f"preset {name} is for {about.dataset} {about.split}, not {dataset} {split}")
+    elif about.train_clips and clips not in (None, about.train_clips):
+        advice.append(
+            f"preset {name} is for {about.train_clips:,} training clips, the whole data set; here are {clips:,}"
+        )
+    return name, chosen, advice
 
 
 def compose(chosen: Preset, file: Path | None = None, settings: Sequence[str] = ()) -> PretrainConfig:

@@ -1,6 +1,7 @@
 """A query encoder, its slowly following key encoder, and the queue of past keys (MoCo, He et al. 2020)."""
 
 import copy
+from typing import Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -19,16 +20,17 @@ class PairConfig(BaseModel):
     """How much of itself the key encoder keeps at each update."""
     queue_size: int = Field(default=32768, ge=1)
     """K, the keys remembered as negatives."""
+    start: Literal["copy", "apart"] = "copy"
+    """The key encoder's start weights: the query's, or others. In the reference code they are others, by accident:
+    `weights_init` runs over both encoders after the copy."""
 
 
 class MomentumPair(nn.Module):
     """Two encoders and a queue.
 
-    The key encoder starts as an exact copy; the reference re-draws it apart by accident.
-
     Args:
         encoder: becomes the query encoder, and is the one trained.
-        config: momentum and queue.
+        config: momentum, queue, and how the key encoder starts: apart, it takes weights from torch's global generator.
         generator: draws the queue's first content.
     """
 
@@ -41,6 +43,8 @@ class MomentumPair(nn.Module):
         super().__init__()
         self.query = encoder
         self.key = copy.deepcopy(encoder).requires_grad_(False)
+        if config.start == "apart":
+            self.key.start()
         self.momentum = config.momentum
         noise = torch.randn(encoder.config.feature_dim, config.queue_size, generator=generator)
         self.register_buffer("queue", functional.normalize(noise, dim=0))

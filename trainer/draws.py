@@ -39,6 +39,22 @@ def uniform(seed: int, epoch: int, samples: Tensor, view: int, count: int) -> Te
     return _shift(bits, 40).to(torch.float32) * 2.0**-24
 
 
+def normal(seed: int, samples: Tensor, count: int) -> Tensor:
+    """Gaussian numbers of mean 0 and deviation 1, by Box and Muller (1958), each pair a hash of its own address.
+
+    Args:
+        seed: of all of them.
+        samples: (N,) int64; its device is where the numbers are made.
+        count: how many for each sample.
+
+    Returns:
+        (N, count) float32, at most 5.8 from 0; sample and place decide, but for the last place on another device.
+    """
+    radius, turn = uniform(seed, 0, samples, 0, count + count % 2).unflatten(1, (2, -1)).unbind(1)
+    radius, turn = (-2 * (1 - radius).log()).sqrt(), 2 * torch.pi * turn  # 1 - radius is in (0, 1]
+    return torch.cat([radius * turn.cos(), radius * turn.sin()], dim=1)[:, :count]
+
+
 def generator(seed: int, step: int, repeat: int) -> np.random.Generator:
     """A generator for what a batch draws as one (the mixed region, the partner) at a step and repeat, from 0."""
     return _philox(seed, _BATCH, step, repeat)

@@ -40,6 +40,9 @@ class EncoderConfig(BaseModel):
     """Linear layers of the projection head. CrosSCLR's motion and bone encoders have 3, a classifier's head is 1."""
     head_norm: bool = True
     """Batch norm between the head's layers, as in SkeleMixCLR; the published SkeletonCLR has none."""
+    body_mean: Literal["all", "present"] = "all"
+    """Over which bodies features are averaged: all, an absent one counting as what its zeros become, as in the
+    reference; or those that are there. In a mixed clip, those with something but zeros in the half in question."""
     init: Literal["torch", "reference"] = "torch"
     """Start weights: PyTorch's, or the reference code's `weights_init` (normal with deviation 0.02, biases zero)."""
 
@@ -121,6 +124,14 @@ class Encoder(nn.Module):
         if config.init == "reference":
             self.apply(_start_as_reference)
 
+    def start(self) -> None:
+        """Draw start weights anew, as the configuration has them, from torch's global generator."""
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d | nn.Linear | nn.BatchNorm1d | nn.BatchNorm2d):
+                module.reset_parameters()
+        if self.config.init == "reference":
+            self.apply(_start_as_reference)
+
     def frames_out(self, frames: int) -> int:
         """T' for a clip of T frames: rounded up, as each strided convolution does."""
         return -(-frames // self.stride)
@@ -143,7 +154,8 @@ class Encoder(nn.Module):
 
     def backbone(self, x: Tensor) -> Tensor:
         """(N, C, T, V, M) to the pooled features (N, D) that evaluations use."""
-        return pool(self.feature_map(x), bodies=x.shape[-1])
+        present = _present(x) if self.config.body_mean == "present" else None
+        return pool(self.feature_map(x), bodies=x.shape[-1], present=present)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, T, V, M) to the projection (N, feature_dim), not normalised."""
@@ -161,8 +173,18 @@ class Encoder(nn.Module):
             Trimmed and truncated, each (N, feature_dim), not normalised. The head runs once for each, and so updates
             its batch-norm statistics twice.
         """
-        trimmed, truncated = pool_masked(self.feature_map(x), mask, bodies=x.shape[-1])
+        present = None
+        if self.config.body_mean == "present":
+            pasted = mask.repeat_interleave(self.stride, dim=-2)[..., : x.shape[2], :, None]  # (..., T, V, 1)
+            pasted = pasted[:, None] if mask.ndim == 3 else pasted
+            present = _present(x * pasted), _present(x * ~pasted)
+        trimmed, truncated = pool_masked(self.feature_map(x), mask, bodies=x.shape[-1], present=present)
         return self.head(trimmed), self.head(truncated)
+
+
+def _present(x: Tensor) -> Tensor:
+    """(N, C, T, V, M) to (N, M) bool: the bodies that are not all zeros."""
+    return (x != 0).flatten(1, 3).any(dim=1)
 
 
 def _start_as_reference(module: nn.Module) -> None:

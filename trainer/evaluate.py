@@ -260,7 +260,7 @@ def _published(run: Run, store: Store, split: Split, protocol: str) -> dict[str,
     about, meant = named.about, compose(named)
     if (about.dataset, about.split) != (store.facts["dataset"], split.name) or protocol not in about.published:
         return None
-    if (meant.stream, meant.method.name) != (run.config.stream, run.config.method.name):
+    if (meant.stream, meant.method) != (run.config.stream, run.config.method):
         return None
     return {"top1": about.published[protocol], "source": about.source}
 

@@ -5,7 +5,13 @@ from torch import Tensor
 
 
 def info_nce(
-    query: Tensor, key: Tensor, queue: Tensor, temperature: float, extra_negative: Tensor | None = None
+    query: Tensor,
+    key: Tensor,
+    queue: Tensor,
+    temperature: float,
+    extra_negative: Tensor | None = None,
+    *,
+    decoupled: bool = False,
 ) -> Tensor:
     """Cross-entropy of picking each query's key among negatives (InfoNCE, van den Oord et al. 2018).
 
@@ -18,6 +24,7 @@ def info_nce(
         temperature: what the cosines are divided by.
         extra_negative: (N, D), length one: one more negative for each query alone. SkeleMix gives the other half of the
             same mixed clip. No gradient flows into it.
+        decoupled: leave the key itself out of what it is picked among (Yeh et al. 2022).
 
     Returns:
         () the mean over the batch.
@@ -27,4 +34,5 @@ def info_nce(
     if extra_negative is not None:
         extra = (query * extra_negative.detach()).sum(dim=1) / temperature
         negatives = torch.logaddexp(negatives, extra)
-    return (torch.logaddexp(positive, negatives) - positive).mean()
+    below = negatives if decoupled else torch.logaddexp(positive, negatives)
+    return (below - positive).mean()

@@ -5,6 +5,7 @@ The key encoder runs first, the reference's last: neither sees anything of the o
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, NamedTuple
 
 import torch
@@ -15,7 +16,7 @@ from pipeline.layout import Layout
 from trainer.contrast import MomentumPair, PairConfig, unit
 from trainer.encoder import Encoder, EncoderConfig
 from trainer.losses import info_nce
-from trainer.skelemix import MixConfig, Region, mix
+from trainer.skelemix import MixConfig, Regions, mix
 
 
 class MethodConfig(BaseModel):
@@ -27,6 +28,9 @@ class MethodConfig(BaseModel):
     """SkeletonCLR contrasts plain views; SkeleMixCLR adds the mean over mixed clips, SkeleMixCLR+ their sum."""
     temperature: float = Field(default=0.2, gt=0.0)
     """What cosines are divided by. SkeletonCLR's release has 0.07."""
+    decoupled: bool = False
+    """Decoupled contrast (Yeh et al. 2022), an option of the reference: the positive is not among what it is held
+    against."""
     mix: MixConfig = MixConfig()
     """What SkeleMix pastes; SkeletonCLR leaves it aside."""
 
@@ -70,7 +74,7 @@ class Method:
         self.pair = pair
         self.config = config
 
-    def step(self, query: Tensor, key: Tensor, regions: Sequence[Region]) -> LossTerms:
+    def step(self, query: Tensor, key: Tensor, regions: Sequence[Regions]) -> LossTerms:
         """Losses of one batch in one piece; key encoder and queue move on. Backward and optimiser are the caller's.
 
         Args:
@@ -86,7 +90,7 @@ class Method:
         self.pair.enqueue(keys)
         return terms
 
-    def mixes(self, query: Tensor, regions: Sequence[Region]) -> list[Mixed]:
+    def mixes(self, query: Tensor, regions: Sequence[Regions]) -> list[Mixed]:
         """The mixed clips of a whole batch, (N, C, T, V, M) each: partners may be anywhere in it."""
         if len(regions) != self.config.repeats:
             raise ValueError(f"{self.config.name} takes {self.config.repeats} regions a step, found {len(regions)}")
@@ -104,7 +108,8 @@ class Method:
             keys: (N, D) of the whole batch, by the key encoder after its update.
             queue: (D, K) as it was before these keys.
         """
-        pair, temperature = self.pair, self.config.temperature
+        pair = self.pair
+        nce = partial(info_nce, queue=queue, temperature=self.config.temperature, decoupled=self.config.decoupled)
         plain = unit(pair.query(query[part]))
         halves = []
         for mixed in mixes:
@@ -113,9 +118,9 @@ class Method:
             halves.append((unit(trimmed), unit(truncated), mixed.partner[part]))
         with torch.autocast(query.device.type, enabled=False):
             own = keys[part]
-            instance = info_nce(plain, own, queue, temperature)
-            trimmed_terms = tuple(info_nce(p, keys[partner], queue, temperature, c) for p, c, partner in halves)
-            truncated_terms = tuple(info_nce(c, own, queue, temperature, p) for p, c, _ in halves)
+            instance = nce(plain, own)
+            trimmed_terms = tuple(nce(p, keys[partner], extra_negative=c) for p, c, partner in halves)
+            truncated_terms = tuple(nce(c, own, extra_negative=p) for p, c, _ in halves)
         mixed_term = self._over_regions(instance, trimmed_terms + truncated_terms)
         return LossTerms(
             instance=instance,

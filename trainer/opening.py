@@ -12,7 +12,7 @@ from pipeline import publish
 from pipeline.errors import ArtifactError, OutputExists
 from pipeline.splits import Split
 from pipeline.store import Store
-from trainer import monitor, runs
+from trainer import monitor, runs, skelemix
 from trainer.config import PretrainConfig
 from trainer.runs import Run
 
@@ -34,7 +34,7 @@ def open_run(
     Raises:
         OutputExists: the output is another run and `force` is off.
         ArtifactError: the store does not fit the configuration, or what is there is no run.
-        ConfigError: the training set does not fit the configuration.
+        ConfigError: nothing can be mixed, or the batch is larger than the training set.
     """
     if config.recipe not in (None, store.facts["recipe"]["name"]) and not any_recipe:
         raise ArtifactError(
@@ -45,6 +45,8 @@ def open_run(
     division = monitor.divide(store, split, config)
     kept = division.kept
     config = config.fitted(len(kept), int(columns["bodies"][kept].max(initial=1)))
+    if config.method.repeats:
+        skelemix.check(store.layout, config.method.mix, config.batch_size)
     facts: dict[str, Any] = {
         "preset": preset,
         "config": config.model_dump(mode="json"),

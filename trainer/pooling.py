@@ -4,26 +4,31 @@ import torch
 from torch import Tensor
 
 
-def pool(features: Tensor, bodies: int) -> Tensor:
-    """Mean over frames, joints and bodies; an absent body counts as the zeros it entered with, as in the reference.
+def pool(features: Tensor, bodies: int, present: Tensor | None = None) -> Tensor:
+    """Mean over frames, joints and bodies.
 
     Args:
         features: (N*M, D, T', V), the bodies of a sample next to each other.
         bodies: M.
+        present: (N, M) bool, the bodies that count, all of a sample that has none; when not given, all: an absent body
+            then counts as the zeros it entered with, as in the reference.
 
     Returns:
         (N, D).
     """
-    return _over_bodies(features.mean(dim=(2, 3)), bodies)
+    return _over_bodies(features.mean(dim=(2, 3)), bodies, present)
 
 
-def pool_masked(features: Tensor, mask: Tensor, bodies: int) -> tuple[Tensor, Tensor]:
-    """Mean inside a mask and mean outside it, each over all bodies: SkeleMixCLR's spatial-temporal mask pooling (STMP).
+def pool_masked(
+    features: Tensor, mask: Tensor, bodies: int, present: tuple[Tensor, Tensor] | None = None
+) -> tuple[Tensor, Tensor]:
+    """Mean inside a mask and mean outside it, each over bodies: SkeleMixCLR's spatial-temporal mask pooling (STMP).
 
     Args:
         features: (N*M, D, T', V), the bodies of a sample next to each other.
         mask: bool, (T', V) for the whole batch or (N, T', V); true where a partner was pasted, neither all nor none.
         bodies: M.
+        present: as for `pool`, inside the mask and outside it.
 
     Returns:
         Trimmed (the pasted region) and truncated (the rest), each (N, D).
@@ -33,9 +38,14 @@ def pool_masked(features: Tensor, mask: Tensor, bodies: int) -> tuple[Tensor, Te
     if mask.ndim == 3:
         shares = shares.repeat_interleave(bodies, dim=0)
     trimmed, truncated = (features.flatten(2) @ shares).unbind(-1)
-    return _over_bodies(trimmed, bodies), _over_bodies(truncated, bodies)
+    inside, outside = present or (None, None)
+    return _over_bodies(trimmed, bodies, inside), _over_bodies(truncated, bodies, outside)
 
 
-def _over_bodies(vectors: Tensor, bodies: int) -> Tensor:
+def _over_bodies(vectors: Tensor, bodies: int, present: Tensor | None) -> Tensor:
     """(N*M, D) to (N, D)."""
-    return vectors.reshape(-1, bodies, vectors.shape[1]).mean(dim=1)
+    each = vectors.reshape(-1, bodies, vectors.shape[1])
+    if present is None:
+        return each.mean(dim=1)
+    counted = (present | ~present.any(dim=1, keepdim=True)).to(each.dtype)
+    return (each * (counted / counted.sum(dim=1, keepdim=True))[:, :, None]).sum(dim=1)

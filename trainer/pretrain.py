@@ -108,6 +108,7 @@ def fit(
         OutputLocked: another process trains there.
         OutputFailed: the disk refuses.
         ArtifactError: the store does not fit the configuration.
+        ConfigError: nothing can be mixed, or the batch is larger than the training set.
         Interrupted: a signal came, here or to another rank; the checkpoint is written.
         NotFinite: the loss is no number any more.
         PeerLost: another rank is gone; the checkpoint of the last whole step is written.

@@ -4,9 +4,15 @@ import math
 
 from trainer.config import PretrainConfig
 
+COLDEST = 0.01
+"""Share of the rate that a warm-up starts from: a rate of zero would make of the first step none."""
+
 
 def learning_rate(config: PretrainConfig, epoch: float) -> float:
     """The rate at a moment, in epochs from the start (fractions count)."""
-    if config.schedule == "constant":
-        return config.learning_rate
-    return config.learning_rate * 0.5 * (1 + math.cos(math.pi * epoch / config.epochs))
+    rate = config.learning_rate
+    if epoch < config.warm_up:
+        rate *= COLDEST + (1 - COLDEST) * epoch / config.warm_up
+    if config.schedule == "cosine":
+        return rate * 0.5 * (1 + math.cos(math.pi * epoch / config.epochs))
+    return rate * 0.1 ** sum(milestone <= epoch for milestone in config.milestones)

@@ -1,42 +1,66 @@
-"""SkeleMix: cut body parts out of a stretch of a clip and paste a partner's, the same region for a whole batch.
+"""SkeleMix: cut joints out of a stretch of a clip and paste a partner's.
 
 SkeleMixCLR's `ske_swap`, with what is drawn (`draw`) apart from what is done with it (`mix`): steps can be repeated.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal, Self
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from torch import Tensor
 
 from pipeline.errors import ConfigError
 from pipeline.layout import Layout
+from trainer import draws
+
+Fill = Literal["swap", "zeros", "noise"]
 
 
 class MixConfig(BaseModel):
-    """How much is pasted; the defaults are SkeleMixCLR+'s released configuration (`[2, 3, 7, 11, 3, 1.]`)."""
+    """What is pasted; the defaults are SkeleMixCLR+'s released configuration (`[2, 3, 7, 11, 3, 1.]`)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    parts: tuple[int, int] = (2, 3)
-    """Fewest and most body parts in a region."""
-    frames: tuple[int, int] = (7, 11)
-    """Fewest and most frames of a region, counted in the encoder's output; a clip with fewer gives all it has."""
+    joints: Literal["parts", "random"] = "parts"
+    """Whole parts of the body, or joints at random, two to three fifths of them (the reference: 10 to 15 of 25)."""
+    parts: tuple[int, int] | None = None
+    """Fewest and most parts in a region. When not given, two to three fifths: 2 to 3 of the five of Kinect's layout."""
+    frames: tuple[int, int] | None = None
+    """Fewest and most frames of a region, counted in the encoder's output; a clip with fewer gives all it has.
+
+    When not given, 7 to 11 of each 16, rounded down and up: so the reference's configurations have it at 64, 48, 32
+    and 16 input frames (7 to 11, 5 to 9, 3 to 6, 1 to 3).
+    """
     repeats: int = Field(default=3, ge=1)
     """Mixed clips for each query in a step."""
+    fill: Fill = "swap"
+    """What fills a region: the partner's joints; zeros; Gaussian noise of deviation 1, as in the reference's ablations.
+
+    What was pasted is held against the partner's key whatever it is: so the reference has it.
+    """
+    per: Literal["batch", "sample"] = "batch"
+    """One region and one distance to the partner for a whole batch, as published, or for each sample its own."""
 
     @field_validator("parts", "frames")
     @classmethod
-    def _rises_from_one(cls, bounds: tuple[int, int]) -> tuple[int, int]:
-        if not 1 <= bounds[0] <= bounds[1]:
+    def _rises_from_one(cls, bounds: tuple[int, int] | None) -> tuple[int, int] | None:
+        if bounds is not None and not 1 <= bounds[0] <= bounds[1]:
             raise ValueError(f"must be two numbers, 1 <= fewest <= most, found {bounds}")
         return bounds
+
+    @model_validator(mode="after")
+    def _parts_are_parts(self) -> Self:
+        if self.joints == "random" and self.parts is not None:
+            raise ValueError("parts: joints = random takes no parts; leave one of the two out")
+        return self
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Region:
-    """What one mixing pastes, and from whom."""
+    """What one mixing pastes, and from whom: the same for a whole batch."""
 
     shift: int
     """Sample i takes from sample (i + shift) mod N."""
@@ -46,43 +70,96 @@ class Region:
     """First pasted frame, in the encoder's output."""
     frames: int
     """Pasted frames, in the encoder's output."""
+    fill: Fill = "swap"
+    noise: int = 0
+    """Seed of the noise, when that is the fill."""
+
+    def mask(self, frames_out: int, joints: int) -> Tensor:
+        """(T', V) bool, true where pasted."""
+        mask = torch.zeros(frames_out, joints, dtype=torch.bool)
+        mask[self.start : self.start + self.frames, list(self.joints)] = True
+        return mask
 
 
-def draw(layout: Layout, config: MixConfig, batch: int, frames_out: int, rng: np.random.Generator) -> Region:
-    """Draw a region for a batch.
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class OwnRegions:
+    """What one mixing pastes, and from whom: for each sample its own."""
 
-    Args:
-        layout: whose parts are cut.
-        config: how much is pasted.
-        batch: N; the shift is uniform over 1..N-2, as in the reference (N-1 never occurs), and 1 for N = 2.
-        frames_out: T', frames of the encoder's output.
-        rng: source of the five draws.
+    shift: Tensor
+    """(N,) int64: sample i takes from sample (i + shift[i]) mod N."""
+    pasted: Tensor
+    """(N, T', V) bool, true where pasted."""
+    fill: Fill = "swap"
+    noise: int = 0
+    """Seed of the noise, when that is the fill."""
+
+    def mask(self, frames_out: int, joints: int) -> Tensor:
+        """(N, T', V) bool, true where pasted."""
+        assert self.pasted.shape[1:] == (frames_out, joints)
+        return self.pasted
+
+
+Regions = Region | OwnRegions
+"""What one mixing of a batch pastes."""
+
+
+def check(layout: Layout, config: MixConfig, batch: int) -> None:
+    """Refuse what cannot be drawn.
 
     Raises:
-        ConfigError: the region could take every part of the layout, or nobody is there to be the partner.
+        ConfigError: a region could leave nothing of the host, or nobody is there to be the partner.
     """
-    if config.parts[1] >= (most := len(layout.parts)):
-        remedy = f"at most {most - 1}" if most > 1 else "divide the skeleton into parts, or train skeletonclr"
+    groups, (_, most) = _groups(layout, config), _amount(layout, config)
+    if len(groups) < 2:
         raise ConfigError(
-            f"mix.parts: {config.parts[1]} of layout {layout.name}'s {most} parts could be pasted, "
-            f"which leaves nothing of the host; {remedy}"
+            f"mix.joints: layout {layout.name} has one {'part' if config.joints == 'parts' else 'joint'}, and pasting "
+            "it leaves nothing of the host; divide the skeleton into parts, --set method.mix.joints=random, or train "
+            "skeletonclr"
+        )
+    if most >= len(groups):
+        raise ConfigError(
+            f"mix.parts: {most} of layout {layout.name}'s {len(groups)} parts could be pasted, "
+            f"which leaves nothing of the host; at most {len(groups) - 1}"
         )
     if batch < 2:
         raise ConfigError(f"mixing needs a partner: a batch of {batch} has none; at least 2 samples")
-    shift = int(rng.integers(1, max(batch - 1, 2)))
-    parts = list(layout.parts.values())
-    chosen = rng.choice(len(parts), size=rng.integers(config.parts[0], config.parts[1] + 1), replace=False)
-    frames = min(int(rng.integers(config.frames[0], config.frames[1] + 1)), frames_out)
-    return Region(
-        shift=shift,
-        joints=tuple(sorted(joint for part in chosen for joint in parts[part])),
-        start=int(rng.integers(0, frames_out - frames + 1)),
-        frames=frames,
-    )
 
 
-def mix(x: Tensor, region: Region, stride: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Paste a region of each sample's partner, both bodies together.
+def draw(layout: Layout, config: MixConfig, batch: int, frames_out: int, rng: np.random.Generator) -> Regions:
+    """Draw what one mixing of a batch pastes.
+
+    Args:
+        layout: whose joints are cut.
+        config: how much is pasted.
+        batch: N; the shift is uniform over 1..N-2, as in the reference (N-1 never occurs), and 1 for N = 2.
+        frames_out: T', frames of the encoder's output.
+        rng: source of the draws. Sample i of many has the same numbers in a batch of any size.
+
+    Raises:
+        ConfigError: as `check`.
+    """
+    check(layout, config, batch)
+    groups, (fewest, most) = _groups(layout, config), _amount(layout, config)
+    shortest, longest = config.frames or _share((7, 11), 16, frames_out)
+    drawn: Region | OwnRegions
+    if config.per == "sample":
+        drawn = _draw_each(groups, (fewest, most), (shortest, longest), batch, frames_out, rng)
+    else:
+        shift = int(rng.integers(1, max(batch - 1, 2)))
+        chosen = rng.choice(len(groups), size=rng.integers(fewest, most + 1), replace=False)
+        frames = min(int(rng.integers(shortest, longest + 1)), frames_out)
+        drawn = Region(
+            shift=shift,
+            joints=tuple(sorted(joint for group in chosen for joint in groups[group])),
+            start=int(rng.integers(0, frames_out - frames + 1)),
+            frames=frames,
+        )
+    noise = int(rng.integers(2**63)) if config.fill == "noise" else 0
+    return replace(drawn, fill=config.fill, noise=noise)
+
+
+def mix(x: Tensor, region: Regions, stride: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Paste a region of each sample's partner, or what stands in for it, both bodies together.
 
     Args:
         x: (N, C, T, V, M).
@@ -90,14 +167,71 @@ def mix(x: Tensor, region: Region, stride: int) -> tuple[Tensor, Tensor, Tensor]
         stride: the encoder's input frames per output frame.
 
     Returns:
-        The mixed clips, as x; the mask (T', V), true where pasted, T' being T / stride rounded up; each sample's
-        partner (N,).
+        The mixed clips, as x; the mask, true where pasted, (T', V) or (N, T', V) as in the region, T' being T / stride
+        rounded up; each sample's partner (N,).
     """
     samples, _, frames, joints, _ = x.shape
-    mask = torch.zeros(-(-frames // stride), joints, dtype=torch.bool)
-    mask[region.start : region.start + region.frames, list(region.joints)] = True
-    mask = mask.to(x.device, non_blocking=True)
-    pasted = mask.repeat_interleave(stride, dim=0)[:frames, :, None]  # (T, V, 1)
-    mixed = torch.where(pasted, x.roll(-region.shift, dims=0), x)
-    partner = (torch.arange(samples, device=x.device) + region.shift) % samples
-    return mixed, mask, partner
+    mask = region.mask(-(-frames // stride), joints).to(x.device, non_blocking=True)
+    shift = region.shift if isinstance(region.shift, int) else region.shift.to(x.device, non_blocking=True)
+    partner = (torch.arange(samples, device=x.device) + shift) % samples
+    pasted = mask.repeat_interleave(stride, dim=-2)[..., :frames, :, None]  # (T, V, 1) or (N, T, V, 1)
+    pasted = pasted if mask.ndim == 2 else pasted[:, None]
+    return torch.where(pasted, _filling(x, region, partner), x), mask, partner
+
+
+def _filling(x: Tensor, region: Regions, partner: Tensor) -> Tensor:
+    """What may be pasted into clips (N, C, T, V, M): as many values, or one for all."""
+    if region.fill == "zeros":
+        return x.new_zeros(())
+    if region.fill == "noise":
+        return draws.normal(region.noise, torch.arange(len(x), device=x.device), x[0].numel()).view_as(x).to(x.dtype)
+    return x[partner]
+
+
+def _draw_each(
+    groups: list[tuple[int, ...]],
+    amount: tuple[int, int],
+    length: tuple[int, int],
+    batch: int,
+    frames_out: int,
+    rng: np.random.Generator,
+) -> OwnRegions:
+    """As for a batch, from numbers of its own for each sample: for shift, amount, frames, start, then each group."""
+    uniforms = rng.random((batch, 4 + len(groups)))
+
+    def between(place: int, low: int, high: int | NDArray[np.int64]) -> NDArray[np.int64]:
+        return low + (uniforms[:, place] * (high - low + 1)).astype(np.int64)
+
+    shift = between(0, 1, max(batch - 2, 1))
+    amounts = between(1, *amount)
+    frames = np.minimum(between(2, *length), frames_out)
+    start = between(3, 0, frames_out - frames)
+    taken = uniforms[:, 4:].argsort(axis=1).argsort(axis=1) < amounts[:, None]  # (N, groups), the lowest numbers
+    members = np.zeros((len(groups), sum(map(len, groups))), bool)
+    for group, joints in enumerate(groups):
+        members[group, list(joints)] = True
+    time = np.arange(frames_out)
+    pasted = (start[:, None] <= time) & (time < (start + frames)[:, None])  # (N, T')
+    mask = pasted[:, :, None] & (taken @ members)[:, None, :]
+    return OwnRegions(shift=torch.from_numpy(shift), pasted=torch.from_numpy(mask))
+
+
+def _groups(layout: Layout, config: MixConfig) -> list[tuple[int, ...]]:
+    """The joints that are pasted together or not at all; every joint is in one group."""
+    if config.joints == "random":
+        return [(joint,) for joint in range(len(layout.joints))]
+    return list(layout.parts.values())
+
+
+def _amount(layout: Layout, config: MixConfig) -> tuple[int, int]:
+    """Fewest and most groups in a region."""
+    groups = len(_groups(layout, config))
+    if config.parts is not None:
+        return config.parts
+    fewest, most = _share((2, 3), 5, groups)
+    return fewest, max(1, min(most, groups - 1))
+
+
+def _share(bounds: tuple[int, int], of: int, there: int) -> tuple[int, int]:
+    """What is for `there` things what `bounds` are for `of`: the lower bound rounded down, the upper one up."""
+    return max(1, bounds[0] * there // of), -(-bounds[1] * there // of)

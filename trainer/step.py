@@ -35,10 +35,10 @@ def train_step(
 ) -> dict[str, Tensor]:
     """One step on clips (N, C, T, V, M) of some store rows; its draws depend on seed, epoch, row and step alone."""
     config, layout, pair = run.config, run.layout, method.pair
-    samples = torch.from_numpy(rows).to(clips.device)
+    since, samples = _drawn_for(rows, step, epoch, run)
     views = []
     for view in range(2):
-        uniforms = draws.uniform(config.seed, epoch, samples, view, augment.COUNT)
+        uniforms = draws.uniform(config.seed, since, samples.to(clips.device), view, augment.COUNT)
         views.append(derive(augment.view(clips, uniforms, config.augment), config.stream, layout))
     query, key = views
     frames_out = pair.query.frames_out(config.frames)
@@ -80,6 +80,14 @@ def share(part: slice) -> slice:
     """This rank's places of a part of the batch."""
     own = cut(part.stop - part.start, ranks.size())[ranks.rank()]
     return slice(part.start + own.start, part.start + own.stop)
+
+
+def _drawn_for(rows: NDArray[np.int64], step: int, epoch: int, run: Run) -> tuple[int, Tensor]:
+    """Epoch and samples whose draws a batch of some store rows takes; without epochs, its places in the epoch."""
+    if not run.config.augment.same_every_epoch:
+        return epoch, torch.from_numpy(rows)
+    steps = run.total_steps // run.config.epochs
+    return 0, step % steps * len(rows) + torch.arange(len(rows))
 
 
 def cut(count: int, pieces: int) -> list[slice]:
