@@ -152,3 +152,15 @@ def test_any_skeleton_length_and_batch_trains(joints, parts, mix, frames, batch)
         losses = train_step(made, optimiser, x, np.arange(batch), step, 0, run)
         assert all(value.isfinite() for value in losses.values())
     assert all(value.isfinite().all() for value in made.pair.state_dict().values())
+
+
+def test_half_precision_is_near_and_leaves_the_state_in_float32():
+    losses = {}
+    for precision in ("fp32", "bf16"):
+        run = run_of("skelemixclr+", 8, precision=precision)
+        made = runs.start(run)
+        optimiser = torch.optim.SGD(made.pair.query.parameters(), lr=0.05)
+        losses[precision] = float(train_step(made, optimiser, clips(8), np.arange(8), 0, 0, run)["total"])
+        assert {value.dtype for value in made.pair.state_dict().values()} == {torch.float32, torch.int64}
+    assert losses["fp32"] != losses["bf16"]
+    assert losses["bf16"] == pytest.approx(losses["fp32"], rel=0.02)

@@ -33,6 +33,9 @@ class PretrainConfig(BaseModel):
     micro_batch: int | None = Field(default=None, ge=2)
     """Clips of one forward and backward, over all processes; their gradients are added up to the batch's. All at once
     when not given. Batch-norm statistics are those of these clips."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """bf16: the encoders' forward passes in half precision (autocast); weights, batch norm, queue and losses stay
+    float32. On CPUs bits are repeated with fp32 and with bf16, but bf16's depend on the processor's kind."""
     learning_rate: float = Field(default=0.1, gt=0)
     schedule: Literal["constant", "step", "cosine"] = "constant"
     """The released configuration steps down after epoch 300 of 300: never."""

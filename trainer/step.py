@@ -53,10 +53,11 @@ def train_step(
         pair.follow()
         keys = pair.queue.new_zeros(len(clips), len(pair.queue))
         for part in parts:
-            keys[part] = pair.keys(key[part])
+            with _precision(config, clips.device):
+                keys[part] = pair.keys(key[part])
         ranks.add(keys)
         optimiser.zero_grad()
-        terms = torch.stack([_backward(method, part, query, mixes, keys) for part in parts]).sum(dim=0)
+        terms = torch.stack([_backward(method, part, query, mixes, keys, config) for part in parts]).sum(dim=0)
         _add_gradients(list(pair.query.parameters()), terms)
     pair.enqueue(keys)
     optimiser.step()
@@ -96,9 +97,17 @@ def cut(count: int, pieces: int) -> list[slice]:
     return [slice(start, stop) for start, stop in pairwise(ends)]
 
 
-def _backward(method: Method, part: slice, query: Tensor, mixes: list[Mixed], keys: Tensor) -> Tensor:
+def _precision(config: PretrainConfig, device: torch.device) -> torch.autocast:
+    """Half precision in the encoders' forward passes, when the configuration says so."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16")
+
+
+def _backward(
+    method: Method, part: slice, query: Tensor, mixes: list[Mixed], keys: Tensor, config: PretrainConfig
+) -> Tensor:
     """Add a part's share of the batch's gradient to the parameters; its share of total, instance and mixed, (3,)."""
-    terms = method.losses(part, query, mixes, keys, method.pair.queue)
+    with _precision(config, query.device):
+        terms = method.losses(part, query, mixes, keys, method.pair.queue)
     weighted: Tensor = torch.stack([terms.total, terms.instance, terms.mixed]) * ((part.stop - part.start) / len(query))
     weighted[0].backward()
     return weighted.detach()
