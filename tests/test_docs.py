@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from cli import main
+from pipeline.store import Store
 from pipeline.synth import write
 
 ROOT = Path(__file__).parents[1]
@@ -96,6 +97,15 @@ def test_every_skelepipe_command_of_a_page_runs(page: str, tmp_path: Path, raw: 
     assert [command.split()[1] for command in PAGES[page][:2]] == ["ingest", "export"]
     run_all(PAGES[page], tmp_path)
     assert all((tmp_path / command.split("--out ")[1].split()[0]).exists() for command in PAGES[page])
+
+
+@pytest.mark.slow
+def test_every_skelepipe_command_of_the_training_page_runs(tmp_path: Path, raw: Path, shared_store: Store) -> None:
+    shutil.copytree(raw, tmp_path / "raw")
+    shutil.copytree(shared_store.path.parent, tmp_path / "processed")
+    assert [command.split()[1] for command in PAGES["training"]].count("pretrain") == 5
+    run_all(PAGES["training"], tmp_path)
+    assert "skelemixclr+" in (tmp_path / "runs" / "smx-xsub-reference-ntu60-xsub" / "run.json").read_text()
 
 
 def run_all(commands: list[str], folder: Path) -> None:
