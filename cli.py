@@ -336,10 +336,23 @@ def build_splits(
 @main.command()
 @click.argument("store", required=False, type=Folder)
 @click.option("--split", help="The split to train on.  [default: xsub, else the first]")
-@click.option("--preset", help="A named configuration.  [default: that of data set and split, else quick]")
+@click.option(
+    "--preset",
+    help="A named configuration: quick, DATASET-SPLIT, reference-DATASET-SPLIT.  [default: DATASET-SPLIT, else quick]",
+)
 @click.option("--config", type=Folder, help="A TOML file over the preset.")
-@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="One value over both: epochs=50.")
-@click.option("--method", "method_name", help="skeletonclr, skelemixclr or skelemixclr+.  [default: the preset's]")
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="One value over both: epochs=50. docs/training.md lists them.",
+)
+@click.option(
+    "--method",
+    "method_name",
+    help="skeletonclr, skelemixclr (mean of the mixed) or skelemixclr+ (sum).  [default: the preset's]",
+)
 @click.option("--stream", help="joint, motion or bone.  [default: the preset's]")
 @click.option("--seed", type=click.IntRange(0), help="Of all that is random.  [default: the preset's]")
 @click.option("--out", type=Folder, help="The run's folder.  [default: runs/STORE-SPLIT-PRESET]")

@@ -127,6 +127,16 @@ def test_the_commands_for_other_peoples_weights_run(tmp_path: Path, raw: Path) -
     assert list((tmp_path / "runs" / "skelemixclr" / "eval").glob("linear-skelemixclr-*-xsub.json"))
 
 
+@pytest.mark.slow
+def test_every_skelepipe_command_of_the_training_page_runs(tmp_path: Path, raw: Path, shared_store: Store) -> None:
+    shutil.copytree(raw, tmp_path / "raw")
+    shutil.copytree(shared_store.path.parent, tmp_path / "processed")
+    assert [command.split()[1] for command in PAGES["training"]].count("pretrain") == 5
+    narrow = " --set encoder.hidden_channels=4"
+    run_all([command + narrow * (" pretrain " in command) for command in PAGES["training"]], tmp_path)
+    assert "skelemixclr+" in (tmp_path / "runs" / "smx-xsub-reference-ntu60-xsub" / "run.json").read_text()
+
+
 def run_all(commands: list[str], folder: Path) -> None:
     """Run commands one after the other in a folder; none may fail."""
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
