@@ -457,6 +457,12 @@ def pretrain(
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="knn.k=10, linear.epochs=50, ...")
 @click.option("--k", type=click.IntRange(1), help="Neighbours that vote in knn.  [default: 20]")
 @click.option("--seed", type=click.IntRange(0), help="Of all that is random.  [default: 0]")
+@click.option(
+    "--baselines/--no-baselines",
+    default=True,
+    show_default=True,
+    help="Also what it is held against: untrained, trained from scratch, raw coordinates.",
+)
 @click.option("--fuse", is_flag=True, help="Also add up the scores of several runs, such as three streams.")
 @click.option("--weights", multiple=True, type=float, help="Of the runs in --fuse.  [default: by stream]")
 @which

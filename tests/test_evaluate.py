@@ -187,6 +187,17 @@ def test_semi_trains_on_every_stored_draw_and_on_no_other_label(
         assert np.array_equal(classes[sides.train_labels], shared_store.columns["label"][subset.rows])
 
 
+def test_baselines_can_be_left_out(shared_run: Run, shared_store: Store) -> None:
+    splits.build(shared_store, ["xsub"], [0.25], [3])
+    config = compose(["semi.epochs=1", "finetune.epochs=1", "linear.epochs=2"])
+    request = asked(
+        shared_run, shared_store, "finetune", "semi", "knn", config=config, fractions=(0.25,), baselines=False
+    )
+    rows = {key: list(result["rows"]) for key, result in evaluate.evaluate(request).items()}
+    pretrained = ["pre-trained", "pre-trained, recalibrated"]
+    assert rows == {"finetune": pretrained[:1], "semi-0.25": pretrained[:1], "knn": pretrained}
+
+
 def test_the_table_has_every_row_and_fits_a_terminal(shared_run: Run, shared_store: Store) -> None:
     splits.build(shared_store, ["xsub"], [0.25], [3, 4])
     config = compose(["semi.epochs=1", "finetune.epochs=1", "linear.epochs=2"])

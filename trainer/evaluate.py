@@ -43,6 +43,14 @@ class Request:
     batch_norm: BatchNorm = "both"
     """Which pre-trained rows the frozen protocols have."""
     checkpoint: Which = "last"
+    baselines: bool = True
+    """Also what the encoder is held against: the same network from its start, random or trained from scratch, and raw
+    coordinates."""
+
+    @property
+    def starts(self) -> tuple[str, ...]:
+        """Rows of the protocols that train the whole network."""
+        return (frozen.PRETRAINED, SCRATCH) if self.baselines else (frozen.PRETRAINED,)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -115,13 +123,11 @@ def _fractions(request: Request) -> tuple[float, ...]:
 def _frozen(work: Evaluation, protocols: list[Frozen]) -> dict[str, dict[str, Any]]:
     """The protocols on frozen features, each with its row for the nearest neighbour of raw coordinates."""
     request, sides = work.request, work.sides
-    shown = work.show(sides.train).flatten(1), work.show(sides.test).flatten(1)
-    work.progress("raw coordinates")
-    raw = work.summary(knn.nearest(shown[0], sides.train_labels, shown[1], sides.classes))
     rows: dict[Frozen, dict[str, Any]] = {protocol: {} for protocol in protocols}
     scores: dict[Frozen, dict[str, Tensor]] = {protocol: {} for protocol in protocols}
+    fresh = work.fresh if request.baselines else None
     for data in frozen.representations(
-        request.run, work.encoder, work.fresh, sides, request.batch_norm, request.config, work.progress
+        request.run, work.encoder, fresh, sides, request.batch_norm, request.config, work.progress
     ):
         for protocol in protocols:
             work.progress(f"{protocol}, {data.name}")
@@ -131,8 +137,12 @@ def _frozen(work: Evaluation, protocols: list[Frozen]) -> dict[str, dict[str, An
             if scored.layer and data.name in frozen.STATISTICS:
                 name = _name(request, protocol) + (classifier.RECALIBRATED if data.name == frozen.RECALIBRATED else "")
                 _keep(work, protocol, name, data.name, data.state, scored.layer, frozen.STATISTICS[data.name])
-    for protocol in protocols:
-        rows[protocol][frozen.RAW] = {"classifier": "nearest neighbour, Euclidean", **raw}
+    if request.baselines:
+        work.progress("raw coordinates")
+        train, test = work.show(sides.train).flatten(1), work.show(sides.test).flatten(1)
+        raw = work.summary(knn.nearest(train, sides.train_labels, test, sides.classes))
+        for protocol in protocols:
+            rows[protocol][frozen.RAW] = {"classifier": "nearest neighbour, Euclidean", **raw}
     return {
         protocol: _result(
             work, protocol, protocol, frozen.settings(protocol, request.config), rows[protocol], scores[protocol]
@@ -145,7 +155,8 @@ def _whole(work: Evaluation, protocol: Literal["finetune"]) -> dict[str, Any]:
     """Fine-tuning with all labels, beside the same network trained from its start."""
     config = work.request.config
     rows, scores = {}, {}
-    for name, start in ((frozen.PRETRAINED, work.encoder), (SCRATCH, work.fresh)):
+    for name in work.request.starts:
+        start = work.fresh if name == SCRATCH else work.encoder
         trained = _train(work, f"{protocol}, {name}", start, work.sides, config.finetune, config.seed)
         rows[name] = {**work.summary(trained.scores), **frozen.best_epoch(trained.test_top1)}
         scores[name] = trained.scores
@@ -160,7 +171,8 @@ def _semi(work: Evaluation, fraction: float, drawn: list[Subset]) -> dict[str, A
     """Fine-tuning with each stored draw of a fraction of the labels, beside the same network from its start."""
     config = work.request.config.semi_for(fraction)
     rows, scores = {}, {}
-    for name, start in ((frozen.PRETRAINED, work.encoder), (SCRATCH, work.fresh)):
+    for name in work.request.starts:
+        start = work.fresh if name == SCRATCH else work.encoder
         seeds = {}
         for subset in drawn:
             places = torch.from_numpy(np.searchsorted(work.request.split.train, subset.rows))

@@ -55,7 +55,7 @@ class Scored:
 def representations(
     run: Run,
     encoder: Encoder,
-    fresh: Encoder,
+    fresh: Encoder | None,
     sides: Sides,
     batch_norm: BatchNorm,
     config: EvalConfig,
@@ -68,9 +68,8 @@ def representations(
     """
     shown = [derive(side, run.config.stream, run.layout) for side in (sides.train, sides.test)]
     wanted = {"trained": [PRETRAINED], "recalibrated": [RECALIBRATED], "both": [PRETRAINED, RECALIBRATED]}[batch_norm]
-    for name in [*wanted, RANDOM]:
+    for name, model in [*((row, encoder) for row in wanted), *([(RANDOM, fresh)] if fresh else [])]:
         progress(f"features, {name}")
-        model = fresh if name == RANDOM else encoder
         if name != PRETRAINED:
             features.recalibrate(model, shown[0])
         train, test = (features.extract(model, side) for side in shown)
