@@ -111,10 +111,12 @@ def check(layout: Layout, config: MixConfig, batch: int) -> None:
     """
     groups, (_, most) = _groups(layout, config), _amount(layout, config)
     if len(groups) < 2:
+        what, remedy = "joint", ""
+        if config.joints == "parts":
+            what, remedy = "part", "divide the skeleton into parts, --set method.mix.joints=random, or "
         raise ConfigError(
-            f"mix.joints: layout {layout.name} has one {'part' if config.joints == 'parts' else 'joint'}, and pasting "
-            "it leaves nothing of the host; divide the skeleton into parts, --set method.mix.joints=random, or train "
-            "skeletonclr"
+            f"mix.joints: layout {layout.name} has one {what}, and pasting it leaves nothing of the host; "
+            f"{remedy}train skeletonclr"
         )
     if most >= len(groups):
         raise ConfigError(
