@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
+# Every core up to eight: each process makes the shared store and run for itself.
+PYTEST = $(BIN)/python -m pytest --numprocesses logical --maxprocesses 8
 DEMO_FOLDER ?= demo
 
 .PHONY: help demo test format lint types unit nojit bounds kills resumes bench gpu pictures clean
@@ -33,15 +35,15 @@ types: $(READY)  ## strict type check
 	$(BIN)/mypy
 
 unit: $(READY)  ## the tests
-	$(BIN)/python -m pytest
+	$(PYTEST) --durations 25
 
 nojit: $(READY)  ## the kernels' tests without compilation, so that indices are checked
-	NUMBA_DISABLE_JIT=1 $(BIN)/python -m pytest -m kernels -k "not golden"
+	NUMBA_DISABLE_JIT=1 $(PYTEST) -m kernels -k "not golden"
 
 # In a cache of its own: numba would take kernels that were compiled without the check.
 bounds: $(READY)  ## the kernels' tests compiled with a check of every index
 	cache=$$(mktemp -d); trap 'rm -rf "$$cache"' EXIT; \
-	NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR="$$cache" $(BIN)/python -m pytest -m kernels; exit $$?
+	NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR="$$cache" $(PYTEST) -m kernels; exit $$?
 
 kills: $(READY)  ## kill ingests at every step of their writing and at random times (most of an hour)
 	$(BIN)/python tests/kill_points.py

@@ -80,7 +80,7 @@ def test_the_feeding_benchmark_prints_its_table_and_a_stream_holds_what_it_annou
     assert resident[0] == 315
     assert resident[1] > 0.8 * resident[0]
     assert streamed[0] < 80
-    assert streamed[1] < streamed[0] + 80  # batches, and what is being read, come on top
+    assert streamed[1] < streamed[0] + 120  # batches, and what is being read, come on top
 
 
 def test_the_normalising_benchmark_checks_the_peers_and_prints_its_table() -> None:

@@ -61,6 +61,14 @@ def test_the_seed_decides_and_nothing_else(sides: Sides) -> None:
     assert not torch.equal(fit(start, sides, SMALL).scores, fit(start, sides, augmented).scores)
 
 
+def test_half_precision_trains_nearly_the_same_and_scores_in_float32(sides: Sides) -> None:
+    start = encoder()
+    exact, half = (fit(start, sides, SMALL.model_copy(update={"precision": each})) for each in ("fp32", "bf16"))
+    assert half.scores.dtype == torch.float32
+    assert not torch.equal(half.scores, exact.scores)
+    torch.testing.assert_close(half.scores, exact.scores, rtol=0.1, atol=0.05)
+
+
 def test_frozen_statistics_stay(sides: Sides) -> None:
     for frozen in (False, True):
         start = encoder()

@@ -40,6 +40,7 @@ def test_the_official_lists_are_those_of_the_paper() -> None:
 
 def test_building_again_gives_the_same_bytes(own_store: Path) -> None:
     store = Store(own_store)
+    shutil.rmtree(splits.folder(own_store))
     built = splits.build(store, fractions=[0.5], seeds=[3])
     before = {path: path.read_bytes() for path in splits.folder(own_store).glob("*.json")}
     splits.build(store, fractions=[0.5], seeds=[3])

@@ -4,6 +4,7 @@ import copy
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -42,6 +43,9 @@ class FinetuneConfig(BaseModel):
     """Show a random view of each clip (the pre-training's crop and shear) in every epoch; the reference does not."""
     frozen_statistics: bool = False
     """Train in evaluation mode (pre-training's batch-norm statistics, no dropout), as the reference does."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """bf16: training's forward passes in half precision; weights, batch norm, the loss and the test clips' scores stay
+    float32."""
     test_every: int = Field(default=5, ge=1)
     """Epochs between looks at the test clips; the last epoch is always looked at."""
 
@@ -126,7 +130,9 @@ def fit(
                 if config.augmented:
                     uniforms = draws.uniform(seed, epoch, chosen.to(device), 0, augment.COUNT)
                     clips = augment.view(clips, uniforms, views)
-                loss = cross_entropy(layer(encoder.backbone(show(clips))), sides.train_labels[chosen].to(device))
+                with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16"):
+                    scores = layer(encoder.backbone(show(clips)))
+                loss = cross_entropy(scores.float(), sides.train_labels[chosen].to(device))
                 optimiser.zero_grad()
                 loss.backward()
                 optimiser.step()
