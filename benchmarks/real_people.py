@@ -70,7 +70,7 @@ def evaluate(asked: argparse.Namespace, runs: list[str]) -> None:
         return
     protocols = ["--protocol", *(key.partition("-")[0] for key in PROTOCOLS)]
     more = ["--fuse"] if len(runs) > 1 else []
-    if METHODS[0].replace("+", "-plus") + "-" not in runs[0]:
+    if f"/{METHODS[0]}-" not in runs[0]:
         more.append("--no-baselines")  # of all methods the same
     skelepipe(asked.folder, "eval", *runs, *more, *protocols, "--set", *asked.eval_set)
 
