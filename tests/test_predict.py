@@ -156,7 +156,8 @@ def test_coordinates_that_no_encoder_can_take_are_refused_and_the_rest_goes_on(
     monkeypatch.setattr(recipe, "from_plain", lambda plain, source: none)  # other recipes leave such bodies out
     good = sorted(lab.raw.glob("*.skeleton"))[0]
     lines = [line.split(" ") for line in good.read_text().splitlines()]
-    huge = [[f"{fields[0]}e38", *fields[1:]] if len(fields) == 12 else fields for fields in lines]
+    # Neighbours on either side: their difference, a bone, is more than a float32 can hold.
+    huge = [[f"{'-+'[at % 2]}3e38", *fields[1:]] if len(fields) == 12 else fields for at, fields in enumerate(lines)]
     (tmp_path / "huge.skeleton").write_text("".join(" ".join(fields) + "\n" for fields in huge))
     report = ask(lab, tmp_path / "huge.skeleton", good)
     assert [answer.file for answer in report.answers] == [str(good)]
