@@ -42,9 +42,7 @@ def main() -> None:
     runs = list(product(range(asked.seeds), METHODS, STREAMS))
     with ThreadPoolExecutor(asked.processes) as pool:
         list(pool.map(lambda run: train(asked, store, *run), runs))
-        list(pool.map(lambda run: evaluate(asked, [name(*run)]), runs))
-    for seed, method in product(range(asked.seeds), METHODS):
-        evaluate(asked, [name(seed, method, stream) for stream in STREAMS])
+        list(pool.map(lambda which: evaluate(asked, *which), product(range(asked.seeds), METHODS)))
     table = "\n".join(rows(asked.folder, asked.seeds))
     (asked.folder / "table.md").write_text(table + "\n", encoding="utf-8")
     print(table)
@@ -63,16 +61,15 @@ def train(asked: argparse.Namespace, store: str, seed: int, method: str, stream:
     skelepipe(asked.folder, "pretrain", store, "--split", "xsub", *chosen, "--out", run, *settings)
 
 
-def evaluate(asked: argparse.Namespace, runs: list[str]) -> None:
-    """Evaluate one run, or several as one, unless that is done."""
-    fused = [f"-with-{'+'.join(Path(run).name for run in runs[1:])}"] if len(runs) > 1 else [""]
-    if all((asked.folder / runs[0] / "eval" / f"{key}{fused[0]}.json").exists() for key in PROTOCOLS):
+def evaluate(asked: argparse.Namespace, seed: int, method: str) -> None:
+    """Evaluate a method's streams, each alone and all as one, unless that is done."""
+    runs = [name(seed, method, stream) for stream in STREAMS]
+    fused = f"-with-{'+'.join(Path(run).name for run in runs[1:])}"
+    if all((asked.folder / runs[0] / "eval" / f"{key}{fused}.json").exists() for key in PROTOCOLS):
         return
     protocols = ["--protocol", *(key.partition("-")[0] for key in PROTOCOLS)]
-    more = ["--fuse"] if len(runs) > 1 else []
-    if f"/{METHODS[0]}-" not in runs[0]:
-        more.append("--no-baselines")  # of all methods the same
-    skelepipe(asked.folder, "eval", *runs, *more, *protocols, "--set", *asked.eval_set)
+    more = [] if method == METHODS[0] else ["--no-baselines"]  # of all methods the same
+    skelepipe(asked.folder, "eval", *runs, "--fuse", *more, *protocols, "--set", *asked.eval_set)
 
 
 def skelepipe(folder: Path, *words: object) -> None:
