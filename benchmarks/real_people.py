@@ -12,7 +12,7 @@ import os
 import statistics
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 from pathlib import Path
@@ -30,6 +30,7 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS)
     parser.add_argument("--set", nargs="*", default=[], help="over preset quick")
     parser.add_argument("--eval-set", nargs="*", default=["finetune.epochs=30", "semi.epochs=60"])
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
@@ -39,11 +40,11 @@ def main() -> None:
     skelepipe(asked.folder, "ingest", "folder", asked.data.resolve(), "--out", store)
     draws = [str(seed) for seed in range(3)]
     skelepipe(asked.folder, "build-splits", store, "--split", "xsub", "--label-fraction", "0.1", "--seed", *draws)
-    runs = list(product(range(asked.seeds), METHODS, STREAMS))
+    runs = list(product(range(asked.seeds), asked.methods, STREAMS))
     with ThreadPoolExecutor(asked.processes) as pool:
         list(pool.map(lambda run: train(asked, store, *run), runs))
-        list(pool.map(lambda which: evaluate(asked, *which), product(range(asked.seeds), METHODS)))
-    table = "\n".join(rows(asked.folder, asked.seeds))
+        list(pool.map(lambda which: evaluate(asked, *which), product(range(asked.seeds), asked.methods)))
+    table = "\n".join(rows(asked.folder, asked.seeds, asked.methods))
     (asked.folder / "table.md").write_text(table + "\n", encoding="utf-8")
     print(table)
 
@@ -68,7 +69,7 @@ def evaluate(asked: argparse.Namespace, seed: int, method: str) -> None:
     if all((asked.folder / runs[0] / "eval" / f"{key}{fused}.json").exists() for key in PROTOCOLS):
         return
     protocols = ["--protocol", *(key.partition("-")[0] for key in PROTOCOLS)]
-    more = [] if method == METHODS[0] else ["--no-baselines"]  # of all methods the same
+    more = [] if method == asked.methods[0] else ["--no-baselines"]  # of all methods the same
     skelepipe(asked.folder, "eval", *runs, "--fuse", *more, *protocols, "--set", *asked.eval_set)
 
 
@@ -81,7 +82,7 @@ def skelepipe(folder: Path, *words: object) -> None:
         raise SystemExit(f"{' '.join(command)}: {done.stderr}")
 
 
-def rows(folder: Path, seeds: int) -> Iterator[str]:
+def rows(folder: Path, seeds: int, methods: Sequence[str]) -> Iterator[str]:
     """The table's lines: a column for each protocol and statistics, a row for each method and stream."""
     yield "| | stream | kNN | kNN, recalibrated | linear | linear, recalibrated | 10 % semi | fine-tune |"
     yield "|---|---|---|---|---|---|---|---|"
@@ -93,7 +94,7 @@ def rows(folder: Path, seeds: int) -> Iterator[str]:
         ("semi-0.1", "pre-trained"),
         ("finetune", "pre-trained"),
     ]
-    for method, stream in product(METHODS, (*STREAMS, "fusion")):
+    for method, stream in product(methods, (*STREAMS, "fusion")):
         yield line(folder, seeds, method, stream, columns, method)
     others = [
         ("random encoder", [("knn", ""), ("knn", "random encoder"), ("linear", ""), ("linear", "random encoder")]),
@@ -101,9 +102,9 @@ def rows(folder: Path, seeds: int) -> Iterator[str]:
     ]
     for label, wanted in others:
         for stream in (*STREAMS, "fusion"):
-            yield line(folder, seeds, METHODS[0], stream, wanted + [("", "")] * (6 - len(wanted)), label)
+            yield line(folder, seeds, methods[0], stream, wanted + [("", "")] * (6 - len(wanted)), label)
     for stream in STREAMS:
-        raw = result(folder, 0, METHODS[0], stream, "knn")["raw coordinates"]["top1"]
+        raw = result(folder, 0, methods[0], stream, "knn")["raw coordinates"]["top1"]
         yield f"| raw coordinates, 1-NN | {stream} | {raw:.1f} | | | | | |"
 
 

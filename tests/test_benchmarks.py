@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from benchmarks import bench_normalise
+from pipeline.synth import write
 
 ROOT = Path(__file__).parents[1]
 
@@ -131,3 +132,25 @@ def test_the_learning_benchmark_prints_its_table_and_skips_what_is_done(tmp_path
     other = benchmark(*command, "--epochs", 3)
     assert other.returncode == 1
     assert "name another --out" in other.stderr
+
+
+def test_the_benchmark_on_real_people_fills_its_table_and_goes_on(tmp_path: Path) -> None:
+    write("folder", tmp_path / "data", clips=24, seed=0)
+    tiny = ["frames=16", "epochs=1", "batch_size=4", "encoder.hidden_channels=2", "encoder.hidden_dim=8"]
+    tiny += ["method.mix.frames=[1,3]"]
+    short = [f"{protocol}.epochs=1" for protocol in ("linear", "semi", "finetune")]
+    command = ("real_people.py", tmp_path / "data", tmp_path / "out", "--seeds", 2, "--methods", "skeletonclr")
+    done = benchmark(*command, "--set", *tiny, "--eval-set", *short)
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = [line.strip("| ").split(" | ") for line in done.stdout.splitlines()[2:]]
+    assert [row[0] for row in rows] == [
+        *["skeletonclr"] * 4, *["random encoder"] * 4, *["supervised from scratch"] * 4, *["raw coordinates, 1-NN"] * 3,
+    ]  # fmt: skip
+    assert all(re.fullmatch(r"\d+\.\d ± \d+\.\d", cell) for row in rows[:4] for cell in row[2:])
+    written = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*.json")}
+    (tmp_path / "out" / "table.md").unlink()
+    again = benchmark(*command, "--set", *tiny, "--eval-set", *short)
+    assert again.stdout == done.stdout == (tmp_path / "out" / "table.md").read_text()
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*.json") if "eval" in path.parts} == {
+        path: when for path, when in written.items() if "eval" in path.parts
+    }
