@@ -13,7 +13,7 @@ import threading
 import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -50,18 +50,20 @@ def connected(address: str) -> Iterator["Cluster"]:
     log = logging.getLogger("distributed")
     level = log.level
     log.setLevel(logging.CRITICAL + 1)  # what it would say, an error says in one line
-    client = None
+    # In two steps, so that one that fails half made is closed here. Else the garbage collector would close it, and if
+    # it came by while the next client is being made, both would want the same lock in the same thread: for ever.
+    client: Any = distributed.Client.__new__(distributed.Client)
     try:
         try:
-            client = distributed.Client(address, timeout=ANSWER_SECONDS, set_as_default=False)
-        except (OSError, ValueError) as error:
+            client.__init__(address, timeout=ANSWER_SECONDS, set_as_default=False)
+        except (OSError, ValueError, TypeError) as error:
             raise ClusterError(
                 f"--dask {address}: no Dask scheduler answers there within {ANSWER_SECONDS:.0f} s "
                 f"({type(error).__name__}); start one with `dask scheduler`, or look at the address"
             ) from error
         yield Cluster(client, address)
     finally:
-        if client is not None:
+        with suppress(TimeoutError):
             client.close(timeout=LOOK_SECONDS)
         log.setLevel(level)
 

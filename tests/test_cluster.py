@@ -1,5 +1,6 @@
 """`--dask` on a real scheduler with worker processes on loopback."""
 
+import gc
 import importlib.metadata
 import os
 import signal
@@ -12,6 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import distributed
 import pytest
 from test_ingest import bytes_of
 
@@ -181,13 +183,29 @@ def test_nobody_there_is_one_line(request_to: Callable[..., ingest.Request], mon
     monkeypatch.setattr(cluster, "ANSWER_SECONDS", 1.0)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
-        for address in (f"tcp://127.0.0.1:{taken.getsockname()[1]}", "nonsense://x", "no.such.host:8786"):
+        for address in (f"tcp://127.0.0.1:{taken.getsockname()[1]}", "nonsense://x", "no.such.host:8786", "tls://x:1"):
             with pytest.raises(ClusterError, match=f"--dask {address}: no Dask scheduler answers there within 1 s"):
                 ingest.run(replace(request_to(), dask=address))
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ClusterError, match="--dask needs the package distributed: pip install distributed"):
         ingest.run(replace(request_to(), dask="tcp://127.0.0.1:1"))
     assert not list(Path().glob(".s.zarr*"))
+
+
+def test_nothing_that_the_garbage_collector_would_close_is_left_of_a_failed_connection() -> None:
+    open_before = {id(client) for client in open_clients()}
+    gc.disable()
+    try:
+        for address in ("nonsense://x", "tcp://host", "tls://x:1"):
+            with pytest.raises(ClusterError), cluster.connected(address):
+                pass
+        assert {id(client) for client in open_clients()} <= open_before
+    finally:
+        gc.enable()
+
+
+def open_clients() -> list[distributed.Client]:
+    return [found for found in gc.get_objects() if type(found) is distributed.Client and found.status != "closed"]
 
 
 def test_workers_that_cannot_do_the_work_are_named(
