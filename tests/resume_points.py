@@ -18,6 +18,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import torch
 from large_store import repeated
 from safetensors.torch import load_file
 
@@ -184,6 +185,7 @@ def main() -> int:
     parser.add_argument("--attempt", nargs=4, metavar=("STORE", "OUT", "RESIDENCY", "WORKERS"), help=argparse.SUPPRESS)
     asked = parser.parse_args()
     small_blocks()
+    torch.set_num_threads(1)  # as every attempt: another number adds up in another order
     if asked.attempt:
         store, output, residency, workers = asked.attempt
         try:
