@@ -41,7 +41,7 @@ def connected(address: str) -> Iterator["Cluster"]:
     """A connection to the scheduler at an address such as `tcp://host:8786`.
 
     Raises:
-        ClusterError: distributed is not installed, nobody answers there, or there is no worker.
+        ClusterError: distributed is not installed, the address is none, or nobody answers there.
     """
     if importlib.util.find_spec("distributed") is None:
         raise ClusterError("--dask needs the package distributed: pip install distributed")
@@ -56,10 +56,15 @@ def connected(address: str) -> Iterator["Cluster"]:
     try:
         try:
             client.__init__(address, timeout=ANSWER_SECONDS, set_as_default=False)
-        except (OSError, ValueError, TypeError) as error:
+        except OSError as error:
             raise ClusterError(
                 f"--dask {address}: no Dask scheduler answers there within {ANSWER_SECONDS:.0f} s "
                 f"({type(error).__name__}); start one with `dask scheduler`, or look at the address"
+            ) from error
+        except (ValueError, TypeError) as error:  # TypeError: TLS without certificates
+            raise ClusterError(
+                f"--dask {address}: nothing to connect to ({error}); expected an address like tcp://host:8786, "
+                "and for tls:// a TLS section in Dask's own configuration"
             ) from error
         yield Cluster(client, address)
     finally:
