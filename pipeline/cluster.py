@@ -81,6 +81,14 @@ class Cluster:
     """The distributed.Client."""
     address: str
 
+    def workers(self) -> int:
+        """How many workers the scheduler has now.
+
+        Asked of the scheduler: the client's `scheduler_info` is refreshed in the background, without the workers, and
+        has none when that comes between question and answer.
+        """
+        return len(self.dask.nthreads())
+
     def run_all(
         self, place: Work, waiting: Mapping[int, Sequence[Entry]], dataset: str, roots: Sequence[Path], chosen: Recipe
     ) -> Iterator[tuple[int, int]]:
@@ -172,7 +180,7 @@ class Cluster:
                 return ended.get(timeout=LOOK_SECONDS)
             except queue.Empty:
                 pass
-            if self.dask.status == "running" and self.dask.scheduler_info()["workers"]:
+            if self.dask.status == "running" and self.workers():
                 lonely = time.monotonic()
             if self.dask.status == "closed":
                 raise ClusterError(f"--dask {self.address}: the scheduler has gone; {AGAIN} ({place.folder})")
@@ -206,7 +214,7 @@ class Cluster:
         Raises:
             ClusterError: there is none, or one does not; the text names it.
         """
-        if not self.dask.scheduler_info()["workers"]:
+        if not self.workers():
             raise ClusterError(f"--dask {self.address}: the scheduler has no workers; start some with `dask worker`")
         files = [
             (str(file.path), raw_files.stamp(file)[1])

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import dask
 import distributed
 import pytest
 from test_ingest import bytes_of
@@ -56,7 +57,7 @@ class Farm:
     def wait_for(self, workers: int) -> None:
         deadline = time.monotonic() + 30
         with cluster.connected(self.address) as connection:
-            while len(connection.dask.scheduler_info()["workers"]) != workers:
+            while connection.workers() != workers:
                 assert time.monotonic() < deadline
                 time.sleep(0.05)
 
@@ -190,6 +191,14 @@ def test_nobody_there_is_one_line(request_to: Callable[..., ingest.Request], mon
     with pytest.raises(ClusterError, match="--dask needs the package distributed: pip install distributed"):
         ingest.run(replace(request_to(), dask="tcp://127.0.0.1:1"))
     assert not list(Path().glob(".s.zarr*"))
+
+
+def test_a_worker_is_there_each_time_that_it_is_looked_for(farm: Farm) -> None:
+    farm.start("one")
+    farm.wait_for(1)
+    refreshed_all_the_time = dask.config.set({"distributed.client.scheduler-info-interval": "1ms"})
+    with refreshed_all_the_time, cluster.connected(farm.address) as connection:
+        assert {connection.workers() for _ in range(300)} == {1}
 
 
 def test_an_address_that_is_none_is_one_line_and_leaves_nothing_for_the_garbage_collector_to_close() -> None:
