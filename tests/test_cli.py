@@ -237,7 +237,7 @@ def test_embed_writes_features_of_a_store_and_of_an_array(workplace: Path, skele
         ("true", "ingest ntu60 raw --partition 1/2 --strict", 2, "--strict belongs to `finalise`"),
         ("true", "ingest ntu60 raw --dask tcp://x --workers 0", 2, "--dask and --workers exclude one another"),
         ("true", "ingest ntu60 raw --dask tcp://x --dry-run", 2, "--dask and --dry-run exclude one another"),
-        ("true", "ingest ntu60 raw --dask nonsense", 1, "--dask nonsense: no Dask scheduler answers there"),
+        ("true", "ingest ntu60 raw --dask nonsense", 1, "--dask nonsense: nothing to connect to (missing port"),
         ("true", "finalise", 2, "no ingest waits to be finished; name its output"),
         ("true", "finalise processed/none.zarr", 2, "no ingest of processed/none.zarr waits to be finished"),
         ("true", "eval runs/none", 2, "make a run with `skelepipe pretrain`"),
