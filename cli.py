@@ -153,6 +153,14 @@ which = click.option(
     help="Of the run; best: by held-out training clips, when it was trained with validate_every.",
 )
 device = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+fast = click.option(
+    "--fast",
+    type=click.Choice(["on", "off"]),
+    default="on",
+    show_default=True,
+    callback=lambda context, option, value: value == "on",
+    help="On a CPU, compiled loops and a reordered encoder; off: its plain equations, equal but for rounding.",
+)
 force = click.option("--force", is_flag=True, help="Replace an output that was made from other input.")
 
 
@@ -371,6 +379,7 @@ def build_splits(
     help="Threads that prepare batches ahead. Same training for any number.",
 )
 @click.option("--any-recipe", is_flag=True, help="Train although the preset is for another recipe.")
+@fast
 @device
 @force
 @as_json
@@ -387,6 +396,7 @@ def pretrain(
     force: bool,
     residency: Any,
     workers: int,
+    fast: bool,
     **short: Any,
 ) -> None:
     """An encoder by contrastive learning from the training clips of STORE (the newest). Goes on if interrupted."""
@@ -413,6 +423,7 @@ def pretrain(
         force=force,
         residency=residency,
         workers=workers,
+        fast=fast,
     )
     say([f"split {chosen.path}, preset {name}, run {request.output}", *advice])
     with display.TrainingBar(shown=not silent()) as bar:
@@ -466,6 +477,7 @@ def pretrain(
 @click.option("--fuse", is_flag=True, help="Also add up the scores of several runs, such as three streams.")
 @click.option("--weights", multiple=True, type=float, help="Of the runs in --fuse.  [default: by stream]")
 @which
+@fast
 @device
 @as_json
 def evaluate(
@@ -538,6 +550,7 @@ def evaluate(
 @click.option("--normalise", is_flag=True, help="Scale every feature vector to length 1.")
 @click.option("--out", required=True, type=Folder, help="The .npz to write: features, labels, names.")
 @which
+@fast
 @device
 @as_json
 def embed(
@@ -550,6 +563,7 @@ def embed(
     normalise: bool,
     out: Path,
     checkpoint: Any,
+    fast: bool,
     device: str,
     as_json: bool,
 ) -> None:
@@ -569,7 +583,8 @@ def embed(
         data = runs.find_store(opened, store)
         side = splits.find(data, split) if split or subset != "all" else None
         batch = stage.from_store(opened, data, side, subset)
-    found = stage.embed(opened, batch, out, layer=layer, normalised=normalise, device=pick(device), which=checkpoint)
+    where = {"device": pick(device), "which": checkpoint, "fast": fast}
+    found = stage.embed(opened, batch, out, layer=layer, normalised=normalise, **where)
     result = {"out": out, **found, "layer": layer, "normalised": normalise}
     lines = [
         f"{out}: {layer} features of {found['clips']} clips, {found['dimensions']} dimensions",
@@ -618,6 +633,7 @@ def import_weights(file: Path, out: Path | None, as_json: bool, **options: Any) 
     help="The skeleton.toml with units and axes of arrays that no manifest.csv names.  [default: the nearest]",
 )
 @click.option("--out", type=Folder, help="Also write a .csv.")
+@fast
 @device
 @as_json
 @click.pass_context

@@ -19,7 +19,7 @@ from pipeline.verify import Verdict
 PLAIN_SECONDS = 10.0
 """Off a terminal, one line so often."""
 FIRST = "starting; the first run on a machine compiles for some 10 s"
-"""What an ingest's bar says until something is done."""
+"""What the bar of an ingest or a pre-training says until something is done."""
 SHOWN = 10
 """Quarantined recordings listed; `--json` has all, and so has the store."""
 

@@ -138,7 +138,7 @@ def choose(run: Run, name: str | None) -> str:
     raise ArtifactNotFound(wanted, f"{has}classifiers are made by `skelepipe eval {run.path}{asked}`")
 
 
-def load(run: Run, name: str, device: torch.device) -> Classifier:
+def load(run: Run, name: str, device: torch.device, *, fast: bool = True) -> Classifier:
     """Read a classifier, every byte held against its seal.
 
     Raises:
@@ -157,7 +157,7 @@ def load(run: Run, name: str, device: torch.device) -> Classifier:
     if meta["run"] != run.digest:
         raise ArtifactError(f"{path}: is a classifier of another run than {run.path}; {again}")
     tensors = load_file(path / TENSORS)
-    encoder = runs.start(run).pair.query
+    encoder = runs.start(run, fast=fast).pair.query
     state = {key.removeprefix(ENCODER): tensor for key, tensor in tensors.items() if key.startswith(ENCODER)}
     try:
         encoder.load_state_dict(state, strict=True)

@@ -7,7 +7,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.display import Bar, duration
+from pipeline.display import FIRST, Bar, duration
 from pipeline.errors import RawFileError
 from trainer import evaluate, frozen, import_weights, predict, pretrain
 
@@ -23,7 +23,7 @@ class TrainingBar(Bar):
     """Progress of a pre-training, with the expected time said once it is known."""
 
     def __init__(self, *, shown: bool = True) -> None:
-        super().__init__("pretrain", shown=shown)
+        super().__init__("pretrain", FIRST, shown=shown)
         self._first: int | None = None
 
     def show(self, tick: pretrain.Tick) -> None:

@@ -89,6 +89,7 @@ def embed(
     normalised: bool,
     device: torch.device,
     which: Which = "last",
+    fast: bool = True,
 ) -> dict[str, Any]:
     """Write `features` float32 (N, D), `labels` and `names` to `output`, rows in the batch's order.
 
@@ -99,7 +100,7 @@ def embed(
         ArtifactError: the run's checkpoint is missing or damaged.
         OutputFailed: the disk refuses.
     """
-    encoder, checkpoint = runs.load_encoder(run, device, which)
+    encoder, checkpoint = runs.load_encoder(run, device, which, fast=fast)
     found = features.of_positions(encoder, batch.clips, run, layer)
     if normalised:
         found = normalize(found, dim=1)

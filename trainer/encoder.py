@@ -9,12 +9,13 @@ from typing import Literal
 import torch
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from torch import Tensor, nn
-from torch.nn import functional
 
 from pipeline.layout import Layout
+from trainer import fast
 from trainer.batchnorm import BatchNorm1d, BatchNorm2d
+from trainer.block import Block
 from trainer.graph import Graph, adjacency
-from trainer.pooling import pool, pool_masked
+from trainer.pooling import over_bodies, pool, pool_masked
 
 COORDINATES = 3
 
@@ -54,36 +55,6 @@ class EncoderConfig(BaseModel):
         return frames
 
 
-class Block(nn.Module):
-    """One spatial-temporal graph convolution: joints mixed along the skeleton, then frames along time."""
-
-    def __init__(
-        self, inputs: int, outputs: int, graph: torch.Size, *, kernel: int, stride: int, dropout: float, residual: bool
-    ) -> None:
-        super().__init__()
-        self.spatial = nn.Conv2d(inputs, graph[0] * outputs, 1)
-        self.edge_importance = nn.Parameter(torch.ones(graph))
-        self.spatial_norm = BatchNorm2d(outputs)
-        self.temporal = nn.Conv2d(outputs, outputs, (kernel, 1), (stride, 1), (kernel // 2, 0))
-        self.temporal_norm = BatchNorm2d(outputs)
-        self.dropout = nn.Dropout(dropout)
-        self.shortcut: nn.Module | None = None
-        if residual and inputs == outputs and stride == 1:
-            self.shortcut = nn.Identity()
-        elif residual:
-            self.shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, (stride, 1)), BatchNorm2d(outputs))
-
-    def forward(self, x: Tensor, graph: Tensor) -> Tensor:
-        """(N*M, inputs, T, V) and (3, V, V) to (N*M, outputs, T', V)."""
-        y = self.spatial(x).unflatten(1, (len(graph), -1))  # (N*M, 3, outputs, T, V)
-        y = torch.einsum("bkctv,kvw->bctw", y, graph * self.edge_importance)
-        y = self.temporal(functional.relu(self.spatial_norm(y), inplace=True))
-        y = self.dropout(self.temporal_norm(y))
-        if self.shortcut is not None:
-            y = y + self.shortcut(x)
-        return functional.relu(y, inplace=True)
-
-
 class Encoder(nn.Module):
     """Ten blocks, pooled into one vector per sample, and a projection head.
 
@@ -91,6 +62,10 @@ class Encoder(nn.Module):
     """
 
     adjacency: Tensor
+    fast: bool = False
+    """Whether to compute by trainer/fast.py where that can, which rounds otherwise; never part of a checkpoint."""
+    skip_absent: bool = True
+    """With `fast`, whether all absent bodies are encoded once when nothing is trained."""
 
     def __init__(self, layout: Layout, config: EncoderConfig) -> None:
         super().__init__()
@@ -145,6 +120,8 @@ class Encoder(nn.Module):
         Returns:
             (N*M, D, T', V), the bodies of a sample next to each other.
         """
+        if self.fast and x.device.type == "cpu":
+            return fast.feature_map(x, self.input_norm, self.blocks, self.adjacency)
         samples, _, frames, joints, bodies = x.shape
         x = x.permute(0, 4, 3, 1, 2).reshape(samples * bodies, joints * COORDINATES, frames)
         x = self.input_norm(x).unflatten(1, (joints, COORDINATES)).permute(0, 2, 3, 1).contiguous()
@@ -154,8 +131,20 @@ class Encoder(nn.Module):
 
     def backbone(self, x: Tensor) -> Tensor:
         """(N, C, T, V, M) to the pooled features (N, D) that evaluations use."""
+        if self.fast and self.skip_absent and not self.training and not torch.is_grad_enabled():
+            return self._of_present_bodies(x)
         present = _present(x) if self.config.body_mean == "present" else None
         return pool(self.feature_map(x), bodies=x.shape[-1], present=present)
+
+    def _of_present_bodies(self, x: Tensor) -> Tensor:
+        """As `backbone`, where no body changes another's features: one stands for all that are absent."""
+        present = _present(x)
+        bodies = x.movedim(-1, 1)[present]  # (those present, C, T, V)
+        shown = torch.cat([bodies, bodies.new_zeros(1, *bodies.shape[1:])])
+        features = pool(self.feature_map(shown[..., None]), bodies=1)
+        which = present.flatten().cumsum(0).sub_(1).masked_fill_(~present.flatten(), len(bodies))
+        counted = present if self.config.body_mean == "present" else None
+        return over_bodies(features[which], x.shape[-1], counted)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, T, V, M) to the projection (N, feature_dim), not normalised."""

@@ -46,6 +46,8 @@ class Request:
     baselines: bool = True
     """Also what the encoder is held against: the same network from its start, random or trained from scratch, and raw
     coordinates."""
+    fast: bool = True
+    """Encode by trainer/fast.py where it can."""
 
     @property
     def starts(self) -> tuple[str, ...]:
@@ -94,13 +96,13 @@ def evaluate(request: Request, progress: Callable[[str], None] = lambda doing: N
     clips = loader.load(store, both, run.config.frames, run.config.bodies)
     parts = [len(split.train), len(split.test)]
     (train, test), (train_labels, test_labels) = clips.split(parts), torch.from_numpy(positions).split(parts)
-    encoder, checkpoint = runs.load_encoder(run, request.device, request.checkpoint)
+    encoder, checkpoint = runs.load_encoder(run, request.device, request.checkpoint, fast=request.fast)
     work = Evaluation(
         request=request,
         sides=Sides(train=train, train_labels=train_labels, test=test, test_labels=test_labels, classes=len(classes)),
         classes=classes.tolist(),
         encoder=encoder,
-        fresh=runs.start(run).pair.query.to(request.device),
+        fresh=runs.start(run, fast=request.fast).pair.query.to(request.device),
         lineage=_lineage(request, checkpoint),
         progress=progress,
     )

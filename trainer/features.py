@@ -11,11 +11,19 @@ from trainer.runs import Run
 from trainer.streams import derive
 
 BATCH = 256
+"""Clips of which batch-norm statistics are taken at a time, and that a GPU encodes at a time."""
+CPU_BATCH = 32
+"""Clips that a CPU encodes at a time: activations of more do not stay in its caches (benchmarks/NOTES.md)."""
 Layer = Literal["backbone", "head"]
 
 
+def together(device: torch.device) -> int:
+    """Clips to encode at a time."""
+    return CPU_BATCH if device.type == "cpu" else BATCH
+
+
 @torch.no_grad()
-def extract(encoder: Encoder, clips: Tensor, layer: Layer = "backbone", batch: int = BATCH) -> Tensor:
+def extract(encoder: Encoder, clips: Tensor, layer: Layer = "backbone") -> Tensor:
     """Features of clips (N, C, T, V, M), each on its own: (N, D) float32 on the CPU.
 
     The encoder is put into evaluation mode: no dropout, running batch-norm statistics. `backbone` is the pooled feature
@@ -24,7 +32,7 @@ def extract(encoder: Encoder, clips: Tensor, layer: Layer = "backbone", batch: i
     encoder.eval()
     device = next(encoder.parameters()).device
     parts = []
-    for block in clips.split(batch):
+    for block in clips.split(together(device)):
         pooled = encoder.backbone(block.to(device))
         parts.append((encoder.head(pooled) if layer == "head" else pooled).float().cpu())
     return torch.cat(parts)

@@ -11,11 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from trainer import augment, draws
+from trainer import augment, draws, features
 from trainer.augment import AugmentConfig
 from trainer.encoder import Encoder
-
-TEST_BATCH = 256
 
 
 class FinetuneConfig(BaseModel):
@@ -162,4 +160,6 @@ def _scores(
 ) -> Tensor:
     """(N, classes) float32 on the CPU, each clip on its own."""
     encoder.eval()
-    return torch.cat([layer(encoder.backbone(show(block.to(device)))).cpu() for block in clips.split(TEST_BATCH)])
+    return torch.cat(
+        [layer(encoder.backbone(show(block.to(device)))).cpu() for block in clips.split(features.together(device))]
+    )

@@ -38,6 +38,8 @@ class Request:
     skeleton: Path | None = None
     """The `skeleton.toml` for arrays that no manifest names; None: the nearest."""
     top: int = 5
+    fast: bool = True
+    """Encode by trainer/fast.py where it can."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -93,7 +95,7 @@ def predict(request: Request, progress: Callable[[int, int], None] = lambda done
         SkelepipeError: none of the recordings can be used.
     """
     run = request.run
-    chosen = classifier.load(run, classifier.choose(run, request.classifier), request.device)
+    chosen = classifier.load(run, classifier.choose(run, request.classifier), request.device, fast=request.fast)
     steps = recipe.from_plain(chosen.facts["recipe"], f"classifier {chosen.name} of {run.path}")
     found = new_recordings.find(request.roots, run.layout, request.skeleton)
     refused, clips = list(found.refused), list[tuple[Entry, str, int]]()

@@ -17,7 +17,7 @@ from pipeline import latest, publish
 from pipeline.errors import ArtifactError
 from pipeline.splits import Split
 from pipeline.store import Store
-from trainer import checkpoint, monitor, ranks, residency, runs, schedule
+from trainer import checkpoint, fast_ops, monitor, ranks, residency, runs, schedule
 from trainer import device as devices
 from trainer.config import PretrainConfig
 from trainer.interrupt import Interrupted, StopFlag, stop_requests
@@ -53,6 +53,9 @@ class Request:
     """Where the clips lie; changes nothing but speed and memory."""
     workers: int = 1
     """Threads that prepare batches ahead of the step; change nothing but speed and memory."""
+    fast: bool = True
+    """Encode by trainer/fast.py where it can; off, by the encoder's plain equations. They differ by rounding, and by
+    which activations dropout takes."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -141,7 +144,7 @@ def fit(
 
 
 def _train(request: Request, run: Run, progress: Callable[[Tick], None], say: Callable[[str], None]) -> Report:
-    method = runs.start(run)
+    method = runs.start(run, fast=request.fast)
     pair = method.pair.to(request.device).train()
     optimiser = torch.optim.SGD(
         pair.query.parameters(),
@@ -170,6 +173,11 @@ def _train(request: Request, run: Run, progress: Callable[[Tick], None], say: Ca
             if division.column:
                 named = ", ".join(map(str, division.values))
                 say(f"held out: {division.column} {named}, {len(division.held_out)} clips")
+            if request.fast and request.device.type == "cpu":
+                precision = torch.bfloat16 if run.config.precision == "bf16" else torch.float32
+                seconds = fast_ops.compile_kernels(precision, dropout=run.config.encoder.dropout > 0)
+                if seconds:
+                    say(f"kernels compiled in {seconds:.0f} s, once on this machine")
             started = time.perf_counter()
             for tick in _steps(method, optimiser, feed, request, run, division, first, saving, stop):
                 losses.append(tick.loss["total"])

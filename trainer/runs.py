@@ -160,20 +160,24 @@ def named_checkpoint(run: Run, which: Which) -> tuple[Path, dict[str, Any], list
     return best, checkpoint.read_meta(best), skipped
 
 
-def start(run: Run) -> Method:
+def start(run: Run, *, fast: bool = True) -> Method:
     """The run's method before its first step."""
     config = run.config
-    return build(run.layout, config.encoder, config.pair, config.method, config.seed)
+    method = build(run.layout, config.encoder, config.pair, config.method, config.seed)
+    method.pair.query.fast = method.pair.key.fast = fast
+    return method
 
 
-def load_encoder(run: Run, device: torch.device, which: Which = "last") -> tuple[Encoder, dict[str, Any]]:
+def load_encoder(
+    run: Run, device: torch.device, which: Which = "last", *, fast: bool = True
+) -> tuple[Encoder, dict[str, Any]]:
     """The query encoder of a run's newest whole checkpoint, or of its best, in evaluation mode, and what that is.
 
     Raises:
         ArtifactError: there is none, or it does not fit the run's description.
     """
     found, meta, skipped = named_checkpoint(run, which)
-    pair = start(run).pair
+    pair = start(run, fast=fast).pair
     whole = run.imported is None or run.imported["holds"] == "pair"
     checkpoint.load_model(found, pair if whole else encoder_alone(pair.query))
     facts = {
