@@ -55,7 +55,8 @@ bench: $(READY)  ## the benchmarks, against their baselines
 	$(BIN)/python benchmarks/bench_parse.py
 	$(BIN)/python benchmarks/bench_normalise.py
 	$(BIN)/python benchmarks/bench_ingest.py
-	$(BIN)/python benchmarks/bench_train.py
+	$(BIN)/skelepipe bench train eval load
+	$(BIN)/python benchmarks/bench_fast.py
 	$(BIN)/python benchmarks/bench_feed.py
 
 gpu: $(READY)  ## what needs a GPU: the golden step, training and evaluation on it

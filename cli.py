@@ -754,6 +754,31 @@ def verify(ctx: click.Context, path: Path, as_json: bool) -> None:
 
 
 @main.command()
+@click.argument("parts", nargs=-1, type=click.Choice(["ingest", "load", "train", "eval"]))
+@click.option("--rounds", default=3, show_default=True, type=click.IntRange(1), help="Each runs every way once.")
+@click.option("--batch", type=click.IntRange(4), help="Of train.  [default: 32; on a GPU 128 and 1,024]")
+@click.option("--small", is_flag=True, help="Tiny sizes, only to try the way: the figures mean nothing.")
+@device
+@as_json
+def bench(parts: tuple[str, ...], rounds: int, batch: int | None, small: bool, device: str, as_json: bool) -> None:
+    """How fast PARTS (all of them) are on this machine, beside the peers' way of doing them."""
+    from pipeline.display import Bar
+    from trainer import bench as stage
+    from trainer import display
+    from trainer.device import pick
+
+    asked = parts or ("ingest", "load", "train", "eval")
+    with Bar("bench") as bar:
+        found = stage.run(asked, pick(device), rounds=rounds, batch=batch, small=small, progress=bar.note)
+    if as_json:
+        emit(found)
+        return
+    for part, rows in found["parts"].items():
+        show([], display.bench_table(part, rows))
+    show(display.bench_notes(found))
+
+
+@main.command()
 @click.argument("folder", default="demo", type=Folder)
 @click.option("--clips", default=240, show_default=True, type=click.IntRange(48), help="Synthetic recordings.")
 @click.option("--epochs", default=40, show_default=True, type=click.IntRange(1), help="Of the pre-training.")

@@ -24,14 +24,11 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import numpy as np
 import torch
-from large_store import repeated
-from measure import processor
-from steps import commit
 
-from pipeline import ingest, recipe
+from pipeline.bench import commit, processor
 from pipeline.store import Store
-from pipeline.synth import write_ntu
 from trainer import augment, draws, loader
+from trainer.bench_load import make_store, peers
 from trainer.config import PretrainConfig
 from trainer.loader import Clips, Resident
 from trainer.order import Order, batches
@@ -41,44 +38,11 @@ CPU = torch.device("cpu")
 BATCH = 128
 
 
-def peer_views(clip: np.ndarray, rng: np.random.Generator) -> list[np.ndarray]:
-    """Two views of (C, T, V, M) by `temperal_crop` (ratio 6) and `shear` (0.5) of the peers' feeder/tools.py."""
-    views = []
-    for _ in range(2):
-        length = clip.shape[1]
-        reach = length // 6
-        start = rng.integers(0, 2 * reach + 1)
-        long = np.concatenate((np.flip(clip[:, :reach], 1), clip, np.flip(clip[:, -reach:], 1)), 1)
-        cropped = long[:, start : start + length]
-        a, b = rng.uniform(-0.5, 0.5, (2, 3))
-        matrix = np.array([[1, a[0], b[0]], [a[1], 1, b[1]], [a[2], b[2], 1]]).transpose()
-        views.append(np.dot(cropped.transpose([1, 2, 3, 0]), matrix).transpose(3, 0, 1, 2))
-    return views
-
-
-def peers(clips: np.ndarray, count: int) -> None:
-    rng = np.random.default_rng(0)
-    order = rng.permutation(len(clips))[:count]
-    for at in range(0, count, BATCH):
-        samples = [peer_views(clips[place], rng) for place in order[at : at + BATCH]]
-        for view in range(2):
-            torch.from_numpy(np.stack([sample[view] for sample in samples]))
-
-
 def ours(clips: Clips, order: Order, config: PretrainConfig) -> None:
     for _, epoch, places, batch in clips.follow(batches(order, BATCH, 0, len(order.blocks) // BATCH)):
         for view in range(2):
             uniforms = draws.uniform(0, epoch, torch.from_numpy(places), view, augment.COUNT)
             augment.view(batch, uniforms, config.augment)
-
-
-def make_store(folder: Path, clips: int) -> Store:
-    write_ntu("ntu60", folder / "raw", clips=240, seed=1)
-    request = ingest.Request(
-        dataset="ntu60", roots=(folder / "raw",), output=folder / "small.zarr", recipe=recipe.load("clean")
-    )
-    ingest.run(request)
-    return repeated(Store(folder / "small.zarr"), folder / "large.zarr", clips)
 
 
 def feeds(store: Store, buffer: int, workers: int) -> tuple[Streamed, Order]:

@@ -21,8 +21,8 @@ import numpy as np
 import zarr
 from full_size import ENVIRONMENT, SKELEPIPE, all_names, write_loose, write_zips
 from measure import processor, watch
-from reference import read_as_peers_do
 
+from pipeline.bench_ingest import read_as_peers_do
 from pipeline.ntu_names import NTU120
 from pipeline.synth import write
 

@@ -73,6 +73,11 @@ class Bar:
         elif self._shown:
             print(line, file=sys.stderr, flush=True)  # noqa: T201
 
+    def note(self, text: str) -> None:
+        """Say what is being done, where nobody knows how long it takes."""
+        if self._live:
+            self._bar.update(self._task, note=text)
+
     def export(self, done: int, total: int) -> None:
         """Show an export's progress."""
         self.update(done, total, f"{done} of {total} clips")

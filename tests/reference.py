@@ -62,38 +62,6 @@ def parse_skeleton(text, joints=25):
     return frames, rows
 
 
-def read_as_peers_do(path):
-    """(3, T, V, 2) float64 of the first two bodies of each frame: line by line into dictionaries, then into an array.
-
-    The way of ST-GCN, 2s-AGCN, CrosSCLR and AimCLR, in other words; it trusts the file.
-    """
-    body_keys = ["bodyID", "clipedEdges", "handLeftConfidence", "handLeftState", "handRightConfidence"]
-    body_keys += ["handRightState", "isResticted", "leanX", "leanY", "trackingState"]
-    joint_keys = ["x", "y", "z", "depthX", "depthY", "colorX", "colorY"]
-    joint_keys += ["orientationW", "orientationX", "orientationY", "orientationZ", "trackingState"]
-    with path.open() as handle:
-        sequence = {"numFrame": int(handle.readline()), "frameInfo": []}
-        for _ in range(sequence["numFrame"]):
-            frame = {"numBody": int(handle.readline()), "bodyInfo": []}
-            for _ in range(frame["numBody"]):
-                fields = handle.readline().split()
-                body = {key: float(field) for key, field in zip(body_keys, fields, strict=True)}
-                body["numJoint"] = int(handle.readline())
-                body["jointInfo"] = []
-                for _ in range(body["numJoint"]):
-                    fields = handle.readline().split()
-                    joint = {key: float(field) for key, field in zip(joint_keys, fields, strict=True)}
-                    body["jointInfo"].append(joint)
-                frame["bodyInfo"].append(body)
-            sequence["frameInfo"].append(frame)
-    data = np.zeros((3, sequence["numFrame"], 25, 2))
-    for n, frame in enumerate(sequence["frameInfo"]):
-        for m, body in enumerate(frame["bodyInfo"][:2]):
-            for v, joint in enumerate(body["jointInfo"]):
-                data[:, n, v, m] = [joint["x"], joint["y"], joint["z"]]
-    return data
-
-
 def parse_pku_rows(text, fields=150):
     """(T, fields) float32 of a PKU-MMD recording."""
     lines = text.split(b"\n")

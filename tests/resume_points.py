@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from large_store import repeated
 from safetensors.torch import load_file
 
 from pipeline import ingest, recipe, splits
 from pipeline import store as stores
+from pipeline.bench_store import repeated
 from pipeline.store import Store
 from pipeline.synth import write_ntu
 from trainer import checkpoint, pretrain, runlog, runs

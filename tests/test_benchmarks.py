@@ -61,11 +61,13 @@ def test_the_benchmark_of_choices_prints_all_of_its_tables() -> None:
     assert "nan" not in done.stdout
 
 
-def test_the_training_benchmark_prints_its_table() -> None:
-    done = benchmark("bench_train.py", "--steps", "1", "--warmup", "0", "--only", "quick")
+def test_the_benchmark_of_the_fast_encoders_parts_prints_its_table() -> None:
+    done = benchmark("bench_fast.py", "--rounds", 1, "--batch", 2, "--channels", 2)
     assert done.returncode == 0, done.stderr
-    assert "torch" in done.stdout
-    assert float(done.stdout.splitlines()[-1].split()[6]) > 0
+    rows = [line.strip("| ").split(" | ") for line in done.stdout.splitlines() if line.startswith("| ")][1:]
+    assert [row[1] for row in rows] == ["fp32"] * 6 + ["bf16"] * 6
+    assert {row[0]: row[-1] for row in rows}["plain"] == "1.00x |".strip(" |")
+    assert all(float(row[2]) > 0 for row in rows)
 
 
 @pytest.mark.slow

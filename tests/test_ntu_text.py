@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from reference import BrokenTextError, parse_skeleton, read_as_peers_do
+from reference import BrokenTextError, parse_skeleton
 
+from pipeline.bench_ingest import read_as_peers_do
 from pipeline.errors import RawFileError
 from pipeline.ntu_text import PADDING, TextReader, parse
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from large_store import repeated
 
 from pipeline import store as stores
+from pipeline.bench_store import repeated
 from pipeline.errors import ArtifactError
 from pipeline.store import Store
 from trainer import loader, streamed

@@ -1,0 +1,106 @@
+"""What every part of `skelepipe bench` is made of: ways that are timed one after the other, and the machine's name.
+
+Machines are shared and noisy, so each round runs every way once, and a ratio is the median over rounds of what a way
+and the first one took in the same round.
+"""
+
+import platform
+import statistics
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """One way to do some work."""
+
+    what: str
+    size: str
+    """How much work, in words."""
+    unit: str
+    """Of `amount` a second; with `amount` None, what `work` answers is the figure, in this unit."""
+    amount: float | None
+    work: Callable[[], float | None]
+    """Does it once. What it answers are the seconds that count; None: all that it took."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Row:
+    """What was measured of one way."""
+
+    what: str
+    size: str
+    unit: str
+    median: float
+    least: float
+    most: float
+    ratio: float | None
+    """To the first way's, where ways are compared."""
+    figures: list[float]
+    """One for each round."""
+
+
+def compare(ways: Sequence[Way], rounds: int, progress: Progress, *, ratios: bool = True) -> list[Row]:
+    """Run every way once in each round, and once before the first, which is not counted."""
+    figures: list[list[float]] = [[] for _ in ways]
+    for number in range(rounds + 1):
+        for way, found in zip(ways, figures, strict=True):
+            progress(f"{way.what}, {f'round {number} of {rounds}' if number else 'warming up'}")
+            figure = _once(way)
+            if number:
+                found.append(figure)
+    return [
+        Row(
+            what=way.what,
+            size=way.size,
+            unit=way.unit,
+            median=statistics.median(found),
+            least=min(found),
+            most=max(found),
+            ratio=statistics.median(mine / first for mine, first in zip(found, figures[0], strict=True))
+            if ratios
+            else None,
+            figures=found,
+        )
+        for way, found in zip(ways, figures, strict=True)
+    ]
+
+
+def _once(way: Way) -> float:
+    began = time.perf_counter()
+    answer = way.work()
+    took = time.perf_counter() - began
+    if way.amount is None:
+        return took if answer is None else answer
+    return way.amount / (took if answer is None else answer)
+
+
+def machine() -> dict[str, str | int]:
+    """Processor, cores, Python and commit, by which figures of different days can be told apart."""
+    return {"processor": processor(), "python": platform.python_version(), "commit": commit()}
+
+
+def processor() -> str:
+    """The CPU's name."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
+    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
+
+
+def commit() -> str:
+    """The clone's commit, with a plus sign when files were changed since; `unknown` outside a clone."""
+    try:
+        said = [
+            subprocess.run(
+                ["git", *what], cwd=Path(__file__).parent, capture_output=True, text=True, check=True
+            ).stdout.strip()
+            for what in (("rev-parse", "--short=7", "HEAD"), ("status", "--porcelain", "--untracked-files=no"))
+        ]
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return said[0] + ("+" if said[1] else "")

@@ -1,0 +1,131 @@
+"""How fast a training step is, at full width and in preset quick, beside the peers'. For `skelepipe bench train`."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from pipeline.bench import Progress, Row, Way, compare
+from pipeline.layout import KINECT_V2
+from trainer import augment, draws, runs, skelemix
+from trainer.config import PretrainConfig, compose, preset
+from trainer.peers_step import PeersStep
+from trainer.step import train_step
+
+SMALL = PretrainConfig(
+    frames=16,
+    bodies=1,
+    method={"mix": {"frames": (1, 3)}},  # type: ignore[arg-type]
+    pair={"queue_size": 64},  # type: ignore[arg-type]
+    encoder={"hidden_channels": 2, "hidden_dim": 8, "feature_dim": 4},  # type: ignore[arg-type]
+)
+BATCHES = {"cpu": (32,), "cuda": (128, 1024)}
+WAYS = (("plain", "fp32"), ("fast", "fp32"), ("plain", "bf16"), ("fast", "bf16"))
+
+
+def run(
+    rounds: int, progress: Progress, device: torch.device, *, small: bool = False, batch: int | None = None
+) -> list[Row]:
+    """Time whole steps (draws, augmentation, mixing, all passes, backward, optimiser) on clips that lie on the device.
+
+    The ways of one size are held against the first of that size; on a GPU each also states the memory it takes.
+    """
+    rows = []
+    for clips in (batch,) if batch else BATCHES[device.type]:
+        config = (SMALL if small else PretrainConfig()).model_copy(update={"batch_size": 4 if small else clips})
+        ways = [peers_way(config, device), *(way(config, device, *which) for which in WAYS)]
+        rows += compare(ways, rounds, progress)
+        rows += peak_memory(ways, device)
+    quick = compose(preset("quick")).fitted(1188, bodies=1)  # as on 1,188 clips of one person
+    quick = SMALL.model_copy(update={"batch_size": 6}) if small else quick
+    return rows + compare([way(quick, device, *which) for which in WAYS], rounds, progress)
+
+
+def way(config: PretrainConfig, device: torch.device, how: str, precision: str) -> Way:
+    """Our own step, as a training runs it."""
+    config = config.model_copy(update={"precision": precision})
+    run = _run(config)
+    method = runs.start(run, fast=how == "fast")
+    pair = method.pair.to(device).train()
+    optimiser = torch.optim.SGD(
+        pair.query.parameters(), config.learning_rate, config.optimiser_momentum, weight_decay=config.weight_decay
+    )
+    clips, rows, done = _clips(config, device), np.arange(config.batch_size), iter(range(10**9))
+
+    def step() -> None:
+        train_step(method, optimiser, clips, rows, next(done), 0, run)
+
+    return Way(f"{how}, {precision}", _size(config), "samples/s", config.batch_size, timed(step, device))
+
+
+def peers_way(config: PretrainConfig, device: torch.device) -> Way:
+    """The step of `trainer.peers_step`, on our views and mixtures."""
+    run = _run(config)
+    method = runs.start(run)
+    peers = PeersStep(method).to(device)
+    optimiser = torch.optim.SGD(
+        peers.query.parameters(), config.learning_rate, config.optimiser_momentum, weight_decay=config.weight_decay
+    )
+    clips, samples, done = _clips(config, device), torch.arange(config.batch_size, device=device), iter(range(10**9))
+    frames_out = method.pair.query.frames_out(config.frames)
+
+    def step() -> None:
+        number = next(done)
+        query, key = (
+            augment.view(clips, draws.uniform(config.seed, 0, samples, view, augment.COUNT), config.augment)
+            for view in range(2)
+        )
+        regions = [
+            skelemix.draw(KINECT_V2, config.method.mix, len(clips), frames_out, draws.generator(0, number, repeat))
+            for repeat in range(config.method.repeats)
+        ]
+        optimiser.zero_grad()
+        peers.loss(query, key, method.mixes(query, regions)).backward()
+        optimiser.step()
+
+    return Way("the peers' way, fp32", _size(config), "samples/s", config.batch_size, timed(step, device))
+
+
+def timed(work: Callable[[], None], device: torch.device) -> Callable[[], float | None]:
+    """Work that answers its seconds: on a GPU those between two of its events, elsewhere the clock says it."""
+    if device.type != "cuda":
+        return work
+
+    def between_events() -> float:
+        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        start.record()
+        work()
+        end.record()
+        end.synchronize()
+        return float(start.elapsed_time(end)) / 1e3
+
+    return between_events
+
+
+def peak_memory(ways: list[Way], device: torch.device) -> list[Row]:
+    """The most that a step of each way holds on a GPU, weights, queue and clips of all of them included."""
+    if device.type != "cuda":
+        return []
+
+    def most(way: Way) -> float:
+        torch.cuda.reset_peak_memory_stats(device)
+        held = torch.cuda.memory_allocated(device)
+        way.work()
+        return (torch.cuda.max_memory_allocated(device) - held) / 1e9
+
+    measured = [Way(f"memory of {way.what}", way.size, "GB", None, lambda way=way: most(way)) for way in ways]  # type: ignore[misc]
+    return compare(measured, 1, lambda line: None, ratios=False)
+
+
+def _run(config: PretrainConfig) -> runs.Run:
+    return runs.Run(path=Path(), preset="", config=config, layout=KINECT_V2, lineage={}, total_steps=10**9, digest="")
+
+
+def _clips(config: PretrainConfig, device: torch.device) -> torch.Tensor:
+    shape = (config.batch_size, 3, config.frames, len(KINECT_V2.joints), config.bodies)
+    return torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(device)
+
+
+def _size(config: PretrainConfig) -> str:
+    return f"B {config.batch_size}, C {config.encoder.hidden_channels}, T {config.frames}, M {config.bodies}"
