@@ -344,21 +344,21 @@ class Way:
 
 WAYS = {
     "plain": Way(apply=plain),
-    "fast, as shipped": Way(apply=fast),
+    "fast as shipped": Way(apply=fast),
     "one batch": Way(apply=one_batch),
     "channels last": Way(apply=channels_last),
     "bf16 logits": Way(apply=half_logits),
     "key stream": Way(apply=key_stream, needs_gpu=True),
     "CUDA graph": Way(apply=captured, needs_gpu=True),
-    "fast, CUDA graph": Way(apply=together(fast, captured), needs_gpu=True),
-    "one batch, CUDA graph": Way(apply=together(one_batch, captured), needs_gpu=True),
+    "fast + CUDA graph": Way(apply=together(fast, captured), needs_gpu=True),
+    "one batch + CUDA graph": Way(apply=together(one_batch, captured), needs_gpu=True),
     "any algorithm": Way(apply=any_algorithm, needs_gpu=True),
-    "any, TF32": Way(apply=partial(any_algorithm, tf32=True), needs_gpu=True, precisions=("fp32",)),
+    "any algorithm + TF32": Way(apply=partial(any_algorithm, tf32=True), needs_gpu=True, precisions=("fp32",)),
     "compiled": Way(apply=compiled, compiles=True),
-    "compiled, CUDA graph": Way(apply=together(compiled, captured), needs_gpu=True, compiles=True),
-    "one batch, compiled, CUDA graph": Way(
+    "compiled + CUDA graph": Way(apply=together(compiled, captured), needs_gpu=True, compiles=True),
+    "one batch + compiled + CUDA graph": Way(
         apply=together(one_batch, compiled, captured), needs_gpu=True, compiles=True
     ),
-    "compiled, reduce-overhead": Way(apply=compiled_in_graphs, needs_gpu=True, compiles=True),
+    "compiled as CUDA graphs": Way(apply=compiled_in_graphs, needs_gpu=True, compiles=True),
 }
 """The plain one first: the others are held against it."""
