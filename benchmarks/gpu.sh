@@ -7,8 +7,8 @@
 # That machine needs Python 3.12 as python3, with torch (CUDA), numpy, numba, h5py and click; what else is missing comes out
 # of wheels/, into a temporary folder. processed/ui-prmd.zarr is trained on when it is there with its split xsub.
 #
-# Each part has a limit of its own, and one that fails stops no other. Results go to $OUT (gpu/ when not set); a table of
-# them is printed last. Exit 0: all parts ended well.
+# Each part has a limit of its own, 540 s in all, and one that fails stops no other. Results go to $OUT (gpu/ when not set);
+# a table of them is printed last. Exit 0: all parts ended well.
 #
 #   SMALL=1 DEVICE=cpu bash benchmarks/gpu.sh     a rehearsal anywhere; its figures mean nothing
 set -u
@@ -27,7 +27,8 @@ part() {  # NAME LIMIT COMMAND...: runs it for LIMIT seconds at most; notes name
     shift 2
     echo "== $name"
     timeout -k 3 "$limit" "$@"
-    printf '%s\t%s\t%s\t%s\n' "$name" $((SECONDS - began)) "$limit" $? >>"$OUT/parts.tsv"
+    local status=$?
+    printf '%s\t%s\t%s\t%s\n' "$name" $((SECONDS - began)) "$limit" "$status" >>"$OUT/parts.tsv"
 }
 
 bench() {  # WHAT LIMIT: a part of `skelepipe bench`
@@ -35,7 +36,7 @@ bench() {  # WHAT LIMIT: a part of `skelepipe bench`
         "$PYTHON" "$1" "$DEVICE" "$OUT/bench_$1.json"
 }
 
-install() {  # what this Python lacks; limits add up to 540 s with these parts
+install() {  # what this Python lacks
     local needed='import click, filelock, google_crc32c, h5py, isal, numba, numcodecs, pydantic, rich, safetensors, zarr'
     if ! "$PYTHON" -c "$needed" 2>/dev/null; then
         part wheels 25 "$PYTHON" -m pip install -q --no-index --no-deps --no-compile --target "$site" wheels/*.whl

@@ -15,6 +15,7 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 REAL = ROOT / "processed" / "ui-prmd.zarr"
+ITS_SPLIT = ROOT / "processed" / "splits" / "ui-prmd" / "xsub.json"
 TRAINED = ("outcome", "steps", "seconds", "samples_per_second", "first_loss", "last_loss", "device")
 
 
@@ -27,7 +28,7 @@ def main() -> None:
     given = options.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        real = REAL.exists() and not given.small
+        real = REAL.exists() and ITS_SPLIT.exists() and not given.small
         store = REAL if real else synthetic(folder, clips=48 if given.small else 960)
         found: dict[str, Any] = {"data": "UI-PRMD" if real else "synthetic NTU-60", "epochs": given.epochs}
         for precision in ("fp32", "bf16"):

@@ -42,13 +42,18 @@ class Comparison:
         self.plain: Training | None = None
         self.plain_losses: list[float] | None = None
 
+    def unmeasured(self, name: str) -> dict[str, Any]:
+        """A row before anything is found."""
+        batch, precision = self.config.batch_size, self.config.precision
+        return {"way": name, "batch": batch, "precision": precision, "status": "not measured"}
+
     def row(self, name: str, way: Way) -> dict[str, Any]:
         """What is found of a way; never an exception."""
-        found: dict[str, Any] = {"way": name, "batch": self.config.batch_size, "precision": self.config.precision}
+        found = self.unmeasured(name)
         if way.needs_gpu and self.device.type != "cuda":
             return found | {"status": "needs a GPU"}
         if time.monotonic() > self.deadline:
-            return found | {"status": "not measured"}
+            return found
         try:
             found |= self._speed(name, way)
             found["status"] = "measured"
@@ -189,10 +194,11 @@ def main() -> None:
         )
         for batch, precision in product(batches, ("bf16", "fp32"))
     }
-    rows = []
-    for case, name in in_turn(list(comparisons), given.only or list(WAYS)):
-        rows.append(comparisons[case].row(name, WAYS[name]))
-        print(line(rows[-1]), flush=True)
+    planned = in_turn(list(comparisons), given.only or list(WAYS))
+    rows = [comparisons[case].unmeasured(name) for case, name in planned]
+    for place, (case, name) in enumerate(planned):
+        rows[place] = comparisons[case].row(name, WAYS[name])
+        print(line(rows[place]), flush=True)
         given.out.write_text(json.dumps({**about, "rows": rows}, indent=1) + "\n")
 
 

@@ -1,5 +1,6 @@
 """The benchmarks run; their figures are for people and other machines."""
 
+import importlib.metadata
 import json
 import os
 import re
@@ -12,6 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from benchmarks import bench_normalise, ways
 from pipeline.synth import write
@@ -76,6 +79,22 @@ def test_the_gpu_script_rehearses_all_of_its_parts_on_a_cpu(tmp_path: Path) -> N
     assert (tmp_path / "out" / "log.txt").read_text() == done.stdout
 
 
+def test_the_wheels_for_a_gpu_machine_are_all_that_it_lacks() -> None:
+    there = {"torch", "numpy", "numba", "h5py", "click"}
+    needed, open_ends = set(there), ["skelepipe"]
+    while open_ends:
+        for line in importlib.metadata.requires(open_ends.pop()) or []:
+            asked = Requirement(line)
+            name = canonicalize_name(asked.name)
+            if name not in needed and (asked.marker is None or asked.marker.evaluate({"extra": ""})):
+                needed.add(name)
+                open_ends.append(name)
+    planned = subprocess.run(["make", "-C", ROOT, "-n", "wheels"], capture_output=True, text=True, check=True).stdout
+    taken = planned.partition("--dest wheels ")[2].splitlines()[0].split()
+    assert set(taken) == needed - there
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # torch's own, while it compiles
 @pytest.mark.parametrize("name", ["one batch", "channels last", "compiled"])
 def test_ways_of_a_training_step_compute_what_the_plain_one_does(name: str) -> None:
     settings = ["frames=16", "batch_size=6", "encoder.hidden_channels=2", "encoder.hidden_dim=8"]
