@@ -6,8 +6,11 @@ READY = $(VENV)/.ready
 # Every core up to eight: each process makes the shared store and run for itself.
 PYTEST = $(BIN)/python -m pytest --numprocesses logical --maxprocesses 8
 DEMO_FOLDER ?= demo
+# What skelepipe needs beyond torch, numpy, numba, h5py and click, which a machine made for GPUs has.
+WHEELS = annotated-types donfig filelock google-crc32c isal markdown-it-py mdurl numcodecs packaging pydantic \
+	pydantic-core pygments pyyaml rich safetensors typing-extensions typing-inspection zarr
 
-.PHONY: help demo test format lint types unit nojit bounds kills resumes bench gpu pictures clean
+.PHONY: help demo test format lint types unit nojit bounds kills resumes bench gpu wheels pictures clean
 
 help:  ## list what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -59,8 +62,15 @@ bench: $(READY)  ## the benchmarks, against their baselines
 	$(BIN)/python benchmarks/bench_fast.py
 	$(BIN)/python benchmarks/bench_feed.py
 
-gpu: $(READY)  ## what needs a GPU: the golden step, training and evaluation on it
-	$(BIN)/python benchmarks/check_gpu.py
+gpu: $(READY)  ## all that needs a GPU, in nine minutes: equality, speed, memory, accuracy
+	PYTHON=$(BIN)/python bash benchmarks/gpu.sh
+
+# pip matches a platform exactly, so every one that these wheels are tagged with is named.
+wheels:  ## into wheels/: what benchmarks/gpu.sh needs on a machine with torch and no network
+	rm -rf wheels
+	$(PYTHON) -m pip download --quiet --no-deps --only-binary=:all: --python-version 3.12 --implementation cp \
+		--platform manylinux_2_28_x86_64 --platform manylinux_2_17_x86_64 --platform manylinux2014_x86_64 \
+		--constraint constraints.txt --dest wheels $(WHEELS)
 
 pictures: $(READY)  ## draw docs/images anew, after a step of recipe clean has changed
 	$(BIN)/python docs/draw_clean.py

@@ -1,6 +1,6 @@
-"""Everything that needs a GPU, in one go: the golden step, agreement with the CPU, speed, memory, a training, a resume.
+"""Whether a GPU computes what it should: the golden step, agreement with the CPU, a training, a resume, an evaluation.
 
-Run: python benchmarks/check_gpu.py --out DIR. Writes DIR/gpu.json; exit 0 all well, 1 a check failed, 2 no GPU or a
+Run: python benchmarks/check_gpu.py --out DIR. Writes DIR/checks.json; exit 0 all well, 1 a check failed, 2 no GPU or a
 package is missing. `--device cpu --small` walks the same path quickly where there is no GPU.
 """
 
@@ -11,7 +11,6 @@ import json
 import os
 import platform
 import signal
-import statistics
 import sys
 import tempfile
 import time
@@ -80,45 +79,6 @@ def agreement(findings: Findings, device: Any) -> None:
 
     for check in device_checks.CHECKS:
         findings.check(check.__name__.replace("_", " "), lambda check=check: check(device))
-
-
-def speed(findings: Findings, device: Any, small: bool) -> None:
-    """The plain float32 step at full width, with deterministic convolutions as trained and with any."""
-    import torch
-    from steps import seconds_of_steps
-
-    from trainer.config import PretrainConfig, compose, preset
-
-    config = compose(preset("quick"), None, TINY) if small else PretrainConfig()
-    steps, warmup = (2, 1) if small else (30, 10)
-    for deterministic in (True, False):
-        name = "step" if deterministic else "step, any algorithm"
-
-        def measure(deterministic: bool = deterministic, name: str = name) -> None:
-            torch.backends.cudnn.deterministic = deterministic
-            if device.type == "cuda":
-                torch.cuda.reset_peak_memory_stats(device)
-            rates = [config.batch_size / seconds for seconds in seconds_of_steps(config, device, steps, warmup)]
-            findings.figure(f"{name}, samples/s, median", round(statistics.median(rates), 1))
-            findings.figure(f"{name}, samples/s, least and most", [round(min(rates), 1), round(max(rates), 1)])
-            if device.type == "cuda":
-                findings.figure(f"{name}, peak memory, GB", round(torch.cuda.max_memory_allocated(device) / 1e9, 2))
-
-        findings.check(f"{name} is measured", measure)
-    torch.backends.cudnn.deterministic = True
-    findings.figure(
-        "step, configuration",
-        {
-            "precision": "float32 without TF32",
-            "batch": config.batch_size,
-            "frames": config.frames,
-            "bodies": config.bodies,
-            "channels": config.encoder.hidden_channels,
-            "queue": config.pair.queue_size,
-            "steps": steps,
-            "warm-up": warmup,
-        },
-    )
 
 
 def whole_job(findings: Findings, device: Any, small: bool, folder: Path) -> None:
@@ -190,7 +150,7 @@ def whole_job(findings: Findings, device: Any, small: bool, folder: Path) -> Non
 
 def main() -> int:
     options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--out", type=Path, default=Path("gpu"), help="folder of gpu.json")
+    options.add_argument("--out", type=Path, default=Path("gpu"), help="folder of checks.json")
     options.add_argument("--device", default="cuda", help="cuda, cuda:N, or cpu to try the script itself")
     options.add_argument("--small", action="store_true", help="tiny sizes: the path and not the figures")
     given = options.parse_args()
@@ -219,11 +179,10 @@ def main() -> int:
         "commit": commit(),
         "small": given.small,
     }
-    findings = Findings(given.out / "gpu.json", about)
+    findings = Findings(given.out / "checks.json", about)
     print(" ".join(f"{key}={value}" for key, value in about.items()), flush=True)
     golden(findings, device)
     agreement(findings, device)
-    speed(findings, device, given.small)
     with tempfile.TemporaryDirectory() as folder:
         findings.check(
             "synthetic recordings become a run", lambda: whole_job(findings, device, given.small, Path(folder))

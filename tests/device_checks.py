@@ -77,6 +77,27 @@ def losses_are_close(device):
     torch.testing.assert_close(found.cpu(), info_nce(parts[0], parts[1], queue, 0.2, parts[2]), rtol=1e-5, atol=1e-6)
 
 
+def fast_and_plain_encoders_are_close(device):
+    x, mask = torch.randn(6, 3, 16, 25, 2, generator=torch.Generator().manual_seed(3)), torch.zeros(4, 25).bool()
+    mask[1:3, 3:11] = True
+    config = EncoderConfig(hidden_channels=4, hidden_dim=16, feature_dim=8, dropout=0.0)
+    torch.manual_seed(0)
+    start = Encoder(KINECT_V2, config).state_dict()
+    for training in (False, True):
+        answers = []
+        for where, fast in (("cpu", False), (device, True)):
+            encoder = Encoder(KINECT_V2, config)
+            encoder.load_state_dict(start)
+            encoder.to(where).train(training)
+            encoder.fast = fast
+            outputs = (encoder(x.to(where)), *encoder.halves(x.to(where), mask.to(where)))
+            # Means, not sums: biases before a batch norm have a gradient of rounding alone, in proportion to the rest.
+            sum(output.square().mean() for output in outputs).backward()
+            gradients = {name: parameter.grad.cpu() for name, parameter in encoder.named_parameters()}
+            answers.append(([output.detach().cpu() for output in outputs], gradients))
+        torch.testing.assert_close(answers[1], answers[0], rtol=1e-4, atol=1e-5)
+
+
 CHECKS = (
     draws_are_equal_bit_for_bit,
     crops_are_equal_and_views_close,
@@ -85,4 +106,5 @@ CHECKS = (
     pooling_is_close,
     the_queue_turns_alike,
     losses_are_close,
+    fast_and_plain_encoders_are_close,
 )

@@ -1,0 +1,67 @@
+#!/usr/bin/env bash
+# Everything that wants a GPU, in nine minutes at most: does it compute what it should, how fast, in how much memory.
+#
+#   make wheels                where there is a network: fills wheels/
+#   bash benchmarks/gpu.sh     on the machine with the GPU
+#
+# That machine needs Python 3.12 as python3, with torch (CUDA), numpy, numba, h5py and click; what else is missing comes out
+# of wheels/, into a temporary folder. processed/ui-prmd.zarr is trained on when it is there with its split xsub.
+#
+# Each part has a limit of its own, 540 s in all, and one that fails stops no other. Results go to $OUT (gpu/ when not set);
+# a table of them is printed last. Exit 0: all parts ended well.
+#
+#   SMALL=1 DEVICE=cpu bash benchmarks/gpu.sh     a rehearsal anywhere; its figures mean nothing
+set -u
+cd "$(dirname "$0")/.."
+PYTHON=${PYTHON:-python3}
+DEVICE=${DEVICE:-cuda}
+OUT=${OUT:-gpu}
+small=${SMALL:+--small}
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+site=$scratch/site
+export PYTHONPATH="$PWD:$site" PYTHONUNBUFFERED=1
+
+part() {  # NAME LIMIT COMMAND...: runs it for LIMIT seconds at most; notes name, seconds, limit, exit status
+    local name=$1 limit=$2 began=$SECONDS
+    shift 2
+    echo "== $name"
+    timeout -k 3 "$limit" "$@"
+    local status=$?
+    printf '%s\t%s\t%s\t%s\n' "$name" $((SECONDS - began)) "$limit" "$status" >>"$OUT/parts.tsv"
+}
+
+bench() {  # WHAT LIMIT: a part of `skelepipe bench`
+    part "bench $1" "$2" bash -c '"$0" -m cli bench "$1" --device "$2" --rounds 3 --json >"$3"' \
+        "$PYTHON" "$1" "$DEVICE" "$OUT/bench_$1.json"
+}
+
+install() {  # what this Python lacks
+    local needed='import click, filelock, google_crc32c, h5py, isal, numba, numcodecs, pydantic, rich, safetensors, zarr'
+    if ! "$PYTHON" -c "$needed" 2>/dev/null; then
+        part wheels 25 "$PYTHON" -m pip install -q --no-index --no-deps --no-compile --target "$site" wheels/*.whl
+    fi
+    if ! "$PYTHON" -c 'import importlib.metadata as m; m.version("skelepipe")' 2>/dev/null; then
+        mkdir -p "$site/skelepipe-0.dist-info"  # stores and runs name the version that made them
+        printf 'Metadata-Version: 2.1\nName: skelepipe\nVersion: %s\n' \
+            "$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)" >"$site/skelepipe-0.dist-info/METADATA"
+    fi
+}
+
+everything() {
+    install
+    part machine 15 "$PYTHON" benchmarks/gpu_report.py machine
+    part checks 90 "$PYTHON" benchmarks/check_gpu.py --device "$DEVICE" --out "$OUT" $small
+    bench train 70
+    bench eval 45
+    bench load 35
+    part ways 155 "$PYTHON" benchmarks/gpu_ways.py --device "$DEVICE" --seconds 125 --out "$OUT/ways.json" $small
+    part training 105 "$PYTHON" benchmarks/gpu_training.py --device "$DEVICE" --out "$OUT/training.json" $small \
+        ${SMALL:+--epochs 2}
+    "$PYTHON" benchmarks/gpu_report.py table "$OUT"
+}
+
+mkdir -p "$OUT"
+rm -f "$OUT"/{parts.tsv,log.txt,checks.json,bench_train.json,bench_eval.json,bench_load.json,ways.json,training.json}
+everything 2>&1 | tee "$OUT/log.txt"
+exit "${PIPESTATUS[0]}"

@@ -1,0 +1,141 @@
+"""What `gpu.sh` shows: the machine that it ran on, and one table of its parts with the main figures under it.
+
+Run: python benchmarks/gpu_report.py machine, or table FOLDER, which exits 1 when a part of the folder has failed.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import Iterator
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+ASKED = "name,memory.total,driver_version,clocks.max.sm,power.limit"
+LONGEST = 24
+"""Lines that a part may have of figures whose meaning is not known here."""
+
+
+def machine() -> None:
+    """Print what runs the parts."""
+    import torch
+    from steps import commit, processor
+
+    command = ["nvidia-smi", f"--query-gpu={ASKED}", "--format=csv,noheader"]
+    try:
+        print(subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip())
+    except (OSError, subprocess.CalledProcessError) as error:
+        print(f"nvidia-smi: {error}")
+    cudnn = torch.backends.cudnn.version()
+    print(f"torch {torch.__version__}, CUDA {torch.version.cuda}, cuDNN {cudnn}, Python {sys.version.split()[0]}")
+    print(f"{processor()}, commit {commit()}")
+
+
+def table(folder: Path) -> bool:
+    """Print parts and figures; whether all parts ended well."""
+    parts = [line.split("\t") for line in (folder / "parts.tsv").read_text().splitlines()]
+    print("\n| part | seconds | limit | exit |\n|---|---|---|---|")
+    for part in parts:
+        print(f"| {' | '.join(part)} |")
+    for name, lines in (
+        ("checks", checks),
+        ("ways", ways),
+        ("training", training),
+        ("bench_train", plain_figures),
+        ("bench_eval", plain_figures),
+        ("bench_load", plain_figures),
+    ):
+        for line in lines(read(folder / f"{name}.json")):
+            print(f"{name}: {line}")
+    return all(status == "0" for *_, status in parts)
+
+
+def read(path: Path) -> dict[str, Any]:
+    """What a part has written; nothing, when it has not come so far."""
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+
+
+def checks(found: dict[str, Any]) -> Iterator[str]:
+    said = found.get("checks", {})
+    if said:
+        where = f"{found['device']}, torch {found['torch']}, CUDA {found['cuda']}, commit {found['commit']}"
+        yield f"{sum(one == 'passed' for one in said.values())} of {len(said)} passed on {where}"
+    for name, one in said.items():
+        if one != "passed":
+            yield f"{name}: {one[:200]}"
+
+
+def ways(found: dict[str, Any]) -> Iterator[str]:
+    rows = sorted(found.get("rows", []), key=case)
+    for (batch, precision), group in groupby(rows, key=case):
+        cells, left = [], defaultdict(list)
+        for row in group:
+            if row["status"] == "measured":
+                memory = "" if row["peak_gb"] is None else f" {row['peak_gb']} GB"
+                cells.append(f"{row['way']} {row['samples_per_second']:,.0f}/s{memory}{of_plain(row)}")
+            else:
+                left[row["status"][:150]].append(row["way"])
+        yield f"{precision}, batch {batch}: {'; '.join(cells)}"
+        for status, names in left.items():
+            yield f"{precision}, batch {batch}, {status}: {', '.join(names)}"
+
+
+def case(row: dict[str, Any]) -> tuple[int, str]:
+    return row["batch"], row["precision"]
+
+
+def of_plain(row: dict[str, Any]) -> str:
+    """How a way compares with the plain one, in speed and in its loss."""
+    if row["way"] == "plain":
+        return ""
+    speed = "" if row["of_plain"] is None else f" x{row['of_plain']:.2f}"
+    return speed + ("" if row.get("loss_apart") is None else f" loss {row['loss_apart']:.0e} apart")
+
+
+def training(found: dict[str, Any]) -> Iterator[str]:
+    for precision in ("fp32", "bf16"):
+        if precision not in found:
+            continue
+        run = found[precision]
+        accuracy = ", ".join(
+            f"{protocol} {name} {top1}" for protocol in ("knn", "linear") for name, top1 in run[protocol].items()
+        )
+        speed = f"{run['samples_per_second']:,.0f} samples/s, {run['steps']} steps in {run['seconds']:.0f} s"
+        yield f"{precision} on {found['data']}: {speed}; top-1 %: {accuracy}"
+
+
+def plain_figures(found: dict[str, Any]) -> Iterator[str]:
+    """Every number, by the keys that lead to it."""
+    lines = [f"{name} {value:,.6g}" for name, value in numbers(found)]
+    yield from lines[:LONGEST]
+    if len(lines) > LONGEST:
+        yield f"and {len(lines) - LONGEST} more"
+
+
+def numbers(value: Any, name: str = "") -> Iterator[tuple[str, float]]:
+    """The numbers within a JSON value, named by the keys on the way."""
+    if isinstance(value, dict | list):
+        for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from numbers(inner, f"{name}.{key}".strip("."))
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        yield name, value
+
+
+def main() -> int:
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("what", choices=["machine", "table"])
+    options.add_argument("folder", type=Path, nargs="?", default=Path("gpu"))
+    given = options.parse_args()
+    if given.what == "machine":
+        machine()
+        return 0
+    return 0 if table(given.folder) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
