@@ -768,6 +768,8 @@ def bench(parts: tuple[str, ...], rounds: int, batch: int | None, small: bool, d
     from trainer.device import pick
 
     asked = parts or ("ingest", "load", "train", "eval")
+    if batch and "train" not in asked:
+        raise click.UsageError("--batch is the size of a training step: name the part train too")
     with Bar("bench") as bar:
         found = stage.run(asked, pick(device), rounds=rounds, batch=batch, small=small, progress=bar.note)
     if as_json:

@@ -27,10 +27,10 @@ import numpy as np
 import zarr
 from full_size import write_zips
 from isal import isal_zlib
-from measure import processor
 from zarr.codecs import BloscCodec, Crc32cCodec
 
 from pipeline import ingest, partitions, pool, recipe, text_kernels
+from pipeline.bench import processor
 from pipeline.datasets import open_source
 from pipeline.ntu_text import PADDING, parse
 from pipeline.store import CHUNK, SHARD, Store

@@ -16,10 +16,10 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import torch
-from measure import processor
 from torch import Tensor
 from torch.nn import functional
 
+from pipeline.bench import processor
 from pipeline.layout import KINECT_V2
 from trainer import fast_ops, spectral
 from trainer.encoder import Encoder, EncoderConfig

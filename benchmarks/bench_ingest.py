@@ -20,8 +20,9 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 import numpy as np
 import zarr
 from full_size import ENVIRONMENT, SKELEPIPE, all_names, write_loose, write_zips
-from measure import processor, watch
+from measure import watch
 
+from pipeline.bench import processor
 from pipeline.bench_ingest import read_as_peers_do
 from pipeline.ntu_names import NTU120
 from pipeline.synth import write

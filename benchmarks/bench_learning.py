@@ -30,8 +30,8 @@ import numpy as np
 import torch
 
 from benchmarks.corruptions import FAULTS, LEVELS, SEED, Scene, corrupted, load_people, record, scene
-from benchmarks.steps import commit, processor
 from pipeline import ingest, splits
+from pipeline.bench import commit, processor
 from pipeline.ntu_names import NtuName
 from pipeline.recipe import load
 from pipeline.recording import Recording

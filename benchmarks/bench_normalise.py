@@ -27,7 +27,7 @@ import numpy as np
 from bodies import people, recorded
 from numpy.typing import NDArray
 
-from benchmarks.steps import commit, processor
+from pipeline.bench import commit, processor
 from pipeline.recipe import STEPS, Recipe, load
 from pipeline.recording import Clip
 

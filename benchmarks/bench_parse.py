@@ -17,9 +17,10 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 import numba
 import numpy as np
-from measure import processor, watch
+from measure import watch
 from reference import parse_skeleton
 
+from pipeline.bench import processor
 from pipeline.bench_ingest import read_as_peers_do
 from pipeline.ntu_text import TextReader, parse
 

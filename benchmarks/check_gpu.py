@@ -158,8 +158,8 @@ def main() -> int:
         print(f"missing packages: {', '.join(missing)}; pip install {' '.join(missing)}", file=sys.stderr)
         return 2
     import torch
-    from steps import commit, processor
 
+    from pipeline.bench import commit, processor
     from pipeline.errors import ConfigError
     from trainer import device as devices
 

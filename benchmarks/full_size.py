@@ -19,8 +19,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from measure import Watched, processor, watch
+from measure import Watched, watch
 
+from pipeline.bench import processor
 from pipeline.ntu_names import NTU60, NTU120, missing_names
 from pipeline.synth import write
 

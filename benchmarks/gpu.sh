@@ -32,8 +32,8 @@ part() {  # NAME LIMIT COMMAND...: runs it for LIMIT seconds at most; notes name
 }
 
 bench() {  # WHAT LIMIT: a part of `skelepipe bench`
-    part "bench $1" "$2" bash -c '"$0" -m cli bench "$1" --device "$2" --rounds 3 --json >"$3"' \
-        "$PYTHON" "$1" "$DEVICE" "$OUT/bench_$1.json"
+    part "bench $1" "$2" bash -c '"$0" -m cli bench "$1" --device "$2" --rounds 3 --json $4 >"$3"' \
+        "$PYTHON" "$1" "$DEVICE" "$OUT/bench_$1.json" "${SMALL:+--small --rounds 1}"
 }
 
 install() {  # what this Python lacks

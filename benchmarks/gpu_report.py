@@ -13,15 +13,16 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
 ASKED = "name,memory.total,driver_version,clocks.max.sm,power.limit"
-LONGEST = 24
-"""Lines that a part may have of figures whose meaning is not known here."""
 
 
 def machine() -> None:
     """Print what runs the parts."""
     import torch
-    from steps import commit, processor
+
+    from pipeline.bench import commit, processor
 
     command = ["nvidia-smi", f"--query-gpu={ASKED}", "--format=csv,noheader"]
     try:
@@ -43,9 +44,9 @@ def table(folder: Path) -> bool:
         ("checks", checks),
         ("ways", ways),
         ("training", training),
-        ("bench_train", plain_figures),
-        ("bench_eval", plain_figures),
-        ("bench_load", plain_figures),
+        ("bench_train", bench),
+        ("bench_eval", bench),
+        ("bench_load", bench),
     ):
         for line in lines(read(folder / f"{name}.json")):
             print(f"{name}: {line}")
@@ -109,21 +110,19 @@ def training(found: dict[str, Any]) -> Iterator[str]:
         yield f"{precision} on {found['data']}: {speed}; top-1 %: {accuracy}"
 
 
-def plain_figures(found: dict[str, Any]) -> Iterator[str]:
-    """Every number, by the keys that lead to it."""
-    lines = [f"{name} {value:,.6g}" for name, value in numbers(found)]
-    yield from lines[:LONGEST]
-    if len(lines) > LONGEST:
-        yield f"and {len(lines) - LONGEST} more"
+def bench(found: dict[str, Any]) -> Iterator[str]:
+    """A line for each size of work."""
+    for rows in found.get("parts", {}).values():
+        for size, group in groupby(rows, key=lambda row: row["size"]):
+            yield f"{size}: {'; '.join(map(bench_cell, group))}"
 
 
-def numbers(value: Any, name: str = "") -> Iterator[tuple[str, float]]:
-    """The numbers within a JSON value, named by the keys on the way."""
-    if isinstance(value, dict | list):
-        for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
-            yield from numbers(inner, f"{name}.{key}".strip("."))
-    elif isinstance(value, int | float) and not isinstance(value, bool):
-        yield name, value
+def bench_cell(row: dict[str, Any]) -> str:
+    """A way of `skelepipe bench` and its figure."""
+    if row["median"] is None:
+        return f"{row['what']} does not fit"
+    ratio = "" if row["ratio"] is None else f" x{row['ratio']:.2f}"
+    return f"{row['what']} {row['median']:,.4g} {row['unit']}{ratio}"
 
 
 def main() -> int:

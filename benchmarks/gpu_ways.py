@@ -19,9 +19,9 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import torch
-from steps import commit, processor
 from ways import WAYS, Training, Way
 
+from pipeline.bench import commit, processor
 from trainer import device as devices
 from trainer.config import PretrainConfig, compose, preset
 

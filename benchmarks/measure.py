@@ -1,7 +1,6 @@
-"""What benchmarks share: the machine's name, and a command watched with the memory of all its processes."""
+"""A command watched, with the memory of all its processes."""
 
 import os
-import platform
 import subprocess
 import threading
 import time
@@ -22,11 +21,6 @@ class Watched:
     output: str
     peak: int
     """Bytes: the most that all its processes held together at one look, pages that they share counted once."""
-
-
-def processor() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
 
 
 def watch(

@@ -39,7 +39,7 @@ class Training:
         self.run = runs.Run(
             path=Path(), preset="", config=config, layout=KINECT_V2, lineage={}, total_steps=1, digest=""
         )
-        self.method = runs.start(self.run)
+        self.method = runs.start(self.run, fast=False)
         self.pair = self.method.pair.to(device).train()
         self.optimiser = torch.optim.SGD(
             self.pair.query.parameters(),

@@ -10,6 +10,7 @@ import subprocess
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from operator import truediv
 from pathlib import Path
 
 Progress = Callable[[str], None]
@@ -29,46 +30,49 @@ class Way:
     """Does it once. What it answers are the seconds that count; None: all that it took."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Row:
     """What was measured of one way."""
 
     what: str
     size: str
     unit: str
-    median: float
-    least: float
-    most: float
+    median: float | None
+    """None, with least and most, of a way that does not fit into memory."""
+    least: float | None
+    most: float | None
     ratio: float | None
-    """To the first way's, where ways are compared."""
+    """To the first way that fits, where ways are compared."""
     figures: list[float]
     """One for each round."""
 
 
 def compare(ways: Sequence[Way], rounds: int, progress: Progress, *, ratios: bool = True) -> list[Row]:
-    """Run every way once in each round, and once before the first, which is not counted."""
+    """Run every way once in each round, and once before the first, which is not counted.
+
+    A way whose work raises MemoryError is left out of all further rounds.
+    """
     figures: list[list[float]] = [[] for _ in ways]
+    fitting = list(range(len(ways)))
     for number in range(rounds + 1):
-        for way, found in zip(ways, figures, strict=True):
-            progress(f"{way.what}, {f'round {number} of {rounds}' if number else 'warming up'}")
-            figure = _once(way)
+        for place in list(fitting):
+            progress(f"{ways[place].what}, {f'round {number} of {rounds}' if number else 'warming up'}")
+            try:
+                figure = _once(ways[place])
+            except MemoryError:
+                figures[place].clear()
+                fitting.remove(place)
+                continue
             if number:
-                found.append(figure)
-    return [
-        Row(
-            what=way.what,
-            size=way.size,
-            unit=way.unit,
-            median=statistics.median(found),
-            least=min(found),
-            most=max(found),
-            ratio=statistics.median(mine / first for mine, first in zip(found, figures[0], strict=True))
-            if ratios
-            else None,
-            figures=found,
-        )
-        for way, found in zip(ways, figures, strict=True)
-    ]
+                figures[place].append(figure)
+    first = figures[fitting[0]] if ratios and fitting else []
+    return [_row(way, found, first) for way, found in zip(ways, figures, strict=True)]
+
+
+def _row(way: Way, figures: list[float], first: list[float]) -> Row:
+    least, median, most = (min(figures), statistics.median(figures), max(figures)) if figures else (None, None, None)
+    ratio = statistics.median(map(truediv, figures, first)) if figures and first else None
+    return Row(way.what, way.size, way.unit, median, least, most, ratio, figures)
 
 
 def _once(way: Way) -> float:

@@ -1,17 +1,21 @@
 """`skelepipe bench`: figures are a machine's; that all are there, and held against the right thing, is ours."""
 
 import json
+from dataclasses import asdict
+from io import StringIO
 
 import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
+from rich.console import Console
 
 from cli import main
 from pipeline.bench import Way, compare
 from pipeline.layout import KINECT_V2
 from trainer import draws, skelemix
 from trainer.contrast import PairConfig
+from trainer.display import bench_table
 from trainer.encoder import EncoderConfig
 from trainer.methods import MethodConfig, build
 from trainer.peers_step import PeersStep
@@ -60,6 +64,25 @@ def test_ratios_are_those_of_the_same_round_and_the_first_round_is_not_counted()
     assert [row.ratio for row in rows] == [1.0, 0.5]
     share = Way("c", "", "%", None, lambda: 3.0)
     assert compare([share], 1, lambda line: None, ratios=False)[0].figures == [3.0]
+
+
+def test_a_way_that_does_not_fit_is_left_out_and_the_first_that_fits_is_the_measure():
+    def too_much():
+        raise MemoryError("40 GB wanted")
+
+    ways = [Way("a", "", "clips/s", 8, too_much), *(Way(name, "", "clips/s", 8, lambda: 2.0) for name in "bc")]
+    rows = compare(ways, 2, lambda line: None)
+    assert [(row.median, row.ratio) for row in rows] == [(None, None), (4.0, 1.0), (4.0, 1.0)]
+    assert [row.median for row in compare(ways[:1], 2, lambda line: None)] == [None]
+    console = Console(width=60, file=StringIO())
+    console.print(bench_table("train", [asdict(row) for row in rows]))
+    assert [line.split()[0] for line in console.file.getvalue().splitlines() if "does not fit" in line] == ["a"]
+
+
+def test_a_batch_for_no_training_is_a_mistake():
+    done = CliRunner().invoke(main, ["bench", "eval", "--batch", "8", "--small"])
+    assert done.exit_code == 2
+    assert "name the part train too" in done.output
 
 
 def test_the_peers_step_computes_what_ours_does():

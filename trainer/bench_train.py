@@ -88,14 +88,20 @@ def peers_way(config: PretrainConfig, device: torch.device) -> Way:
 
 
 def timed(work: Callable[[], None], device: torch.device) -> Callable[[], float | None]:
-    """Work that answers its seconds: on a GPU those between two of its events, elsewhere the clock says it."""
+    """Work that answers its seconds: on a GPU those between two of its events, elsewhere the clock says it.
+
+    What it raises: MemoryError, when the GPU's is too small.
+    """
     if device.type != "cuda":
         return work
 
     def between_events() -> float:
         start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
         start.record()
-        work()
+        try:
+            work()
+        except torch.OutOfMemoryError as error:
+            raise MemoryError(str(error)) from None
         end.record()
         end.synchronize()
         return float(start.elapsed_time(end)) / 1e3
@@ -109,6 +115,7 @@ def peak_memory(ways: list[Way], device: torch.device) -> list[Row]:
         return []
 
     def most(way: Way) -> float:
+        torch.cuda.empty_cache()  # of a way that did not fit
         torch.cuda.reset_peak_memory_stats(device)
         held = torch.cuda.memory_allocated(device)
         way.work()

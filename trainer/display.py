@@ -211,6 +211,9 @@ def bench_table(part: str, rows: Sequence[Mapping[str, Any]]) -> Table:
     table.add_column("range", justify="right", overflow="fold")
     table.add_column("ratio", justify="right", no_wrap=True)
     for row in rows:
+        if row["median"] is None:
+            table.add_row(row["what"], row["size"], "", "", "does not fit")
+            continue
         ratio = "" if row["ratio"] is None else f"{row['ratio']:.2f}x"
         spread = f"{_figure(row['least'])} to {_figure(row['most'])}"
         table.add_row(row["what"], row["size"], _figure(row["median"]), row["unit"], spread, ratio)
