@@ -43,6 +43,7 @@ class Bar:
         self._bar = Progress(*columns, console=console, transient=True, expand=True)
         self._task = self._bar.add_task(doing, total=None, note=note)
         self._began = self._spoke = time.monotonic()
+        self._seen: tuple[float, float] | None = None
 
     def __enter__(self) -> Self:
         if self._live:
@@ -61,10 +62,13 @@ class Bar:
             self._bar.update(self._task, completed=done, total=total, note=note)
             return
         now = time.monotonic()
-        if now - self._spoke >= PLAIN_SECONDS and done:
+        if done and self._seen is None:  # compiling, and what an earlier run has done, say nothing of what is left
+            self._seen = now, done
+        if now - self._spoke >= PLAIN_SECONDS and self._seen:
             self._spoke = now
-            left = (now - self._began) * (total - done) / done
-            self.say(f"{self._doing} {100 * done / total:3.0f} %  {note}  {duration(left)} left")
+            began, before = self._seen
+            left = f"  {duration((now - began) * (total - done) / (done - before))} left" if done > before else ""
+            self.say(f"{self._doing} {100 * done / total:3.0f} %  {note}{left}")
 
     def say(self, line: str) -> None:
         """One line above the bar."""

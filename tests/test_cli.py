@@ -413,6 +413,20 @@ def test_the_bar_says_what_the_first_run_waits_for(
     assert "starting; the first run on a machine compiles for some 10 s" in capsys.readouterr().err
 
 
+def test_what_is_left_is_judged_by_what_was_seen_done(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clock = iter([0.0, 15.0, 16.0, 35.0])
+    monkeypatch.setattr(display.time, "monotonic", lambda: next(clock))
+    bar = display.Bar("pretrain")
+    for done in (51, 52, 71):  # 50 were done by an earlier run, and 14 seconds went into compiling
+        bar.update(done, 100, "loss 3.2")
+    assert capsys.readouterr().err.splitlines() == [
+        "pretrain  51 %  loss 3.2",
+        "pretrain  71 %  loss 3.2  29 s left",
+    ]
+
+
 def test_an_ingest_imports_neither_torch_nor_dask(raw: Path, tmp_path: Path) -> None:
     code = (
         "import sys; from cli import main\n"
