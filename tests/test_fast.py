@@ -173,6 +173,16 @@ def test_absent_bodies_are_encoded_once_and_count_as_before(body_mean, monkeypat
     assert encoded[-1] == (6, 3, 18, 25, 2)
 
 
+def test_statistics_taken_afresh_are_of_absent_bodies_too():
+    plain, fast = both(SMALL)
+    x = clips(6)
+    x[1:, ..., 1] = 0
+    for encoder in (plain, fast):
+        features.recalibrate(encoder, x)
+    torch.testing.assert_close(fast.state_dict(), plain.state_dict(), rtol=1e-5, atol=1e-6)
+    assert float(plain.input_norm.running_var.max()) < 0.8  # more than a third of all rows are zeros
+
+
 def test_the_switch_reaches_training_and_is_no_part_of_the_run(train_request, tmp_path, monkeypatch):
     calls = []
     real = fast_ops.mix
