@@ -110,7 +110,7 @@ def timed(work: Callable[[], None], device: torch.device) -> Callable[[], float 
 
 
 def peak_memory(ways: list[Way], device: torch.device) -> list[Row]:
-    """The most that a step of each way holds on a GPU, weights, queue and clips of all of them included."""
+    """The most that a step of each way takes on a GPU beyond the weights, queues and clips that lie there before it."""
     if device.type != "cuda":
         return []
 

@@ -131,8 +131,9 @@ class Encoder(nn.Module):
 
     def backbone(self, x: Tensor) -> Tensor:
         """(N, C, T, V, M) to the pooled features (N, D) that evaluations use."""
-        judged = not torch.is_grad_enabled() and not any(module.training for module in self.modules())
-        if judged and self.fast and self.skip_absent:  # not while only norms train: their statistics are of all bodies
+        # While a norm takes statistics, as recalibration lets it without gradients, they are to be of all bodies.
+        nothing_trains = not torch.is_grad_enabled() and not any(module.training for module in self.modules())
+        if nothing_trains and self.fast and self.skip_absent:
             return self._of_present_bodies(x)
         present = _present(x) if self.config.body_mean == "present" else None
         return pool(self.feature_map(x), bodies=x.shape[-1], present=present)
