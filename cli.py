@@ -653,11 +653,9 @@ def predict(
     from trainer import predict as stage
     from trainer.device import pick
 
-    request = stage.Request(run=runs.load(run), roots=files, device=pick(device), **options)
+    request = stage.Request(run=runs.load(run), roots=files, device=pick(device), output=out, **options)
     with Bar("predict") as bar:
         report = stage.predict(request, bar.predict)
-    if out is not None:
-        stage.write_csv(report, out)
     if as_json:
         emit(stage.to_json(report))
     else:

@@ -85,20 +85,23 @@ def run(request: Request, progress: Callable[[int, int], None] = lambda done, to
         progress(finished, total)
 
     with publish.sole_writer(output):
-        publish.forget_partials(output)
-        publish.require_room(output, _bytes(request, total))
+        publish.forget_partials(output.parent, output.name)
+        needed = _bytes(request, total)
+        publish.require_room(output, needed)
         if form == "stgcn":
-            _folder(request, sides[0], done)
+            _folder(request, sides[0], needed, done)
         elif form == "hdf5":
-            with publish.whole_file(output) as partial:
+            with publish.whole_file(output, needed=needed) as partial:
                 export_hdf5.write(store, sides, partial, done)
         elif form == "npz":
-            publish.write_file(output, lambda handle: export_npz.plain(store, handle, done))
+            publish.write_file(output, lambda handle: export_npz.plain(store, handle, done), needed=needed)
         elif form == "ctrgcn":
-            publish.write_file(output, lambda handle: export_npz.ctrgcn(store, sides[0], handle, done))
+            publish.write_file(output, lambda handle: export_npz.ctrgcn(store, sides[0], handle, done), needed=needed)
         elif form == "pyskl":
             dtype = request.dtype or "float32"
-            publish.write_file(output, lambda handle: export_pyskl.write(store, sides, dtype, handle, done))
+            publish.write_file(
+                output, lambda handle: export_pyskl.write(store, sides, dtype, handle, done), needed=needed
+            )
         else:
             assert_never(form)
     size = sum(path.stat().st_size for path in output.rglob("*")) if output.is_dir() else output.stat().st_size
@@ -136,14 +139,14 @@ def _bytes(request: Request, clips: int) -> int:
     return clips * room * joints * padded.BODIES * joint
 
 
-def _folder(request: Request, split: Split, done: padded.Done) -> None:
+def _folder(request: Request, split: Split, needed: int, done: padded.Done) -> None:
     """Write a folder beside its place and rename it; only a folder of such files is replaced."""
     output = request.output
     there = sorted(path.name for path in output.iterdir()) if output.is_dir() else []
     if output.exists() and (not output.is_dir() or not set(there) <= export_stgcn.files()):
         raise OutputExists(f"{output}: is there and holds something else; name another --out, it becomes a folder")
     making = output.with_name(f".{output.name}.making")
-    with publish.disk_errors(output):
+    with publish.disk_errors(output, needed):
         shutil.rmtree(making, ignore_errors=True)
         making.mkdir()
         try:

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import cluster, latest, manifest, partitions, plans, pool, publish, raw_files, store, work
+from pipeline import cluster, documents, latest, manifest, partitions, plans, pool, publish, raw_files, store, work
 from pipeline.datasets import open_source
 from pipeline.errors import ArtifactError, OutputExists, RawFileError, SkelepipeError
 from pipeline.forecast import Forecast, forecast
@@ -352,7 +352,7 @@ def is_there(output: Path) -> bool:
     if not output.exists() or (output.is_dir() and not any(output.iterdir())):
         return False
     papers = [path for path in (output / manifest.MANIFEST, output / "zarr.json") if path.is_file()]
-    if not any(store.KIND.encode() in path.read_bytes() for path in papers):
+    if not any(documents.STORE.kind.encode() in path.read_bytes() for path in papers):
         raise OutputExists(f"{output}: is not a skelepipe store and is not replaced; name another --out")
     return True
 

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from pipeline.errors import ArtifactError, ArtifactNotFound
 from pipeline.manifest import MANIFEST
-from pipeline.publish import forget_partials, sole_writer, write_file
+from pipeline.publish import sole_file, write_file
 
 LATEST = "LATEST.json"
 Opened = TypeVar("Opened")
@@ -23,8 +23,7 @@ def record(folder: Path, kind: str, name: str) -> None:
         OutputLocked: another process has been writing the note for seconds.
         OutputFailed: the disk refuses.
     """
-    with sole_writer(folder / LATEST, wait=10):
-        forget_partials(folder / LATEST)
+    with sole_file(folder / LATEST, wait=10):
         write_file(folder / LATEST, json.dumps({**_noted(folder), kind: name}, indent=1).encode() + b"\n")
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pipeline.documents import Form
 from pipeline.errors import ArtifactError, ArtifactNotFound
 
 MANIFEST = "MANIFEST.json"
@@ -23,29 +24,37 @@ def digest(plain: Any) -> str:
     return hashlib.sha256(canonical(plain)).hexdigest()
 
 
-def seal_document(plain: Mapping[str, Any]) -> bytes:
-    """A JSON text that carries the digest of all its other entries under `digest`."""
-    return json.dumps({**plain, "digest": digest(plain)}, indent=1, allow_nan=False).encode() + b"\n"
+def seal_document(form: Form, facts: Mapping[str, Any]) -> bytes:
+    """A JSON text that says its kind and format version, and carries the digest of its other entries under `digest`."""
+    plain = {"kind": form.kind, "format_version": form.version, **facts}
+    return _text({**plain, "digest": digest(plain)})
 
 
-def open_document(path: Path, kind: str) -> dict[str, Any]:
+def _text(plain: Mapping[str, Any]) -> bytes:
+    return json.dumps(plain, indent=1, allow_nan=False).encode() + b"\n"
+
+
+def open_document(path: Path, form: Form) -> dict[str, Any]:
     """Read a sealed JSON document.
 
     Raises:
         ArtifactNotFound: there is no such file.
-        ArtifactError: it is damaged, or of another kind.
+        ArtifactError: it is damaged, of another kind or format version, or lacks a field; the text says which.
     """
     try:
-        plain = json.loads(path.read_bytes())
+        content = path.read_bytes()
+        plain = json.loads(content)
     except FileNotFoundError:
         raise ArtifactNotFound(path) from None
-    except ValueError as error:
-        raise ArtifactError(f"{path}: is not JSON ({error}): damaged? make it again") from error
-    if not isinstance(plain, dict) or plain.get("kind") != kind:
-        raise ArtifactError(f"{path}: is not a {kind}")
+    except (ValueError, RecursionError) as error:
+        raise ArtifactError(f"{path}: is not JSON ({error}): damaged? {form.remedy}") from error
+    if not isinstance(plain, dict) or plain.get("kind") != form.kind:
+        raise ArtifactError(f"{path}: is not a {form.kind}")
     body = {key: value for key, value in plain.items() if key != "digest"}
-    if plain.get("digest") != digest(body):
-        raise ArtifactError(f"{path}: its content does not match its digest: it was changed or damaged; make it again")
+    # Byte for byte, since a text can change without its content: 1e-05 and 1E-05 are the same number.
+    if plain.get("digest") != digest(body) or content != _text(plain):
+        raise ArtifactError(f"{path}: its content does not match its digest: it was changed or damaged; {form.remedy}")
+    form.check(path, plain)
     return plain
 
 
@@ -55,47 +64,48 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
-def seal_folder(folder: Path, kind: str, **facts: Any) -> str:
+def seal_folder(folder: Path, form: Form, **facts: Any) -> str:
     """Write MANIFEST.json over everything in `folder`: each file's size and sha256, and its own digest.
 
     Returns:
         The manifest's digest: the artifact's identity.
     """
     files = {name: {"size": path.stat().st_size, "sha256": file_digest(path)} for name, path in _files(folder).items()}
-    plain = {"kind": kind, **facts, "files": files}
-    folder.joinpath(MANIFEST).write_bytes(seal_document(plain))
-    return digest(plain)
+    sealed = seal_document(form, {**facts, "files": files})
+    folder.joinpath(MANIFEST).write_bytes(sealed)
+    identity: str = json.loads(sealed)["digest"]
+    return identity
 
 
-def open_folder(folder: Path, kind: str) -> dict[str, Any]:
+def open_folder(folder: Path, form: Form) -> dict[str, Any]:
     """Check a sealed folder quickly and give its manifest: names, sizes, and the bytes of small files.
 
     Raises:
         ArtifactNotFound: there is no such folder.
-        ArtifactError: it is incomplete, damaged, or of another kind.
+        ArtifactError: it is incomplete, damaged, or of another kind or format version.
     """
-    manifest = _read_manifest(folder, kind)
+    manifest = _read_manifest(folder, form)
     for finding in _compare(folder, manifest, largest=SMALL):
         raise ArtifactError(f"{folder}: {finding}; `skelepipe verify` lists all that is wrong")
     return manifest
 
 
-def inspect_folder(folder: Path, kind: str) -> list[str]:
+def inspect_folder(folder: Path, form: Form) -> list[str]:
     """Read every byte of a sealed folder and name everything that is wrong with it; nothing when it is good."""
     try:
-        return list(_compare(folder, _read_manifest(folder, kind), largest=None))
+        return list(_compare(folder, _read_manifest(folder, form), largest=None))
     except ArtifactError as error:
         return [str(error)]
 
 
-def _read_manifest(folder: Path, kind: str) -> dict[str, Any]:
+def _read_manifest(folder: Path, form: Form) -> dict[str, Any]:
     if not folder.exists():
         raise ArtifactNotFound(folder)
     if not folder.is_dir():
-        raise ArtifactError(f"{folder}: is a file, expected the folder of a {kind}")
+        raise ArtifactError(f"{folder}: is a file, expected the folder of a {form.kind}")
     if not folder.joinpath(MANIFEST).is_file():
-        raise ArtifactError(f"{folder}: has no {MANIFEST}: it was never finished, or is not a {kind}")
-    return open_document(folder / MANIFEST, kind)
+        raise ArtifactError(f"{folder}: has no {MANIFEST}: it was never finished, or is not a {form.kind}")
+    return open_document(folder / MANIFEST, form)
 
 
 def _files(folder: Path) -> dict[str, Path]:

@@ -90,15 +90,16 @@ def run(part: Path, entries: Sequence[Entry], data: Source, chosen: Recipe) -> i
         "quarantine": quarantine,
         "stamps": stamps,
     }
+    arrays: dict[str, NDArray[Any]] = {
+        "note": np.frombuffer(json.dumps(note).encode(), np.uint8),
+        "columns": np.array(columns, np.int64).reshape(len(names), len(store.COLUMNS)),
+        "xyz": np.concatenate(motion) if motion else np.empty((0, V, 3), np.float32),
+    }
     publish.write_file(
         part,
-        lambda handle: np.savez(
-            handle,
-            note=np.frombuffer(json.dumps(note).encode(), np.uint8),
-            columns=np.array(columns, np.int64).reshape(len(names), len(store.COLUMNS)),
-            xyz=np.concatenate(motion) if motion else np.empty((0, V, 3), np.float32),
-        ),
-        make_folder=False,  # gone: this is a straggler, its run has ended
+        lambda handle: np.savez(handle, **arrays),  # type: ignore[arg-type]
+        needed=sum(array.nbytes for array in arrays.values()),
+        new_folder=False,  # gone: this is a straggler, its run has ended
     )
     return len(quarantine)
 

@@ -20,7 +20,7 @@ from pipeline.errors import OutputFailed, OutputLocked
 
 _DISK = {
     *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS),
-    *(errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR),
+    *(errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG),
 }
 
 
@@ -36,9 +36,14 @@ def sole_writer(output: Path, wait: float = 0) -> Iterator[None]:
         OutputLocked: another process holds it.
         OutputFailed: the folder cannot be written.
     """
+    path = output.parent / f".{output.name}.lock"
     with disk_errors(output):
-        output.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(output.parent / f".{output.name}.lock", timeout=wait)
+        make_folder(output.parent)
+        try:
+            path.touch()
+        except FileNotFoundError:  # /proc, for one; filelock would take the lock for held
+            raise PermissionError(errno.EACCES, f"no file can be made in {output.parent}") from None
+        lock = FileLock(path, timeout=wait)
         try:
             lock.acquire()
         except Timeout:
@@ -52,8 +57,13 @@ def sole_writer(output: Path, wait: float = 0) -> Iterator[None]:
 
 
 @contextmanager
-def disk_errors(output: Path, needed: int = 0) -> Iterator[None]:
-    """Turn the disk's refusals into one clear line that says where, how much is needed (bytes, if known) and free.
+def disk_errors(output: Path, needed: int = 0, outcome: str = "nothing was published there") -> Iterator[None]:
+    """Turn the disk's refusals into one clear line that says where, how much is needed and free, and what came of it.
+
+    Args:
+        output: what was to be written.
+        needed: bytes that it takes, if known.
+        outcome: what there is now.
 
     Raises:
         OutputFailed: no space, no permission, read-only or broken.
@@ -68,16 +78,29 @@ def disk_errors(output: Path, needed: int = 0) -> Iterator[None]:
             folder = next(parent for parent in [output, *output.absolute().parents] if parent.is_dir())
             asked = f"needs about {needed / 1e6:.0f} MB, " if needed else ""
             room = f" ({asked}{shutil.disk_usage(folder).free / 1e6:.0f} MB free)"
-        raise OutputFailed(
-            f"{output}: cannot be written: {error.strerror}{room}; nothing was published there"
-        ) from error
+        raise OutputFailed(f"{output}: cannot be written: {error.strerror}{room}; {outcome}") from error
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it that are not there; a power cut takes none of them back.
+
+    Raises:
+        OSError: the disk refuses.
+    """
+    if not folder.exists():
+        make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        sync_folder(folder.parent)
 
 
 def sync_folder(folder: Path) -> None:
-    """Bring one folder's list of names to the disk."""
+    """Bring one folder's list of names to the disk; some file systems know no such call and need none."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
+    except OSError as error:
+        if error.errno not in {errno.EINVAL, errno.ENOTSUP}:
+            raise
     finally:
         os.close(handle)
 
@@ -95,12 +118,13 @@ def sync_tree(folder: Path) -> None:
 
 
 @contextmanager
-def whole_file(path: Path, *, make_folder: bool = True) -> Iterator[Path]:
+def whole_file(path: Path, *, needed: int = 0, new_folder: bool = True) -> Iterator[Path]:
     """A place to write one file at, under a name of its own (hosts may share the folder), that then appears whole.
 
     Args:
         path: the file.
-        make_folder: make the folder if it is not there.
+        needed: bytes that it will have, if known, for what is said when the disk is full.
+        new_folder: make the folder if it is not there.
 
     Raises:
         OutputFailed: the disk refuses, or a device or pipe stands there, which is not replaced.
@@ -109,9 +133,9 @@ def whole_file(path: Path, *, make_folder: bool = True) -> Iterator[Path]:
     if path.exists() and not path.is_file() and not path.is_dir():
         raise OutputFailed(f"{path}: is a device or a pipe, expected a file's name; name another")
     partial = path.with_name(f".{path.name}.{secrets.token_hex(8)}.partial")
-    with disk_errors(path):
-        if make_folder:
-            path.parent.mkdir(parents=True, exist_ok=True)
+    with disk_errors(path, needed):
+        if new_folder:
+            make_folder(path.parent)
         try:
             yield partial
             with partial.open("rb") as handle:
@@ -122,17 +146,32 @@ def whole_file(path: Path, *, make_folder: bool = True) -> Iterator[Path]:
             partial.unlink(missing_ok=True)
 
 
-def write_file(path: Path, fill: bytes | Callable[[BinaryIO], None], *, make_folder: bool = True) -> None:
+def write_file(
+    path: Path, fill: bytes | Callable[[BinaryIO], None], *, needed: int = 0, new_folder: bool = True
+) -> None:
     """Write one file so that it appears whole: `fill` is its content, or writes that to the handle that it is given.
 
     Raises:
         OutputFailed, FileNotFoundError: as `whole_file`.
     """
-    with whole_file(path, make_folder=make_folder) as partial, partial.open("wb") as handle:
+    needed = len(fill) if isinstance(fill, bytes) else needed
+    with whole_file(path, needed=needed, new_folder=new_folder) as partial, partial.open("wb") as handle:
         if isinstance(fill, bytes):
             handle.write(fill)
         else:
             fill(handle)
+
+
+@contextmanager
+def sole_file(path: Path, wait: float = 0) -> Iterator[None]:
+    """Be the only writer of a file, and remove what killed ones have left beside it.
+
+    Raises:
+        OutputLocked, OutputFailed: as `sole_writer`.
+    """
+    with sole_writer(path, wait):
+        forget_partials(path.parent, path.name)
+        yield
 
 
 def require_room(output: Path, needed: int) -> None:
@@ -149,10 +188,14 @@ def require_room(output: Path, needed: int) -> None:
         )
 
 
-def forget_partials(path: Path) -> None:
-    """Remove what killed writers of a file have left of it; the caller holds a lock, so that none is at work."""
-    for partial in path.parent.glob(f".{glob.escape(path.name)}.*.partial"):
-        partial.unlink(missing_ok=True)
+def forget_partials(folder: Path, name: str = "") -> None:
+    """Remove what killed writers of a folder's files, or of the one that is named, have left of them.
+
+    The caller holds a lock, so that none is at work.
+    """
+    for partial in folder.glob(f".{glob.escape(name)}.*.partial" if name else ".*.partial"):
+        if partial.is_file():
+            partial.unlink(missing_ok=True)
 
 
 def publish_folder(made: Path, output: Path) -> None:
@@ -161,14 +204,19 @@ def publish_folder(made: Path, output: Path) -> None:
     The old artifact is moved aside first, so a kill in between leaves no output rather than a mixed one.
 
     Raises:
-        OutputFailed: the disk refuses.
+        OutputFailed: the disk refuses; the old artifact is where it was.
     """
-    with disk_errors(output):
+    with disk_errors(output, sum(path.stat().st_size for path in made.rglob("*"))):
         sync_tree(made)
         forget_replaced(output)
         if output.exists():
             output.rename(_aside(output))
-        made.rename(output)
+        try:
+            made.rename(output)
+        except OSError:
+            if _aside(output).exists():
+                _aside(output).rename(output)
+            raise
         sync_folder(output.parent)
         forget_replaced(output)
 

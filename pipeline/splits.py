@@ -14,13 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline import manifest, pku_names, publish, split_lists
+from pipeline.documents import SPLIT, SUBSET
 from pipeline.errors import ArtifactError, ArtifactNotFound, ConfigError
 from pipeline.ntu_names import CAMERAS, NTU60, NTU120, XVIEW_TRAIN, is_xset_train
 from pipeline.store import Store
 
-KIND = "skelepipe-split"
-SUBSET_KIND = "skelepipe-subset"
-FORMAT_VERSION = 1
 FOLDER = "splits"
 """The folder beside a store in which a folder of its name holds its splits."""
 SUBSET_MARK = ".train-"
@@ -170,6 +168,7 @@ def build(
         if not 0 < fraction <= 1:
             raise ConfigError(f"label fraction {fraction} is not in (0, 1]; 0.01 is one per cent")
     with publish.sole_writer(folder(store.path)):
+        publish.forget_partials(folder(store.path))
         for name in asked or known:
             split = divide(store, known[name])
             if not len(split["train"]) or not len(split["test"]):
@@ -182,12 +181,12 @@ def build(
             path = folder(store.path) / f"{name}.json"
             where, separates = f"{split_file or store.path}: {name}", known[name].separates
             _refuse_leaks(where, store, separates, np.array(split["train"]), np.array(split["test"]))
-            publish.write_file(path, manifest.seal_document(split))
+            publish.write_file(path, manifest.seal_document(SPLIT, split))
             made = load(path, store)
             built.splits.append(made)
             for fraction, seed in itertools.product(fractions, sorted(set(seeds))):
                 at = folder(store.path) / f"{name}{SUBSET_MARK}{fraction:.9g}.seed{seed}.json"
-                publish.write_file(at, manifest.seal_document(_fraction(store, made, fraction, seed)))
+                publish.write_file(at, manifest.seal_document(SUBSET, _fraction(store, made, fraction, seed)))
                 built.subsets.append(load_subset(at, made))
     if not built.splits:
         raise ArtifactError(f"{store.path}: no split can be made: {'; '.join(built.skipped)}")
@@ -225,8 +224,6 @@ def divide(store: Store, rule: Rule) -> dict[str, Any]:
     train = _holds(store, rule.train)
     test = ~train if rule.test is None else _holds(store, rule.test)
     return {
-        "kind": KIND,
-        "format_version": FORMAT_VERSION,
         "tool": f"skelepipe {importlib.metadata.version('skelepipe')}",
         "name": rule.name,
         "store": {"name": store.name, "dataset": store.facts["dataset"], "digest": store.digest, "clips": len(store)},
@@ -269,8 +266,6 @@ def _fraction(store: Store, split: Split, fraction: float, seed: int) -> dict[st
     rng = np.random.default_rng([seed, round(fraction * 1e9)])
     rows = split.train[stratified(store.columns["label"][split.train], fraction, rng)]
     return {
-        "kind": SUBSET_KIND,
-        "format_version": FORMAT_VERSION,
         "tool": f"skelepipe {importlib.metadata.version('skelepipe')}",
         "store": {"name": store.name, "digest": store.digest},
         "split": {"name": split.name, "digest": split.digest},
@@ -287,7 +282,7 @@ def load(path: Path, store: Store) -> Split:
         ArtifactNotFound: there is no such split.
         ArtifactError: it is damaged, belongs to another store, or its sides share a row or what it separates.
     """
-    plain = _open(path, KIND)
+    plain = manifest.open_document(path, SPLIT)
     if plain["store"]["digest"] != store.digest:
         raise ArtifactError(
             f"{path}: was built for another store ({plain['store']['name']} {plain['store']['digest'][:12]}), "
@@ -295,6 +290,12 @@ def load(path: Path, store: Store) -> Split:
         )
     train, test = (np.array(plain[side], np.int64) for side in ("train", "test"))
     _refuse_leaks(path, store, plain["separates"], train, test)
+    rule = rules(store).get(plain["name"])
+    if rule and plain["separates"] != rule.separates:
+        raise ArtifactError(
+            f"{path}: says that it separates {plain['separates'] or 'nothing'}, and {rule.name} of "
+            f"{store.facts['dataset']} separates {rule.separates or 'nothing'}; {SPLIT.remedy}"
+        )
     return Split(
         name=plain["name"],
         path=path,
@@ -305,17 +306,6 @@ def load(path: Path, store: Store) -> Split:
         test=test,
         left_out=len(store) - len(train) - len(test),
     )
-
-
-def _open(path: Path, kind: str) -> dict[str, Any]:
-    """A split's or subset's document, of the format version that is read here."""
-    plain = manifest.open_document(path, kind)
-    if plain["format_version"] != FORMAT_VERSION:
-        raise ArtifactError(
-            f"{path}: has format version {plain['format_version']}, this skelepipe reads {FORMAT_VERSION}; "
-            "run `skelepipe build-splits` again"
-        )
-    return plain
 
 
 def _refuse_leaks(where: Path | str, store: Store, separates: str, train: Rows, test: Rows) -> None:
@@ -340,7 +330,7 @@ def load_subset(path: Path, split: Split) -> Subset:
         ArtifactNotFound: there is no such subset.
         ArtifactError: it is damaged, belongs to another split, or names rows that do not train there.
     """
-    plain = _open(path, SUBSET_KIND)
+    plain = manifest.open_document(path, SUBSET)
     if plain["split"]["digest"] != split.digest:
         raise ArtifactError(
             f"{path}: was drawn from another split than {split.path}; run `skelepipe build-splits` again"

@@ -18,18 +18,18 @@ import zarr
 from numpy.typing import NDArray
 from zarr.codecs import BloscCodec, Crc32cCodec
 
-from pipeline import manifest, shards
+from pipeline import documents, manifest, shards
 from pipeline.errors import ArtifactError
 from pipeline.layout import Layout
 from pipeline.recording import QUALITY
 
-KIND = "skelepipe-store"
-FORMAT_VERSION = 1
 CHUNK = 2048
 """Body-frames a chunk: below 1024 the cost per chunk shows, above 2048 single clips read slower."""
 SHARD = 32 * CHUNK
 BLOCK = 4 * CHUNK
 """Body-frames that are read together where order does not matter: some eighty clips."""
+READ = SHARD
+"""Body-frames that `Store.clips` holds at once."""
 QUARANTINE = "quarantine.json"
 
 
@@ -133,11 +133,11 @@ class StoreWriter:
             self._text(f"extra_{place}", values, f"the data set's own column {name}")
         for spec in COLUMNS:
             self._column(spec.name, columns[spec.name].astype(spec.dtype), spec.meaning)
-        self._group.attrs.put(
-            {"skelepipe": {"kind": KIND, "format_version": FORMAT_VERSION, "units": "m", "extra": list(extra), **facts}}
-        )
+        form = documents.STORE
+        about = {"kind": form.kind, "format_version": form.version, "units": "m", "extra": list(extra), **facts}
+        self._group.attrs.put({"skelepipe": about})
         self.folder.joinpath(QUARANTINE).write_bytes(json.dumps(quarantine, indent=1).encode() + b"\n")
-        return manifest.seal_folder(self.folder, KIND, format_version=FORMAT_VERSION, clips=len(texts["name"]))
+        return manifest.seal_folder(self.folder, form, clips=len(texts["name"]))
 
     def _column(self, name: str, values: NDArray[Any], meaning: str) -> None:
         array = self._group.create_array(
@@ -172,23 +172,30 @@ class Store:
 
         Raises:
             ArtifactNotFound: there is nothing at `path`.
-            ArtifactError: it is incomplete, damaged, of another format version, or no store.
+            ArtifactError: it is incomplete, damaged, of another format version, or no store; the text names the field.
         """
         self.path = path
-        sealed = manifest.open_folder(path, KIND)
+        sealed = manifest.open_folder(path, documents.STORE)
         self.digest: str = sealed["digest"]
         self._files: dict[str, dict[str, Any]] = sealed["files"]
-        self._group = zarr.open_group(str(path), mode="r")
-        facts: dict[str, Any] = self._group.attrs.asdict()["skelepipe"]  # type: ignore[assignment]
-        if facts["format_version"] != FORMAT_VERSION:
-            raise ArtifactError(
-                f"{path}: has format version {facts['format_version']}, this skelepipe reads {FORMAT_VERSION}; "
-                "ingest again"
-            )
-        self.facts = facts
+        self._seen: dict[str, tuple[int, ...]] = {}
+        try:
+            self._group = zarr.open_group(str(path), mode="r")
+        except (ValueError, OSError) as error:
+            raise ArtifactError(f"{path}: is no Zarr group ({error}); {documents.STORE.remedy}") from error
+        facts: Any = self._group.attrs.asdict().get("skelepipe", {})
+        documents.FACTS.check(path / "zarr.json", facts)
+        self.facts: dict[str, Any] = facts
         self.layout = Layout.from_json(facts["layout"])
-        self.columns: dict[str, NDArray[Any]] = {spec.name: self._array(spec.name) for spec in COLUMNS}
-        self.offset: NDArray[np.int64] = self._array("offset")
+        N, V = int(sealed["clips"]), len(self.layout.joints)
+        self.columns: dict[str, NDArray[Any]] = {
+            spec.name: self._array(spec.name, spec.dtype, (N,)) for spec in COLUMNS
+        }
+        self.offset: NDArray[np.int64] = self._array("offset", "int64", (N + 1,))
+        lengths = self.columns["frames"].astype(np.int64) * self.columns["bodies"]
+        if self.offset[0] != 0 or (lengths < 0).any() or (np.diff(self.offset) != lengths).any():
+            raise ArtifactError(f"{path}: its array offset is not what frames and bodies add up to; ingest again")
+        self._require("xyz", "float32", (3, V, int(self.offset[-1])))
         self.names = self._texts("name")
         self.recordings = self._texts("recording")
         self.extra: dict[str, NDArray[np.str_]] = {
@@ -232,8 +239,11 @@ class Store:
         Raises:
             ArtifactError: something is missing, changed or was added.
         """
+        shards = [name for name in self._files if name.startswith("xyz/c/") and (self.path / name).is_file()]
+        states = {name: _state(self.path / name) for name in shards}
         for finding in inspect(self.path):
             raise ArtifactError(f"{self.path}: {finding}; restore it or ingest again")
+        self._seen |= states
 
     def clips(self, rows: Iterable[int] | None = None) -> Iterator[NDArray[np.float32]]:
         """The clips of some rows, or all, (M, T, V, 3) in metres, NaN where missing; one shard in memory at a time.
@@ -241,7 +251,7 @@ class Store:
         Rows that ascend, however many are left out, cost each shard once; others are read one by one.
 
         Raises:
-            ArtifactError: a chunk fails its checksum.
+            ArtifactError: as `motion`.
         """
         wanted = range(len(self)) if rows is None else list(rows)
         if any(later <= row for row, later in pairwise(wanted)):
@@ -253,7 +263,7 @@ class Store:
             if last > end:
                 kept = held[first - start : end - start]
                 begin = first + len(kept)
-                block = self._rows(begin, min(max(last, (begin // SHARD + 1) * SHARD), total))
+                block = self._rows(begin, min(max(last, (begin // READ + 1) * READ), total))
                 held, start = np.concatenate([kept, block]), first
             yield held[first - start : last - start].reshape(self.shape(row)).copy()
 
@@ -261,7 +271,7 @@ class Store:
         """One clip, (M, T, V, 3) in metres, NaN where missing.
 
         Raises:
-            ArtifactError: a chunk fails its checksum.
+            ArtifactError: as `motion`.
         """
         return self._rows(int(self.offset[row]), int(self.offset[row + 1])).reshape(self.shape(row))
 
@@ -272,8 +282,11 @@ class Store:
     def motion(self, first: int, last: int) -> NDArray[np.float32]:
         """(C, V, last - first) columns of xyz in metres, NaN where missing; safe to call in several threads.
 
+        A shard whose file is another than when it was last looked at is first held against the manifest, whole; each
+        chunk is held against its checksum whenever it is read. So what is not what was written is never returned.
+
         Raises:
-            ArtifactError: a chunk fails its checksum, or its file is gone or has another size than when it was written.
+            ArtifactError: a shard is gone, or not what was written.
         """
         out = np.empty((3, len(self.layout.joints), last - first), np.float32)
         for shard in range(first // SHARD, (last - 1) // SHARD + 1):
@@ -281,36 +294,66 @@ class Store:
             here, there = max(first, start), min(last, start + SHARD)
             name = f"xyz/c/0/0/{shard}"
             try:
-                size = self._files[name]["size"]
+                self._look_at(name)
                 into = out[:, :, here - first : there - first]
-                shards.read(self.path / name, size, SHARD // CHUNK, into, CHUNK, here - start)
-            except (ValueError, RuntimeError, OSError) as error:
+                shards.read(self.path / name, self._files[name]["size"], SHARD // CHUNK, into, CHUNK, here - start)
+            except (ValueError, KeyError, RuntimeError, OSError) as error:
                 reason = error.strerror if isinstance(error, OSError) else error
                 raise ArtifactError(f"{self.path / name}: {reason}; restore it or ingest again") from error
         return out
+
+    def _look_at(self, name: str) -> None:
+        """Hold a shard's file against the manifest unless it is the very file that was found good before.
+
+        Raises:
+            ValueError: it is not what was written.
+        """
+        state = _state(self.path / name)
+        if self._seen.get(name) != state:
+            if manifest.file_digest(self.path / name) != self._files[name]["sha256"]:
+                raise ValueError("has other content than when it was written")
+            self._seen[name] = state
 
     def shape(self, row: int) -> tuple[int, int, int, int]:
         """(M, T, V, 3) of one clip."""
         return int(self.columns["bodies"][row]), int(self.columns["frames"][row]), len(self.layout.joints), 3
 
     def _rows(self, first: int, last: int) -> NDArray[np.float32]:
-        return np.ascontiguousarray(
-            self._read("xyz", (slice(None), slice(None), slice(first, last))).transpose(2, 1, 0)
-        )
+        return np.ascontiguousarray(self.motion(first, last).transpose(2, 1, 0))
 
     def _texts(self, name: str) -> list[str]:
-        return [bytes(row).rstrip(b"\0").decode() for row in self._array(name)]
+        rows = self._array(name, "uint8", (len(self.columns["frames"]), None))
+        return [bytes(row).rstrip(b"\0").decode() for row in rows]
 
-    def _array(self, name: str) -> NDArray[Any]:
-        return self._read(name, ...)
-
-    def _read(self, name: str, selection: Any) -> NDArray[Any]:
+    def _array(self, name: str, dtype: str, shape: tuple[int | None, ...]) -> NDArray[Any]:
+        """One of the small arrays, whole; None is any extent."""
         try:
-            return np.asarray(self._group[name][selection])
-        except (ValueError, KeyError, RuntimeError) as error:
+            return np.asarray(self._require(name, dtype, shape)[...])
+        except (ValueError, RuntimeError, OSError) as error:
             raise ArtifactError(f"{self.path}: {name} cannot be read ({error}); restore it or ingest again") from error
+
+    def _require(self, name: str, dtype: str, shape: tuple[int | None, ...]) -> Any:
+        """An array of the group as the format has it.
+
+        Raises:
+            ArtifactError: it is not there, or of another type or shape.
+        """
+        array: Any = self._group.get(name)
+        found: tuple[int, ...] = () if array is None else array.shape
+        fits = array is not None and str(array.dtype) == dtype and len(found) == len(shape)
+        if not fits or any(wanted not in (None, extent) for wanted, extent in zip(shape, found, strict=True)):
+            there = "is missing" if array is None else f"is {array.dtype} {found}"
+            told = tuple("any" if extent is None else extent for extent in shape)
+            raise ArtifactError(f"{self.path}: its array {name} {there}, expected {dtype} {told}; ingest again")
+        return array
+
+
+def _state(path: Path) -> tuple[int, ...]:
+    """What tells that a file is the one that it was."""
+    status = path.stat()
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def inspect(path: Path) -> list[str]:
     """Read every byte of a store and name everything that is wrong with it."""
-    return manifest.inspect_folder(path, KIND)
+    return manifest.inspect_folder(path, documents.STORE)

@@ -1,13 +1,13 @@
 """Where a synthetic data set goes: a new folder that is there whole or not at all, and what was written into it."""
 
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.errors import OutputExists, OutputFailed
+from pipeline import publish
+from pipeline.errors import OutputExists
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,20 +32,19 @@ def new_folder(out: Path) -> Iterator[Path]:
 
     Raises:
         OutputExists: `out` holds something already.
+        OutputLocked: another process is writing it.
         OutputFailed: the disk refuses.
     """
     out = out.resolve()
-    try:
+    with publish.sole_writer(out), publish.disk_errors(out, outcome="the set was not written"):
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
             raise OutputExists(f"{out}: is there and not an empty folder; name a new folder, or empty this one first")
-        out.parent.mkdir(parents=True, exist_ok=True)
         # Written under another name, so that what an interrupted run leaves is never taken for a whole set.
-        partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
+        partial = out.with_name(f".{out.name}.partial")
+        shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir()
         try:
             yield partial
             partial.rename(out)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
-    except OSError as error:
-        raise OutputFailed(f"{error.filename or out}: {error.strerror}; the set was not written") from error

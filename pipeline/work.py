@@ -63,7 +63,7 @@ def prepare(output: Path, plan: bytes, *, force: bool = False) -> Work:
                 raise OutputExists(f"{_other_plan(work)}; finish that one, or --force throws it away")
             discard(output)
             _make(work)
-        work.parts.mkdir(exist_ok=True)
+        publish.make_folder(work.parts)
         for partial in work.folder.rglob(".*.partial"):
             partial.unlink()
     return work
@@ -87,7 +87,7 @@ def join(output: Path, plan: bytes, job: tuple[int, int]) -> Iterator[Work]:
         if not _serves(work):
             discard(output)
             _make(work)
-        work.parts.mkdir(exist_ok=True)
+        publish.make_folder(work.parts)
     with ExitStack() as held:
         try:
             held.enter_context(publish.sole_writer(_job(work.folder, *job)))
@@ -172,7 +172,7 @@ def sweep(output: Path) -> None:
 
 
 def _make(work: Work) -> None:
-    work.folder.mkdir(parents=True)
+    publish.make_folder(work.folder)
     publish.write_file(work.folder / PLAN, work.plan)
 
 

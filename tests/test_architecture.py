@@ -17,7 +17,7 @@ OWNERS = {
     "distributed": {"pipeline/cluster.py"},
     "dask": set(),
     "filelock": {"pipeline/publish.py"},
-    "safetensors": {"trainer/checkpoint.py", "trainer/classifier.py"},
+    "safetensors": {"trainer/tensors.py"},
     "pickle": {"pipeline/export_pyskl.py", "pipeline/export_stgcn.py"},  # which write it
 }
 """Who alone may import a library, wherever in the file the import stands."""

@@ -21,7 +21,7 @@ def trained() -> tuple[nn.Module, torch.optim.SGD]:
 
 
 def save(folder: Path, trained: tuple[nn.Module, torch.optim.SGD], step: int) -> Path:
-    return checkpoint.save(folder, *trained, {"step": step})
+    return checkpoint.save(folder, *trained, {"step": step, "epoch": 0, "run": "x"})
 
 
 def test_what_is_saved_comes_back_bit_for_bit(tmp_path: Path, trained: tuple[nn.Module, torch.optim.SGD]) -> None:

@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from pipeline import splits
+from pipeline.documents import CLASSIFIER
 from pipeline.errors import ArtifactError, ArtifactNotFound
 from pipeline.manifest import seal_folder
 from pipeline.store import Store
-from pipeline.verify import CLASSIFIER_KIND, NotOurs, verify
+from pipeline.verify import NotOurs, verify
 from trainer import classifier, evaluate, features, linear, loader, runs
 from trainer.runs import Run
 
@@ -89,7 +90,7 @@ def test_verify_reads_every_byte_of_a_classifier_alone_and_with_its_run(
 ) -> None:
     run, _ = evaluated
     folder = run.path / "eval" / "linear.classifier"
-    assert (verify(folder).kind, verify(folder).findings) == (CLASSIFIER_KIND, [])
+    assert (verify(folder).kind, verify(folder).findings) == (CLASSIFIER.kind, [])
     assert verify(run.path).findings == []
     for name in ("classifier.safetensors", "meta.json", "MANIFEST.json"):
         whole = (folder / name).read_bytes()
@@ -102,7 +103,7 @@ def test_verify_reads_every_byte_of_a_classifier_alone_and_with_its_run(
     (folder / "MANIFEST.json").unlink()
     assert "has no MANIFEST.json" in verify(folder).findings[0]
     (folder / "meta.json").unlink()
-    assert verify(folder).kind == CLASSIFIER_KIND
+    assert verify(folder).kind == CLASSIFIER.kind
     (folder / "classifier.safetensors").unlink()
     with pytest.raises(NotOurs):
         verify(folder)
@@ -115,7 +116,7 @@ def test_another_runs_classifier_is_refused(evaluated: tuple[Run, list[linear.Fi
     folder = run.path / "eval" / "linear.classifier"
     meta = json.loads((folder / "meta.json").read_text())
     (folder / "meta.json").write_text(json.dumps(meta | {"run": "0" * 64}))
-    seal_folder(folder, CLASSIFIER_KIND)
+    seal_folder(folder, CLASSIFIER)
     assert verify(run.path).findings == ["eval/linear.classifier: is a classifier of another run"]
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from pipeline import manifest, splits
+from pipeline.documents import SPLIT
 from pipeline.errors import ArtifactError, ArtifactNotFound, ConfigError
 from pipeline.ntu_names import NTU60
 from pipeline.store import Store
@@ -14,7 +15,7 @@ from pipeline.store import Store
 def rewrite(path: Path, **changes: object) -> None:
     plain = json.loads(path.read_text())
     plain.pop("digest")
-    path.write_bytes(manifest.seal_document({**plain, **changes}))
+    path.write_bytes(manifest.seal_document(SPLIT, {**plain, **changes}))
 
 
 def test_xsub_divides_by_performer_and_xview_by_camera(shared_store: Store) -> None:

@@ -1,13 +1,14 @@
 import json
 import random
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import zarr
 
-from pipeline import store
+from pipeline import documents, store
 from pipeline.errors import ArtifactError, ArtifactNotFound
 from pipeline.layout import KINECT_V2
 from pipeline.store import COLUMNS, SHARD, Store, StoreWriter
@@ -16,7 +17,12 @@ FACTS = {
     "dataset": "test",
     "layout": KINECT_V2.to_json(),
     "recipe": {"name": "none", "steps": []},
+    "keep_missing": False,
+    "missing_left_out": 0,
+    "sources": {"count": 0, "bytes": 0, "shared": "", "digest": ""},
     "classes": {"0": "x"},
+    "dense_labels": {"0": 0},
+    "splits": {},
 }
 
 
@@ -94,7 +100,7 @@ def test_a_store_that_is_not_there_is_not_found(tmp_path: Path) -> None:
 
 def test_another_format_version_is_refused_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clip = [np.zeros((1, 3, 25, 3), np.float32)]
-    monkeypatch.setattr(store, "FORMAT_VERSION", 99)
+    monkeypatch.setattr(documents, "STORE", replace(documents.STORE, version=99))
     write(tmp_path / "s.zarr", clip)
     monkeypatch.undo()
     with pytest.raises(ArtifactError, match="format version 99, this skelepipe reads 1"):
@@ -151,8 +157,8 @@ def test_quarantine_travels_with_the_store(shared_store: Store) -> None:
 def test_the_clips_of_some_rows_are_those_rows_clips(
     shared_store: Store, rows: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for shard in (store.SHARD, 100, 7):  # clips then begin and end in several shards
-        monkeypatch.setattr(store, "SHARD", shard)
+    for held in (store.READ, 100, 7):  # clips then begin and end in several reads
+        monkeypatch.setattr(store, "READ", held)
         found = list(shared_store.clips(rows))
         assert len(found) == len(rows)
         for row, clip in zip(rows, found, strict=True):

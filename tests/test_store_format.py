@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from numcodecs import blosc
 
-from pipeline.store import CHUNK, COLUMNS, FORMAT_VERSION, SHARD, Store
+from pipeline.documents import VERSION
+from pipeline.store import CHUNK, COLUMNS, SHARD, Store
 
 TEXT = (Path(__file__).parents[1] / "pipeline" / "STORE.md").read_text(encoding="utf-8")
 
@@ -56,4 +57,4 @@ def test_every_array_attribute_and_key_is_told(shared_store: Store) -> None:
     assert set(shared_store.facts) <= told
     assert {key for bad in shared_store.quarantine for key in bad} <= told
     assert set(json.loads((shared_store.path / "MANIFEST.json").read_bytes())) <= told
-    assert f"format version {FORMAT_VERSION}." in TEXT
+    assert f"format version {VERSION}." in TEXT

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from pipeline import splits
+from pipeline.documents import RUN
 from pipeline.errors import ArtifactNotFound
 from pipeline.manifest import seal_document
 from pipeline.store import Store
@@ -49,7 +50,7 @@ def test_a_run_with_anothers_checkpoint_or_none_is_not_good(shared_run: Run, tmp
     shutil.copytree(shared_run.path, run, ignore=shutil.ignore_patterns("eval"))
     plain = json.loads((run / "run.json").read_bytes())
     resealed = {key: value for key, value in plain.items() if key != "digest"} | {"preset": "other"}
-    (run / "run.json").write_bytes(seal_document(resealed))
+    (run / "run.json").write_bytes(seal_document(RUN, resealed))
     assert verify(run).findings == ["checkpoints/step-00000006: is a checkpoint of another run"]
     shutil.rmtree(run / "checkpoints")
     assert "has no checkpoint" in verify(run).findings[0]

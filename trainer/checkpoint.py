@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from pipeline import manifest, publish
+from pipeline import documents, manifest, publish
 from pipeline.errors import ArtifactError, ArtifactNotFound
-from pipeline.verify import CHECKPOINT_KIND, META
+from pipeline.verify import META
+from trainer import tensors
 
 KEPT = 2
 """Checkpoints that are kept: one to go on from, one for when that is damaged; and the best as each of them knows it."""
@@ -29,15 +29,17 @@ def save(folder: Path, model: nn.Module, optimiser: torch.optim.Optimizer | None
     """
     final = folder / _name(meta["step"])
     made = folder / f".{final.name}.partial"
-    with publish.disk_errors(final):
+    state = {MODEL: model.state_dict()} | ({OPTIMISER: _optimiser_tensors(optimiser)} if optimiser else {})
+    with publish.disk_errors(final, sum(tensors.size(held) for held in state.values())):
         for left in folder.glob(".step-*"):  # by a process that was killed while it saved
             shutil.rmtree(left, ignore_errors=True)
-        made.mkdir(parents=True)
-        save_file(_plain(model.state_dict()), made / MODEL)
-        if optimiser:
-            save_file(_optimiser_tensors(optimiser), made / OPTIMISER)
-        (made / META).write_text(json.dumps({"kind": CHECKPOINT_KIND, **meta}, indent=1) + "\n", encoding="utf-8")
-        manifest.seal_folder(made, CHECKPOINT_KIND)
+        publish.make_folder(folder)
+        made.mkdir()
+        for name, held in state.items():
+            tensors.write(made / name, held)
+        about = {"kind": documents.CHECKPOINT.kind, **meta}
+        (made / META).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+        manifest.seal_folder(made, documents.CHECKPOINT)
         publish.publish_folder(made, final)
         # A newer one than this is a damaged one that was passed over: it takes no whole one's place.
         there = [path for path in listed(folder) if path.name <= final.name]
@@ -66,7 +68,7 @@ def newest(folder: Path) -> tuple[Path, list[str]]:
     """
     skipped: list[str] = []
     for path in reversed(listed(folder)):
-        findings = manifest.inspect_folder(path, CHECKPOINT_KIND)
+        findings = manifest.inspect_folder(path, documents.CHECKPOINT)
         if not findings:
             return path, skipped
         skipped.append(f"skipped {path}: {findings[0]}")
@@ -79,7 +81,7 @@ def best_of(folder: Path, path: Path) -> Path | None:
     """The best checkpoint up to another one, as that one knows it; None when it knows of none or cannot be read."""
     try:
         best = read_meta(path).get("best")
-    except (OSError, ValueError):
+    except (ArtifactError, OSError, ValueError):
         return None
     return None if best is None else folder / _name(best["step"])
 
@@ -91,8 +93,13 @@ def not_finite(model: nn.Module, optimiser: torch.optim.Optimizer) -> str:
 
 
 def read_meta(path: Path) -> dict[str, Any]:
-    """What a checkpoint says of itself: step, epoch, totals."""
+    """What a checkpoint says of itself: step, epoch, run, best.
+
+    Raises:
+        ArtifactError: it lacks one of them.
+    """
     meta: dict[str, Any] = json.loads((path / META).read_text(encoding="utf-8"))
+    documents.META.check_fields(path / META, meta)
     return meta
 
 
@@ -103,7 +110,7 @@ def load_model(path: Path, model: nn.Module) -> None:
         ArtifactError: the model has other keys or shapes.
     """
     try:
-        model.load_state_dict(load_file(path / MODEL), strict=True)
+        model.load_state_dict(tensors.read(path / MODEL), strict=True)
     except RuntimeError as error:
         raise ArtifactError(f"{path}: does not fit this model: {' '.join(str(error).split())}") from error
 
@@ -114,7 +121,7 @@ def load_optimiser(path: Path, optimiser: torch.optim.Optimizer) -> None:
     Raises:
         ArtifactError: they belong to other parameters.
     """
-    kept = load_file(path / OPTIMISER)
+    kept = tensors.read(path / OPTIMISER)
     parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
     if set(kept) - {str(index) for index in range(len(parameters))}:
         raise ArtifactError(f"{path}: its optimiser state belongs to another model")
@@ -126,14 +133,8 @@ def load_optimiser(path: Path, optimiser: torch.optim.Optimizer) -> None:
 def _optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
     """SGD's momenta by the parameter's place in the parameter groups."""
     parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
-    return _plain(
-        {
-            str(index): optimiser.state[parameter]["momentum_buffer"]
-            for index, parameter in enumerate(parameters)
-            if "momentum_buffer" in optimiser.state[parameter]
-        }
-    )
-
-
-def _plain(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    return {
+        str(index): optimiser.state[parameter]["momentum_buffer"]
+        for index, parameter in enumerate(parameters)
+        if "momentum_buffer" in optimiser.state[parameter]
+    }

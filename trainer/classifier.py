@@ -12,26 +12,22 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from pipeline import manifest, publish
+from pipeline import documents, manifest, publish
 from pipeline.errors import ArtifactError, ArtifactNotFound
 from pipeline.store import Store
-from pipeline.verify import CLASSIFIER_KIND, CLASSIFIERS, META
-from trainer import checkpoint, runs
+from pipeline.verify import CLASSIFIERS, META
+from trainer import runs, tensors
 from trainer.encoder import Encoder
 from trainer.runs import Run
 
-FORMAT_VERSION = 1
 TENSORS = "classifier.safetensors"
 WEIGHT, BIAS, ENCODER = "weight", "bias", "encoder."
 RECALIBRATED = "-recalibrated"
 """How the classifier of the recalibrated encoder is called behind the evaluation's name; it is taken only by name."""
 PROTOCOLS = ("linear", "finetune")
 """Evaluations that leave classifiers."""
-WAIT = 60.0
-"""Seconds for another evaluation of the same run to finish its writing."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -92,14 +88,13 @@ def save(
     """
     final = _place(run, name)
     made = final.with_name(f".{final.name}.partial")
-    with publish.sole_writer(final.with_name("classifiers"), wait=WAIT), publish.disk_errors(final):
+    kept = {WEIGHT: weight, BIAS: bias, **{ENCODER + key: tensor for key, tensor in encoder.items()}}
+    with runs.sole_evaluation(run), publish.disk_errors(final, tensors.size(kept)):
         shutil.rmtree(made, ignore_errors=True)  # of a process that was killed while it saved
         made.mkdir()
-        tensors = {WEIGHT: weight, BIAS: bias, **{ENCODER + key: tensor for key, tensor in encoder.items()}}
-        save_file({key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}, made / TENSORS)
+        tensors.write(made / TENSORS, kept)
         meta = {
-            "kind": CLASSIFIER_KIND,
-            "format_version": FORMAT_VERSION,
+            "kind": documents.CLASSIFIER.kind,
             "run": run.digest,
             "classes": list(classes),
             "names": [store.facts["classes"].get(str(label), "") for label in classes],
@@ -108,7 +103,7 @@ def save(
             **facts,
         }
         (made / META).write_text(json.dumps(meta, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-        manifest.seal_folder(made, CLASSIFIER_KIND)
+        manifest.seal_folder(made, documents.CLASSIFIER)
         publish.publish_folder(made, final)
     return final
 
@@ -149,16 +144,15 @@ def load(run: Run, name: str, device: torch.device, *, fast: bool = True) -> Cla
     if not path.exists():
         choose(run, name)
     again = f"evaluate again with `skelepipe eval {run.path}`"
-    for finding in manifest.inspect_folder(path, CLASSIFIER_KIND):
+    for finding in manifest.inspect_folder(path, documents.CLASSIFIER):
         raise ArtifactError(f"{path}: {finding}; {again}")
-    meta = checkpoint.read_meta(path)
-    if meta["format_version"] != FORMAT_VERSION:
-        raise ArtifactError(f"{path}: has format version {meta['format_version']}, not {FORMAT_VERSION}; {again}")
+    meta = json.loads((path / META).read_bytes())
+    documents.CLASSIFIER_META.check_fields(path / META, meta)
     if meta["run"] != run.digest:
         raise ArtifactError(f"{path}: is a classifier of another run than {run.path}; {again}")
-    tensors = load_file(path / TENSORS)
+    kept = tensors.read(path / TENSORS)
     encoder = runs.start(run, fast=fast).pair.query
-    state = {key.removeprefix(ENCODER): tensor for key, tensor in tensors.items() if key.startswith(ENCODER)}
+    state = {key.removeprefix(ENCODER): tensor for key, tensor in kept.items() if key.startswith(ENCODER)}
     try:
         encoder.load_state_dict(state, strict=True)
     except RuntimeError as error:
@@ -166,8 +160,8 @@ def load(run: Run, name: str, device: torch.device, *, fast: bool = True) -> Cla
     return Classifier(
         name=name,
         encoder=encoder.to(device).eval(),
-        weight=tensors[WEIGHT],
-        bias=tensors[BIAS],
+        weight=kept[WEIGHT],
+        bias=kept[BIAS],
         classes=tuple(meta["classes"]),
         names=tuple(meta["names"]),
         facts=meta,

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from pipeline.errors import ArtifactError, ArtifactNotFound
-from pipeline.publish import write_file
+from pipeline.publish import sole_file, write_file
 from pipeline.splits import Split
 from pipeline.store import Store
 from trainer import features, loader, runs
@@ -98,12 +98,15 @@ def embed(
 
     Raises:
         ArtifactError: the run's checkpoint is missing or damaged.
+        OutputLocked: another process is writing there.
         OutputFailed: the disk refuses.
     """
-    encoder, checkpoint = runs.load_encoder(run, device, which, fast=fast)
-    found = features.of_positions(encoder, batch.clips, run, layer)
-    if normalised:
-        found = normalize(found, dim=1)
-    arrays = {"features": found.numpy(), "labels": batch.labels, "names": batch.names}
-    write_file(output, lambda handle: np.savez(handle, **arrays))  # type: ignore[arg-type]
+    with sole_file(output):
+        encoder, checkpoint = runs.load_encoder(run, device, which, fast=fast)
+        found = features.of_positions(encoder, batch.clips, run, layer)
+        if normalised:
+            found = normalize(found, dim=1)
+        arrays = {"features": found.numpy(), "labels": batch.labels, "names": batch.names}
+        needed = sum(array.nbytes for array in arrays.values())
+        write_file(output, lambda handle: np.savez(handle, **arrays), needed=needed)  # type: ignore[arg-type]
     return {"clips": found.shape[0], "dimensions": found.shape[1], "checkpoint": checkpoint}

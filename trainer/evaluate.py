@@ -252,8 +252,7 @@ def _result(
     name = _name(request, key)
     kept: dict[str, NDArray[Any]] = {row: array.numpy().astype(np.float32) for row, array in scores.items()}
     about = {"rows": request.split.test, "classes": np.array(work.classes), "labels": work.sides.test_labels.numpy()}
-    runs.write_scores(request.run, name, {**about, **kept})
-    result["written"] = runs.write_result(request.run, name, result).as_posix()
+    result["written"] = runs.write_result(request.run, name, result, {**about, **kept}).as_posix()
     return result
 
 

@@ -3,6 +3,7 @@
 import csv
 import io
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from torch import Tensor
 from pipeline import new_recordings, partitions, recipe
 from pipeline.errors import RawFileError, SkelepipeError
 from pipeline.padded import padded
-from pipeline.publish import write_file
+from pipeline.publish import sole_file, write_file
 from pipeline.resample import resized
 from pipeline.source import Entry, Refusal
 from trainer import checkpoint, classifier, features
@@ -38,6 +39,8 @@ class Request:
     skeleton: Path | None = None
     """The `skeleton.toml` for arrays that no manifest names; None: the nearest."""
     top: int = 5
+    output: Path | None = None
+    """A .csv to write, besides."""
     fast: bool = True
     """Encode by trainer/fast.py where it can."""
 
@@ -83,7 +86,7 @@ class Report:
 
 
 def predict(request: Request, progress: Callable[[int, int], None] = lambda done, total: None) -> Report:
-    """Ask a run's classifier about every recording at or below some places; nothing is written.
+    """Ask a run's classifier about every recording at or below some places.
 
     Args:
         request: what the user asks.
@@ -93,7 +96,17 @@ def predict(request: Request, progress: Callable[[int, int], None] = lambda done
         ArtifactNotFound: the run has no such classifier, or a place does not exist.
         ArtifactError: the classifier is damaged, or a folder of recordings holds another kind of skeleton.
         SkelepipeError: none of the recordings can be used.
+        OutputLocked: another process is writing the .csv.
+        OutputFailed: the disk refuses.
     """
+    with sole_file(request.output) if request.output else nullcontext():
+        report = _predict(request, progress)
+        if request.output:
+            _write_csv(report, request.output)
+    return report
+
+
+def _predict(request: Request, progress: Callable[[int, int], None]) -> Report:
     run = request.run
     chosen = classifier.load(run, classifier.choose(run, request.classifier), request.device, fast=request.fast)
     steps = recipe.from_plain(chosen.facts["recipe"], f"classifier {chosen.name} of {run.path}")
@@ -158,12 +171,8 @@ def to_json(report: Report) -> dict[str, Any]:
     }
 
 
-def write_csv(report: Report, path: Path) -> None:
-    """Write a line for every clip: file, clip, frames, then class, name and probability of each guess.
-
-    Raises:
-        OutputFailed: the disk refuses.
-    """
+def _write_csv(report: Report, path: Path) -> None:
+    """Write a line for every clip: file, clip, frames, then class, name and probability of each guess."""
     text = io.StringIO()
     lines = csv.writer(text, lineterminator="\n")
     guesses = [f"{what}{place}" for place in _places(report.answers) for what in ("class", "name", "probability")]

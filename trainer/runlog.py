@@ -4,16 +4,19 @@ import json
 from pathlib import Path
 from typing import Any, Self
 
-from pipeline.publish import write_file
+from pipeline.publish import disk_errors, forget_partials, write_file
+
+LOST = "the same command goes on from the newest checkpoint"
 
 
 class RunLog:
     """Appends to `log.jsonl`; after a resume, what a lost stretch had written is gone first."""
 
     def __init__(self, path: Path, first_step: int) -> None:
+        forget_partials(path.parent, path.name)
         kept = [line for line in _lines(path) if line["step"] < first_step]
         write_file(path, "".join(json.dumps(line) + "\n" for line in kept).encode())  # whole, whenever a kill comes
-        self._handle = path.open("a", encoding="utf-8", buffering=1)
+        self._path, self._handle = path, path.open("ab", buffering=0)
 
     def __enter__(self) -> Self:
         return self
@@ -22,8 +25,15 @@ class RunLog:
         self._handle.close()
 
     def write(self, **event: Any) -> None:
-        """Append one event; every event has a `step`."""
-        self._handle.write(json.dumps(event) + "\n")
+        """Append one event; every event has a `step`.
+
+        Raises:
+            OutputFailed: the disk refuses.
+        """
+        line = memoryview((json.dumps(event) + "\n").encode())
+        with disk_errors(self._path, len(line), LOST):
+            while line:
+                line = line[self._handle.write(line) :]
 
 
 def read(path: Path) -> list[dict[str, Any]]:

@@ -2,9 +2,11 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
@@ -12,13 +14,12 @@ import torch
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from pipeline import manifest, splits
+from pipeline import documents, manifest, publish, splits
 from pipeline.errors import ArtifactError, ArtifactNotFound
 from pipeline.layout import Layout
-from pipeline.publish import write_file
 from pipeline.splits import Split
 from pipeline.store import Store
-from pipeline.verify import CHECKPOINT_KIND, CHECKPOINTS, RUN, RUN_KIND
+from pipeline.verify import CHECKPOINTS, RUN
 from trainer import checkpoint
 from trainer.config import PretrainConfig
 from trainer.encoder import Encoder
@@ -28,7 +29,8 @@ from trainer.methods import Method, build
 Which = Literal["last", "best"]
 LOG, RESULTS = "log.jsonl", "eval"
 SCORES = ".scores.npz"
-FORMAT_VERSION = 1
+WAIT = 60.0
+"""Seconds for another evaluation of the same run to finish its writing."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,7 +67,8 @@ def create(path: Path, **facts: Any) -> Run:
     Raises:
         OutputFailed: the disk refuses.
     """
-    write_file(path / RUN, manifest.seal_document({"kind": RUN_KIND, "format_version": FORMAT_VERSION, **facts}))
+    publish.forget_partials(path)
+    publish.write_file(path / RUN, manifest.seal_document(documents.RUN, facts))
     return load(path)
 
 
@@ -80,19 +83,13 @@ def load(path: Path) -> Run:
         raise ArtifactNotFound(path, "make a run with `skelepipe pretrain`")
     if not (path / RUN).is_file():
         raise ArtifactError(f"{path}: is not a run (it has no {RUN})")
-    plain = manifest.open_document(path / RUN, RUN_KIND)
-    if plain.get("format_version") != FORMAT_VERSION:
-        raise ArtifactError(
-            f"{path / RUN}: has format version {plain.get('format_version')}, this skelepipe reads {FORMAT_VERSION}; "
-            "train again, or use the version that made it"
-        )
+    plain = manifest.open_document(path / RUN, documents.RUN)
     try:
         config = PretrainConfig.model_validate(plain["config"])
     except ValidationError as error:
         first = error.errors()[0]
         raise ArtifactError(
-            f"{path / RUN}: {'.'.join(map(str, first['loc']))}: {first['msg']}; train again, or use the version that "
-            "made it"
+            f"{path / RUN}: {'.'.join(map(str, first['loc']))}: {first['msg']}; {documents.RUN.remedy}"
         ) from error
     return Run(
         path=path,
@@ -110,7 +107,7 @@ def is_damaged(path: Path) -> bool:
     try:
         load(path)
     except ArtifactError:
-        ours = (path / RUN).is_file() and RUN_KIND.encode() in (path / RUN).read_bytes()
+        ours = (path / RUN).is_file() and documents.RUN.kind.encode() in (path / RUN).read_bytes()
         return ours or bool(checkpoint.listed(path / CHECKPOINTS))
     return False
 
@@ -155,7 +152,7 @@ def named_checkpoint(run: Run, which: Which) -> tuple[Path, dict[str, Any], list
     best = checkpoint.best_of(run.checkpoints, newest)
     if best is None:
         raise ArtifactError(f"{run.path}: has no best checkpoint: it was trained with validate_every=0")
-    for finding in manifest.inspect_folder(best, CHECKPOINT_KIND):
+    for finding in manifest.inspect_folder(best, documents.CHECKPOINT):
         raise ArtifactError(f"{best}: {finding}; it is the best one; use the last, or train again")
     return best, checkpoint.read_meta(best), skipped
 
@@ -182,7 +179,7 @@ def load_encoder(
     checkpoint.load_model(found, pair if whole else encoder_alone(pair.query))
     facts = {
         "path": f"{CHECKPOINTS}/{found.name}",
-        "digest": manifest.open_folder(found, CHECKPOINT_KIND)["digest"],
+        "digest": manifest.open_folder(found, documents.CHECKPOINT)["digest"],
         "which": which,
         "held_out_knn": meta["best"]["held_out_knn"] if which == "best" else None,
         "step": meta["step"],
@@ -241,15 +238,38 @@ def find_split(run: Run, store: Store, name: str | None) -> Split:
     return split
 
 
-def write_scores(run: Run, name: str, arrays: Mapping[str, NDArray[Any]]) -> Path:
-    """Keep the scores behind a result beside it: one array (N, classes) for each row, and what N and classes are."""
-    path = run.path / RESULTS / f"{name}{SCORES}"
-    write_file(path, lambda handle: np.savez(handle, **arrays))  # type: ignore[arg-type]
-    return path
+@contextmanager
+def sole_evaluation(run: Run) -> Iterator[None]:
+    """Be the only one who writes among a run's results, and remove what killed writers have left there.
+
+    Raises:
+        OutputLocked: another evaluation has been writing for a minute.
+        OutputFailed: the disk refuses.
+    """
+    folder = run.path / RESULTS
+    with publish.sole_writer(folder / "results", WAIT):
+        publish.forget_partials(folder)
+        yield
 
 
-def write_result(run: Run, name: str, result: Mapping[str, Any]) -> Path:
-    """Keep an evaluation's result with the run."""
+def write_result(
+    run: Run, name: str, result: Mapping[str, Any], scores: Mapping[str, NDArray[Any]] = MappingProxyType({})
+) -> Path:
+    """Keep an evaluation's result with the run, and beside it the scores behind it.
+
+    Args:
+        run: what was evaluated.
+        name: of the result.
+        result: as it is told.
+        scores: one array (N, classes) for each row, and what N and classes are; nothing is kept when there are none.
+
+    Raises:
+        OutputLocked, OutputFailed: as `sole_evaluation`.
+    """
     path = run.path / RESULTS / f"{name}.json"
-    write_file(path, json.dumps(result, indent=1, allow_nan=False).encode() + b"\n")
+    with sole_evaluation(run):
+        if scores:
+            kept, needed = path.with_name(f"{name}{SCORES}"), sum(array.nbytes for array in scores.values())
+            publish.write_file(kept, lambda handle: np.savez(handle, **scores), needed=needed)  # type: ignore[arg-type]
+        publish.write_file(path, json.dumps(result, indent=1, allow_nan=False).encode() + b"\n")
     return path
