@@ -221,6 +221,19 @@ def publish_folder(made: Path, output: Path) -> None:
         forget_replaced(output)
 
 
+def remove_folder(output: Path) -> None:
+    """Take a folder away in one move, so that a kill in between leaves no half of it.
+
+    Raises:
+        OutputFailed: the disk refuses.
+    """
+    with disk_errors(output):
+        forget_replaced(output)
+        output.rename(_aside(output))
+        sync_folder(output.parent)
+        forget_replaced(output)
+
+
 def forget_replaced(output: Path) -> None:
     """Remove what `output` has replaced, which a kill right after the replacement leaves beside it."""
     shutil.rmtree(_aside(output), ignore_errors=True)

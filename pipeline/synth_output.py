@@ -45,6 +45,6 @@ def new_folder(out: Path) -> Iterator[Path]:
         partial.mkdir()
         try:
             yield partial
-            partial.rename(out)
+            publish.publish_folder(partial, out)
         finally:
             shutil.rmtree(partial, ignore_errors=True)

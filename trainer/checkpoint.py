@@ -31,9 +31,8 @@ def save(folder: Path, model: nn.Module, optimiser: torch.optim.Optimizer | None
     made = folder / f".{final.name}.partial"
     state = {MODEL: model.state_dict()} | ({OPTIMISER: _optimiser_tensors(optimiser)} if optimiser else {})
     with publish.disk_errors(final, sum(tensors.size(held) for held in state.values())):
-        for left in folder.glob(".step-*"):  # by a process that was killed while it saved
-            shutil.rmtree(left, ignore_errors=True)
         publish.make_folder(folder)
+        _forget_unfinished(folder)
         made.mkdir()
         for name, held in state.items():
             tensors.write(made / name, held)
@@ -41,13 +40,31 @@ def save(folder: Path, model: nn.Module, optimiser: torch.optim.Optimizer | None
         (made / META).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
         manifest.seal_folder(made, documents.CHECKPOINT)
         publish.publish_folder(made, final)
-        # A newer one than this is a damaged one that was passed over: it takes no whole one's place.
-        there = [path for path in listed(folder) if path.name <= final.name]
+    tidy(folder, final)
+    return final
+
+
+def tidy(folder: Path, newest: Path) -> None:
+    """Drop all checkpoints but the last two up to `newest`, and the best as these know it, and what kills have left.
+
+    A newer one than `newest` is a damaged one that was passed over: it takes no whole one's place.
+
+    Raises:
+        OutputFailed: the disk refuses.
+    """
+    with publish.disk_errors(folder, outcome="all checkpoints are whole"):
+        _forget_unfinished(folder)
+        there = [path for path in listed(folder) if path.name <= newest.name]
         best = {best_of(folder, path) for path in there[-KEPT:]}
         for old in there[:-KEPT]:
             if old not in best:
-                shutil.rmtree(old)
-    return final
+                publish.remove_folder(old)
+
+
+def _forget_unfinished(folder: Path) -> None:
+    """Remove what a process that was killed while it saved or dropped one has left; their names begin with a dot."""
+    for left in folder.glob(".step-*"):
+        shutil.rmtree(left, ignore_errors=True)
 
 
 def _name(step: int) -> str:

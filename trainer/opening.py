@@ -2,7 +2,6 @@
 
 import importlib.metadata
 import os
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +35,7 @@ def open_run(
         ArtifactError: the store does not fit the configuration, or what is there is no run.
         ConfigError: nothing can be mixed, or the batch is larger than the training set.
     """
+    publish.forget_replaced(output)
     if config.recipe not in (None, store.facts["recipe"]["name"]) and not any_recipe:
         raise ArtifactError(
             f"{store.path}: was made by recipe {store.facts['recipe']['name']}, the configuration is for "
@@ -74,7 +74,7 @@ def open_run(
                 raise OutputExists(
                     f"{output}: is a run with another {difference}; --force replaces it, another --out keeps both"
                 )
-        _remove(output)
+        publish.remove_folder(output)
     made_from["store"]["path"] = os.path.relpath(store.path, output)
     versions = {"skelepipe": importlib.metadata.version("skelepipe"), "torch": torch.__version__}
     return runs.create(output, **facts, lineage={**made_from, "versions": versions})
@@ -111,12 +111,3 @@ def _flat(nested: dict[str, Any], above: str = "") -> dict[str, Any]:
     for key, value in nested.items():
         flat |= _flat(value, f"{above}{key}.") if isinstance(value, dict) else {f"{above}{key}": value}
     return flat
-
-
-def _remove(folder: Path) -> None:
-    """Take a run away in one move, so that a kill in between leaves no half of it."""
-    aside = folder.with_name(f".{folder.name}.replaced")
-    with publish.disk_errors(folder):
-        shutil.rmtree(aside, ignore_errors=True)
-        folder.rename(aside)
-        shutil.rmtree(aside)

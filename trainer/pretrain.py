@@ -158,6 +158,8 @@ def _train(request: Request, run: Run, progress: Callable[[Tick], None], say: Ca
         checkpoint.load_model(newest, pair)
         checkpoint.load_optimiser(newest, optimiser)
         first, best = meta["step"], meta.get("best")
+        if ranks.rank() == 0:
+            checkpoint.tidy(run.checkpoints, newest)
     if not ranks.alike(f"{run.digest} {first}"):
         raise ArtifactError(f"{run.path}: the processes do not see the same run; it must lie where all of them read")
     division = monitor.divide(request.store, request.split, run.config)
@@ -167,6 +169,7 @@ def _train(request: Request, run: Run, progress: Callable[[Tick], None], say: Ca
         with ExitStack() as held:
             stop = held.enter_context(stop_requests())
             log = held.enter_context(RunLog(run.path / runs.LOG, first)) if ranks.rank() == 0 else None
+            saving.log = log
             held.enter_context(saving.last_step_kept())
             feed = _feed(request, run, division.kept, saving, stop)
             say(feed.said)

@@ -1,6 +1,7 @@
 """A run's log: one JSON object a line, appended as things happen."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any, Self
 
@@ -34,6 +35,15 @@ class RunLog:
         with disk_errors(self._path, len(line), LOST):
             while line:
                 line = line[self._handle.write(line) :]
+
+    def sync(self) -> None:
+        """Bring what has been written to the disk.
+
+        Raises:
+            OutputFailed: the disk refuses.
+        """
+        with disk_errors(self._path, outcome=LOST):
+            os.fsync(self._handle.fileno())
 
 
 def read(path: Path) -> list[dict[str, Any]]:

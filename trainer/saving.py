@@ -12,6 +12,7 @@ from pipeline.errors import SkelepipeError
 from trainer import checkpoint, ranks
 from trainer.contrast import MomentumPair
 from trainer.interrupt import Interrupted
+from trainer.runlog import RunLog
 from trainer.runs import Run
 
 
@@ -41,6 +42,8 @@ class Saving:
         seconds: float,
     ) -> None:
         self.best = best
+        self.log: RunLog | None = None
+        """Rank 0's, brought to the disk before each checkpoint: what is gone on from has its whole log."""
         self._run, self._pair, self._optimiser, self._seconds = run, pair, optimiser, seconds
         self._done = self._saved = done
         self._when = time.perf_counter()
@@ -97,6 +100,8 @@ class Saving:
 
     def _save(self) -> None:
         if ranks.rank() == 0:
+            if self.log:
+                self.log.sync()
             meta = {"step": self._done, "epoch": self._epoch(self._done), "run": self._run.digest}
             best = {"best": self.best} if self.best else {}
             checkpoint.save(self._run.checkpoints, self._pair, self._optimiser, meta | best)
