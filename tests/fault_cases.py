@@ -1,15 +1,25 @@
-"""What is killed, starved of disk and cut from power: every command that writes, on small data, each in its own folder."""
+"""What is killed, starved of disk and cut from power: every command that writes, on small data; what is asked of it.
 
+Whatever happens, each output is absent, the old or the complete new one, each checkpoint that was published is whole,
+and the same commands again end in the bytes of an undisturbed run, in every file, and leave nothing beside them.
+"""
+
+import argparse
 import shutil
-from collections.abc import Sequence
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import faults
 import released
+import torch
+from faults import Outcome, Record
 
 from pipeline import partitions
 from pipeline.synth import write
+from pipeline.verify import CHECKPOINTS, verify
 from trainer import pretrain
 
 CLIPS, RECORDINGS = 16, 4
@@ -122,3 +132,101 @@ class World:
         folder = self.place / name
         shutil.rmtree(folder, ignore_errors=True)
         return Path(shutil.copytree(self.before(case), folder))
+
+
+class Trial:
+    """One case, undisturbed once and then disturbed as often as one likes, each time from the start."""
+
+    def __init__(self, world: World, case: Case) -> None:
+        self.world, self.case = world, case
+        self.found: Counter[str] = Counter()
+        self.folder = world.fresh(case)
+        faults.quiet(case.commands, self.folder)  # imports and compiles whatever it needs, before processes are forked
+        self.fresh()
+        self.old = {name: faults.bytes_of(self.folder / name) for name in case.outputs if (self.folder / name).exists()}
+        outcome = faults.run(case.commands, self.folder, log=world.place / "log")
+        if outcome.code:
+            raise SystemExit(f"{case}: does not even run undisturbed: {outcome.said}")
+        self.steps = self.found["steps"] = outcome.steps
+        self.records: list[Record] = faults.records(world.place / "log")
+        self.new = {name: faults.bytes_of(self.folder / name) for name in case.outputs}
+        self.whole, self.there = faults.bytes_of(self.folder), names(self.folder)
+
+    def fresh(self) -> None:
+        """Put everything back to where it was before."""
+        self.world.fresh(self.case)
+
+    def again(self) -> Outcome:
+        """Run the case's commands in what there is."""
+        return faults.run(self.case.commands, self.folder)
+
+    def judge(self, when: str, checkpoint: str = "", *, must_be_new: bool = False, trouble: Sequence[str] = ()) -> None:
+        """Look at what a disturbance has left, and at what the same commands make of it.
+
+        Args:
+            when: it came, in words.
+            checkpoint: the newest that had been published for good; it, or a newer one, must be there.
+            must_be_new: the commands had ended well: every output must be there.
+            trouble: what is known to be wrong already.
+        """
+        trouble = [*trouble, *self._outputs(must_be_new), *self._checkpoints(checkpoint)]
+        again = self.again()
+        if again.code and not (self.case.name == "synth" and "not an empty folder" in again.said):
+            trouble.append(f"the next run failed: {again.said.strip()}")
+        whole, there = faults.bytes_of(self.folder), names(self.folder)
+        changed = sorted(name for name in whole.keys() & self.whole.keys() if whole[name] != self.whole[name])
+        trouble += [f"other bytes in {', '.join(changed[:3])}"] if changed else []
+        trouble += [f"left or lost: {', '.join(sorted(there ^ self.there)[:4])}"] if there != self.there else []
+        if trouble:
+            self.found["BAD"] += 1
+            print(f"{self.case}, {when}: {'; '.join(trouble)}", flush=True)
+
+    def _outputs(self, must_be_new: bool) -> list[str]:
+        trouble = []
+        for name in self.case.outputs:
+            path = self.folder / name
+            found = faults.bytes_of(path) if path.exists() else None
+            states = {"absent": None, "old": self.old.get(name), "new": self.new[name]}
+            state = next((state for state, wanted in states.items() if found == wanted), "MIXED")
+            self.found[state] += 1
+            if state == "MIXED" or (must_be_new and state != "new"):
+                trouble.append(f"{name} is {state}")
+        return trouble
+
+    def _checkpoints(self, newest: str) -> list[str]:
+        """What is wrong with the checkpoints of the case's own run: none may be damaged, and none be lost."""
+        if self.case.outputs:
+            return []
+        there = sorted((self.folder / RUN / CHECKPOINTS).glob("step-*"))
+        trouble = [f"{path.name}: {finding}" for path in there for finding in verify(path).findings]
+        if newest and not (there and there[-1].name >= newest):
+            trouble.append(f"{newest} is lost")
+        return trouble
+
+
+def names(folder: Path) -> set[str]:
+    """Every file and folder that lies there."""
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*")}
+
+
+def prove(
+    parser: argparse.ArgumentParser, heads: Sequence[str], disturb: Callable[[Trial, argparse.Namespace], None]
+) -> int:
+    """Disturb each case, print a row of counts for it and one for all; 1 when anything was bad."""
+    parser.add_argument("--cases", nargs="+", default=[], help="only the cases whose names begin so")
+    asked = parser.parse_args()
+    faults.start()
+    torch.set_num_threads(1)
+    print(f"{'case':42}" + "".join(f"{head:>14}" for head in heads), flush=True)
+    total = Counter[str]()
+    with tempfile.TemporaryDirectory() as place:
+        world = World(Path(place))
+        for case in CASES:
+            if asked.cases and not case.name.startswith(tuple(asked.cases)):
+                continue
+            trial = Trial(world, case)
+            disturb(trial, asked)
+            print(f"{case!s:42}" + "".join(f"{trial.found[head]:14,}" for head in heads), flush=True)
+            total += trial.found
+    print(f"{'all':42}" + "".join(f"{total[head]:14,}" for head in heads))
+    return 1 if total["BAD"] else 0

@@ -8,6 +8,7 @@
    FAULTS_AT      the number of the call, from 1
    FAULTS_DO      kill: end the process group before it; after: after it; torn: in the middle, if it is a write;
                   a number: fail it with that errno; with a + behind it: and all that follow that need the disk
+                  (of a disk that became read-only: all that follow)
    FAULTS_LOG     a file to append what is done to: see `note`
    FAULTS_NET     if set: no network; sockets of the internet families and looking up names fail
 
@@ -104,7 +105,8 @@ static int step(int grows, int *last) {
     if (*last && todo[0] == 'k') kill(0, SIGKILL);
     if (is_kill || !at) return 0;
     int sticky = strchr(todo, '+') != NULL;
-    return *last || (sticky && number > at && grows) ? atoi(todo) : 0;
+    int wrong = atoi(todo);
+    return *last || (sticky && number > at && (grows || wrong == EROFS)) ? wrong : 0;
 }
 
 static void over(int last) { if (last && (todo[0] == 'a' || todo[0] == 't')) kill(0, SIGKILL); }

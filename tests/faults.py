@@ -1,8 +1,8 @@
 """Runs of the command line whose every change of the file system can be counted, failed, written down or their last.
 
 `faults.c` does that beneath Python, whoever asks the C library for it. A run is a forked process in a group of its own,
-so that nothing has to be imported twice; `start` brings the library in by starting the program again. It takes Linux and a
-C compiler.
+so that nothing has to be imported twice; `start` brings the library in by starting the program again. It takes Linux
+and a C compiler.
 """
 
 import contextlib

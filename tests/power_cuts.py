@@ -1,10 +1,9 @@
 """Cut the power at every step of every command that writes: what was not brought to the disk may be lost, nothing else.
 
-A run is written down call by call (faults.c) and played back on a model of a disk, up to each step. What the disk then has
-is what a file system must keep, names that were synced with their folder, contents that were synced with their file, and
-of the rest none, all, or some by chance: names in any combination that can come about, contents empty, zeros or half. Each
-picture that differs is laid down as a folder, looked at, and the same commands are run in it: outputs must be absent, the
-old or the complete new ones, checkpoints whole, and the run's end the bytes of an undisturbed one. After the last step
+A run is written down call by call (faults.c) and played back on a model of a disk, up to each step. What the disk then
+has is what a file system must keep (names that were synced with their folder, contents that were synced with their
+file), and of the rest none, all, or some by chance: names in any combination that can come about, contents empty, zeros
+or half. Each picture that differs is laid down as a folder; fault_cases.py says what is asked of it. After the last step
 every output must be the new one, however much is lost. Prints a table; exits 1 when anything fails.
 """
 
@@ -12,20 +11,16 @@ import argparse
 import random
 import shutil
 import sys
-import tempfile
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import fault_cases
 import faults
-import torch
-from fault_cases import RUN, Case, World
+from fault_cases import RUN, Trial
 from faults import Record
-from kill_points import names
 
-from pipeline.verify import CHECKPOINTS, verify
+from pipeline.verify import CHECKPOINTS
 
 HEADS = ("steps", "pictures", "absent", "old", "new", "BAD")
 Tree = dict[str, bytes | None]
@@ -44,7 +39,7 @@ class Node:
 
 @dataclass(frozen=True)
 class Change:
-    """A change of names: `node` leaves the folder `source` as `old` and comes into `target` as `new`, either or both."""
+    """A change of names: `node` leaves folder `source` as `old`, or comes into folder `target` as `new`, or both."""
 
     node: Node
     source: Node | None
@@ -78,7 +73,7 @@ class Disk:
     def _apply(tree: dict[Node, dict[str, Node]], change: Change, *, must: bool = False) -> bool:
         """Make a change of names in a tree; False when it cannot come about there.
 
-        What `must` be kept comes into its folder even if how it came to be was lost: it is there, whatever its name was.
+        What `must` be kept comes into its folder even if its name before that was lost.
         """
         source, target = change.source, change.target
         if source is not None and tree[source].get(change.old) is not change.node and not must:
@@ -171,114 +166,56 @@ class Disk:
         return found
 
 
-class Trial:
-    """Power cuts of one case."""
-
-    def __init__(self, world: World, case: Case, chance: random.Random) -> None:
-        self.world, self.case, self.chance = world, case, chance
-        self.found: Counter[str] = Counter()
-        self.seen: set[int] = set()
-        self.folder = world.fresh(case)
-        self.disk = Disk(self.folder)
-        self.old = {name: faults.bytes_of(self.folder / name) for name in case.outputs if (self.folder / name).exists()}
-        outcome = faults.run(case.commands, self.folder, log=world.place / "log")
-        if outcome.code:
-            raise SystemExit(f"{case}: does not even run undisturbed: {outcome.said}")
-        self.records = faults.records(world.place / "log")
-        self.found["steps"] = len(self.records)
-        self.new = {name: faults.bytes_of(self.folder / name) for name in case.outputs}
-        self.whole, self.there = faults.bytes_of(self.folder), names(self.folder)
-        self.now = {
-            name: None if (self.folder / name).is_dir() else (self.folder / name).read_bytes() for name in self.there
-        }
-        self.safe = ""
-
-    def run(self, points: Sequence[int], drawn: int) -> None:
-        """Cut the power after each of some steps, 0 before the first."""
-        wanted, total = set(points), len(self.records)
-        for done in range(total + 1):
-            if done:
-                self.disk.play(self.records[done - 1], self.folder.resolve())
-                self._note_checkpoints(self.records[done - 1])
-            if done in wanted or done == total:
-                for picture in self.disk.pictures(self.chance, drawn):
-                    self.look(picture, done, over=done == total)
-        if self.disk.now() != self.now:
-            raise SystemExit(f"{self.case}: what was played back is not what was done: a write went unseen")
-
-    def _note_checkpoints(self, record: Record) -> None:
-        """Keep in mind the newest checkpoint whose name has been brought to the disk."""
-        if record.what == faults.SYNC and Path(record.path).name == CHECKPOINTS and RUN in record.path:
-            there = [name for name in self.disk.now() if name.startswith(f"{RUN}/{CHECKPOINTS}/step-")]
-            self.safe = max((name.split("/")[3] for name in there), default=self.safe)
-        elif record.what == faults.RENAME and Path(record.path).name == Path(RUN).name:
-            self.safe = ""  # --force has taken the run away
-
-    def look(self, picture: Tree, done: int, *, over: bool) -> None:
-        """Lay a picture down, see what is in it, and run the same commands there."""
-        known = hash((over, self.safe, tuple(sorted(picture.items(), key=lambda item: item[0]))))
-        if known in self.seen:
-            return
-        self.seen.add(known)
-        self.found["pictures"] += 1
-        shutil.rmtree(self.folder, ignore_errors=True)
-        self.folder.mkdir()
-        for name, content in picture.items():
-            path = self.folder / name
-            if content is None:
-                path.mkdir()
-            else:
-                path.write_bytes(content)
-        trouble = []
-        for name in self.case.outputs:
-            path = self.folder / name
-            found = faults.bytes_of(path) if path.exists() else None
-            states = {"absent": None, "old": self.old.get(name), "new": self.new[name]}
-            state = next((state for state, wanted in states.items() if found == wanted), "MIXED")
-            self.found[state] += 1
-            trouble += [f"{name} is {state}"] * (state == "MIXED" or (over and state != "new"))
-        if not self.case.outputs:
-            steps = sorted((self.folder / RUN / CHECKPOINTS).glob("step-*"))
-            trouble += [f"{path.name}: {finding}" for path in steps for finding in verify(path).findings]
-            trouble += [f"{self.safe} is lost"] * (bool(self.safe) and (not steps or steps[-1].name < self.safe))
-        again = faults.run(self.case.commands, self.folder)
-        if again.code and not (self.case.name == "synth" and "not an empty folder" in again.said):
-            trouble.append(f"the next run failed: {again.said.strip()}")
-        whole, there = faults.bytes_of(self.folder), names(self.folder)
-        changed = sorted(name for name in whole.keys() & self.whole.keys() if whole[name] != self.whole[name])
-        trouble += [f"other bytes in {', '.join(changed[:3])}"] if changed else []
-        trouble += [f"left or lost: {', '.join(sorted(there ^ self.there)[:4])}"] if there != self.there else []
-        if trouble:
-            self.found["BAD"] += 1
-            after = self.records[done - 1] if done else None
-            told = f"{after.what} {after.path} {after.second}" if after else "nothing"
-            print(f"{self.case}, cut after step {done} ({told}): {'; '.join(trouble)}", flush=True)
+def cut(trial: Trial, asked: argparse.Namespace) -> None:
+    """Cut the power after steps of a case, 0 before the first."""
+    if "two workers" in trial.case.name:
+        return  # the order in which two processes' records come need not be that of what they did
+    now = {path: None if (trial.folder / path).is_dir() else (trial.folder / path).read_bytes() for path in trial.there}
+    trial.fresh()
+    disk, seen, chance = Disk(trial.folder), set[int](), random.Random(asked.seed)
+    top, wanted, safe = trial.folder.resolve(), {0, *faults.spread(trial.steps, asked.steps), trial.steps}, ""
+    for done in range(trial.steps + 1):
+        record = trial.records[done - 1] if done else None
+        if record:
+            disk.play(record, top)
+            safe = safe_checkpoint(record, disk, safe)
+        for picture in disk.pictures(chance, asked.drawn) if done in wanted else ():
+            over = done == trial.steps
+            known = hash((over, safe, tuple(sorted(picture.items(), key=lambda item: item[0]))))
+            if known not in seen:
+                seen.add(known)
+                trial.found["pictures"] += 1
+                lay_down(picture, trial.folder)
+                after = f"{record.what} {record.path} {record.second}" if record else "nothing"
+                trial.judge(f"cut after step {done} ({after})", safe, must_be_new=over)
+    if disk.now() != now:
+        raise SystemExit(f"{trial.case}: what was played back is not what was done: a write went unseen")
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=0, help="steps at which power is cut, for each case; 0: every one")
-    parser.add_argument("--drawn", type=int, default=3, help="pictures drawn by chance at each step, beside the fixed")
-    parser.add_argument("--cases", nargs="+", default=[], help="only the cases whose names begin so")
-    parser.add_argument("--seed", type=int, default=0)
-    asked = parser.parse_args()
-    faults.start()
-    torch.set_num_threads(1)
-    print(f"{'case':42}" + "".join(f"{head:>14}" for head in HEADS), flush=True)
-    total, chance = Counter[str](), random.Random(asked.seed)
-    with tempfile.TemporaryDirectory() as name:
-        world = World(Path(name))
-        for case in fault_cases.CASES:
-            if "two workers" in case.name or (asked.cases and not case.name.startswith(tuple(asked.cases))):
-                continue  # of two processes the order in which the records come is not that of what they did
-            faults.quiet(case.commands, world.fresh(case))
-            trial = Trial(world, case, chance)
-            trial.run([*faults.spread(len(trial.records), asked.steps)], asked.drawn)
-            print(f"{case!s:42}" + "".join(f"{trial.found[head]:14,}" for head in HEADS), flush=True)
-            total += trial.found
-    print(f"{'all':42}" + "".join(f"{total[head]:14,}" for head in HEADS))
-    return 1 if total["BAD"] else 0
+def safe_checkpoint(record: Record, disk: Disk, before: str) -> str:
+    """The newest checkpoint whose name has been brought to the disk, after a record; no run, no checkpoint."""
+    if record.what == faults.RENAME and Path(record.path).name == Path(RUN).name:
+        return ""  # --force has taken the run away
+    if record.what == faults.SYNC and Path(record.path).name == CHECKPOINTS and RUN in record.path:
+        there = [name for name in disk.now() if name.startswith(f"{RUN}/{CHECKPOINTS}/step-")]
+        return max((name.split("/")[3] for name in there), default=before)
+    return before
+
+
+def lay_down(picture: Tree, folder: Path) -> None:
+    """Make a folder look like a picture."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    for name, content in picture.items():
+        if content is None:
+            (folder / name).mkdir()
+        else:
+            (folder / name).write_bytes(content)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    asking = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    asking.add_argument("--steps", type=int, default=0, help="steps at which power is cut, for each case; 0: every one")
+    asking.add_argument("--drawn", type=int, default=3, help="pictures drawn by chance at each step, beside the fixed")
+    asking.add_argument("--seed", type=int, default=0)
+    sys.exit(fault_cases.prove(asking, HEADS, cut))
