@@ -10,7 +10,7 @@ DEMO_FOLDER ?= demo
 WHEELS = annotated-types donfig filelock google-crc32c isal markdown-it-py mdurl numcodecs packaging pydantic \
 	pydantic-core pygments pyyaml rich safetensors typing-extensions typing-inspection zarr
 
-.PHONY: help demo test format lint types unit nojit bounds kills resumes bench gpu wheels pictures clean
+.PHONY: help demo test format lint types unit nojit bounds prove resumes bench gpu wheels pictures clean
 
 help:  ## list what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -48,8 +48,8 @@ bounds: $(READY)  ## the kernels' tests compiled with a check of every index
 	cache=$$(mktemp -d); trap 'rm -rf "$$cache"' EXIT; \
 	NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR="$$cache" $(PYTEST) -m kernels; exit $$?
 
-kills: $(READY)  ## kill ingests at every step of their writing and at random times (most of an hour)
-	$(BIN)/python tests/kill_points.py
+prove: $(READY)  ## prove all that docs/RELIABILITY.md promises: kills, power cuts, full disks, flipped bits (an hour)
+	$(BIN)/python tests/prove.py
 
 resumes: $(READY)  ## stop pre-trainings after every step and kill them at random times (half an hour)
 	$(BIN)/python tests/resume_points.py

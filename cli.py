@@ -53,7 +53,8 @@ class Commands(click.Group):
         except OSError as error:
             if isinstance(error, BrokenPipeError):
                 raise
-            self._fail(ctx, f"{error.filename or 'input'}: {error.strerror or error}", OutputFailed.exit_code)
+            where = f"{error.filename}: " if error.filename else ""
+            self._fail(ctx, f"{where}{error.strerror or error}", OutputFailed.exit_code)
 
     def _fail(self, ctx: click.Context, message: str, code: int) -> NoReturn:
         if ctx.params.get("debug"):

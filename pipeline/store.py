@@ -201,6 +201,8 @@ class Store:
         self.extra: dict[str, NDArray[np.str_]] = {
             name: np.array(self._texts(f"extra_{place}"), np.str_) for place, name in enumerate(facts["extra"])
         }
+        self.quarantine: list[dict[str, Any]] = json.loads(path.joinpath(QUARANTINE).read_bytes())
+        """The recordings that could not be used: name, file, line, reason."""
 
     def __len__(self) -> int:
         """Number of clips, N."""
@@ -226,12 +228,6 @@ class Store:
     def name(self) -> str:
         """What the store is called: its folder without suffix."""
         return self.path.stem
-
-    @property
-    def quarantine(self) -> list[dict[str, Any]]:
-        """The recordings that could not be used: name, file, line, reason."""
-        listed: list[dict[str, Any]] = json.loads(self.path.joinpath(QUARANTINE).read_bytes())
-        return listed
 
     def check(self) -> None:
         """Read every byte and compare it with the manifest.

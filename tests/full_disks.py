@@ -23,7 +23,7 @@ HEADS = ("steps", "failed", "exit 5", "exit 0", "said needed", "absent", "old", 
 def fail(trial: Trial, asked: argparse.Namespace) -> None:
     """Fail steps of a case in each way."""
     for way, do in FAILURES.items():
-        for at in faults.spread(trial.steps, asked.steps):
+        for at in faults.spread(trial.steps, some(way, trial, asked)):
             trial.fresh()
             outcome = faults.run(trial.case.commands, trial.folder, at=at, do=do)
             trial.found["failed"] += 1
@@ -35,6 +35,11 @@ def fail(trial: Trial, asked: argparse.Namespace) -> None:
             elif outcome.code:
                 trouble = untold(way, outcome.said)
             trial.judge(f"{way} at step {at}", must_be_new=outcome.code == 0, trouble=trouble)
+
+
+def some(way: str, trial: Trial, asked: argparse.Namespace) -> int:
+    """How many steps fail: all where `--every` says so, of cases that go another's way as many as `--steps` says."""
+    return 0 if way in asked.every and trial.case.name not in fault_cases.ABOUT_INGEST else asked.steps
 
 
 def untold(way: str, said: str) -> list[str]:
@@ -49,6 +54,7 @@ def untold(way: str, said: str) -> list[str]:
 
 
 if __name__ == "__main__":
-    asking = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    asking = fault_cases.parser(__doc__)
     asking.add_argument("--steps", type=int, default=0, help="steps that fail in each way, for each case; 0: every one")
-    sys.exit(fault_cases.prove(asking, HEADS, fail))
+    asking.add_argument("--every", nargs="*", default=[], choices=FAILURES, help="ways in which every step fails")
+    sys.exit(fault_cases.prove(asking.parse_args(), HEADS, fail))

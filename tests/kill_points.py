@@ -64,8 +64,7 @@ def published(trial: Trial, steps: int) -> str:
 
 
 if __name__ == "__main__":
-    asking = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    asking = fault_cases.parser(__doc__)
     asking.add_argument("--steps", type=int, default=0, help="kills at steps, for each case; 0: at every one")
     asking.add_argument("--times", type=int, default=10, help="kills at random times, for each case")
-    asking.add_argument("--seed", type=int, default=0)
-    sys.exit(fault_cases.prove(asking, HEADS, kill))
+    sys.exit(fault_cases.prove(asking.parse_args(), HEADS, kill))

@@ -3,8 +3,8 @@
 A run is written down call by call (faults.c) and played back on a model of a disk, up to each step. What the disk then
 has is what a file system must keep (names that were synced with their folder, contents that were synced with their
 file), and of the rest none, all, or some by chance: names in any combination that can come about, contents empty, zeros
-or half. Each picture that differs is laid down as a folder; fault_cases.py says what is asked of it. After the last step
-every output must be the new one, however much is lost. Prints a table; exits 1 when anything fails.
+or half. Each picture that differs is laid down as a folder; fault_cases.py says what is asked of it. After the last
+step every output must be the new one, however much is lost. Prints a table; exits 1 when anything fails.
 """
 
 import argparse
@@ -17,14 +17,12 @@ from pathlib import Path
 
 import fault_cases
 import faults
-from fault_cases import RUN, Trial
+from fault_cases import RUN, Tree, Trial
 from faults import Record
 
 from pipeline.verify import CHECKPOINTS
 
 HEADS = ("steps", "pictures", "absent", "old", "new", "BAD")
-Tree = dict[str, bytes | None]
-"""Path: content, or None for a folder."""
 
 
 @dataclass(eq=False)
@@ -170,7 +168,6 @@ def cut(trial: Trial, asked: argparse.Namespace) -> None:
     """Cut the power after steps of a case, 0 before the first."""
     if "two workers" in trial.case.name:
         return  # the order in which two processes' records come need not be that of what they did
-    now = {path: None if (trial.folder / path).is_dir() else (trial.folder / path).read_bytes() for path in trial.there}
     trial.fresh()
     disk, seen, chance = Disk(trial.folder), set[int](), random.Random(asked.seed)
     top, wanted, safe = trial.folder.resolve(), {0, *faults.spread(trial.steps, asked.steps), trial.steps}, ""
@@ -188,7 +185,7 @@ def cut(trial: Trial, asked: argparse.Namespace) -> None:
                 lay_down(picture, trial.folder)
                 after = f"{record.what} {record.path} {record.second}" if record else "nothing"
                 trial.judge(f"cut after step {done} ({after})", safe, must_be_new=over)
-    if disk.now() != now:
+    if disk.now() != trial.after:
         raise SystemExit(f"{trial.case}: what was played back is not what was done: a write went unseen")
 
 
@@ -214,8 +211,7 @@ def lay_down(picture: Tree, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    asking = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    asking = fault_cases.parser(__doc__)
     asking.add_argument("--steps", type=int, default=0, help="steps at which power is cut, for each case; 0: every one")
     asking.add_argument("--drawn", type=int, default=3, help="pictures drawn by chance at each step, beside the fixed")
-    asking.add_argument("--seed", type=int, default=0)
-    sys.exit(fault_cases.prove(asking, HEADS, cut))
+    sys.exit(fault_cases.prove(asking.parse_args(), HEADS, cut))

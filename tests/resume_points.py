@@ -26,6 +26,7 @@ from pipeline import store as stores
 from pipeline.bench_store import repeated
 from pipeline.store import Store
 from pipeline.synth import write_ntu
+from pipeline.verify import CHECKPOINTS
 from trainer import checkpoint, pretrain, runlog, runs
 from trainer.config import compose, preset
 from trainer.device import pick
@@ -39,6 +40,8 @@ SETTINGS = (
 )
 """Seconds for a run; a buffer that is less than the training set; dropout, so that torch's own numbers count."""
 WAYS = (("host", 0), ("host", 1), ("stream", 0), ("stream", 1), ("stream", 2))
+IN_HAND = 2
+"""Steps from what the log told of to the checkpoint: the one in hand, and one that ended while the signal was sent."""
 LIMIT = 120.0
 """Seconds after which an attempt counts as hanging."""
 
@@ -120,6 +123,10 @@ class Attempt:
             time.sleep(0.005)
         return False
 
+    def logged(self) -> int:
+        """Steps that the log tells of: all that are done, or all but the last."""
+        return len(runlog.read(self.output / runs.LOG))
+
     def stop(self, number: int) -> int:
         """Send a signal and wait; returns the exit code, or raises TimeoutExpired when it hangs."""
         self.process.send_signal(number)
@@ -127,6 +134,12 @@ class Attempt:
 
     def error(self) -> str:
         return self.process.stderr.read().decode().strip().splitlines()[-1] if self.process.stderr else ""
+
+
+def newest_step(output: Path) -> int:
+    """The step of a run's newest whole checkpoint, 0 when it has none."""
+    folder = output / CHECKPOINTS
+    return int(checkpoint.read_meta(checkpoint.newest(folder)[0])["step"]) if checkpoint.listed(folder) else 0
 
 
 def kills(store: Path, folder: Path, expected: dict[str, Any], count: int, seed: int) -> Counter[str]:
@@ -142,10 +155,18 @@ def kills(store: Path, folder: Path, expected: dict[str, Any], count: int, seed:
             if late:
                 attempt.begun()
             time.sleep(chance.uniform(0, 0.4 if late else 4))
+            logged = attempt.logged()
             code = attempt.stop(number)
             name = signal.Signals(number).name
             if code == 0:
                 break
+            if code == 128 + number and logged:
+                more = newest_step(output) - logged
+                found["signals while it trained"] += 1
+                found["with a checkpoint of the step in hand"] += 0 <= more <= IN_HAND
+                if not 0 <= more <= IN_HAND:
+                    found["BAD"] += 1
+                    print(f"{way}, {name} after step {logged}: the checkpoint is {more} steps away")
             allowed = {-number, 128 + number} if number != signal.SIGKILL else {-number}
             found["stopped"] += 1
             found[name] += 1
@@ -169,6 +190,8 @@ def signals(store: Path, folder: Path, expected: dict[str, Any], every: int) -> 
             found["BAD"] += 1
         except Interrupted:
             found["stopped"] += 1
+            found["with a checkpoint of that step"] += newest_step(output) == step
+            found["BAD"] += newest_step(output) != step
         train(store, output, *second)
         if wrong := differences(outcome(output), expected):
             found["BAD"] += 1

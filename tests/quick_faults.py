@@ -1,0 +1,21 @@
+"""A little of everything that kill_points, power_cuts, full_disks and two_writers do, for some of the cases."""
+
+import sys
+
+import fault_cases
+import full_disks
+import kill_points
+import power_cuts
+import two_writers
+
+HEADS = ("steps", "killed", "pictures", "failed", "exit 5", "pairs", "one stopped", "absent", "old", "new", "BAD")
+CASES = (
+    *("ingest --force over another store", "two jobs and finalise", "build-splits over another store's"),
+    *("export npz", "export stgcn over another", "pretrain", "eval"),
+)
+
+if __name__ == "__main__":
+    asked = fault_cases.parser(__doc__).parse_args(["--cases", *CASES])
+    asked.steps, asked.times, asked.drawn, asked.every, asked.pairs = 2, 1, 0, [], 1
+    ways = (kill_points.kill, power_cuts.cut, full_disks.fail, two_writers.race)
+    sys.exit(fault_cases.prove(asked, HEADS, *ways))
