@@ -12,14 +12,16 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from pipeline.documents import RUN
 from pipeline.errors import ArtifactError, ConfigError, OutputExists
 from pipeline.manifest import seal_document
 from pipeline.store import Store
+from pipeline.verify import verify
 from trainer import checkpoint, pretrain, runlog
 from trainer.config import compose, preset, preset_names
 from trainer.interrupt import STOPPING, Interrupted
 from trainer.methods import Method
-from trainer.runs import Run, find_split, find_store, load, load_finished
+from trainer.runs import Run, find_split, find_store, load, load_finished, named_checkpoint
 
 Requests = Callable[..., pretrain.Request]
 
@@ -148,7 +150,7 @@ def test_a_checkpoint_of_another_run_and_another_version_are_refused(train_reque
     plain = json.loads((run.path / "run.json").read_bytes())
     for change, complaint in (({"format_version": 2}, "format version 2"), ({"config": {"epoch": 1}}, "epoch: Extra")):
         body = {key: value for key, value in plain.items() if key != "digest"} | change
-        (run.path / "run.json").write_bytes(seal_document(body))
+        (run.path / "run.json").write_bytes(seal_document(RUN, body))
         with pytest.raises(ArtifactError, match=complaint):
             load(run.path)
 
@@ -176,6 +178,28 @@ def test_a_loss_that_is_no_number_stops_and_names_the_batch(
 ) -> None:
     with pytest.raises(pretrain.NotFinite, match=r"the loss is (nan|inf) at step \d; its batch: S\d{3}C"):
         pretrain.fit(train_request(tmp_path / "run", "learning_rate=1e30"))
+
+
+def test_a_loss_that_is_no_number_leaves_the_best_checkpoint_as_it_was(
+    train_request: Requests, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request, step = train_request(tmp_path / "run", "validate_every=1", "epochs=4"), pretrain.train_step
+    before: dict[Path, bytes] = {}
+
+    def spoil(method: Method, *others: object) -> dict[str, torch.Tensor]:
+        if others[3] == 7:
+            best, *_ = named_checkpoint(load(tmp_path / "run"), "best")
+            before.update({path: path.read_bytes() for path in best.iterdir()})
+            next(method.pair.query.parameters()).data[0] = torch.nan
+        return step(method, *others)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(pretrain, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(pretrain, "train_step", spoil)
+    with pytest.raises(pretrain.NotFinite, match=r"the loss is nan at step 7; its batch: S\d{3}C"):
+        pretrain.fit(request)
+    best, *_ = named_checkpoint(load(tmp_path / "run"), "best")
+    assert {path: path.read_bytes() for path in best.iterdir()} == before
+    assert verify(tmp_path / "run").findings == []
 
 
 @pytest.mark.parametrize("residency", ["host", "stream"])
