@@ -1,0 +1,139 @@
+"""Make the golden artifacts of a format version: one of each kind, and what they are to answer for ever.
+
+    PYTHONPATH=. python tests/golden/make_v1.py
+
+Run once for each format version, when that version is settled; it refuses to write over what is there, since a golden
+artifact that is made again proves nothing of old ones. The next version gets a script and a folder of its own, and
+tests/test_format_versions.py goes on reading this one.
+"""
+
+import contextlib
+import hashlib
+import json
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from pipeline import documents, ingest, manifest, recipe, splits
+from pipeline.store import Store
+from pipeline.synth import write_ntu
+from trainer import classifier, eval_config, evaluate, features, loader, pretrain, runs
+from trainer.config import compose, preset
+
+HERE = Path(__file__).parent / "v1"
+CPU = torch.device("cpu")
+CLIPS, BROKEN, FRACTION = 6, 1, 0.5
+SHOWN = (0, 5)
+"""The clips whose bytes, features and scores are kept: one that trains and one that tests."""
+TINY = (
+    "frames=16",
+    "epochs=2",
+    "batch_size=2",
+    "validate_every=1",
+    "encoder.hidden_channels=2",
+    "encoder.hidden_dim=8",
+    "encoder.feature_dim=4",
+    "encoder.temporal_kernel=3",
+    "method.mix.frames=[1, 3]",
+    "method.mix.repeats=2",
+)
+
+
+def main() -> None:
+    if HERE.exists():
+        raise SystemExit(f"{HERE} is there already: it is made once and never again")
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        made = Path(folder) / "v1"
+        made.mkdir()
+        # Relative paths throughout: an evaluation notes its run's path as it was given.
+        with contextlib.chdir(made):
+            make(Path(folder) / "raw")
+        shutil.copytree(made, HERE)
+
+
+def make(raw: Path) -> None:
+    """Write everything into the current folder."""
+    write_ntu("ntu60", raw, clips=CLIPS, seed=1, broken=BROKEN)
+    output, run_folder = Path("processed/s.zarr"), Path("runs/r")
+    ingest.run(ingest.Request(dataset="ntu60", roots=(raw,), output=output, recipe=recipe.load("clean"), workers=1))
+    store = Store(output)
+    built = splits.build(store, ["xsub"], [FRACTION])
+    (split,), (subset,) = built.splits, built.subsets
+    config = compose(preset("quick"), None, TINY)
+    run = pretrain.fit(
+        pretrain.Request(store=store, split=split, preset="quick", config=config, output=run_folder, device=CPU)
+    ).run
+    evaluate.evaluate(
+        evaluate.Request(
+            run=run,
+            store=store,
+            split=split,
+            protocols=("linear",),
+            device=CPU,
+            config=eval_config.compose(["linear.epochs=40"]),
+            batch_norm="trained",
+            baselines=False,
+        )
+    )
+    for path in [*Path().rglob("*.lock"), *Path().rglob("LATEST.json"), *run_folder.glob("eval/linear.[!c]*")]:
+        path.unlink()
+    answers = expected(store, split.path, subset.path, run)
+    Path("expected.json").write_text(json.dumps(answers, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def expected(store: Store, split_path: Path, subset_path: Path, run: runs.Run) -> dict[str, Any]:
+    """What the artifacts answer."""
+    split = splits.load(split_path, store)
+    subset = splits.load_subset(subset_path, split)
+    newest, _, _ = runs.newest_checkpoint(run)
+    best, meta, _ = runs.named_checkpoint(run, "best")
+    encoder, _ = runs.load_encoder(run, CPU, fast=False)
+    kept = classifier.load(run, "linear", CPU, fast=False)
+    clips = loader.load(store, np.array(SHOWN), run.config.frames, run.config.bodies)
+    described = features.extract(encoder, clips)
+    folder = run.path / runs.RESULTS / "linear.classifier"
+    return {
+        "digests": {
+            "store": store.digest,
+            "split": split.digest,
+            "subset": subset.digest,
+            "run": run.digest,
+            "checkpoint": manifest.open_folder(newest, documents.CHECKPOINT)["digest"],
+            "best": manifest.open_folder(best, documents.CHECKPOINT)["digest"],
+            "classifier": manifest.open_folder(folder, documents.CLASSIFIER)["digest"],
+        },
+        "names": store.names,
+        "labels": store.columns["label"].tolist(),
+        "quarantine": [bad["name"] for bad in store.quarantine],
+        "train": split.train.tolist(),
+        "test": split.test.tolist(),
+        "labelled": subset.rows.tolist(),
+        "steps": run.total_steps,
+        "best_step": meta["step"],
+        "classes": list(kept.classes),
+        "class_names": list(kept.names),
+        "clips": [
+            {
+                "row": row,
+                "shape": list(store.shape(row)),
+                "sha256": hashlib.sha256(store.clip(row).tobytes()).hexdigest(),
+                "features": rounded(described[place]),
+                "scores": rounded(kept.scores(features.extract(kept.encoder, clips[place : place + 1]))[0]),
+            }
+            for place, row in enumerate(SHOWN)
+        ],
+    }
+
+
+def rounded(values: torch.Tensor) -> list[float]:
+    """Numbers to six digits: machines differ in the seventh."""
+    return [float(f"{value:.6g}") for value in values.tolist()]
+
+
+if __name__ == "__main__":
+    main()
