@@ -7,14 +7,18 @@ refused by the field's name; fields that are not listed here are left alone.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
-from pipeline.errors import ArtifactError
+from pipeline.errors import ArtifactError, LayoutError
+from pipeline.layout import Layout
 
 VERSION = 1
 Pair = Annotated[list[int], Field(min_length=2, max_length=2)]
+Row = Annotated[int, Field(ge=0, lt=2**63)]
+"""A row of a store, as int64 has room for it."""
 
 
 @dataclass(frozen=True)
@@ -29,15 +33,26 @@ class Form:
     """What to do about one that says otherwise."""
     version: int = VERSION
 
-    def check(self, where: Path, plain: Mapping[str, Any]) -> None:
+    def check_kind(self, where: Path, plain: Any) -> None:
+        """Look only at what a document says that it is.
+
+        Raises:
+            ArtifactError: it is something else.
+        """
+        if not isinstance(plain, Mapping) or plain.get("kind") != self.kind:
+            raise ArtifactError(f"{where}: is not a {self.kind}")
+
+    def check(self, where: Path, plain: Any) -> None:
         """Hold a document against its form.
 
         Raises:
-            ArtifactError: it is of another version, or lacks a field, or has one of another type; the text names it.
+            ArtifactError: it is of another kind or version, or lacks a field, or has one of another type; the text
+                names it.
         """
+        self.check_kind(where, plain)
         found = plain.get("format_version")
-        if found != self.version or isinstance(found, bool):
-            said = "has no format_version" if found is None else f"has format version {found}"
+        if type(found) is not int or found != self.version:  # 1.0 and true are equal to 1
+            said = "has no format_version" if found is None else f"has format version {found!r}"
             raise ArtifactError(f"{where}: {said}, this skelepipe reads {self.version}; {self.remedy}")
         self.check_fields(where, plain)
 
@@ -52,7 +67,8 @@ class Form:
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
             field = ".".join(str(part) for part in first["loc"])
-            wrong = f"has no field {field}" if first["type"] == "missing" else f"field {field}: {first['msg'].lower()}"
+            said = first["msg"][:1].lower() + first["msg"][1:]
+            wrong = f"has no field {field}" if first["type"] == "missing" else f"field {field}: {said}"
             raise ArtifactError(f"{where}: {wrong}; {self.remedy}") from error
 
 
@@ -92,12 +108,27 @@ class LayoutFields(Fields):
     spine: Pair
     shoulders: Pair
 
+    @model_validator(mode="after")
+    def _agrees_with_itself(self) -> Self:
+        try:
+            Layout.from_json(self.model_dump())
+        except LayoutError as error:
+            raise PydanticCustomError("layout", "{said}", {"said": str(error)}) from error
+        return self
+
+
+class StepFields(Fields):
+    """One step of a recipe; its parameters are looked at when it is applied."""
+
+    step: str
+
 
 class RecipeFields(Fields):
     """A recipe in full."""
 
     name: str
-    steps: list[dict[str, Any]]
+    frame_index: str
+    steps: list[StepFields]
 
 
 class SourceFields(Fields):
@@ -109,11 +140,18 @@ class SourceFields(Fields):
     digest: str
 
 
+class SidesFields(Fields):
+    """A split that a data set brings: for either side, columns and the values that they may have there."""
+
+    train: dict[str, list[Any]]
+    test: dict[str, list[Any]] | None = None
+
+
 class FactFields(Fields):
     """The attributes of a store."""
 
-    format_version: int
-    units: str
+    units: Literal["m"]
+    tool: str
     dataset: str
     layout: LayoutFields
     recipe: RecipeFields
@@ -123,11 +161,29 @@ class FactFields(Fields):
     classes: dict[str, str]
     dense_labels: dict[str, int]
     extra: list[str]
-    splits: dict[str, Any]
+    splits: dict[str, SidesFields]
 
 
-class StoreName(Fields):
-    """Which store a split is of."""
+class RefusedFields(Fields):
+    """A recording, or a clip of one, that could not be used."""
+
+    name: str
+    recording: str
+    file: str
+    line: int
+    reason: str
+    size: int
+    crc32: int
+
+
+class QuarantineFields(Fields):
+    """quarantine.json of a store, which is a list, under a name."""
+
+    entries: list[RefusedFields]
+
+
+class ArtifactName(Fields):
+    """Which store or split something is of."""
 
     name: str
     digest: str
@@ -137,27 +193,61 @@ class SplitFields(Fields):
     """A split."""
 
     name: str
-    store: StoreName
+    store: ArtifactName
     separates: str
-    train: list[int]
-    test: list[int]
+    train: list[Row]
+    test: list[Row]
 
 
 class SubsetFields(Fields):
     """A labelled fraction of a split's training rows."""
 
-    store: StoreName
-    split: StoreName
+    store: ArtifactName
+    split: ArtifactName
     fraction: float
     seed: int
-    rows: list[int]
+    rows: list[Row]
+
+
+class OriginStore(Fields):
+    """The store that a run was trained on."""
+
+    name: str | None
+    path: str | None
+    digest: str | None
+    recipe: RecipeFields
+
+
+class OriginSplit(Fields):
+    """The split whose training rows a run was trained on."""
+
+    name: str | None
+    digest: str | None
+
+
+class ImportedFields(Fields):
+    """Where weights come from that were trained elsewhere."""
+
+    file: str
+    source: str
+    holds: Literal["pair", "encoder"]
 
 
 class OriginFields(Fields):
-    """What a run is made from; of imported weights most is unknown."""
+    """What a run is made from."""
 
-    store: dict[str, Any]
-    split: dict[str, Any]
+    store: OriginStore
+    split: OriginSplit
+    imported: ImportedFields | None = None
+
+    @model_validator(mode="after")
+    def _only_imports_are_of_unknown_origin(self) -> Self:
+        known = {"store": self.store.model_dump(), "split": self.split.model_dump()}
+        for what, facts in known.items():
+            for name, value in facts.items():
+                if value is None and self.imported is None:
+                    raise PydanticCustomError("origin", "{said}", {"said": f"{what}.{name} is null"})
+        return self
 
 
 class RunFields(Fields):
@@ -170,12 +260,44 @@ class RunFields(Fields):
     total_steps: int
 
 
+class BestFields(Fields):
+    """The best checkpoint up to another one."""
+
+    step: int
+    epoch: int
+    held_out_knn: float
+
+
 class MetaFields(Fields):
     """meta.json of a checkpoint."""
 
     step: int
     epoch: int
     run: str
+    best: BestFields | None = None
+
+
+class DividedName(ArtifactName):
+    """The split that an evaluation was on."""
+
+    train: int
+
+
+class EvaluatedCheckpoint(Fields):
+    """The checkpoint whose encoder an evaluation was of."""
+
+    path: str
+    step: int
+    total_steps: int
+    imported: str | None
+
+
+class EvaluatedFields(Fields):
+    """What an evaluation was of."""
+
+    store: ArtifactName
+    split: DividedName
+    checkpoint: EvaluatedCheckpoint
 
 
 class ClassifierFields(Fields):
@@ -189,7 +311,15 @@ class ClassifierFields(Fields):
     protocol: str
     representation: str
     batch_norm: str
-    lineage: dict[str, Any]
+    lineage: EvaluatedFields
+
+    @field_validator("names")
+    @classmethod
+    def _one_for_every_class(cls, names: list[str], info: ValidationInfo) -> list[str]:
+        classes = info.data.get("classes", names)
+        if len(names) != len(classes):
+            raise PydanticCustomError("names", "{said}", {"said": f"{len(names)} names of {len(classes)} classes"})
+        return names
 
 
 _INGEST = "ingest again, or use the version that made it"
@@ -199,6 +329,7 @@ _EVALUATE = "evaluate again, or use the version that made it"
 
 STORE = Form("skelepipe-store", StoreFields, _INGEST)
 FACTS = Form("skelepipe-store", FactFields, _INGEST)
+QUARANTINE = Form("skelepipe-store", QuarantineFields, _INGEST)
 SPLIT = Form("skelepipe-split", SplitFields, _SPLITS)
 SUBSET = Form("skelepipe-subset", SubsetFields, _SPLITS)
 RUN = Form("skelepipe-run", RunFields, _TRAIN)

@@ -70,7 +70,10 @@ def quarantine_csv(store: Store) -> str:
 
 def _class_names(store: Store) -> list[str]:
     labels: Mapping[str, str] = store.facts["classes"]
-    return [f"{label} {labels[str(label)]}" if label >= 0 else "unknown" for label in store.columns["label"].tolist()]
+    return [
+        f"{label} {labels.get(str(label), '')}".rstrip() if label >= 0 else "unknown"
+        for label in store.columns["label"].tolist()
+    ]
 
 
 def _counted(values: Iterable[Any]) -> dict[str, int]:

@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pipeline import documents, manifest, splits
+from pipeline import documents, manifest, splits, store
 from pipeline.documents import Form
 from pipeline.errors import ArtifactError, ArtifactNotFound, SkelepipeError
 
@@ -12,6 +12,8 @@ RUN, CHECKPOINTS, META = "run.json", "checkpoints", "meta.json"
 """Where a run's description, its checkpoints and what each says of itself lie."""
 CLASSIFIERS = ".classifier"
 """How the folders of classifiers end, which lie among a run's results."""
+METAS = {documents.CHECKPOINT: documents.META, documents.CLASSIFIER: documents.CLASSIFIER_META}
+"""What meta.json must hold in either kind of folder."""
 
 
 class NotOurs(SkelepipeError):
@@ -41,7 +43,10 @@ def verify(path: Path) -> Verdict:
         form = _document_form(path)
         return Verdict(path, form.kind, _inspect_document(path, form))
     form = _folder_form(path)
-    wrong = _inspect_run(path) if form == documents.RUN else manifest.inspect_folder(path, form)
+    if form == documents.RUN:
+        wrong = _inspect_run(path)
+    else:
+        wrong = store.inspect(path) if form == documents.STORE else _inspect_part(path, form)
     return Verdict(path, form.kind, wrong)
 
 
@@ -65,12 +70,20 @@ def _inspect_run(path: Path) -> list[str]:
     for part, form in [(part, documents.CHECKPOINT) for part in checkpoints] + [
         (part, documents.CLASSIFIER) for part in classifiers
     ]:
-        place = part.relative_to(path)
-        wrong = [f"{place}: {finding}" for finding in manifest.inspect_folder(part, form)]
-        if not wrong and described and json.loads((part / META).read_bytes()).get("run") != described:
-            wrong.append(f"{place}: is a {form.kind.removeprefix('skelepipe-')} of another run")
-        findings += wrong
+        findings += [f"{part.relative_to(path)}: {finding}" for finding in _inspect_part(part, form, described)]
     return findings if checkpoints else [*findings, "has no checkpoint: its training was stopped before the first"]
+
+
+def _inspect_part(path: Path, form: Form, run: str | None = None) -> list[str]:
+    """What is wrong with a checkpoint or a classifier, which belongs to the run of that digest if that is known."""
+    wrong = manifest.inspect_folder(path, form)
+    if wrong:
+        return wrong
+    try:
+        meta = manifest.open_part(path / META, METAS[form])
+    except ArtifactError as error:
+        return [str(error)]
+    return [f"is a {form.kind.removeprefix('skelepipe-')} of another run"] if run not in (None, meta["run"]) else []
 
 
 def _folder_form(path: Path) -> Form:

@@ -118,8 +118,8 @@ def test_a_checkpoint_keeps_the_best_that_it_knows_of(tmp_path: Path) -> None:
     model = torch.nn.Linear(2, 2)
     optimiser = torch.optim.SGD(model.parameters(), lr=0.1)
     for step, best in ((1, None), (2, 2), (3, 2), (4, 2), (5, 5), (6, 5), (7, 5)):
-        about = {} if best is None else {"best": {"step": best}}
-        checkpoint.save(tmp_path, model, optimiser, {"step": step, **about})
+        about = {} if best is None else {"best": {"step": best, "epoch": best, "held_out_knn": 50.0}}
+        checkpoint.save(tmp_path, model, optimiser, {"step": step, "epoch": step, "run": "x", **about})
         if step == 5:  # were it damaged, the one before would go on, and its best is another one
             assert [path.name[-1] for path in checkpoint.listed(tmp_path)] == ["2", "4", "5"]
     assert [path.name[-1] for path in checkpoint.listed(tmp_path)] == ["5", "6", "7"]

@@ -14,9 +14,10 @@ from pipeline.layout import KINECT_V2
 from pipeline.store import COLUMNS, SHARD, Store, StoreWriter
 
 FACTS = {
+    "tool": "test",
     "dataset": "test",
     "layout": KINECT_V2.to_json(),
-    "recipe": {"name": "none", "steps": []},
+    "recipe": {"name": "none", "frame_index": "0-exclusive", "steps": []},
     "keep_missing": False,
     "missing_left_out": 0,
     "sources": {"count": 0, "bytes": 0, "shared": "", "digest": ""},

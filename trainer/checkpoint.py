@@ -98,7 +98,7 @@ def best_of(folder: Path, path: Path) -> Path | None:
     """The best checkpoint up to another one, as that one knows it; None when it knows of none or cannot be read."""
     try:
         best = read_meta(path).get("best")
-    except (ArtifactError, OSError, ValueError):
+    except (ArtifactError, OSError):
         return None
     return None if best is None else folder / _name(best["step"])
 
@@ -113,11 +113,9 @@ def read_meta(path: Path) -> dict[str, Any]:
     """What a checkpoint says of itself: step, epoch, run, best.
 
     Raises:
-        ArtifactError: it lacks one of them.
+        ArtifactError: it is not there, or lacks one of them, or has one of another type.
     """
-    meta: dict[str, Any] = json.loads((path / META).read_text(encoding="utf-8"))
-    documents.META.check_fields(path / META, meta)
-    return meta
+    return manifest.open_part(path / META, documents.META)
 
 
 def load_model(path: Path, model: nn.Module) -> None:
@@ -140,7 +138,8 @@ def load_optimiser(path: Path, optimiser: torch.optim.Optimizer) -> None:
     """
     kept = tensors.read(path / OPTIMISER)
     parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
-    if set(kept) - {str(index) for index in range(len(parameters))}:
+    shapes = {str(index): parameter.shape for index, parameter in enumerate(parameters)}
+    if any(momentum.shape != shapes.get(index) for index, momentum in kept.items()):
         raise ArtifactError(f"{path}: its optimiser state belongs to another model")
     for index, parameter in enumerate(parameters):
         if str(index) in kept:

@@ -146,8 +146,7 @@ def load(run: Run, name: str, device: torch.device, *, fast: bool = True) -> Cla
     again = f"evaluate again with `skelepipe eval {run.path}`"
     for finding in manifest.inspect_folder(path, documents.CLASSIFIER):
         raise ArtifactError(f"{path}: {finding}; {again}")
-    meta = json.loads((path / META).read_bytes())
-    documents.CLASSIFIER_META.check_fields(path / META, meta)
+    meta = manifest.open_part(path / META, documents.CLASSIFIER_META)
     if meta["run"] != run.digest:
         raise ArtifactError(f"{path}: is a classifier of another run than {run.path}; {again}")
     kept = tensors.read(path / TENSORS)
@@ -157,6 +156,11 @@ def load(run: Run, name: str, device: torch.device, *, fast: bool = True) -> Cla
         encoder.load_state_dict(state, strict=True)
     except RuntimeError as error:
         raise ArtifactError(f"{path}: does not fit this encoder: {' '.join(str(error).split())}; {again}") from error
+    rows = len(meta["classes"])
+    for tensor, shape in ((WEIGHT, (rows, run.config.encoder.hidden_dim)), (BIAS, (rows,))):
+        if tensor not in kept or tuple(kept[tensor].shape) != shape:
+            there = f"has {tuple(kept[tensor].shape)}" if tensor in kept else "is missing"
+            raise ArtifactError(f"{path / TENSORS}: its tensor {tensor} {there}, expected {shape}; {again}")
     return Classifier(
         name=name,
         encoder=encoder.to(device).eval(),

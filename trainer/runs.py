@@ -144,7 +144,7 @@ def named_checkpoint(run: Run, which: Which) -> tuple[Path, dict[str, Any], list
     """A run's `last` checkpoint, as `newest_checkpoint`, or the `best` up to it.
 
     Raises:
-        ArtifactError: it is damaged, or the run was trained without monitoring.
+        ArtifactError: it is damaged or another run's, or the run was trained without monitoring.
     """
     newest, meta, skipped = newest_checkpoint(run)
     if which == "last":
@@ -154,7 +154,10 @@ def named_checkpoint(run: Run, which: Which) -> tuple[Path, dict[str, Any], list
         raise ArtifactError(f"{run.path}: has no best checkpoint: it was trained with validate_every=0")
     for finding in manifest.inspect_folder(best, documents.CHECKPOINT):
         raise ArtifactError(f"{best}: {finding}; it is the best one; use the last, or train again")
-    return best, checkpoint.read_meta(best), skipped
+    about = checkpoint.read_meta(best)
+    if (about["run"], about.get("best")) != (run.digest, meta["best"]):
+        raise ArtifactError(f"{best}: is not what {newest} calls the best; use the last, or train again")
+    return best, about, skipped
 
 
 def start(run: Run, *, fast: bool = True) -> Method:
