@@ -8,6 +8,7 @@ layout byte by byte.
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -179,14 +180,15 @@ class Store:
         self.digest: str = sealed["digest"]
         self._files: dict[str, dict[str, Any]] = sealed["files"]
         self._seen: dict[str, tuple[int, ...]] = {}
-        try:
-            self._group = zarr.open_group(str(path), mode="r")
-        except (ValueError, OSError) as error:
-            raise ArtifactError(f"{path}: is no Zarr group ({error}); {documents.STORE.remedy}") from error
-        facts: Any = self._group.attrs.asdict().get("skelepipe", {})
+        with self._zarr("its Zarr group"):
+            self._group = zarr.open_group(str(path), mode="r", zarr_format=3)
+            facts: Any = self._group.attrs.asdict().get("skelepipe")
         documents.FACTS.check(path / "zarr.json", facts)
         self.facts: dict[str, Any] = facts
         self.layout = Layout.from_json(facts["layout"])
+        self.quarantine: list[dict[str, Any]] = manifest.read_json(path / QUARANTINE, documents.QUARANTINE)
+        """The recordings that could not be used: name, file, line, reason."""
+        documents.QUARANTINE.check_fields(path / QUARANTINE, {"entries": self.quarantine})
         N, V = int(sealed["clips"]), len(self.layout.joints)
         self.columns: dict[str, NDArray[Any]] = {
             spec.name: self._array(spec.name, spec.dtype, (N,)) for spec in COLUMNS
@@ -195,14 +197,17 @@ class Store:
         lengths = self.columns["frames"].astype(np.int64) * self.columns["bodies"]
         if self.offset[0] != 0 or (lengths < 0).any() or (np.diff(self.offset) != lengths).any():
             raise ArtifactError(f"{path}: its array offset is not what frames and bodies add up to; ingest again")
-        self._require("xyz", "float32", (3, V, int(self.offset[-1])))
+        xyz = self._require("xyz", "float32", (3, V, int(self.offset[-1])))
+        if (xyz.shards, xyz.chunks) != ((3, V, SHARD), (3, V, CHUNK)):
+            raise ArtifactError(
+                f"{path}: its array xyz is in shards of {xyz.shards} and chunks of {xyz.chunks}, "
+                f"expected {(3, V, SHARD)} and {(3, V, CHUNK)}; ingest again"
+            )
         self.names = self._texts("name")
         self.recordings = self._texts("recording")
         self.extra: dict[str, NDArray[np.str_]] = {
             name: np.array(self._texts(f"extra_{place}"), np.str_) for place, name in enumerate(facts["extra"])
         }
-        self.quarantine: list[dict[str, Any]] = json.loads(path.joinpath(QUARANTINE).read_bytes())
-        """The recordings that could not be used: name, file, line, reason."""
 
     def __len__(self) -> int:
         """Number of clips, N."""
@@ -237,7 +242,7 @@ class Store:
         """
         shards = [name for name in self._files if name.startswith("xyz/c/") and (self.path / name).is_file()]
         states = {name: _state(self.path / name) for name in shards}
-        for finding in inspect(self.path):
+        for finding in manifest.inspect_folder(self.path, documents.STORE):
             raise ArtifactError(f"{self.path}: {finding}; restore it or ingest again")
         self._seen |= states
 
@@ -319,14 +324,31 @@ class Store:
 
     def _texts(self, name: str) -> list[str]:
         rows = self._array(name, "uint8", (len(self.columns["frames"]), None))
-        return [bytes(row).rstrip(b"\0").decode() for row in rows]
+        try:
+            return [bytes(row).rstrip(b"\0").decode() for row in rows]
+        except UnicodeDecodeError as error:
+            raise ArtifactError(f"{self.path}: its array {name} is not UTF-8 ({error}); ingest again") from error
 
     def _array(self, name: str, dtype: str, shape: tuple[int | None, ...]) -> NDArray[Any]:
         """One of the small arrays, whole; None is any extent."""
+        array = self._require(name, dtype, shape)
+        chunk = "/".join([name, "c", *("0" for _ in shape)])
+        if chunk not in self._files and array.size:  # of which zarr would say that it is all fill values
+            raise ArtifactError(f"{self.path}: its array {name} has no chunk {chunk}; ingest again")
+        with self._zarr(f"its array {name}"):
+            return np.asarray(array[...])
+
+    @contextmanager
+    def _zarr(self, what: str) -> Iterator[None]:
+        """Say what of the store zarr cannot read: metadata of which it makes nothing end in every kind of exception.
+
+        Raises:
+            ArtifactError: in the place of any of them.
+        """
         try:
-            return np.asarray(self._require(name, dtype, shape)[...])
-        except (ValueError, RuntimeError, OSError) as error:
-            raise ArtifactError(f"{self.path}: {name} cannot be read ({error}); restore it or ingest again") from error
+            yield
+        except Exception as error:
+            raise ArtifactError(f"{self.path}: {what} cannot be read ({error}); restore it or ingest again") from error
 
     def _require(self, name: str, dtype: str, shape: tuple[int | None, ...]) -> Any:
         """An array of the group as the format has it.
@@ -334,11 +356,12 @@ class Store:
         Raises:
             ArtifactError: it is not there, or of another type or shape.
         """
-        array: Any = self._group.get(name)
-        found: tuple[int, ...] = () if array is None else array.shape
-        fits = array is not None and str(array.dtype) == dtype and len(found) == len(shape)
-        if not fits or any(wanted not in (None, extent) for wanted, extent in zip(shape, found, strict=True)):
-            there = "is missing" if array is None else f"is {array.dtype} {found}"
+        with self._zarr(f"its array {name}"):
+            array: Any = self._group.get(name)
+            found: tuple[str, tuple[int, ...]] | None = None if array is None else (str(array.dtype), array.shape)
+        fits = found is not None and found[0] == dtype and len(found[1]) == len(shape)
+        if not fits or any(wanted not in (None, extent) for wanted, extent in zip(shape, array.shape, strict=True)):
+            there = "is {} {}".format(*found) if found else "is missing"
             told = tuple("any" if extent is None else extent for extent in shape)
             raise ArtifactError(f"{self.path}: its array {name} {there}, expected {dtype} {told}; ingest again")
         return array
@@ -351,5 +374,11 @@ def _state(path: Path) -> tuple[int, ...]:
 
 
 def inspect(path: Path) -> list[str]:
-    """Read every byte of a store and name everything that is wrong with it."""
-    return manifest.inspect_folder(path, documents.STORE)
+    """Read every byte of a store and name everything that is wrong with it, be it only in what it says of itself."""
+    wrong = manifest.inspect_folder(path, documents.STORE)
+    if not wrong:
+        try:
+            Store(path)
+        except ArtifactError as error:
+            wrong.append(str(error))
+    return wrong
