@@ -14,11 +14,11 @@ TESTS = Path(__file__).parent
 PROOF = TESTS.parent / "proof"
 AT_ONCE = 2
 PROVERS: dict[str, list[str]] = {
-    "full_disks": ["--steps", "40", "--every", "full", "broken once"],
-    "power_cuts": ["--steps", "40", "--drawn", "2"],
+    "full_disks": ["--steps", "40", "--every", "full"],
+    "power_cuts": ["--steps", "30", "--drawn", "2"],
     "resume_points": [],
-    "kill_points": ["--steps", "100", "--times", "10"],
-    "two_writers": ["--pairs", "25"],
+    "kill_points": ["--steps", "70", "--times", "10"],
+    "two_writers": ["--pairs", "20"],
     "bit_flips": ["--flips", "3200"],
     "planted_faults": [],
 }
