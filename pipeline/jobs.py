@@ -127,7 +127,7 @@ def finalise(output: Path, *, strict: bool = False, force: bool = False) -> inge
             place = work.kept(output)
         except ArtifactNotFound:
             if ingest.is_there(output):
-                work.sweep(output)
+                work.discard(output)  # what has no plan any more serves nobody
                 return _finished_before(output)
             raise
         facts = work.facts(place)

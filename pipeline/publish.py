@@ -40,7 +40,7 @@ def sole_writer(output: Path, wait: float = 0) -> Iterator[None]:
     with disk_errors(output):
         make_folder(output.parent)
         try:
-            path.touch()
+            path.open("ab").close()
         except FileNotFoundError:  # /proc, for one; filelock would take the lock for held
             raise PermissionError(errno.EACCES, f"no file can be made in {output.parent}") from None
         lock = FileLock(path, timeout=wait)

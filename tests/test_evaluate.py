@@ -125,7 +125,7 @@ def test_retrieval_is_the_class_of_the_most_similar_clip(shared_run: Run, shared
         for side in (split.train, split.test)
     )
     said = labels[split.train][(test @ train.T).argmax(1).numpy()]
-    assert result["rows"]["pre-trained"]["top1"] == 100 * np.mean(said == labels[split.test])
+    assert result["rows"]["pre-trained"]["top1"] == pytest.approx(100 * np.mean(said == labels[split.test]))
 
 
 def test_the_references_monitor_is_another_number_for_another_seed(shared_run: Run, shared_store: Store) -> None:

@@ -463,7 +463,7 @@ def test_a_disk_that_fills_leaves_nothing_behind(small, tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr("trainer.checkpoint.save_file", full)
+        patched.setattr("trainer.tensors.save", full)
         said = imported(tmp_path, small.state, code=5)
     assert "cannot be written: No space left on device" in said
     assert {path.name for path in tmp_path.iterdir()} == {"model.pt", ".run.lock"}
