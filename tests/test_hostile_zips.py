@@ -51,6 +51,11 @@ def deflated(content: bytes) -> bytes:
     return packer.compress(content) + packer.flush()
 
 
+def quoted(content: bytes, *, last: bool = False) -> bytes:
+    """A block of deflated data that has its content as it is."""
+    return struct.pack("<B2H", last, len(content), len(content) ^ 0xFFFF) + content
+
+
 def zeros(mebibytes: int, before: bytes = b"") -> bytes:
     """Text and many zeros, deflated, without their ever being in memory."""
     packer = zlib.compressobj(9, zlib.DEFLATED, -15)
@@ -138,12 +143,16 @@ def fifields_bomb(members: int) -> bytes:
     for number in range(1, members):
         header = made[-1].header()
         content = header + content
-        stored = struct.pack("<B2H", 0, len(header), len(header) ^ 0xFFFF)
-        made.append(member(f"S001C003P001R001A{number:03d}.skeleton", content, packed=stored + ends[-1]))
+        packed = quoted(header) + ends[-1].removeprefix(header)
+        made.append(member(f"S001C003P001R001A{number:03d}.skeleton", content, packed=packed))
         ends.append(made[-1].header() + made[-1].packed)
     for one, end in zip(made, ends, strict=True):
         one.lies_at = len(ends[-1]) - len(end)
     return archive(*made, *good(), begin=ends[-1])
+
+
+HALVES = [bytes([digit]) * (archives.BLOCK // 2 - 5) for digit in b"12"]
+"""What is a block of reading when it is quoted."""
 
 
 def without(content: bytes, start: int, count: int) -> bytes:
@@ -269,6 +278,10 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "packed blocks left over": (
         raw(member(packed=deflated(TEXT) + bytes(archives.BLOCK))),
         rf"it ends before the \d+ packed bytes that the archive says{AGAIN}",
+    ),
+    "packed bytes left over behind a whole block": (
+        raw(member(content=HALVES[0] + HALVES[1], packed=quoted(HALVES[0]) + quoted(HALVES[1], last=True) + b"more")),
+        f"it ends before the {archives.BLOCK + 4} packed bytes that the archive says{AGAIN}",
     ),
     "packed size of 4 GB": (
         raw(member(says_packed=FULL - 1)),
