@@ -1,6 +1,18 @@
 """What can go wrong in a user's hands: one root, a leaf for each kind, with the exit code of the command line."""
 
+import zlib
 from pathlib import Path
+
+LONGEST = 200
+"""Characters of a name that a message shows."""
+
+
+def shown(name: str) -> str:
+    """A file's name as messages have it: on one line, not too long, with nothing in it that a terminal would obey."""
+    plain = name if name.isprintable() else name.encode("unicode_escape").decode()
+    if len(plain) <= LONGEST:
+        return plain
+    return f"{plain[:120]}...{zlib.crc32(plain.encode()):08x}...{plain[-40:]}"
 
 
 class SkelepipeError(Exception):

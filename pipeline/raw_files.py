@@ -4,35 +4,27 @@ A name in an archive is only ever taken apart for what it says; nothing is extra
 """
 
 import io
-import lzma
 import os
+import posixpath
 import stat
-import struct
-import zipfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
-from typing import Any, cast
+from typing import Any
+from zipfile import BadZipFile
 
-from isal import igzip_lib, isal_zlib
+from isal import isal_zlib
 
-from pipeline.errors import ArtifactNotFound, RawFileError, SkelepipeError
+from pipeline.archives import Archive
+from pipeline.errors import ArtifactNotFound, RawFileError, SkelepipeError, shown
 
 BLOCK = 1 << 20
-LOCAL_HEADER = 30
-"""Bytes of a member's header within a zip archive; the lengths of the name and the extra field behind it come last."""
+ZIP = ".zip"
 FOREIGN = {".7z", ".gz", ".tar", ".tgz", ".rar", ".xz", ".bz2"}
 """Archives that are not read in place."""
-BOMB_BYTES, BOMB_RATIO = 256 << 20, 100
-"""A member larger than this that also shrinks to less than a hundredth is no text of numbers: that goes to a fourth."""
-
-_DAMAGED: tuple[type[Exception], ...] = (
-    *(zipfile.BadZipFile, lzma.LZMAError, KeyError, EOFError, RuntimeError, NotImplementedError),
-    cast(type[Exception], igzip_lib.IsalError),  # its stub declares an instance
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +40,8 @@ class RawFile:
 
     @property
     def name(self) -> str:
-        """The last part of its name."""
-        return PurePosixPath(self.member).name if self.member else self.path.name
+        """The last part of its name, as messages have it: what is no plain text is escaped, the longest are cut."""
+        return shown(PurePosixPath(self.member).name if self.member else self.path.name)
 
     @property
     def stem(self) -> str:
@@ -68,7 +60,8 @@ class RawFile:
 
     def __str__(self) -> str:
         """As the user knows it."""
-        return f"{self.path}: {self.member}" if self.member else str(self.path)
+        path = str(self.path) if str(self.path).isprintable() else shown(str(self.path))
+        return f"{path}: {shown(self.member)}" if self.member else path
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +95,8 @@ def find(roots: Sequence[Path]) -> Found:
             continue
         if not stat.S_ISREG(status.st_mode):
             left_out["not a regular file"] += 1
-        elif path.suffix.lower() == ".zip":
-            files += _members(path)
+        elif path.suffix.lower() == ZIP:
+            files += _members(path, left_out)
         elif path.suffix.lower() in FOREIGN:
             left_out["archives, unpack them first"] += 1
         else:
@@ -113,26 +106,22 @@ def find(roots: Sequence[Path]) -> Found:
 
 @contextmanager
 def opened(file: RawFile) -> Iterator[io.RawIOBase | io.BufferedIOBase]:
-    """A file's bytes as a stream, checked against the archive's crc32 when it lies in one; to be read, no more.
+    """A file's bytes as a stream; one that lies in an archive is unpacked, and is what the archive says, before that.
 
     Raises:
-        RawFileError: it cannot be read, or the archive is wrong about it; also while reading.
+        RawFileError: it cannot be read, also while reading, or the archive is wrong about it.
     """
     try:
         if not file.member:
             with file.path.open("rb", buffering=0) as stream:
                 yield stream
             return
-        archive = _archive(*_identity(file.path))
-        entry = archive.getinfo(file.member)
-        if entry.file_size > BOMB_BYTES and entry.file_size > BOMB_RATIO * entry.compress_size:
-            raise RawFileError(str(file), 0, f"{entry.file_size} bytes out of {entry.compress_size}: no recording")
-        with cast(io.BufferedIOBase, archive.open(entry)) as member:
-            yield io.BytesIO(_inflated(archive, entry)) if entry.compress_type == zipfile.ZIP_DEFLATED else member
+        yield _archive(*_identity(file.path)).unpacked(file.member)
     except OSError as error:
         raise RawFileError(str(file), 0, f"cannot be read: {error.strerror or error}") from error
-    except _DAMAGED as error:
-        raise RawFileError(str(file), 0, f"cannot be unpacked: {str(error) or 'damaged'}; download it again") from error
+    except BadZipFile as error:
+        where = shown(file.path.name)  # a quarantine names the member alone
+        raise RawFileError(str(file), 0, f"cannot be unpacked from {where}: {error}") from error
 
 
 def read(file: RawFile) -> bytes:
@@ -149,12 +138,12 @@ def crc32(file: RawFile) -> int:
     """crc32 of a file's bytes, by the archive's own account when it lies in one; 0 when it cannot be read."""
     try:
         if file.member:
-            return _archive(*_identity(file.path)).getinfo(file.member).CRC
+            return _archive(*_identity(file.path)).members[file.member].CRC
         total = 0
         with file.path.open("rb") as stream:
             while block := stream.read(BLOCK):
                 total = isal_zlib.crc32(block, total)
-    except (OSError, KeyError, zipfile.BadZipFile):
+    except (OSError, KeyError, BadZipFile):
         return 0
     return total
 
@@ -192,38 +181,22 @@ def _walk(root: Path, reached: set[Path]) -> Iterator[Path]:
         yield from (Path(here, name) for name in shown if real / name not in reached)
 
 
-def _members(path: Path) -> Iterator[RawFile]:
+def _members(path: Path, left_out: Counter[str]) -> Iterator[RawFile]:
     """The files in a zip archive, without the hidden ones and those that a Mac adds."""
     try:
-        members = _archive(*_identity(path)).infolist()
-    except (zipfile.BadZipFile, OSError) as error:
+        members = _archive(*_identity(path)).members
+    except (BadZipFile, OSError) as error:
         raise SkelepipeError(f"{path}: cannot be read as a zip archive ({error}); download it again") from error
-    for member in members:
-        parts = PurePosixPath(member.filename).parts
-        if not member.is_dir() and not any(part.startswith((".", "__MACOSX")) for part in parts if part != ".."):
-            yield RawFile(path, member.filename, member.file_size)
-
-
-def _inflated(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
-    """A deflated member whole, by ISA-L, which takes 0.4 of zlib's time; its local header has been checked.
-
-    Raises:
-        zipfile.BadZipFile: it is not as long as the archive says, or has another crc32.
-        igzip_lib.IsalError: it is no deflated data.
-    """
-    handle = cast(io.BufferedReader, archive.fp).fileno()
-    header = os.pread(handle, LOCAL_HEADER, entry.header_offset)
-    start = entry.header_offset + LOCAL_HEADER + sum(struct.unpack("<HH", header[-4:]))
-    if start + entry.compress_size > os.fstat(handle).st_size:
-        raise zipfile.BadZipFile("it ends behind the archive")
-    inflater = isal_zlib.decompressobj(wbits=-15)
-    # One byte more than the archive says is asked for, so that it cannot lie.
-    content = inflater.decompress(os.pread(handle, entry.compress_size, start), entry.file_size + 1)
-    if len(content) != entry.file_size or not inflater.eof:
-        raise zipfile.BadZipFile(f"not the {entry.file_size} bytes that the archive says")
-    if isal_zlib.crc32(content) != entry.CRC:
-        raise zipfile.BadZipFile("another CRC-32 than the archive says")
-    return content
+    for name, member in members.items():
+        parts = PurePosixPath(name).parts
+        if name.endswith("/") or any(part.startswith((".", "__MACOSX")) for part in parts if part[:2] != ".."):
+            continue
+        if not name:
+            left_out["members of archives without a name"] += 1
+        elif posixpath.splitext(name)[1].lower() in {ZIP, *FOREIGN}:
+            left_out["archives within archives, unpack them first"] += 1
+        else:
+            yield RawFile(path, name, member.file_size)
 
 
 def _identity(path: Path) -> tuple[Path, int, int]:
@@ -232,6 +205,6 @@ def _identity(path: Path) -> tuple[Path, int, int]:
 
 
 @lru_cache(maxsize=4)
-def _archive(path: Path, size: int, changed: int) -> zipfile.ZipFile:
+def _archive(path: Path, size: int, changed: int) -> Archive:
     """An archive's directory, read once a process for as long as the file stays the same."""
-    return zipfile.ZipFile(path)
+    return Archive(path)

@@ -1,5 +1,6 @@
 """Which rows of a store train and which test, and labelled fractions of them: sealed JSON bound to that store."""
 
+import dataclasses
 import glob
 import importlib.metadata
 import itertools
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline import manifest, pku_names, publish, split_lists
-from pipeline.documents import SPLIT, SUBSET
+from pipeline.documents import SPLIT, SUBSET, Fields
 from pipeline.errors import ArtifactError, ArtifactNotFound, ConfigError
 from pipeline.ntu_names import CAMERAS, NTU60, NTU120, XVIEW_TRAIN, is_xset_train
 from pipeline.store import Store
@@ -23,11 +24,27 @@ FOLDER = "splits"
 """The folder beside a store in which a folder of its name holds its splits."""
 SUBSET_MARK = ".train-"
 """What the name of a subset's file holds and that of a split's never does."""
+LISTED = {"recording", "name"}
+"""The columns by which a split file divides; the lists are the user's, whatever the split is called."""
 Rows = NDArray[np.int64]
 
 
 Condition = Mapping[str, Sequence[Any]]
 """Columns of a store and the values that they may have; all must hold."""
+
+
+class _Sides(Fields):
+    """The rule that a split says to be made by."""
+
+    train: dict[str, list[Any]]
+    test: dict[str, list[Any]] | None
+
+
+class _RuleFields(Fields):
+    rule: _Sides
+
+
+_RULED = dataclasses.replace(SPLIT, fields=_RuleFields)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,9 +128,14 @@ def rules(store: Store) -> dict[str, Rule]:
     brought: dict[str, Rule] = {}
     for name, sides in store.facts["splits"].items():
         train, test = sides["train"], sides.get("test")
-        single = len(train) == 1 and (test is None or test.keys() == train.keys())
-        brought[name] = Rule(name, next(iter(train)) if single else "", train, test)
+        brought[name] = Rule(name, _separated(train, test), train, test)
     return brought
+
+
+def _separated(train: Condition, test: Condition | None) -> str:
+    """The column that divides, when it is one; empty when several do together."""
+    single = len(train) == 1 and (test is None or test.keys() == train.keys())
+    return next(iter(train)) if single else ""
 
 
 def folder(store_path: Path) -> Path:
@@ -179,8 +201,11 @@ def build(
                 built.skipped.append(problem)
                 continue
             path = folder(store.path) / f"{name}.json"
-            where, separates = f"{split_file or store.path}: {name}", known[name].separates
-            _refuse_leaks(where, store, separates, np.array(split["train"]), np.array(split["test"]))
+            where, remedy = f"{split_file or store.path}: {name}", "put each on one side in the lists"
+            if split_file is None:
+                remedy = "put each on one side in [splits] of its skeleton.toml and ingest again"
+            sides = _rows(where, store, split["train"], split["test"], remedy)
+            _refuse_shared(where, store, known[name].separates, *sides, remedy)
             publish.write_file(path, manifest.seal_document(SPLIT, split))
             made = load(path, store)
             built.splits.append(made)
@@ -238,9 +263,9 @@ def _holds(store: Store, condition: Condition) -> NDArray[np.bool_]:
     """(N,) the rows for which all of a condition holds; whole numbers are equal however they are written."""
     holds = np.ones(len(store), np.bool_)
     for column, wanted in condition.items():
-        values = store.values(column)
+        values, places = np.unique(store.values(column), return_inverse=True)
         plain = {_plain(value) for value in wanted}
-        holds &= np.fromiter((_plain(value) in plain for value in values.tolist()), np.bool_, len(values))
+        holds &= np.array([_plain(value) in plain for value in values.tolist()], np.bool_)[places]
     return holds
 
 
@@ -280,7 +305,8 @@ def load(path: Path, store: Store) -> Split:
 
     Raises:
         ArtifactNotFound: there is no such split.
-        ArtifactError: it is damaged, belongs to another store, or its sides share a row or what it separates.
+        ArtifactError: it is damaged, belongs to another store, its sides share a row or what it separates, or are not
+            those of its rule.
     """
     plain = manifest.open_document(path, SPLIT)
     if plain["store"]["digest"] != store.digest:
@@ -288,14 +314,20 @@ def load(path: Path, store: Store) -> Split:
             f"{path}: was built for another store ({plain['store']['name']} {plain['store']['digest'][:12]}), "
             f"not for {store.path} {store.digest[:12]}; run `skelepipe build-splits {store.path}`"
         )
-    train, test = (np.array(plain[side], np.int64) for side in ("train", "test"))
-    _refuse_leaks(path, store, plain["separates"], train, test)
-    rule = rules(store).get(plain["name"])
-    if rule and plain["separates"] != rule.separates:
+    train, test = _rows(path, store, plain["train"], plain["test"], SPLIT.remedy)
+    rule = _rule(path, store, plain)
+    _refuse_shared(path, store, rule.separates, train, test, SPLIT.remedy)
+    if plain["separates"] != rule.separates:
         raise ArtifactError(
             f"{path}: says that it separates {plain['separates'] or 'nothing'}, and {rule.name} of "
             f"{store.facts['dataset']} separates {rule.separates or 'nothing'}; {SPLIT.remedy}"
         )
+    made = divide(store, rule)
+    for side in ("train", "test"):
+        if made[side] != plain[side]:
+            row = next(iter({*made[side]} ^ {*plain[side]}), None)
+            what = "its rows are in another order" if row is None else f"not so {store.names[row]}"
+            raise ArtifactError(f"{path}: its {side} clips are not those of its rule, {what}; {SPLIT.remedy}")
     return Split(
         name=plain["name"],
         path=path,
@@ -308,18 +340,47 @@ def load(path: Path, store: Store) -> Split:
     )
 
 
-def _refuse_leaks(where: Path | str, store: Store, separates: str, train: Rows, test: Rows) -> None:
-    both = np.concatenate([train, test])
-    if len(both) and (both.min() < 0 or both.max() >= len(store)):
-        raise ArtifactError(f"{where}: names rows that {store.path} does not have; run `skelepipe build-splits`")
-    if len(np.unique(both)) != len(both):
-        raise ArtifactError(f"{where}: a clip stands twice in it, in training and test or in one of them")
+def _rule(path: Path, store: Store, plain: Mapping[str, Any]) -> Rule:
+    """What a split must be like: by the rule of its name, unless a file listed its clips, then by these lists.
+
+    Raises:
+        ArtifactError: it says no rule, and neither has the data set one of that name.
+    """
+    _RULED.check_fields(path, plain)
+    name, train, test = plain["name"], plain["rule"]["train"], plain["rule"]["test"]
+    known = rules(store)
+    if {*train, *(test or {})} <= LISTED:
+        return Rule(name, known[name].separates if name in known else _separated(train, test), train, test)
+    if name not in known:
+        raise ArtifactError(f"{path}: {store.facts['dataset']} has no split {name!r}; {SPLIT.remedy}")
+    return known[name]
+
+
+def _rows(where: Path | str, store: Store, train: Sequence[int], test: Sequence[int], remedy: str) -> tuple[Rows, Rows]:
+    """Both sides of a split, each row of the store once in one of them at most.
+
+    Raises:
+        ArtifactError: one has a row that the store does not have, or one twice, or they share one.
+    """
+    both = [*train, *test]
+    if both and (min(both) < 0 or max(both) >= len(store)):
+        raise ArtifactError(f"{where}: names rows that {store.path} does not have; {remedy}")
+    counts = np.bincount(np.array(both, np.int64), minlength=1)
+    if counts.max() > 1:
+        row = int(counts.argmax())
+        sides = "training and test share it" if row in train and row in test else "one side has it twice"
+        raise ArtifactError(f"{where}: {store.names[row]} stands twice in it: {sides}; {remedy}")
+    return np.array(train, np.int64), np.array(test, np.int64)
+
+
+def _refuse_shared(where: Path | str, store: Store, separates: str, train: Rows, test: Rows, remedy: str) -> None:
+    """Refuse sides that both have some value of the column that is to be kept apart."""
     if not separates:
         return
     values = store.values(separates)
     if shared := np.intersect1d(values[train], values[test]).tolist():
         raise ArtifactError(
-            f"{where}: training and test share {separates} {shared[0]}, which the split is to keep apart"
+            f"{where}: training and test share {separates} {shared[0]}, which the split is to keep apart; {remedy}"
         )
 
 
@@ -335,9 +396,11 @@ def load_subset(path: Path, split: Split) -> Subset:
         raise ArtifactError(
             f"{path}: was drawn from another split than {split.path}; run `skelepipe build-splits` again"
         )
+    if not {*plain["rows"]} <= {*split.train.tolist()}:
+        raise ArtifactError(f"{path}: names rows that are not training rows of {split.name}; {SUBSET.remedy}")
     rows = np.array(plain["rows"], np.int64)
-    if not np.isin(rows, split.train).all():
-        raise ArtifactError(f"{path}: names rows that are not training rows of {split.name}")
+    if len(np.unique(rows)) != len(rows):
+        raise ArtifactError(f"{path}: has a clip twice; {SUBSET.remedy}")
     return Subset(
         path=path,
         digest=plain["digest"],

@@ -1,0 +1,205 @@
+"""Zip archives, read in place: what one says of a member is believed once the member's bytes have borne it out.
+
+Memory is taken for what is really there, whatever sizes are claimed. Members that share bytes, share a name or are no
+plain files are refused here rather than by zipfile, which looks for less, and not for the same in every Python.
+"""
+
+import bz2
+import io
+import os
+import stat
+import struct
+import zipfile
+from bisect import bisect
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Protocol, cast
+from zipfile import ZIP_BZIP2, ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipInfo
+
+from isal import igzip_lib, isal_zlib
+
+from pipeline.errors import shown
+
+BLOCK = 1 << 17
+"""Bytes that are read, and that are unpacked, at once; they stay in the processor's cache."""
+LOCAL_HEADER = 30
+"""Bytes of the header before a member's data; its name and an extra field, each of any length, follow."""
+BOMB_BYTES, BOMB_RATIO = 256 << 20, 100
+"""A member larger than this that also shrinks to less than a hundredth is no text of numbers: that goes to a fourth."""
+ENCRYPTED, UTF_8 = 0x1, 0x800
+"""Flags of a member."""
+UNIX, MAC = 3, 19
+"""Systems whose archives note what kind of file a member was."""
+AGAIN = "download it again"
+
+
+class Unpacker(Protocol):
+    """What takes packed bytes and gives up to so many unpacked ones; it keeps what it did not get to."""
+
+    eof: bool
+    needs_input: bool
+    unused_data: bytes
+
+    def decompress(self, packed: bytes, most: int, /) -> bytes: ...  # noqa: D102
+
+
+# ISA-L takes 0.4 of zlib's time. LZMA is left out: it allocates what the packed bytes ask for, gigabytes if they do.
+UNPACKERS: dict[int, Callable[[], Unpacker]] = {
+    ZIP_DEFLATED: cast(Callable[[], Unpacker], igzip_lib.IgzipDecompressor),
+    ZIP_BZIP2: cast(Callable[[], Unpacker], bz2.BZ2Decompressor),
+}
+_DAMAGED = (OSError, ValueError, EOFError, cast(type[Exception], igzip_lib.IsalError))  # its stub declares an instance
+
+
+class Archive:
+    """A zip archive's directory, and its members' bytes."""
+
+    def __init__(self, path: Path) -> None:
+        """Read the directory of an archive.
+
+        Raises:
+            BadZipFile: it cannot be read; the text is the reason.
+            OSError: the file cannot be read.
+        """
+        try:
+            self._zip = zipfile.ZipFile(path)
+        except (ValueError, NotImplementedError, struct.error) as error:  # names, numbers and versions that cannot be
+            raise BadZipFile(str(error)) from error
+        entries = self._zip.infolist()
+        self.members: dict[str, ZipInfo] = {}
+        """By their whole names; zipfile's own end at a NUL."""
+        self._repeated: set[str] = set()
+        for entry in entries:
+            if self.members.setdefault(entry.orig_filename, entry) is not entry:
+                self._repeated.add(entry.orig_filename)
+        self._starts = sorted(entry.header_offset for entry in entries)
+        self._sharing = _sharing(entries, self._zip.start_dir)
+
+    def unpacked(self, name: str) -> io.BytesIO:
+        """A member's bytes, all of them and as its directory says.
+
+        Raises:
+            BadZipFile: they are not, or it is no plain member; the text says why, and what to do.
+            OSError: the archive cannot be read.
+        """
+        member = self.members.get(name)
+        if member is None:
+            raise BadZipFile("it is not in the archive any more")
+        if fault := self._fault(member):
+            raise BadZipFile(fault)
+        content, crc32 = io.BytesIO(), 0
+        for chunk in self._chunks(member):
+            content.write(chunk)
+            crc32 = isal_zlib.crc32(chunk, crc32)
+            if content.tell() > member.file_size:
+                break
+        if content.tell() != member.file_size:
+            raise BadZipFile(f"not the {member.file_size} bytes that the archive says; {AGAIN}")
+        if crc32 != member.CRC:
+            raise BadZipFile(f"another CRC-32 than the archive says; {AGAIN}")
+        content.seek(0)
+        return content
+
+    def _fault(self, member: ZipInfo) -> str:
+        """Why a member cannot be used, by the directory alone; empty when nothing speaks against it."""
+        size, packed, method = member.file_size, member.compress_size, member.compress_type
+        kind = stat.S_IFMT(member.external_attr >> 16) if member.create_system in (UNIX, MAC) else 0
+        if "\0" in member.orig_filename:
+            return "its name has a NUL byte in it; rename it"
+        if member.orig_filename in self._repeated:
+            return "the archive has several members of this name; pack it anew with the one that counts"
+        if other := self._sharing.get(member.orig_filename):
+            return f"it shares bytes of the archive with {shown(other)}, as in zip bombs; {AGAIN}, or remove it"
+        if kind not in (0, stat.S_IFREG):
+            what = "a symbolic link" if kind == stat.S_IFLNK else "no regular file"
+            return f"it is {what}, expected a file; pack the recording itself"
+        if member.flag_bits & ENCRYPTED:
+            return "it is encrypted; unpack it with its password"
+        if method != ZIP_STORED and method not in UNPACKERS:
+            return f"it is packed by compression method {method}, expected deflate (8); pack it anew"
+        if size > BOMB_BYTES and size > BOMB_RATIO * packed:
+            return f"{size} bytes out of {packed}: no recording; remove it"
+        if method == ZIP_STORED and size != packed:
+            return f"it is stored in {packed} bytes, not the {size} bytes that the archive says; {AGAIN}"
+        return ""
+
+    def _chunks(self, member: ZipInfo) -> Iterator[bytes]:
+        """A member's bytes, some at a time.
+
+        Raises:
+            BadZipFile: it is not where the directory says, or cannot be unpacked.
+            OSError: the archive cannot be read.
+        """
+        start, handle = self._find(member)
+        end = start + member.compress_size
+        unpacker = None if member.compress_type == ZIP_STORED else UNPACKERS[member.compress_type]()
+        for at in range(start, end, BLOCK):
+            block = os.pread(handle, min(BLOCK, end - at), at)
+            if unpacker is None:
+                yield block
+                continue
+            yield _unpack(unpacker, block)
+            while not unpacker.needs_input and not unpacker.eof:
+                yield _unpack(unpacker, b"")
+            if unpacker.eof and (unpacker.unused_data or at + BLOCK < end):
+                raise BadZipFile(f"it ends before the {end - start} packed bytes that the archive says; {AGAIN}")
+        if unpacker is not None and not unpacker.eof:
+            raise BadZipFile(f"it goes on behind the {end - start} packed bytes that the archive says; {AGAIN}")
+
+    def _find(self, member: ZipInfo) -> tuple[int, int]:
+        """Where a member's data begins, by the header before it, and the handle of the file that it is in.
+
+        Raises:
+            BadZipFile: there is no header of this member, or the data reaches into what follows.
+            OSError: the archive cannot be read.
+        """
+        handle = cast(io.BufferedReader, self._zip.fp).fileno()
+        name = member.orig_filename.encode("utf-8" if member.flag_bits & UTF_8 else "cp437")
+        header = b""
+        if 0 <= member.header_offset < self._zip.start_dir:
+            header = os.pread(handle, LOCAL_HEADER + len(name), member.header_offset)
+        if len(header) < LOCAL_HEADER or not header.startswith(b"PK\x03\x04"):
+            raise BadZipFile(f"it is not where the archive says; {AGAIN}")
+        flags, length, extra = struct.unpack("<6xH18xHH", header[:LOCAL_HEADER])
+        if flags & ENCRYPTED:
+            raise BadZipFile("it is encrypted; unpack it with its password")
+        if length != len(name) or header[LOCAL_HEADER:] != name:
+            raise BadZipFile(f"it is called otherwise where it lies than in the archive's directory; {AGAIN}")
+        start: int = member.header_offset + LOCAL_HEADER + length + extra
+        end = start + member.compress_size
+        if end > self._zip.start_dir:
+            raise BadZipFile(f"it ends behind the archive, which was perhaps cut short; {AGAIN}")
+        following = bisect(self._starts, member.header_offset)
+        if following < len(self._starts) and end > self._starts[following]:
+            raise BadZipFile(
+                f"it shares bytes of the archive with the next one, as in zip bombs; {AGAIN}, or remove it"
+            )
+        return start, handle
+
+
+def _unpack(unpacker: Unpacker, packed: bytes) -> bytes:
+    try:
+        return unpacker.decompress(packed, BLOCK)
+    except _DAMAGED as error:
+        raise BadZipFile(f"damaged ({error}); {AGAIN}") from error
+
+
+def _sharing(entries: Iterable[ZipInfo], end: int) -> dict[str, str]:
+    """Members that overlap before `end`, by name, each with another one that has bytes of it.
+
+    By the directory alone, so that an archive of a hundred thousand members costs no more reading. Headers before the
+    data can be longer than the directory says, but not without its showing when the member is read.
+    """
+    sharing: dict[str, str] = {}
+    reach, last = 0, ""
+    for entry in sorted(entries, key=lambda entry: entry.header_offset):
+        name = entry.orig_filename
+        stop = entry.header_offset + LOCAL_HEADER + len(name) + entry.compress_size
+        if entry.header_offset < 0 or stop > end:  # no reason to refuse others: it is refused when it is read
+            continue
+        if entry.header_offset < reach:
+            sharing[name] = last
+            sharing.setdefault(last, name)
+        if stop > reach:
+            reach, last = stop, name
+    return sharing
