@@ -14,12 +14,12 @@ TESTS = Path(__file__).parent
 PROOF = TESTS.parent / "proof"
 AT_ONCE = 2
 PROVERS: dict[str, list[str]] = {
-    "full_disks": ["--steps", "40", "--every", "full"],
-    "power_cuts": ["--steps", "30", "--drawn", "2"],
-    "resume_points": [],
-    "kill_points": ["--steps", "70", "--times", "10"],
-    "two_writers": ["--pairs", "20"],
-    "bit_flips": ["--flips", "3200"],
+    "full_disks": ["--steps", "10", "--every", "full"],
+    "power_cuts": ["--steps", "12", "--drawn", "1"],
+    "resume_points": ["--kills", "100"],
+    "kill_points": ["--steps", "25", "--times", "5"],
+    "two_writers": ["--pairs", "5"],
+    "bit_flips": ["--flips", "2400"],
     "planted_faults": [],
 }
 
