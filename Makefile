@@ -24,7 +24,7 @@ demo: $(READY)  ## the whole job on synthetic recordings, in demo/
 	rm -rf $(DEMO_FOLDER)
 	$(BIN)/skelepipe demo $(DEMO_FOLDER) $(DEMO)
 
-test: lint types unit nojit bounds  ## everything that .ci/run runs
+test: lint types unit bounds  ## everything that .ci/run runs
 
 format: $(READY)  ## write the code as the formatter would
 	$(BIN)/ruff format .
@@ -40,7 +40,7 @@ types: $(READY)  ## strict type check
 unit: $(READY)  ## the tests
 	$(PYTEST) --durations 25
 
-nojit: $(READY)  ## the kernels' tests without compilation, so that indices are checked
+nojit: $(READY)  ## the kernels' tests without compilation, line by line as Python has them
 	NUMBA_DISABLE_JIT=1 $(PYTEST) -m kernels -k "not golden"
 
 # In a cache of its own: numba would take kernels that were compiled without the check.
