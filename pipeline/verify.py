@@ -113,6 +113,8 @@ def _document_form(path: Path) -> Form:
     """Which kind of document this is: by its place, else by what it says, else by any trace that damage has left."""
     if _lies_among_splits(path):
         return documents.SUBSET if splits.SUBSET_MARK in path.name else documents.SPLIT
+    if path.name == RUN and path.with_name(CHECKPOINTS).is_dir():
+        return documents.RUN
     content = path.read_bytes()
     for form in (documents.SPLIT, documents.SUBSET, documents.RUN):
         if f'"kind": "{form.kind}"'.encode() in content:
