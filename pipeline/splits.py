@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline import manifest, pku_names, publish, split_lists
-from pipeline.documents import SPLIT, SUBSET, Fields
+from pipeline.documents import SPLIT, SUBSET, Fields, SidesFields
 from pipeline.errors import ArtifactError, ArtifactNotFound, ConfigError
 from pipeline.ntu_names import CAMERAS, NTU60, NTU120, XVIEW_TRAIN, is_xset_train
 from pipeline.store import Store
@@ -33,15 +33,10 @@ Condition = Mapping[str, Sequence[Any]]
 """Columns of a store and the values that they may have; all must hold."""
 
 
-class _Sides(Fields):
-    """The rule that a split says to be made by."""
-
-    train: dict[str, list[Any]]
-    test: dict[str, list[Any]] | None
-
-
 class _RuleFields(Fields):
-    rule: _Sides
+    """What a split is held to beside what all sealed documents are."""
+
+    rule: SidesFields
 
 
 _RULED = dataclasses.replace(SPLIT, fields=_RuleFields)
@@ -347,7 +342,7 @@ def _rule(path: Path, store: Store, plain: Mapping[str, Any]) -> Rule:
         ArtifactError: it says no rule, and neither has the data set one of that name.
     """
     _RULED.check_fields(path, plain)
-    name, train, test = plain["name"], plain["rule"]["train"], plain["rule"]["test"]
+    name, train, test = plain["name"], plain["rule"]["train"], plain["rule"].get("test")
     known = rules(store)
     if {*train, *(test or {})} <= LISTED:
         return Rule(name, known[name].separates if name in known else _separated(train, test), train, test)

@@ -219,9 +219,7 @@ def retype(chance: random.Random, plain: Document, store: Store) -> None:
 
 
 def forget_the_rule(chance: random.Random, plain: Document, store: Store) -> None:
-    chance.choice(
-        [lambda: plain.pop("rule"), lambda: plain.update(rule=chance.choice([None, {}, {"train": {}}, []]))]
-    )()
+    chance.choice([lambda: plain.pop("rule"), lambda: plain.update(rule=chance.choice([None, {}, {"test": {}}, []]))])()
     move(chance, plain, store)
 
 
@@ -245,13 +243,15 @@ def fault(kept: Kept, plain: Document) -> str:
     rows = [*plain["train"], *plain["test"]]
     if not all(type(row) is int for row in rows):
         return r"field (train|test)\.\d+: input should be a valid integer"
+    if not all(0 <= row < 2**63 for row in rows):
+        return r"field (train|test)\.\d+: input should be (greater|less) than"
     if any(row not in range(size) for row in rows):
         return "names rows that .* does not have"
     if len({*rows}) < len(rows):
         both = {*plain["train"]} & {*plain["test"]}
         return "stands twice in it: " + ("training and test share it" if both else "one side has it twice")
     rule = plain.get("rule")
-    if not isinstance(rule, dict) or "test" not in rule:
+    if not isinstance(rule, dict) or "train" not in rule:
         return "field rule"
     if not {*rule["train"]} <= {"name", "recording"} and kept.separates == "recording":
         return f"has no split '{kept.name}'"
