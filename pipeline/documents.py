@@ -141,7 +141,7 @@ class SourceFields(Fields):
 
 
 class SidesFields(Fields):
-    """A split that a data set brings: for either side, columns and the values that they may have there."""
+    """The rule of a split: for either side, columns and the values that they may have there."""
 
     train: dict[str, list[Any]]
     test: dict[str, list[Any]] | None = None
@@ -195,6 +195,7 @@ class SplitFields(Fields):
     name: str
     store: ArtifactName
     separates: str
+    rule: SidesFields
     train: list[Row]
     test: list[Row]
 

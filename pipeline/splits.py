@@ -1,6 +1,5 @@
 """Which rows of a store train and which test, and labelled fractions of them: sealed JSON bound to that store."""
 
-import dataclasses
 import glob
 import importlib.metadata
 import itertools
@@ -15,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline import manifest, pku_names, publish, split_lists
-from pipeline.documents import SPLIT, SUBSET, Fields, SidesFields
+from pipeline.documents import SPLIT, SUBSET
 from pipeline.errors import ArtifactError, ArtifactNotFound, ConfigError
 from pipeline.ntu_names import CAMERAS, NTU60, NTU120, XVIEW_TRAIN, is_xset_train
 from pipeline.store import Store
@@ -31,15 +30,6 @@ Rows = NDArray[np.int64]
 
 Condition = Mapping[str, Sequence[Any]]
 """Columns of a store and the values that they may have; all must hold."""
-
-
-class _RuleFields(Fields):
-    """What a split is held to beside what all sealed documents are."""
-
-    rule: SidesFields
-
-
-_RULED = dataclasses.replace(SPLIT, fields=_RuleFields)
 
 
 @dataclass(frozen=True, slots=True)
@@ -339,9 +329,8 @@ def _rule(path: Path, store: Store, plain: Mapping[str, Any]) -> Rule:
     """What a split must be like: by the rule of its name, unless a file listed its clips, then by these lists.
 
     Raises:
-        ArtifactError: it says no rule, and neither has the data set one of that name.
+        ArtifactError: its clips are not listed, and the data set has no rule of its name.
     """
-    _RULED.check_fields(path, plain)
     name, train, test = plain["name"], plain["rule"]["train"], plain["rule"].get("test")
     known = rules(store)
     if {*train, *(test or {})} <= LISTED:
