@@ -158,10 +158,17 @@ def forget(output: Path, plan: bytes) -> bool:
 
 
 def discard(output: Path) -> None:
-    """Remove the work folder of an output, its name first, so that what is left of it is never taken for work."""
+    """Remove the work folder of an output, its name first, so that what is left of it is never taken for work.
+
+    Raises:
+        OutputFailed: the disk refuses.
+    """
     sweep(output)
     if beside(output).exists():
-        beside(output).rename(_spent(output))
+        with publish.disk_errors(
+            beside(output), outcome="it is of no use any more; remove it, or run the command again"
+        ):
+            beside(output).rename(_spent(output))
         sweep(output)
 
 
