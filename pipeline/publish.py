@@ -192,10 +192,14 @@ def forget_partials(folder: Path, name: str = "") -> None:
     """Remove what killed writers of a folder's files, or of the one that is named, have left of them.
 
     The caller holds a lock, so that none is at work.
+
+    Raises:
+        OutputFailed: the disk refuses.
     """
-    for partial in folder.glob(f".{glob.escape(name)}.*.partial" if name else ".*.partial"):
-        if partial.is_file():
-            partial.unlink(missing_ok=True)
+    with disk_errors(folder / name):
+        for partial in folder.glob(f".{glob.escape(name)}.*.partial" if name else ".*.partial"):
+            if partial.is_file():
+                partial.unlink(missing_ok=True)
 
 
 def publish_folder(made: Path, output: Path) -> None:
