@@ -211,7 +211,7 @@ def main() -> int:
     asked = parser.parse_args()
     small_shards()
     torch.set_num_threads(1)
-    with tempfile.TemporaryDirectory() as place:
+    with tempfile.TemporaryDirectory(dir=faults.MEMORY) as place:
         world = World(Path(place))
         commands = (*TRAINED, EVALUATE, FRACTIONS)
         folder = world.fresh(Case("all", [], [], commands), "harmed")

@@ -236,7 +236,7 @@ def prove(asked: argparse.Namespace, heads: Sequence[str], *disturbances: Distur
     torch.set_num_threads(1)
     print(f"{'case':42}" + "".join(f"{head:>14}" for head in heads), flush=True)
     total = Counter[str]()
-    with tempfile.TemporaryDirectory() as place:
+    with tempfile.TemporaryDirectory(dir=faults.MEMORY) as place:
         world = World(Path(place))
         for case in CASES:
             if asked.cases and case.name not in asked.cases:

@@ -47,7 +47,7 @@ def main() -> int:
     faults.start()
     torch.set_num_threads(1)
     unnoticed = 0
-    with tempfile.TemporaryDirectory() as place:
+    with tempfile.TemporaryDirectory(dir=faults.MEMORY) as place:
         world = World(Path(place))
         for what, name, instead, wanted, disturb in PLANTS:
             trial = Trial(world, next(case for case in fault_cases.CASES if case.name == wanted))

@@ -18,6 +18,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import faults
 import torch
 from safetensors.torch import load_file
 
@@ -216,7 +217,7 @@ def main() -> int:
         except Interrupted as stop:
             return stop.exit_code
         return 0
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory(dir=faults.MEMORY) as name:
         folder = Path(name)
         store = make_store(folder)
         train(store, folder / "whole", "host", 0)
