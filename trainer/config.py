@@ -210,7 +210,8 @@ def compose(chosen: Preset, file: Path | None = None, settings: Sequence[str] = 
     except ValidationError as error:
         first = error.errors()[0]
         known = f"; known: {', '.join(PretrainConfig.model_fields)}" if first["type"] == "extra_forbidden" else ""
-        raise ConfigError(f"configuration: {'.'.join(map(str, first['loc']))}: {first['msg']}{known}") from error
+        where = "configuration" if file is None else f"configuration with {file}"
+        raise ConfigError(f"{where}: {'.'.join(map(str, first['loc']))}: {first['msg']}{known}") from error
 
 
 def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """Features of any clips as one .npz: of a store's split, or of an array in a file."""
 
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,8 +53,11 @@ def from_file(run: Run, path: Path) -> Batch:
     try:
         with np.load(path, allow_pickle=False) as arrays:
             held = {name: arrays[name] for name in ("data", "labels", "names") if name in arrays}
-    except (OSError, ValueError, AttributeError, TypeError, zipfile.BadZipFile) as error:
+    except Exception as error:  # numpy and zipfile raise nearly anything over a damaged file
         raise ArtifactError(f"{path}: cannot be read as an .npz of plain arrays ({error})") from error
+    for name, values in held.items():
+        if not isinstance(values, np.ndarray):  # but the bytes of a member that does not begin as an array does
+            raise ArtifactError(f"{path}: {name} is no array, expected one as numpy.savez writes it")
     if "data" not in held:
         raise ArtifactError(f"{path}: holds no array `data` (N, 3, T, V, M)")
     data, joints = held["data"], len(run.layout.joints)

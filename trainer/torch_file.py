@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,7 +48,9 @@ def read(path: Path) -> TorchFile:
         like_torchs = handle.read(32).startswith(_BEGINNINGS)
         handle.seek(0)
         try:
-            plain = torch.load(handle, map_location="cpu", weights_only=True)
+            with warnings.catch_warnings():  # of a program torch says that it runs it, and then does not
+                warnings.simplefilter("ignore")
+                plain = torch.load(handle, map_location="cpu", weights_only=True)
         except Exception as error:  # bytes that are no pickle can end in any error
             raise ArtifactError(f"{path}: {_reason(str(error), like_torchs)}") from error
     beside: tuple[str, ...] = ()
@@ -72,6 +75,8 @@ def _reason(message: str, like_torchs: bool) -> str:
             f"holds {found[1]}, which is more than tensors: loading it could run code, so it was not loaded; "
             "ask for, or save, the model's state_dict alone"
         )
+    if "TorchScript" in message:
+        return "is a TorchScript program, which is not loaded; ask for, or save, the model's state_dict alone"
     if like_torchs:
         return "is damaged or cut short, or is no state_dict; fetch it again"
     return "is not a checkpoint of PyTorch's"
