@@ -12,6 +12,7 @@ import io
 import json
 import multiprocessing
 import os
+import select
 import shlex
 import shutil
 import signal
@@ -19,7 +20,6 @@ import struct
 import subprocess
 import sys
 import tempfile
-import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -205,11 +205,11 @@ def forked(job: Callable[[], int]) -> int:
 
 def ended(child: int) -> int:
     """Wait for a process and all of its group; gives its exit code, or minus the signal that ended it."""
-    began = time.monotonic()
-    while not (found := os.waitpid(child, os.WNOHANG))[0]:
-        if time.monotonic() - began > LIMIT:
-            os.killpg(child, signal.SIGKILL)
-        time.sleep(0.001)
+    handle = os.pidfd_open(child)
+    if not select.select([handle], [], [], LIMIT)[0]:
+        os.killpg(child, signal.SIGKILL)
+    os.close(handle)
+    found = os.waitpid(child, 0)
     with contextlib.suppress(ChildProcessError):
         while True:
             os.waitpid(-child, 0)
