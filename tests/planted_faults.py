@@ -37,7 +37,7 @@ PLANTS: tuple[tuple[str, str, Callable[..., Any], str, Disturb], ...] = (
     ("files are written in place", "whole_file", in_place, "export npz over another", kill_points.kill),
     ("what killed writers leave stays", "forget_partials", lambda *_: None, "export npz", kill_points.kill),
     ("the disk's refusals are not told", "disk_errors", nothing, "export npz", full_disks.fail),
-    ("nobody holds a lock", "sole_writer", nothing, "export stgcn over another", two_writers.race),
+    ("nobody holds a lock", "sole_writer", nothing, "ingest", two_writers.race),
 )
 """What is taken away, how `publish` calls it, what stands in its place, the case that shows it, and who must notice."""
 

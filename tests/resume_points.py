@@ -192,7 +192,8 @@ def signals(store: Path, folder: Path, expected: dict[str, Any], every: int) -> 
         except Interrupted:
             found["stopped"] += 1
             found["with a checkpoint of that step"] += newest_step(output) == step
-            found["BAD"] += newest_step(output) != step
+            if newest_step(output) != step:
+                found["BAD"] += 1
         train(store, output, *second)
         if wrong := differences(outcome(output), expected):
             found["BAD"] += 1

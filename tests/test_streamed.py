@@ -100,7 +100,11 @@ def test_threads_end_when_nobody_follows_any_more(large: Store, rows: np.ndarray
 @pytest.mark.parametrize("workers", [0, 1, 2])
 @pytest.mark.parametrize(
     ("harm", "said"),
-    [("flip", "the checksum of chunk"), ("remove", "No such file"), ("empty", r"it has 0 bytes, expected \d+")],
+    [
+        ("flip", "(the checksum|has other content)"),
+        ("remove", "No such file"),
+        ("empty", "(it has 0 bytes|has other content)"),
+    ],
 )
 def test_damage_that_comes_while_it_trains_is_said_not_trained_on(
     large: Store, rows: np.ndarray, tmp_path: Path, workers: int, harm: str, said: str

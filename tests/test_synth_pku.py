@@ -220,7 +220,7 @@ def test_a_folder_with_files_is_left_alone_and_an_interrupted_run_leaves_nothing
     monkeypatch.setattr(synth_pku, "_video", fail)
     with pytest.raises(OutputFailed, match="No space"):
         write_pku("pku1", tmp_path / "new", clips=1, seed=0)
-    assert contents(tmp_path) == {"mine/file": b"keep"}
+    assert contents(tmp_path) == {"mine/file": b"keep", ".mine.lock": b"", ".new.lock": b""}
 
 
 @pytest.mark.kernels
