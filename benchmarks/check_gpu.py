@@ -11,6 +11,7 @@ import json
 import os
 import platform
 import signal
+import statistics
 import sys
 import tempfile
 import time
@@ -118,10 +119,14 @@ def whole_job(findings: Findings, device: Any, small: bool, folder: Path) -> Non
         return {f"{place}.{key}": value for place, held in enumerate(tensors) for key, value in held.items()}
 
     def train() -> pretrain.Report:
-        report = pretrain.fit(request("whole"))
+        losses: list[float] = []
+        report = pretrain.fit(request("whole"), lambda tick: losses.append(tick.loss["total"]))
+        epoch = len(losses) // config.epochs
+        # In the first epoch the queue is filled: its random vectors are easier to tell apart than clips are.
+        second, last = statistics.fmean(losses[epoch : 2 * epoch]), statistics.fmean(losses[-epoch:])
         findings.figure("training, quick preset, samples/s", round(report.samples_per_second, 1))
-        findings.figure("training, mean loss of first and last epoch", [report.first_loss, report.last_loss])
-        assert report.last_loss < report.first_loss or small, "the loss did not fall"
+        findings.figure("training, mean loss of second and last epoch", [second, last])
+        assert last < second or small, "the loss did not fall"
         return report
 
     def resume() -> None:

@@ -10,7 +10,8 @@
 # Each part has a limit of its own, 540 s in all, and one that fails stops no other. Results go to $OUT (gpu/ when not set);
 # a table of them is printed last. Exit 0: all parts ended well.
 #
-#   SMALL=1 DEVICE=cpu bash benchmarks/gpu.sh     a rehearsal anywhere; its figures mean nothing
+#   SMALL=1 DEVICE=cpu bash benchmarks/gpu.sh       a rehearsal anywhere; its figures mean nothing
+#   ONLY="checks,bench eval" bash benchmarks/gpu.sh  these parts alone
 set -u
 cd "$(dirname "$0")/.."
 PYTHON=${PYTHON:-python3}
@@ -21,19 +22,23 @@ scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 site=$scratch/site
 export PYTHONPATH="$PWD:$site" PYTHONUNBUFFERED=1
+ONLY=${ONLY:+,$ONLY,wheels,}
 
 part() {  # NAME LIMIT COMMAND...: runs it for LIMIT seconds at most; notes name, seconds, limit, exit status
     local name=$1 limit=$2 began=$SECONDS
     shift 2
+    if [[ -n $ONLY && $ONLY != *",$name,"* ]]; then return; fi
     echo "== $name"
     timeout -k 3 "$limit" "$@"
     local status=$?
     printf '%s\t%s\t%s\t%s\n' "$name" $((SECONDS - began)) "$limit" "$status" >>"$OUT/parts.tsv"
 }
 
-bench() {  # WHAT LIMIT: a part of `skelepipe bench`
-    part "bench $1" "$2" bash -c '"$0" -m cli bench "$1" --device "$2" --rounds 3 --json $4 >"$3"' \
-        "$PYTHON" "$1" "$DEVICE" "$OUT/bench_$1.json" "${SMALL:+--small --rounds 1}"
+bench() {  # WHAT LIMIT OPTIONS: a part of `skelepipe bench`
+    local options=$3
+    [[ -z ${SMALL:-} ]] || options='--small --rounds 1'
+    part "bench $1" "$2" bash -c '"$0" -m cli bench "$1" --device "$2" --json $4 >"$3"' \
+        "$PYTHON" "$1" "$DEVICE" "$OUT/bench_$1.json" "$options"
 }
 
 install() {  # what this Python lacks
@@ -51,12 +56,12 @@ install() {  # what this Python lacks
 everything() {
     install
     part machine 15 "$PYTHON" benchmarks/gpu_report.py machine
-    part checks 90 "$PYTHON" benchmarks/check_gpu.py --device "$DEVICE" --out "$OUT" $small
-    bench train 70
-    bench eval 45
-    bench load 35
-    part ways 155 "$PYTHON" benchmarks/gpu_ways.py --device "$DEVICE" --seconds 125 --out "$OUT/ways.json" $small
-    part training 105 "$PYTHON" benchmarks/gpu_training.py --device "$DEVICE" --out "$OUT/training.json" $small \
+    part checks 110 "$PYTHON" benchmarks/check_gpu.py --device "$DEVICE" --out "$OUT" $small
+    bench train 60 '--rounds 2 --batch 128' # ways has larger ones
+    bench eval 70 '--rounds 1'              # a linear evaluation takes some 15 s
+    bench load 35 '--rounds 3'
+    part ways 130 "$PYTHON" benchmarks/gpu_ways.py --device "$DEVICE" --seconds 110 --out "$OUT/ways.json" $small
+    part training 95 "$PYTHON" benchmarks/gpu_training.py --device "$DEVICE" --out "$OUT/training.json" $small \
         ${SMALL:+--epochs 2}
     "$PYTHON" benchmarks/gpu_report.py table "$OUT"
 }

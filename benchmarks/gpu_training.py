@@ -22,7 +22,7 @@ TRAINED = ("outcome", "steps", "seconds", "samples_per_second", "first_loss", "l
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--device", default="cuda")
-    options.add_argument("--epochs", type=int, default=40)
+    options.add_argument("--epochs", type=int, default=20)
     options.add_argument("--out", type=Path, default=Path("training.json"))
     options.add_argument("--small", action="store_true", help="tiny sizes: the path and not the figures")
     given = options.parse_args()

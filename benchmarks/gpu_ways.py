@@ -107,14 +107,15 @@ class Comparison:
 def in_turn(cases: list[tuple[int, str]], names: list[str]) -> list[tuple[tuple[int, str], str]]:
     """Cases (batch, precision) and ways, what matters most first: the time may run out.
 
-    Quick ways at the first batch size, compiling in its first precision, quick ways elsewhere, compiling elsewhere.
+    Quick ways at the first batch size and the plain one at all, compiling in the first precision, quick ways elsewhere,
+    compiling elsewhere.
     """
 
     def rank(one: tuple[tuple[int, str], str]) -> int:
         case, name = one
         if WAYS[name].compiles:
             return 1 if case == cases[0] else 3
-        return 0 if case[0] == cases[0][0] else 2
+        return 0 if name == "plain" or case[0] == cases[0][0] else 2
 
     every = product(cases, dict.fromkeys(("plain", *names)))
     return sorted(((case, name) for case, name in every if case[1] in WAYS[name].precisions), key=rank)
