@@ -43,7 +43,7 @@ PLANTS: tuple[tuple[str, str, Callable[..., Any], str, Disturb], ...] = (
 
 
 def main() -> int:
-    asked = argparse.Namespace(steps=6, times=0, drawn=0, every=[], pairs=3, seed=0)
+    asked = argparse.Namespace(steps=6, times=0, drawn=0, every=[], every_step=False, pairs=3, seed=0)
     faults.start()
     torch.set_num_threads(1)
     unnoticed = 0

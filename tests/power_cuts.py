@@ -11,7 +11,7 @@ import argparse
 import random
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,6 +22,9 @@ from faults import Record
 
 from pipeline.verify import CHECKPOINTS
 
+DROPPED = [(0.0, "synced"), (1.0, "synced")]
+"""All that is not safe is lost; or contents alone are. (Share of the names that are kept, what becomes of contents.)"""
+OTHERWISE = [(1.0, "zeros"), (1.0, "half"), (0.0, "all")]
 HEADS = ("steps", "pictures", "absent", "old", "new", "BAD")
 
 
@@ -126,11 +129,9 @@ class Disk:
         """What there is while the power is on."""
         return self._tree(self.live, lambda node: bytes(node.content))
 
-    def pictures(self, chance: random.Random, drawn: int) -> Iterator[Tree]:
-        """What there can be after a power cut: names and contents that are not safe lost, kept, or drawn."""
-        for share, how in [(0.0, "synced"), (1.0, "synced"), (1.0, "zeros"), (1.0, "half"), (0.0, "all")] + [
-            (0.5, "drawn")
-        ] * drawn:
+    def pictures(self, chance: random.Random, ways: Sequence[tuple[float, str]]) -> Iterator[Tree]:
+        """What there can be after a power cut, by shares of the names that are not safe and ways of contents."""
+        for share, how in ways:
             tree = {node: dict(self.base.get(node, {})) for node in self.live}
             for change, must in zip(self.changes, self.must, strict=True):
                 if must or chance.random() < share:
@@ -170,13 +171,15 @@ def cut(trial: Trial, asked: argparse.Namespace) -> None:
         return  # the order in which two processes' records come need not be that of what they did
     trial.fresh()
     disk, seen, chance = Disk(trial.folder), set[int](), random.Random(asked.seed)
-    top, wanted, safe = trial.folder.resolve(), {0, *faults.spread(trial.steps, asked.steps), trial.steps}, ""
+    top, safe = trial.folder.resolve(), ""
+    closely = {0, *faults.spread(trial.steps, asked.steps), trial.steps}
     for done in range(trial.steps + 1):
         record = trial.records[done - 1] if done else None
         if record:
             disk.play(record, top)
             safe = safe_checkpoint(record, disk, safe)
-        for picture in disk.pictures(chance, asked.drawn) if done in wanted else ():
+        ways = DROPPED + (OTHERWISE + [(0.5, "drawn")] * asked.drawn) * (done in closely)
+        for picture in disk.pictures(chance, ways if done in closely or asked.every_step else []):
             over = done == trial.steps
             known = hash((over, safe, tuple(sorted(picture.items(), key=lambda item: item[0]))))
             if known not in seen:
@@ -212,6 +215,7 @@ def lay_down(picture: Tree, folder: Path) -> None:
 
 if __name__ == "__main__":
     asking = fault_cases.parser(__doc__)
-    asking.add_argument("--steps", type=int, default=0, help="steps at which power is cut, for each case; 0: every one")
-    asking.add_argument("--drawn", type=int, default=3, help="pictures drawn by chance at each step, beside the fixed")
+    asking.add_argument("--steps", type=int, default=0, help="steps that are looked at closely, for each case; 0: all")
+    asking.add_argument("--drawn", type=int, default=3, help="pictures drawn by chance at each of these")
+    asking.add_argument("--every-step", action="store_true", help="and at all others what is not safe is lost")
     sys.exit(fault_cases.prove(asking.parse_args(), HEADS, cut))

@@ -14,11 +14,11 @@ TESTS = Path(__file__).parent
 PROOF = TESTS.parent / "proof"
 AT_ONCE = 2
 PROVERS: dict[str, list[str]] = {
+    "kill_points": ["--times", "5"],
+    "power_cuts": ["--every-step", "--steps", "12", "--drawn", "1"],
     "full_disks": ["--steps", "10", "--every", "full"],
-    "power_cuts": ["--steps", "12", "--drawn", "1"],
     "resume_points": ["--kills", "100"],
-    "kill_points": ["--steps", "25", "--times", "5"],
-    "two_writers": ["--pairs", "5"],
+    "two_writers": ["--pairs", "10"],
     "bit_flips": ["--flips", "2400"],
     "planted_faults": [],
 }

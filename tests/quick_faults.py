@@ -16,6 +16,6 @@ CASES = (
 
 if __name__ == "__main__":
     asked = fault_cases.parser(__doc__).parse_args(["--cases", *CASES])
-    asked.steps, asked.times, asked.drawn, asked.every, asked.pairs = 2, 1, 0, [], 1
+    asked.steps, asked.times, asked.drawn, asked.every, asked.every_step, asked.pairs = 2, 1, 0, [], False, 1
     ways = (kill_points.kill, power_cuts.cut, full_disks.fail, two_writers.race)
     sys.exit(fault_cases.prove(asked, HEADS, *ways))
