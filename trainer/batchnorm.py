@@ -59,7 +59,7 @@ def _statistics(x: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
     var, mean = torch.var_mean(x.to(torch.promote_types(x.dtype, torch.float32)), axes, correction=0)
     count = x.numel() // x.shape[1]
     own = torch.cat([mean.double(), var.double() * count, mean.new_tensor([count], dtype=torch.float64)])
-    means, squares, counts = ranks.stacked(own).split([len(mean), len(mean), 1], dim=1)
+    means, squares, counts = torch.split(ranks.stacked(own), [len(mean), len(mean), 1], dim=1)
     total = counts.sum()
     joint = (counts * means).sum(dim=0) / total
     joint_var = (squares + counts * (means - joint).square()).sum(dim=0) / total

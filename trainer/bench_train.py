@@ -81,7 +81,7 @@ def peers_way(config: PretrainConfig, device: torch.device) -> Way:
             for repeat in range(config.method.repeats)
         ]
         optimiser.zero_grad()
-        peers.loss(query, key, method.mixes(query, regions)).backward()
+        torch.autograd.backward(peers.loss(query, key, method.mixes(query, regions)))
         optimiser.step()
 
     return Way("the peers' way, fp32", _size(config), "samples/s", config.batch_size, timed(step, device))
@@ -96,7 +96,7 @@ def timed(work: Callable[[], None], device: torch.device) -> Callable[[], float 
         return work
 
     def between_events() -> float:
-        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]  # of torch
         start.record()
         try:
             work()

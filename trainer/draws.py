@@ -50,7 +50,7 @@ def normal(seed: int, samples: Tensor, count: int) -> Tensor:
     Returns:
         (N, count) float32, at most 5.8 from 0; sample and place decide, but for the last place on another device.
     """
-    radius, turn = uniform(seed, 0, samples, 0, count + count % 2).unflatten(1, (2, -1)).unbind(1)
+    radius, turn = torch.unflatten(uniform(seed, 0, samples, 0, count + count % 2), 1, (2, -1)).unbind(1)
     radius, turn = (-2 * (1 - radius).log()).sqrt(), 2 * torch.pi * turn  # 1 - radius is in (0, 1]
     return torch.cat([radius * turn.cos(), radius * turn.sin()], dim=1)[:, :count]
 

@@ -95,7 +95,7 @@ def evaluate(request: Request, progress: Callable[[str], None] = lambda doing: N
     classes, positions = np.unique(store.columns["label"][both], return_inverse=True)
     clips = loader.load(store, both, run.config.frames, run.config.bodies)
     parts = [len(split.train), len(split.test)]
-    (train, test), (train_labels, test_labels) = clips.split(parts), torch.from_numpy(positions).split(parts)
+    (train, test), (train_labels, test_labels) = (torch.split(x, parts) for x in (clips, torch.from_numpy(positions)))
     encoder, checkpoint = runs.load_encoder(run, request.device, request.checkpoint, fast=request.fast)
     work = Evaluation(
         request=request,

@@ -25,7 +25,7 @@ def feature_map(x: Tensor, input_norm: BatchNorm1d, blocks: Iterable[nn.Module],
     fast_ops.share_threads()
     samples, coordinates, frames, joints, bodies = x.shape
     x = input_norm(x.permute(0, 4, 3, 1, 2).reshape(samples * bodies, joints * coordinates, frames))
-    x = x.unflatten(1, (joints, coordinates)).permute(3, 0, 1, 2).contiguous()
+    x = torch.unflatten(x, 1, (joints, coordinates)).permute(3, 0, 1, 2).contiguous()
     if torch.is_autocast_enabled("cpu"):
         x = x.to(torch.get_autocast_dtype("cpu"))
     edges = fast_ops.edges_of(adjacency)

@@ -51,7 +51,7 @@ def compile_kernels(dtype: torch.dtype, *, dropout: bool) -> float:
     with torch.random.fork_rng(devices=[]):
         for rate in (0.0, 0.5) if dropout else (0.0,):
             x = normalise(normalise(x, norm), norm, residual=x, dropout=rate)
-    x.sum().backward()
+    torch.autograd.backward(x.sum())
     return time.perf_counter() - began if fast_kernels.compiled() > before else 0.0
 
 

@@ -32,7 +32,7 @@ def extract(encoder: Encoder, clips: Tensor, layer: Layer = "backbone") -> Tenso
     encoder.eval()
     device = next(encoder.parameters()).device
     parts = []
-    for block in clips.split(together(device)):
+    for block in torch.split(clips, together(device)):
         pooled = encoder.backbone(block.to(device))
         parts.append((encoder.head(pooled) if layer == "head" else pooled).float().cpu())
     return torch.cat(parts)

@@ -132,7 +132,7 @@ def fit(
                     scores = layer(encoder.backbone(show(clips)))
                 loss = cross_entropy(scores.float(), sides.train_labels[chosen].to(device))
                 optimiser.zero_grad()
-                loss.backward()
+                torch.autograd.backward(loss)
                 optimiser.step()
             if (epoch + 1) % config.test_every == 0 or epoch + 1 == config.epochs:
                 scores = _scores(encoder, layer, sides.test, show, device)
@@ -161,5 +161,8 @@ def _scores(
     """(N, classes) float32 on the CPU, each clip on its own."""
     encoder.eval()
     return torch.cat(
-        [layer(encoder.backbone(show(block.to(device)))).cpu() for block in clips.split(features.together(device))]
+        [
+            layer(encoder.backbone(show(block.to(device)))).cpu()
+            for block in torch.split(clips, features.together(device))
+        ]
     )

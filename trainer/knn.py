@@ -44,7 +44,7 @@ def weighted(
     """
     train, votes = normalize(train, dim=1), one_hot(labels, classes).to(train.dtype)
     scores = []
-    for block in normalize(test, dim=1).split(BLOCK):
+    for block in torch.split(normalize(test, dim=1), BLOCK):
         similarity, neighbours = (block @ train.T).topk(min(k, len(train)), dim=1)
         scores.append(torch.einsum("nk,nkc->nc", (similarity / temperature).exp(), votes[neighbours]))
     return torch.cat(scores)
@@ -54,5 +54,5 @@ def nearest(train: Tensor, labels: Tensor, test: Tensor, classes: int) -> Tensor
     """Class scores (N, classes) that name the class of the nearest training vector (Euclidean) alone."""
     lengths = torch.linalg.vector_norm(train, dim=1).square()
     # Squared distances up to a constant per test vector, which changes no nearest neighbour.
-    said = [labels[(lengths - 2 * block @ train.T).argmin(1)] for block in test.split(BLOCK)]
+    said = [labels[(lengths - 2 * block @ train.T).argmin(1)] for block in torch.split(test, BLOCK)]
     return one_hot(torch.cat(said), classes).to(train.dtype)

@@ -67,10 +67,10 @@ def fit(
         rate = config.learning_rate * (0.1 if epoch >= round(config.decay_at * config.epochs) else 1.0)
         for group in optimiser.param_groups:
             group["lr"] = rate
-        for chosen in torch.randperm(len(train), generator=generator).to(train.device).split(config.batch_size):
+        for chosen in torch.split(torch.randperm(len(train), generator=generator).to(train.device), config.batch_size):
             loss = cross_entropy(train[chosen] @ weight.T + bias, labels[chosen])
             optimiser.zero_grad()
-            loss.backward()
+            torch.autograd.backward(loss)
             optimiser.step()
         with torch.no_grad():
             scores = test @ weight.T + bias

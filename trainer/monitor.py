@@ -86,7 +86,7 @@ class Monitor:
         both = np.concatenate([division.kept, division.held_out])
         labels, positions = np.unique(store.columns["label"][both], return_inverse=True)
         self._classes = len(labels)
-        self._labels = torch.from_numpy(positions).split([len(division.kept), len(division.held_out)])
+        self._labels = torch.split(torch.from_numpy(positions), [len(division.kept), len(division.held_out)])
 
     def score(self, encoder: Encoder) -> float:
         """Top-1 per cent by `knn.weighted` with its defaults, of backbone features; the encoder is left as it was."""

@@ -109,7 +109,7 @@ def _backward(
     with _precision(config, query.device):
         terms = method.losses(part, query, mixes, keys, method.pair.queue)
     weighted: Tensor = torch.stack([terms.total, terms.instance, terms.mixed]) * ((part.stop - part.start) / len(query))
-    weighted[0].backward()
+    torch.autograd.backward(weighted[0])
     return weighted.detach()
 
 
@@ -120,7 +120,7 @@ def _add_gradients(parameters: list[Parameter], terms: Tensor) -> None:
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     together = torch.cat([gradient.flatten() for gradient in gradients] + [terms])
     ranks.add(together)
-    *summed, all_terms = together.split([gradient.numel() for gradient in gradients] + [len(terms)])
+    *summed, all_terms = torch.split(together, [gradient.numel() for gradient in gradients] + [len(terms)])
     for gradient, total in zip(gradients, summed, strict=True):
         gradient.copy_(total.view_as(gradient))
     terms.copy_(all_terms)
