@@ -10,7 +10,7 @@ DEMO_FOLDER ?= demo
 WHEELS = annotated-types donfig filelock google-crc32c isal markdown-it-py mdurl numcodecs packaging pydantic \
 	pydantic-core pygments pyyaml rich safetensors typing-extensions typing-inspection zarr
 
-.PHONY: help demo test format lint types unit nojit bounds prove resumes bench gpu wheels pictures clean
+.PHONY: help demo test format lint types unit nojit bounds prove resumes soak bench gpu wheels pictures clean
 
 help:  ## list what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -53,6 +53,9 @@ prove: $(READY)  ## prove all that docs/RELIABILITY.md promises: kills, power cu
 
 resumes: $(READY)  ## stop pre-trainings after every step and kill them at random times (half an hour)
 	$(BIN)/python tests/resume_points.py
+
+soak: $(READY)  ## all commands again and again in one process for twenty minutes: memory, handles, threads stay flat
+	OMP_NUM_THREADS=1 $(BIN)/python tests/soak.py
 
 bench: $(READY)  ## the benchmarks, against their baselines
 	$(BIN)/python benchmarks/bench_parse.py
