@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
+PROOF = $(VENV)/.proof
 # Every core up to eight: each process makes the shared store and run for itself.
 PYTEST = $(BIN)/python -m pytest --numprocesses logical --maxprocesses 8
 DEMO_FOLDER ?= demo
@@ -10,7 +11,7 @@ DEMO_FOLDER ?= demo
 WHEELS = annotated-types donfig filelock google-crc32c isal markdown-it-py mdurl numcodecs packaging pydantic \
 	pydantic-core pygments pyyaml rich safetensors typing-extensions typing-inspection zarr
 
-.PHONY: help demo test format lint types unit nojit bounds prove resumes soak bench gpu wheels pictures clean
+.PHONY: help demo test format lint types unit nojit bounds prove resumes soak coverage scan audit bench gpu wheels pictures clean
 
 help:  ## list what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -18,6 +19,10 @@ help:  ## list what can be made
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+$(PROOF): $(READY)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,proof]'
 	touch $@
 
 demo: $(READY)  ## the whole job on synthetic recordings, in demo/
@@ -53,6 +58,18 @@ prove: $(READY)  ## prove all that docs/RELIABILITY.md promises: kills, power cu
 
 resumes: $(READY)  ## stop pre-trainings after every step and kill them at random times (half an hour)
 	$(BIN)/python tests/resume_points.py
+
+coverage: $(PROOF)  ## which lines and branches the tests reach, file by file; kernels uncompiled too (three quarters of an hour)
+	$(BIN)/coverage erase
+	$(PYTEST) --cov --cov-report=
+	NUMBA_DISABLE_JIT=1 $(PYTEST) -m kernels -k "not golden" --cov --cov-append --cov-report=
+	$(BIN)/coverage report
+
+scan: $(PROOF)  ## look for insecure code in what is shipped; the tests plant some on purpose
+	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive pipeline trainer cli.py benchmarks docs
+
+audit: $(PROOF)  ## ask PyPI for known vulnerabilities of every pinned version; fails when it cannot tell
+	$(BIN)/pip-audit --strict --no-deps --disable-pip --requirement constraints.txt
 
 soak: $(READY)  ## all commands again and again in one process for twenty minutes: memory, handles, threads stay flat
 	OMP_NUM_THREADS=1 $(BIN)/python tests/soak.py

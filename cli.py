@@ -793,18 +793,23 @@ def demo(folder: Path, clips: int, epochs: int) -> None:
         raise OutputExists(f"{folder}: is not empty; remove it or name another folder")
     folder.mkdir(parents=True, exist_ok=True)
     with contextlib.chdir(folder):
-        for command in (
-            f"synth ntu60 raw --clips {clips} --broken 3",
-            "ingest ntu60 raw",
-            "build-splits",
-            f"pretrain --preset quick --set epochs={epochs} batch_size=24",
-            "eval",
-        ):
+        for command in demo_commands(clips, epochs):
             say(["", f"$ skelepipe {command}"])
             code = main(command.split(), standalone_mode=False)
             if code not in {None, 0, QUARANTINED}:
                 click.get_current_context().exit(code)
     say(["", f"look into {folder}: text in raw/, store and splits in processed/, encoder and results in runs/"])
+
+
+def demo_commands(clips: int, epochs: int) -> tuple[str, ...]:
+    """What `demo` runs."""
+    return (
+        f"synth ntu60 raw --clips {clips} --broken 3",
+        "ingest ntu60 raw",
+        "build-splits",
+        f"pretrain --preset quick --set epochs={epochs} batch_size=24",
+        "eval",
+    )
 
 
 def interrupted(ctx: click.Context) -> str:

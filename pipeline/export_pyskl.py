@@ -1,6 +1,6 @@
 """PYSKL's annotation file: one pickle, written clip by clip; nothing here ever reads one."""
 
-import pickle
+import pickle  # only ever written  # nosec B403
 from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO, Literal
 

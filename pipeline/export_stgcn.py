@@ -1,6 +1,6 @@
 """The folder of ST-GCN, as 2s-AGCN, CrosSCLR, AimCLR and SkeleMixCLR read it too: .npy arrays and pickled labels."""
 
-import pickle
+import pickle  # only ever written  # nosec B403
 from collections.abc import Sequence
 from pathlib import Path
 

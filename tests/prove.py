@@ -18,6 +18,7 @@ PROVERS: dict[str, list[str]] = {
     "power_cuts": ["--every-step", "--steps", "12", "--drawn", "1"],
     "full_disks": ["--steps", "10", "--every", "full"],
     "resume_points": ["--kills", "100"],
+    "same_bytes": [],
     "two_writers": ["--pairs", "10"],
     "bit_flips": ["--flips", "2400"],
     "planted_faults": [],
