@@ -109,10 +109,10 @@ def test_kills_power_cuts_full_disks_and_second_writers_leave_nothing_half_done(
             strict=True,
         )
     )
-    assert found["killed"] >= 14
-    assert found["pictures"] >= 40
-    assert found["failed"] == 42
-    assert found["exit-5"] >= 30
+    assert found["killed"] >= 10
+    assert found["pictures"] >= 28
+    assert found["failed"] == 30
+    assert found["exit-5"] >= 22
     assert found["one-stopped"] >= 1  # how many meet depends on the load
     assert found["BAD"] == 0
 
