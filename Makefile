@@ -11,7 +11,7 @@ DEMO_FOLDER ?= demo
 WHEELS = annotated-types donfig filelock google-crc32c isal markdown-it-py mdurl numcodecs packaging pydantic \
 	pydantic-core pygments pyyaml rich safetensors typing-extensions typing-inspection zarr
 
-.PHONY: help demo test format lint types unit nojit bounds prove resumes soak coverage scan audit bench gpu wheels pictures clean
+.PHONY: help demo test format lint types unit rehearse nojit bounds prove resumes soak coverage scan audit bench gpu wheels pictures clean
 
 help:  ## list what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -43,7 +43,10 @@ types: $(READY)  ## strict type check
 	$(BIN)/mypy
 
 unit: $(READY)  ## the tests
-	$(PYTEST) --durations 25
+	$(PYTEST) --durations 25 -m "not rehearsal"
+
+rehearse: $(READY)  ## the long benchmarks at tiny sizes, that of the GPU on the CPU: do they still run? (five minutes)
+	$(PYTEST) --durations 25 -m rehearsal
 
 nojit: $(READY)  ## the kernels' tests without compilation, line by line as Python has them
 	NUMBA_DISABLE_JIT=1 $(PYTEST) -m kernels -k "not golden"

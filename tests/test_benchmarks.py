@@ -1,4 +1,4 @@
-"""The benchmarks run; their figures are for people and other machines."""
+"""The benchmarks run; their figures are for people and other machines. The long ones: `make rehearse`."""
 
 import importlib.metadata
 import json
@@ -35,7 +35,7 @@ def test_the_gpu_check_without_a_gpu_says_so_and_exits_2(tmp_path: Path) -> None
     assert done.stderr.startswith("no GPU to check: --device cuda: ")
 
 
-@pytest.mark.slow
+@pytest.mark.rehearsal
 def test_the_gpu_script_rehearses_all_of_its_parts_on_a_cpu(tmp_path: Path) -> None:
     asked = {"SMALL": "1", "DEVICE": "cpu", "OUT": str(tmp_path / "out"), "PYTHON": sys.executable}
     command = ["bash", str(ROOT / "benchmarks" / "gpu.sh")]
@@ -103,7 +103,7 @@ def test_ways_of_a_training_step_compute_what_the_plain_one_does(name: str) -> N
     torch.testing.assert_close(states[1], states[0], rtol=1e-9, atol=1e-10)
 
 
-@pytest.mark.slow
+@pytest.mark.rehearsal
 def test_the_size_benchmark_ingests_all_that_it_wrote(tmp_path: Path) -> None:
     done = benchmark("full_size.py", tmp_path, "--share", "0.0005", "--texts", "6")
     assert done.returncode == 0, done.stderr
@@ -112,7 +112,7 @@ def test_the_size_benchmark_ingests_all_that_it_wrote(tmp_path: Path) -> None:
     assert rows == [f"| {kind}: {what}" for kind in ("loose", "zips") for what in ("ingest", "again", "verify")]
 
 
-@pytest.mark.slow
+@pytest.mark.rehearsal
 def test_the_benchmark_of_choices_prints_all_of_its_tables() -> None:
     done = benchmark("bench_choices.py", "--clips", 60, "--rounds", 1)
     assert done.returncode == 0, done.stderr
@@ -120,6 +120,7 @@ def test_the_benchmark_of_choices_prints_all_of_its_tables() -> None:
     assert "nan" not in done.stdout
 
 
+@pytest.mark.rehearsal
 def test_the_benchmark_of_the_fast_encoders_parts_prints_its_table() -> None:
     done = benchmark("bench_fast.py", "--rounds", 1, "--batch", 2, "--channels", 2)
     assert done.returncode == 0, done.stderr
@@ -129,7 +130,7 @@ def test_the_benchmark_of_the_fast_encoders_parts_prints_its_table() -> None:
     assert all(float(row[2]) > 0 for row in rows)
 
 
-@pytest.mark.slow
+@pytest.mark.rehearsal
 def test_the_feeding_benchmark_prints_its_table_and_a_stream_holds_what_it_announced() -> None:
     done = benchmark("bench_feed.py", "--clips", 512, "--buffer", 128, "--rounds", 1)
     assert done.returncode == 0, done.stderr
@@ -178,6 +179,7 @@ def ten_people(folder: Path) -> Path:
     return folder
 
 
+@pytest.mark.rehearsal
 def test_the_learning_benchmark_prints_its_table_and_skips_what_is_done(tmp_path: Path) -> None:
     data = ten_people(tmp_path / "data")
     command = ("bench_learning.py", data, "--out", tmp_path / "out", "--every", 1, "--small")
@@ -195,6 +197,7 @@ def test_the_learning_benchmark_prints_its_table_and_skips_what_is_done(tmp_path
     assert "name another --out" in other.stderr
 
 
+@pytest.mark.rehearsal
 def test_the_benchmark_on_real_people_fills_its_table_and_goes_on(tmp_path: Path) -> None:
     write("folder", tmp_path / "data", clips=24, seed=0)
     tiny = ["frames=16", "epochs=1", "batch_size=4", "encoder.hidden_channels=2", "encoder.hidden_dim=8"]
