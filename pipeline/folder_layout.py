@@ -2,7 +2,6 @@
 
 import re
 import reprlib
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from pipeline import toml_text
 from pipeline.errors import ConfigError, LayoutError
 from pipeline.layout import Layout
 
@@ -118,7 +118,7 @@ def read(path: Path) -> FolderSpec:
         LayoutError: its joints, parents or parts contradict each other.
     """
     try:
-        plain = tomllib.loads(path.read_bytes().decode("utf-8-sig"))
+        plain = toml_text.loads(path.read_bytes().decode("utf-8-sig"))
         form = _Form.model_validate(plain)
     except ValidationError as error:
         raise ConfigError(f"{path}: {'; '.join(dict.fromkeys(map(_told, error.errors())))}") from error

@@ -335,6 +335,8 @@ class Store:
         chunk = "/".join([name, "c", *("0" for _ in shape)])
         if chunk not in self._files and array.size:  # of which zarr would say that it is all fill values
             raise ArtifactError(f"{self.path}: its array {name} has no chunk {chunk}; ingest again")
+        if array.size and (size := self._files[chunk]["size"]) != (wanted := array.nbytes + shards.CHECK):
+            raise ArtifactError(f"{self.path}: {chunk} has {size} bytes, its array {wanted}; ingest again")
         with self._zarr(f"its array {name}"):
             return np.asarray(array[...])
 
