@@ -163,11 +163,11 @@ def _refusal(
     here = line_at(text, at)
     where = f"in frame {frame + 1} of {frames}" if line not in (text_kernels.FRAMES_LINE, text_kernels.END) else ""
     if here.size > LONGEST_LINE:
-        return here.number, f"a line of {here.size} bytes {where}: damaged, download it again".replace("  ", " ")
+        return here.number, f"a line of {here.size} bytes{where and ' ' + where}: damaged, download it again"
     whole = text[here.first : here.first + here.size].tobytes()
     fields = [field for field in re.split(rb"[ \t]+", whole.removesuffix(b"\r")) if field]
     if b"\0" in whole:
-        return here.number, f"NUL bytes {where}: damaged, download it again".replace("  ", " ")
+        return here.number, f"NUL bytes{where and ' ' + where}: damaged, download it again"
     if code == text_kernels.FILE_GOES_ON:
         found = quote(re.split(rb"[ \t]", whole.removesuffix(b"\r")[at - here.first :], maxsplit=1)[0])
         return (

@@ -1,10 +1,13 @@
 """TOML text to plain data, without what trips those who look at it next: gigantic numbers, bottomless nesting."""
 
+import re
 import tomllib
 from typing import Any
 
 DEEPEST = 32
-"""Tables and lists within each other; nothing here takes more than four."""
+"""Tables and lists within each other, and parts of a key; nothing here takes more than four."""
+_PART = r"(?:[\w-]++|\"[^\"\n]*+\"|'[^'\n]*+')"
+_LONG_KEY = re.compile(rf"(?<![\w.-]){_PART}(?:[ \t]*+\.[ \t]*+{_PART}){{{DEEPEST}}}", re.ASCII)
 
 
 def loads(text: str) -> dict[str, Any]:
@@ -13,6 +16,8 @@ def loads(text: str) -> dict[str, Any]:
     Raises:
         ValueError: it is not TOML, or nested too deeply, or has an integer of more than 64 bits; the text says which.
     """
+    if _LONG_KEY.search(text):  # tomllib takes time by the square of the parts: minutes for a hundred kilobytes
+        raise ValueError(f"a key of more than {DEEPEST} parts")
     try:
         plain = tomllib.loads(text)
     except RecursionError:
