@@ -14,7 +14,8 @@ from pipeline.archives import BOMB_BYTES, BOMB_RATIO
 
 MAGIC = (b"\x93NUMPY", b"PK")
 """How either kind of file begins."""
-_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+_HEADERS = {(1, 0): (2, np.lib.format.read_array_header_1_0), (2, 0): (4, np.lib.format.read_array_header_2_0)}
+"""By version: bytes of the header's length, and what reads it with the header."""
 
 
 def read(stream: IO[bytes] | io.RawIOBase | io.BufferedIOBase) -> Mapping[str, Callable[[], Any]]:
@@ -49,9 +50,15 @@ def _member(archive: zipfile.ZipFile, name: str) -> Any:
 def _array(stream: IO[bytes], size: int) -> NDArray[Any]:
     """The one array of a stream of so many bytes."""
     stream.seek(0)
-    header = _HEADERS.get(np.lib.format.read_magic(stream))
-    if header is None:
+    version = np.lib.format.read_magic(stream)
+    if version not in _HEADERS:
         raise ValueError("it is of a version of .npy that holds no plain numbers")
+    width, header = _HEADERS[version]
+    begins = stream.tell()
+    length = int.from_bytes(stream.read(width), "little")
+    if length > size:
+        raise ValueError(f"it says that its header has {length} bytes, of {size}")
+    stream.seek(begins)
     shape, _, kind = header(stream)
     if kind.hasobject:
         raise ValueError("it needs allow_pickle")

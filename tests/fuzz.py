@@ -18,9 +18,9 @@ import threading
 import time
 import tracemalloc
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from multiprocessing.context import SpawnProcess
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,8 @@ GROWTH = 256 << 20
 """Bytes by which a process's peak may grow in one case beyond its file's share, whoever allocates."""
 MOST = 6 << 30
 """Bytes of addresses beyond those of a fresh process: what asks for more is told that there are none."""
+LARGE = 1024
+"""Bytes of a file from which on its share of memory means something."""
 COUNTERS = ("cases", "refused", "twin", "findings", "slowest", "memory", "times")
 
 
@@ -55,7 +57,7 @@ class Tally:
     memory: int = 0
     """Bytes at the peak of the traced case that took the most."""
     times: int = 0
-    """The most bytes that a traced case took beyond its target's room, in hundredths of its file's size."""
+    """The most bytes that a traced case took, in hundredths of its file's size, of files of 1 KiB and more."""
     told: list[str] = field(default_factory=list)
 
     def add(self, counters: Sequence[int]) -> None:
@@ -116,10 +118,8 @@ def keep(target: Target, number: int, content: bytes, said: str) -> None:
     (FOUND / f"{name}.txt").write_text(f"--only '{target.name}:{number}'\n{said}\n", errors="backslashreplace")
 
 
-def work(line: Line, chunks: Any, seed: int, made: Sequence[Callable[[], Any]] = ()) -> None:
+def work(line: Line, chunks: Any, seed: int) -> None:
     """Run the chunks (target, first, end) that come, until there are no more."""
-    for prepare in made:
-        prepare()
     with Path("/proc/self/statm").open() as statm:
         size = int(statm.read().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (size + MOST, resource.RLIM_INFINITY))
@@ -156,7 +156,8 @@ def run_chunk(line: Line, target: Target, seeds: Sequence[bytes], judge: Judge, 
             counters[1] += refused
             counters[2] += twin
             counters[5] = max(counters[5], memory)
-            counters[6] = max(counters[6], 100 * max(0, memory - target.room) // max(1, len(content)))
+            if len(content) >= LARGE:
+                counters[6] = max(counters[6], 100 * memory // len(content))
         counters[0] += 1
         if not traced:
             counters[4] = max(counters[4], int(1e6 * (time.perf_counter() - began)))
@@ -165,15 +166,15 @@ def run_chunk(line: Line, target: Target, seeds: Sequence[bytes], judge: Judge, 
 class Lane:
     """One worker process at a time, replaced when it dies or hangs, and the cases that it is given."""
 
-    def __init__(self, seed: int, hang: float = HANG, made: Sequence[Callable[[], Any]] = ()) -> None:
-        self.seed, self.hang, self.made = seed, hang, made
-        self.process: SpawnProcess | None = None
+    def __init__(self, seed: int, hang: float = HANG, method: str = "spawn") -> None:
+        self.seed, self.hang, self.method = seed, hang, method
+        self.process: BaseProcess | None = None
 
     def start(self) -> None:
         self.line = Line.make()
         self.chunks, theirs = multiprocessing.Pipe()
-        context = multiprocessing.get_context("spawn")
-        self.process = context.Process(target=work, args=(self.line, theirs, self.seed, self.made), daemon=True)
+        context = multiprocessing.get_context(self.method)
+        self.process = context.Process(target=work, args=(self.line, theirs, self.seed), daemon=True)
         self.process.start()
         theirs.close()
 
@@ -297,9 +298,9 @@ def repeat(case: str, seed: int) -> int:
         seeds, judge = target.start(Path(place))
         content = target.content(seeds, seed, int(number))
         print(f"{case}: {len(content)} bytes, {content[:200]!r}")
-        for first in seeds:
-            judge(first)
         try:
+            for first in seeds:
+                judge(first)
             print(run_case(target, judge, content, traced=True))
         except Wrong as error:
             print(error, *([f"from {error.__cause__!r}"] if error.__cause__ else []))
