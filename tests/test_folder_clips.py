@@ -433,7 +433,7 @@ def test_an_array_that_claims_other_bytes_than_there_are_is_refused(tmp_path: Pa
             archive.write(path, "xyz.npy")
         path = tmp_path / "clip.npz"
     tracemalloc.start()
-    with pytest.raises(RawFileError, match="more follows after its array|it is cut short"):
+    with pytest.raises(RawFileError, match=r"more follows after its array|it is cut short"):
         read(path)
     assert tracemalloc.get_traced_memory()[1] < 1 << 22
     tracemalloc.stop()

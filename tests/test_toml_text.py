@@ -63,5 +63,5 @@ def test_every_reader_of_toml_refuses_it_and_names_the_file(tmp_path: Path, text
 @pytest.mark.parametrize("setting", [f"x={'[' * 20_000}", f"{'a.' * 200}b=1", f"seed=0x{'f' * 5000}"])
 def test_every_reader_of_settings_refuses_it(setting: str) -> None:
     for compose in (eval_config.compose, lambda given: config.compose(config.preset("quick"), None, given)):
-        with pytest.raises(ConfigError, match=r"^--set .*the value is not TOML|^--set "):
+        with pytest.raises(ConfigError, match=r"^(--set|evaluation|configuration)\b"):
             compose([setting])
