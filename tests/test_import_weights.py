@@ -5,6 +5,7 @@ import hashlib
 import json
 import pickle
 import re
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +18,10 @@ from torch import nn
 
 from cli import main
 from pipeline import ingest, recipe, splits
-from pipeline.errors import OutputExists
+from pipeline.errors import ArtifactError, OutputExists
 from pipeline.layout import KINECT_V2
 from pipeline.store import Store
-from trainer import loader, pretrain, runs
+from trainer import foreign, loader, pretrain, runs, torch_file
 from trainer.foreign import SOURCES
 
 GOLDEN = Path(__file__).parent / "golden" / "skelemixclr_step.npz"
@@ -468,3 +469,18 @@ def test_a_disk_that_fills_leaves_nothing_behind(small, tmp_path, monkeypatch):
     assert "cannot be written: No space left on device" in said
     assert {path.name for path in tmp_path.iterdir()} == {"model.pt", ".run.lock"}
     assert ": imported, " in imported(tmp_path, small.state)
+
+
+TELLS = "encoder_q.st_gcn_networks.0.tcn.2.weight"
+
+
+@pytest.mark.parametrize(("told", "says"), [
+    (torch.ones(1).expand(3000, 3000, 9, 1), rf"'{TELLS}' is \(3000, 3000, 9, 1\) out of 4 bytes, which are repeated"),
+    (torch.ones(100_000, 1, 1, 1), r"is missing|expected \("),
+])  # fmt: skip
+def test_an_encoder_as_large_as_one_tensor_claims_takes_no_memory(told, says, small, tmp_path):
+    torch.save(small.state | {TELLS: told}, tmp_path / "x.pt")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(ArtifactError, match=says):
+        foreign.read(torch_file.read(tmp_path / "x.pt").tensors, "joint", SOURCES["skelemixclr"])
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200 << 10

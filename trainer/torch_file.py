@@ -63,6 +63,11 @@ def read(path: Path) -> TorchFile:
     for name, value in plain.items():
         if not isinstance(name, str) or not isinstance(value, Tensor) or value.layout != torch.strided:
             raise ArtifactError(f"{path}: holds {_kind(value)} under {name!r}, expected tensors by name, nothing else")
+        if value.numel() * value.element_size() > value.untyped_storage().nbytes():
+            raise ArtifactError(
+                f"{path}: {name!r} is {tuple(value.shape)} out of {value.untyped_storage().nbytes()} bytes, which are "
+                "repeated; ask for, or save, tensors with all their numbers"
+            )
     wrapped = all(name.startswith("module.") for name in plain)
     tensors = {name.removeprefix("module.") if wrapped else name: value for name, value in plain.items()}
     return TorchFile(path=path, size=size, sha256=sha256, tensors=tensors, beside=beside)
