@@ -6,6 +6,7 @@ import json
 import pickle
 import re
 import resource
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -484,3 +485,15 @@ def test_an_encoder_as_large_as_one_tensor_claims_takes_no_memory(told, says, sm
     with pytest.raises(ArtifactError, match=says):
         foreign.read(torch_file.read(tmp_path / "x.pt").tensors, "joint", SOURCES["skelemixclr"])
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200 << 10
+
+
+def test_a_text_as_long_as_an_old_file_claims_takes_no_memory(small, tmp_path):
+    small.save(tmp_path / "x.pt", _use_new_zipfile_serialization=False)
+    whole = (tmp_path / "x.pt").read_bytes()
+    at = whole.index(b"X\x05\x00\x00\x00queue") + 1
+    (tmp_path / "x.pt").write_bytes(whole[:at] + (10**9).to_bytes(4, "little") + whole[at + 4 :])
+    tracemalloc.start()
+    with pytest.raises(ArtifactError, match="is damaged or cut short, or is no state_dict"):
+        torch_file.read(tmp_path / "x.pt")
+    assert tracemalloc.get_traced_memory()[1] < 10 * len(whole) + (1 << 22)
+    tracemalloc.stop()
