@@ -11,7 +11,7 @@ DEMO_FOLDER ?= demo
 WHEELS = annotated-types donfig filelock google-crc32c isal markdown-it-py mdurl numcodecs packaging pydantic \
 	pydantic-core pygments pyyaml rich safetensors typing-extensions typing-inspection zarr
 
-.PHONY: help demo test format lint types unit rehearse nojit bounds prove resumes soak coverage scan audit bench gpu wheels pictures clean
+.PHONY: help demo test format lint types unit rehearse nojit bounds fuzz prove resumes soak coverage scan audit bench gpu wheels pictures clean
 
 help:  ## list what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -55,6 +55,9 @@ nojit: $(READY)  ## the kernels' tests without compilation, line by line as Pyth
 bounds: $(READY)  ## the kernels' tests compiled with a check of every index
 	cache=$$(mktemp -d); trap 'rm -rf "$$cache"' EXIT; \
 	NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR="$$cache" $(PYTEST) -m kernels; exit $$?
+
+fuzz: $(READY)  ## a million damaged files through every parser, and some of 2 GB (twenty minutes)
+	$(BIN)/python tests/fuzz.py $(FUZZ)
 
 prove: $(READY)  ## prove all that docs/RELIABILITY.md promises: kills, power cuts, full disks, flipped bits (an hour)
 	$(BIN)/python tests/prove.py

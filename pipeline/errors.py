@@ -5,6 +5,8 @@ from pathlib import Path
 
 LONGEST = 200
 """Characters of a name that a message shows."""
+LONGEST_TEXT = 4000
+"""Characters of a message."""
 
 
 def shown(name: str) -> str:
@@ -15,10 +17,23 @@ def shown(name: str) -> str:
     return f"{plain[:120]}...{zlib.crc32(plain.encode()):08x}...{plain[-40:]}"
 
 
+def one_line(text: str) -> str:
+    """A message that may quote what a file holds, as `shown` has names: it ends up on a terminal, too."""
+    plain = text if text.isprintable() else "".join(map(_visible, text))
+    return plain if len(plain) <= LONGEST_TEXT else f"{plain[: LONGEST_TEXT - 500]} ... {plain[-400:]}"
+
+
+def _visible(character: str) -> str:
+    return character if character.isprintable() else character.encode("unicode_escape").decode()
+
+
 class SkelepipeError(Exception):
     """A mistake or a mishap outside the code; its text says where, what was expected and what to do."""
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        return one_line(super().__str__())
 
 
 class RawFileError(SkelepipeError):
@@ -28,7 +43,7 @@ class RawFileError(SkelepipeError):
         super().__init__(f"{source}:{line}: {reason}" if line else f"{source}: {reason}")
         self.source = source
         self.line = line
-        self.reason = reason
+        self.reason = one_line(reason)
 
 
 class UnusableClip(SkelepipeError):

@@ -11,7 +11,8 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline import raw_files
+from pipeline import numpy_files, raw_files
+from pipeline.archives import BOMB_BYTES, BOMB_RATIO
 from pipeline.errors import RawFileError
 from pipeline.folder_layout import FolderSpec
 from pipeline.folder_tables import Table, read_csv, split_bodies
@@ -69,19 +70,9 @@ def opened(file: RawFile, spec: FolderSpec) -> Iterator[Callable[[str], Bodies]]
         yield bodies
 
 
-def _numpy(stream: Stream, stack: ExitStack) -> Arrays:
+def _numpy(stream: Stream, _: ExitStack) -> Arrays:
     """The arrays of a .npy or .npz file, whichever it really is."""
-    magic = stream.read(6) or b""
-    if not magic.startswith((b"\x93NUMPY", b"PK")):
-        raise ValueError(f"it begins with {magic!r}" if magic else "it is empty")
-    stream.seek(0)
-    loaded = np.load(stream, allow_pickle=False)
-    if isinstance(loaded, np.ndarray):
-        if stream.read(1):
-            raise ValueError("more follows after its array")
-        return {"": lambda: loaded}
-    archive = stack.enter_context(loaded)
-    return {name: partial(archive.__getitem__, name) for name in archive.files}
+    return numpy_files.read(stream)
 
 
 def _hdf5(stream: Stream, stack: ExitStack) -> Arrays:
@@ -91,10 +82,18 @@ def _hdf5(stream: Stream, stack: ExitStack) -> Arrays:
     def note(name: str | bytes, item: Any) -> None:
         if isinstance(item, h5py.Dataset) and not (item.external or item.is_virtual):
             shown = name if isinstance(name, str) else name.decode("utf-8", "backslashreplace")  # h5py gives the bytes
-            arrays[shown] = partial(item.__getitem__, ())
+            arrays[shown] = partial(_dataset, item)
 
     stack.enter_context(h5py.File(stream, "r")).visititems(note)
     return arrays
+
+
+def _dataset(item: h5py.Dataset) -> Any:
+    """An array, unless it claims far more than the file has: what was never written comes back as so many zeros."""
+    stored = item.id.get_storage_size()
+    if item.nbytes > BOMB_BYTES and item.nbytes > BOMB_RATIO * stored:
+        raise ValueError(f"an array of {item.shape} out of {stored} bytes")
+    return item[()]
 
 
 OPEN: Mapping[str, Callable[[Stream, ExitStack], Arrays]] = {

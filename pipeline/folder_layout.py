@@ -2,7 +2,7 @@
 
 import re
 import reprlib
-import tomllib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from pipeline import toml_text
 from pipeline.errors import ConfigError, LayoutError
-from pipeline.layout import Layout
+from pipeline.layout import MOST_JOINTS, Layout
 
 NAME = "skeleton.toml"
 Unit = Literal["m", "cm", "mm", "metres", "centimetres", "millimetres", "meters", "centimeters", "millimeters"]
@@ -100,8 +101,10 @@ class _Form(BaseModel):
     units: Unit
     up: Up = "y"
     frames_per_second: float | None = Field(default=None, gt=0)
-    joints: Annotated[list[Annotated[str, Field(min_length=1)]], AfterValidator(_once_each)]
-    parents: list[Joint]
+    joints: Annotated[
+        list[Annotated[str, Field(min_length=1)]], Field(max_length=MOST_JOINTS), AfterValidator(_once_each)
+    ]
+    parents: Annotated[list[Joint], Field(max_length=MOST_JOINTS)]
     parts: dict[str, list[Joint]]
     centre: Joint
     spine: Pair
@@ -118,7 +121,7 @@ def read(path: Path) -> FolderSpec:
         LayoutError: its joints, parents or parts contradict each other.
     """
     try:
-        plain = tomllib.loads(path.read_bytes().decode("utf-8-sig"))
+        plain = toml_text.loads(path.read_bytes().decode("utf-8-sig"))
         form = _Form.model_validate(plain)
     except ValidationError as error:
         raise ConfigError(f"{path}: {'; '.join(dict.fromkeys(map(_told, error.errors())))}") from error
@@ -191,8 +194,8 @@ def _classes(path: Path, given: Any) -> Mapping[int, str] | None:
             raise ConfigError(f"{path}: classes.{label} is unknown; it takes names, or labels from 0 such as 0 and 17")
         if not isinstance(name, str) or not name.strip():
             raise ConfigError(f"{path}: classes: {label} has no name: {name!r}")
-        if list(names.values()).count(name) > 1:
-            raise ConfigError(f"{path}: classes: two are called {name!r}")
+    if twice := [name for name, count in Counter(names.values()).items() if count > 1]:
+        raise ConfigError(f"{path}: classes: two are called {twice[0]!r}")
     return {int(label): name.strip() for label, name in names.items()}
 
 

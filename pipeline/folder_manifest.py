@@ -110,9 +110,12 @@ def _table(path: Path, needed: Set[str]) -> tuple[list[str], list[tuple[int, Cel
         text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: is not UTF-8 (byte {error.start}); save it as such") from error
-    first = text.lstrip().partition("\n")[0]
+    first = re.split(r"[\r\n]", text.lstrip(), maxsplit=1)[0]
     for delimiter in ",;\t":
-        header = [cell.strip() for cell in next(csv.reader([first], delimiter=delimiter), [])]
+        try:
+            header = [cell.strip() for cell in next(csv.reader([first], delimiter=delimiter), [])]
+        except csv.Error as error:
+            raise ConfigError(f"{path}: its first line cannot be read as CSV: {error}") from error
         header = [cell.casefold() if cell.casefold() in OWN else cell for cell in header]
         if needed <= set(header):
             break

@@ -5,6 +5,7 @@ import io
 import re
 from array import array
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -15,8 +16,9 @@ from numpy.typing import NDArray
 from pipeline.errors import RawFileError
 from pipeline.layout import Layout
 
-LONGEST = 1_000_000
-"""Frames that a file may span by its column `frame`, however few rows it has: nine hours at 30 a second."""
+LONGEST = 100_000
+"""Frames, of all bodies together, that a file may span by its column `frame`, however few rows it has: an hour of one
+body at 30 a second. Each takes memory, be there a row for it or not."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -136,10 +138,11 @@ def _cells(stream: io.RawIOBase | io.BufferedIOBase, source: str) -> _Rows:
 
 def _numbers(cells: list[str]) -> list[float | None]:
     """The numbers of a row: NaN for an empty cell, None for what is no number."""
-    try:
-        return list(map(float, cells))
-    except ValueError:
-        return [float(cell or "nan") if _NUMBER.fullmatch(cell) else None for cell in map(str.strip, cells)]
+    together = "".join(cells)
+    if together.isascii() and "_" not in together:  # float knows digits of all scripts, and 1_000
+        with suppress(ValueError):
+            return list(map(float, cells))
+    return [float(cell or "nan") if _NUMBER.fullmatch(cell) else None for cell in map(str.strip, cells)]
 
 
 _NUMBER = re.compile(
@@ -186,8 +189,9 @@ def _tracks(rows: _Rows, table: NDArray[np.float64], frame: NDArray[np.int64]) -
     body = rows.column("body") if "body" in rows.names else np.zeros_like(frame)
     ids, who = np.unique(body, return_inverse=True)
     T = int(frame.max()) + 1
-    if max(LONGEST, 10 * len(table)) < T:
-        raise ValueError(f"its frames are numbered over a span of {T}, with {len(table)} rows")
+    if max(LONGEST, 10 * len(table)) < T * len(ids):
+        bodies = f" of {len(ids)} bodies" if len(ids) > 1 else ""
+        raise ValueError(f"its frames are numbered over a span of {T}{bodies}, with {len(table)} rows")
     cell = who * T + frame
     order = np.argsort(cell, kind="stable")
     for row in order[1:][np.diff(cell[order]) == 0][:1]:

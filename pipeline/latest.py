@@ -45,10 +45,10 @@ def newest(
     Raises:
         ArtifactNotFound: there is no complete one.
     """
-    names = {path.name for path in folder.glob(pattern) if not path.name.startswith(".")}
-    noted = folder / str(_noted(folder).get(kind, ""))
-    found = [path for path in {*(folder / name for name in names), noted} - {folder} if path.is_dir()]
-    found.sort(key=lambda path: (path == noted, _age(path)), reverse=True)
+    noted = _noted(folder).get(kind)
+    paths = [path for path in folder.glob("*") if path.name == noted or path.match(pattern)]
+    found = [path for path in paths if path.is_dir() and (path.name == noted or not path.name.startswith("."))]
+    found.sort(key=lambda path: (path.name == noted, _age(path)), reverse=True)
     skipped: list[str] = []
     for path in found:
         try:
@@ -61,7 +61,7 @@ def newest(
 def _noted(folder: Path) -> dict[str, str]:
     try:
         plain = json.loads((folder / LATEST).read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return plain if isinstance(plain, dict) else {}
 

@@ -10,6 +10,9 @@ from typing import Any
 
 from pipeline.errors import LayoutError
 
+MOST_JOINTS = 1000
+"""Of a layout; whole-body models have some hundred."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Layout:
@@ -35,6 +38,8 @@ class Layout:
             LayoutError: a joint named twice, in no part or in two; not exactly one root; a cycle; no such joint.
         """
         count = len(self.joints)
+        if count > MOST_JOINTS:
+            raise LayoutError(f"layout {self.name}: {count} joints, expected at most {MOST_JOINTS}")
         if twice := [name for place, name in enumerate(self.joints) if name in self.joints[:place]]:
             raise LayoutError(f"layout {self.name}: two joints share a name: {', '.join(twice)}")
         if len(self.parents) != count:
@@ -50,8 +55,11 @@ class Layout:
             raise LayoutError(
                 f"layout {self.name}: exactly one joint has no parent, found {', '.join(roots) or 'none'}"
             )
-        for joint, name in enumerate(self.joints):
-            holders = [part for part, members in self.parts.items() for member in members if member == joint]
+        held_by: list[list[str]] = [[] for _ in self.joints]
+        for part, members in self.parts.items():
+            for member in members:
+                held_by[member].append(part)
+        for name, holders in zip(self.joints, held_by, strict=True):
             if len(holders) != 1:
                 found = "no part" if not holders else "parts " + ", ".join(holders)
                 raise LayoutError(f"layout {self.name}: joint {name} is in {found}; every joint belongs to exactly one")
@@ -59,12 +67,13 @@ class Layout:
             raise LayoutError(f"layout {self.name}: part {', '.join(empty)} has no joint")
 
     def _refuse_circle(self, joint: str) -> None:
-        walked = [self.joints.index(joint)]
-        while (parent := self.parents[walked[-1]]) != -1:
-            if parent in walked:
-                circle = " -> ".join(self.joints[at] for at in [*walked[walked.index(parent) :], parent])
+        at = self.joints.index(joint)
+        walked = {at: joint}
+        while (at := self.parents[at]) != -1:
+            if at in walked:
+                circle = " -> ".join([*list(walked.values())[list(walked).index(at) :], self.joints[at]])
                 raise LayoutError(f"layout {self.name}: the parents of {joint} run in a circle: {circle}")
-            walked.append(parent)
+            walked[at] = self.joints[at]
 
     def index(self, joint: str) -> int:
         """Number of a joint by its name.

@@ -1,6 +1,7 @@
 """NTU RGB+D skeleton text to a `Recording`: its rows as they stand, or a refusal that says where and why."""
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -15,6 +16,10 @@ from pipeline.recording import Recording
 
 PADDING = text_kernels.PADDING
 """Bytes that must follow the text in the buffer given to `parse`, which sets them to zero."""
+PIECE = 1 << 20
+"""Bytes of a text that is refused that are looked at together."""
+LONGEST_LINE = 1 << 16
+"""Bytes of a line whose fields a refusal counts."""
 
 # Each kind of line: its name, its fields, and what the first and the last field are when they are not just numbers.
 _LINES = {
@@ -104,7 +109,7 @@ def parse(text: NDArray[np.uint8], size: int, *, source: str, name: str, layout:
     with np.errstate(all="ignore"):  # masks wrap; 1e39 is infinite in float32
         code, line, at, frame, frames, rows, n_left = text_kernels.walk(text, size, marks, keys, xyz, tracking, left)
         if code != text_kernels.ACCEPTED:
-            raise RawFileError(source, *_refusal(text[:size].tobytes(), code, line, at, frame, frames, joints))
+            raise RawFileError(source, *_refusal(text[:size], code, line, at, frame, frames, joints))
         for place, start, length in left[:n_left].tolist():
             xyz[place] = np.float32(float(text[start : start + length].tobytes()))
     return Recording(
@@ -119,42 +124,72 @@ def parse(text: NDArray[np.uint8], size: int, *, source: str, name: str, layout:
     )
 
 
-def _refusal(text: bytes, code: int, line: int, at: int, frame: int, frames: int, joints: int) -> tuple[int, str]:
+@dataclass(frozen=True, slots=True)
+class Line:
+    """Where in a text a walk has stopped."""
+
+    number: int
+    """From 1."""
+    first: int
+    """Offset of its first byte."""
+    size: int
+    """Bytes, without its line end."""
+    is_last: bool
+    """Whether the text ends with it, without a line end."""
+
+
+def line_at(text: NDArray[np.uint8], at: int) -> Line:
+    """The line around an offset, found without a copy of the text or of a line that goes on for gigabytes."""
+    number, first = 1, 0
+    for start in range(0, at, PIECE):
+        piece = text[start : min(at, start + PIECE)].tobytes()
+        number += piece.count(b"\n")
+        if (last := piece.rfind(b"\n")) >= 0:
+            first = start + last + 1
+    for start in range(at, len(text), PIECE):
+        if (found := text[start : start + PIECE].tobytes().find(b"\n")) >= 0:
+            return Line(number, first, start + found - first, is_last=False)
+    return Line(number, first, len(text) - first, is_last=True)
+
+
+def _refusal(
+    text: NDArray[np.uint8], code: int, line: int, at: int, frame: int, frames: int, joints: int
+) -> tuple[int, str]:
     """The number of the line in which the walk stopped, and the reason in words."""
-    number = text.count(b"\n", 0, at) + 1
-    first = text.rfind(b"\n", 0, at) + 1
-    end = text.find(b"\n", at)
-    whole = text[first : end if end >= 0 else len(text)]
-    fields = [field for field in re.split(rb"[ \t]+", whole.removesuffix(b"\r")) if field]
-    where = f"in frame {frame + 1} of {frames}" if line not in (text_kernels.FRAMES_LINE, text_kernels.END) else ""
-    if not text:
+    if not len(text):
         return 0, "the file is empty; download it again"
-    if what := foreign(text):
+    if what := foreign(text[:PIECE].tobytes()):
         return 1, what
+    here = line_at(text, at)
+    where = f"in frame {frame + 1} of {frames}" if line not in (text_kernels.FRAMES_LINE, text_kernels.END) else ""
+    if here.size > LONGEST_LINE:
+        return here.number, f"a line of {here.size} bytes{where and ' ' + where}: damaged, download it again"
+    whole = text[here.first : here.first + here.size].tobytes()
+    fields = [field for field in re.split(rb"[ \t]+", whole.removesuffix(b"\r")) if field]
     if b"\0" in whole:
-        return number, f"NUL bytes {where}: damaged, download it again".replace("  ", " ")
+        return here.number, f"NUL bytes{where and ' ' + where}: damaged, download it again"
     if code == text_kernels.FILE_GOES_ON:
-        found = quote(text[at:].split(maxsplit=1)[0])
+        found = quote(re.split(rb"[ \t]", whole.removesuffix(b"\r")[at - here.first :], maxsplit=1)[0])
         return (
-            number,
+            here.number,
             f"expected the end after {frames} frames, found {found}; damaged, or the number of frames is wrong",
         )
     what, expected, first_is, last_is = _LINES[line]
     if at == len(text):
-        return number, f"file ends {where or 'before the number of frames'}: truncated? download it again"
+        return here.number, f"file ends {where or 'before the number of frames'}: truncated? download it again"
     if code == text_kernels.WRONG_JOINTS:
-        reason = f"{int(fields[0])} joints, expected {joints}"
+        reason = f"{fields[0].lstrip(b'0').decode() or 0} joints, expected {joints}"
     elif not fields:
         reason = f"blank line, expected a {what}"
     elif len(fields) != expected:
         reason = f"{what} has {len(fields)} fields, expected {expected}"
     else:
-        place = len(re.findall(rb"[^ \t]+", text[first:at]))
+        place = len(re.findall(rb"[^ \t]+", whole[: at - here.first]))
         meant = (place == 0 and first_is) or (place == expected - 1 and last_is) or "a number"
         reason = f"{what}: field {place + 1} is {quote(fields[place])}, expected {meant}"
-    if end < 0:
-        return number, f"{reason}; file ends here{', ' + where if where else ''}: truncated? download it again"
-    return number, reason
+    if here.is_last:
+        return here.number, f"{reason}; file ends here{', ' + where if where else ''}: truncated? download it again"
+    return here.number, reason
 
 
 def foreign(text: bytes) -> str:
@@ -167,5 +202,5 @@ def foreign(text: bytes) -> str:
 
 def quote(field: bytes) -> str:
     """A field for a message: printable, and not long."""
-    shown = field.decode("ascii", "backslashreplace")
-    return repr(shown if len(shown) <= 40 else shown[:40] + "...")
+    shown = field[:41].decode("ascii", "backslashreplace")
+    return repr(shown if len(field) <= 40 and len(shown) <= 40 else shown[:40] + "...")

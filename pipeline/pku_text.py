@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from pipeline import text_kernels
 from pipeline.errors import RawFileError
 from pipeline.layout import KINECT_V2, Layout
-from pipeline.ntu_text import PADDING, foreign, quote
+from pipeline.ntu_text import LONGEST_LINE, PADDING, PIECE, foreign, line_at, quote
 from pipeline.recording import Recording
 
 BODIES = 2
@@ -44,7 +44,7 @@ def parse(text: NDArray[np.uint8], size: int, *, source: str, name: str, layout:
     with np.errstate(all="ignore"):  # masks wrap; 1e39 is infinite in float32
         code, at, rows, n_left = text_kernels.walk_rows(text, size, fields, numbers, left)
         if code != text_kernels.ACCEPTED or rows == 0:
-            raise RawFileError(source, *_refusal(text[:size].tobytes(), at, fields))
+            raise RawFileError(source, *_refusal(text[:size], at, fields))
         for place, start, length in left[:n_left].tolist():
             numbers[place] = np.float32(float(text[start : start + length].tobytes()))
     if not _WHOLE.search(text[max(0, size - 256) : size].tobytes()):
@@ -53,20 +53,20 @@ def parse(text: NDArray[np.uint8], size: int, *, source: str, name: str, layout:
     return Recording.from_bodies(name, layout, bodies.swapaxes(0, 1))
 
 
-def _refusal(text: bytes, at: int, expected: int) -> tuple[int, str]:
+def _refusal(text: NDArray[np.uint8], at: int, expected: int) -> tuple[int, str]:
     """The number of the line in which the walk stopped, and the reason in words."""
-    if not text.strip():
-        return 0, f"the file {'has blank lines only' if text else 'is empty'}; download it again"
-    if what := foreign(text):
+    if all(not text[start : start + PIECE].tobytes().strip() for start in range(0, len(text), PIECE)):
+        return 0, f"the file {'has blank lines only' if len(text) else 'is empty'}; download it again"
+    if what := foreign(text[:PIECE].tobytes()):
         return 1, what
-    number = text.count(b"\n", 0, at) + 1
-    first = text.rfind(b"\n", 0, at) + 1
-    end = text.find(b"\n", at)
-    whole = text[first : end if end >= 0 else len(text)]
-    fields = re.findall(rb"[^ \t]+", whole.removesuffix(b"\r"))
+    line = line_at(text, at)
     meant = f"{expected} numbers: x y z of {expected // BODIES // 3} joints of {BODIES} bodies"
+    if line.size > LONGEST_LINE:
+        return line.number, f"a line of {line.size} bytes, expected {meant}: damaged, download it again"
+    whole = text[line.first : line.first + line.size].tobytes()
+    fields = re.findall(rb"[^ \t]+", whole.removesuffix(b"\r"))
     if b"\0" in whole:
-        return number, "NUL bytes in the row: damaged, download it again"
+        return line.number, "NUL bytes in the row: damaged, download it again"
     if not fields:
         reason = f"blank line between rows, expected {meant}"
     elif len(fields) <= 4 and b"," in whole:
@@ -74,6 +74,6 @@ def _refusal(text: bytes, at: int, expected: int) -> tuple[int, str]:
     elif len(fields) != expected:
         reason = f"row has {len(fields)} fields, expected {meant}"
     else:
-        place = len(re.findall(rb"[^ \t]+", text[first:at]))
+        place = len(re.findall(rb"[^ \t]+", whole[: at - line.first]))
         reason = f"field {place + 1} is {quote(fields[place])}, expected a number"
-    return number, f"{reason}; file ends here: truncated? download it again" if end < 0 else reason
+    return line.number, f"{reason}; file ends here: truncated? download it again" if line.is_last else reason

@@ -35,17 +35,19 @@ def core(plan: bytes) -> bytes:
     """A plan without the roots: the recordings say where they lie, however the folder above was named."""
     try:
         return manifest.canonical({key: value for key, value in json.loads(plan).items() if key != "roots"})
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
         return plan  # damaged: it serves nobody
 
 
 def differences(there: bytes, asked: bytes) -> list[str]:
     """How two plans differ, in words."""
     try:
-        old: dict[str, Any] = json.loads(there)
-    except ValueError:
+        return _differences(json.loads(there), json.loads(asked))
+    except (ValueError, AttributeError, LookupError, TypeError, RecursionError):
         return ["its plan is damaged"]
-    new: dict[str, Any] = json.loads(asked)
+
+
+def _differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     told = [
         f"{what} {old.get(key)} there, {new[key]} asked"
         for key, what in (

@@ -5,7 +5,6 @@ what a recipe may set are their keyword-only parameters, checked against the ann
 """
 
 import inspect
-import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
@@ -17,7 +16,7 @@ from typing import Any, Self, get_type_hints
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
-from pipeline import agcn, choose, denoise, follow, normalise, peers, pyskl, resample
+from pipeline import agcn, choose, denoise, follow, normalise, peers, pyskl, resample, toml_text
 from pipeline.errors import LayoutError, RecipeError
 from pipeline.recording import QUALITY, Clip, Recording
 from pipeline.segments import DEFAULT, FrameIndex
@@ -124,7 +123,7 @@ def load(recipe: str) -> Recipe:
             f"no recipe is called {recipe!r}; there are {_listed(shipped())}, or give the path of a .toml"
         )
     try:
-        plain = tomllib.loads(path.read_text(encoding="utf-8"))
+        plain = toml_text.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise RecipeError(f"{source}: no such recipe file") from error
     except (OSError, ValueError) as error:

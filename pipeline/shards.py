@@ -38,8 +38,13 @@ def read(path: Path, size: int, chunks: int, out: NDArray[np.float32], chunk: in
         index = np.frombuffer(_checked(handle.read(), "the index"), "<u8").reshape(chunks, 2)
         for number in range(first // chunk, (last - 1) // chunk + 1):
             offset, length = index[number].tolist()
+            if offset + length > size:
+                raise ValueError(f"chunk {number} ends at byte {offset + length} of {size}")
             handle.seek(offset)
-            held = blosc.decompress(_checked(handle.read(length), f"chunk {number}"))
+            packed = _checked(handle.read(length), f"chunk {number}")
+            if (holds := int.from_bytes(packed[4:8], "little")) != (wanted := rows[0] * rows[1] * chunk * 4):
+                raise ValueError(f"chunk {number} says that it holds {holds} bytes, expected {wanted}")
+            held = blosc.decompress(packed)
             columns = np.frombuffer(held, "<f4").reshape(*rows, chunk)
             start = number * chunk
             here, there = max(first, start), min(last, start + chunk)

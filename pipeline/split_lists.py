@@ -11,7 +11,7 @@ from pathlib import Path
 from pipeline.errors import ArtifactNotFound, ConfigError
 from pipeline.ntu_text import foreign
 
-_HEADER = re.compile(r"\s*(train|val|test)[a-z]*( +[a-z]+)?\s*:", re.IGNORECASE)
+_HEADER = re.compile(rb"\s*(train|val|test)[a-z]*( +[a-z]+)?\s*:", re.IGNORECASE)
 _NAME = re.compile(r"\w[\w.-]*", re.ASCII)
 
 
@@ -45,15 +45,16 @@ def read(path: Path) -> SplitLists:
     sections: dict[str, list[str]] = {}
     first_at: dict[str, int] = {}
     names: list[str] | None = None
-    for number, line in enumerate(text.decode("utf-8", "backslashreplace").splitlines(), 1):
+    for number, line in enumerate(text.splitlines(), 1):  # as bytes: of a text Python ends lines at form feeds, too
         rest = line
         if header := _HEADER.match(line):
-            side = "train" if header[1].lower() == "train" else "test"
+            side = "train" if header[1].lower() == b"train" else "test"
             if side in sections:
                 raise ConfigError(f"{path}:{number}: a second list of {side} names; join them under one header")
             names = sections[side] = []
             rest = line[header.end() :]
-        for name in filter(None, map(str.strip, rest.split(","))):
+        for field in filter(None, map(bytes.strip, rest.split(b","))):
+            name = field.decode("utf-8", "backslashreplace")
             if names is None:
                 raise ConfigError(f"{path}:{number}: expected the header `Training videos:`, found {name[:40]!r}")
             if not _NAME.fullmatch(name):

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from zarr.codecs import BloscCodec, Crc32cCodec
 
 from pipeline import documents, manifest, shards
+from pipeline.archives import BOMB_RATIO
 from pipeline.errors import ArtifactError
 from pipeline.layout import Layout
 from pipeline.recording import QUALITY
@@ -335,6 +336,8 @@ class Store:
         chunk = "/".join([name, "c", *("0" for _ in shape)])
         if chunk not in self._files and array.size:  # of which zarr would say that it is all fill values
             raise ArtifactError(f"{self.path}: its array {name} has no chunk {chunk}; ingest again")
+        if array.nbytes > manifest.SMALL and array.nbytes > BOMB_RATIO * (size := self._files[chunk]["size"]):
+            raise ArtifactError(f"{self.path}: {chunk} has {size} bytes, its array {array.nbytes}; ingest again")
         with self._zarr(f"its array {name}"):
             return np.asarray(array[...])
 

@@ -1,5 +1,6 @@
 """Slow and obvious twins of what the package computes fast: no cleverness to share a mistake with."""
 
+import json
 import math
 import re
 from itertools import combinations, pairwise
@@ -37,15 +38,17 @@ def parse_skeleton(text, joints=25):
 
     def read_count():
         fields = readline()
-        check(len(fields) == 1 and re.fullmatch(rb"[0-9]+", fields[0]) and int(fields[0]) < 1_000_000_000)
-        return int(fields[0])
+        check(len(fields) == 1 and re.fullmatch(rb"0*[0-9]{1,9}", fields[0]))
+        return int(fields[0].lstrip(b"0") or b"0")
 
     rows = []
     frames = read_count()
     for frame in range(frames):
         for slot in range(read_count()):
             header = readline()
-            check(len(header) == 10 and re.fullmatch(rb"[+-]?[0-9]+", header[0]) and abs(int(header[0])) < 2**63)
+            check(len(header) == 10 and re.fullmatch(rb"[+-]?0*[0-9]{1,19}", header[0]))
+            body = int(re.sub(rb"^([+-]?)0*(?=[0-9])", rb"\1", header[0]))
+            check(abs(body) < 2**63)
             check(all(NUMBER.fullmatch(field) for field in header[1:]))
             check(read_count() == joints)
             xyz, tracking = [], []
@@ -56,7 +59,7 @@ def parse_skeleton(text, joints=25):
                 with np.errstate(over="ignore"):
                     xyz.append([np.float32(float(field)) for field in row[:3]])
                 tracking.append(int(row[11]))
-            rows.append((frame, slot, int(header[0]), np.array(xyz, np.float32), np.array(tracking, np.int8)))
+            rows.append((frame, slot, body, np.array(xyz, np.float32), np.array(tracking, np.int8)))
     while at < len(lines):
         check(readline() == [])
     return frames, rows
@@ -83,6 +86,69 @@ def parse_pku_rows(text, fields=150):
     if not re.search(rb"(\n|\.[0-9]{6})[ \t\r]*\Z", text):
         raise BrokenTextError(len(rows))
     return np.array(rows, np.float32)
+
+
+LABEL_ROW = re.compile(
+    rb"\s*([0-9]{1,9})\s*,\s*([0-9]{1,9})\s*,\s*([0-9]{1,9})\s*(?:,\s*((?:[+-]?[0-9]{1,9}(?:\.[0-9]{1,9})?)?)\s*)?"
+)
+
+
+def parse_label_rows(text, classes=51):
+    """For every line that is not blank its number and what it labels, (action, start, end, confidence), or None."""
+    text = text[3:] if text[:3] == b"\xef\xbb\xbf" else text
+    rows = []
+    for number, line in enumerate(text.split(b"\n"), 1):
+        if not re.fullmatch(rb"\s*", line):
+            found = LABEL_ROW.fullmatch(line)
+            is_good = found and 1 <= int(found[1]) <= classes
+            rows.append((number, (*map(int, found.groups()[:3]), (found[4] or b"").decode()) if is_good else None))
+    return rows
+
+
+def parse_split_names(text):
+    """The training and the test names of a list, or None where it leaves doubt."""
+    text = text[3:] if text[:3] == b"\xef\xbb\xbf" else text
+    sections, side = {}, None
+    for line in re.split(rb"\r\n|\n|\r", text):
+        if header := re.match(rb"\s*(train|val|test)[a-z]*( +[a-z]+)?\s*:", line, re.IGNORECASE):
+            side = "train" if header[1].lower() == b"train" else "test"
+            if side in sections:
+                return None
+            sections[side] = []
+            line = line[header.end() :]
+        for name in filter(None, map(bytes.strip, line.split(b","))):
+            if side is None or not re.fullmatch(rb"[A-Za-z0-9_][A-Za-z0-9_.-]*", name):
+                return None
+            sections[side].append(name.decode())
+    names = [name for held in sections.values() for name in held]
+    if len(set(names)) < len(names) or not (sections.get("train") and sections.get("test")):
+        return None
+    return tuple(sections["train"]), tuple(sections["test"])
+
+
+def read_safetensors(content):
+    """Of every tensor its type, shape and bytes, by what the header says."""
+    length = int.from_bytes(content[:8], "little")
+    about = json.loads(content[8 : 8 + length])
+    about.pop("__metadata__", None)
+    body = content[8 + length :]
+    return {
+        name: (held["dtype"], tuple(held["shape"]), body[slice(*held["data_offsets"])]) for name, held in about.items()
+    }
+
+
+def log_lines(text):
+    """The events of a log up to the first line that is none."""
+    events = []
+    for line in re.split(rb"\r\n|\n|\r", text):
+        try:
+            event = json.loads(line.decode())
+        except (ValueError, RecursionError):
+            break
+        if not isinstance(event, dict) or type(event.get("step")) is not int:
+            break
+        events.append(event)
+    return events
 
 
 # Recipe steps ---------------------------------------------------------------------------------------------------------

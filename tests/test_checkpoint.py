@@ -1,4 +1,6 @@
+import json
 import shutil
+import struct
 from pathlib import Path
 
 import pytest
@@ -8,7 +10,7 @@ from torch import nn
 from pipeline import publish
 from pipeline.errors import ArtifactError, ArtifactNotFound
 from pipeline.verify import verify
-from trainer import checkpoint
+from trainer import checkpoint, tensors
 
 
 @pytest.fixture
@@ -94,3 +96,14 @@ def test_nothing_there_and_another_model_are_refused(
         checkpoint.load_model(path, nn.Linear(3, 4))
     with pytest.raises(ArtifactError, match="belongs to another model"):
         checkpoint.load_optimiser(path, torch.optim.SGD(nn.Linear(3, 4, bias=False).parameters(), lr=0.1))
+
+
+@pytest.mark.parametrize("shape", [[0, 2**63], [2**62, 4], [2**64], [-1], "x", [2, "3"]])
+def test_a_shape_that_no_tensor_can_have_is_damage(tmp_path: Path, shape: object) -> None:
+    about = json.dumps({"a": {"dtype": "F32", "shape": shape, "data_offsets": [0, 0]}}).encode()
+    (tmp_path / "x.safetensors").write_bytes(struct.pack("<Q", len(about)) + about)
+    with pytest.raises(
+        ArtifactError, match=r"x\.safetensors: cannot be read as safetensors \(.*\); restore it"
+    ) as refused:
+        tensors.read(tmp_path / "x.safetensors")
+    assert len(str(refused.value)) < 400

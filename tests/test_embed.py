@@ -98,7 +98,7 @@ def test_files_that_are_no_npz_or_not_there_are_told_apart(shared_run: Run, tmp_
     with pytest.raises(ArtifactError, match="cannot be read"):
         embed.from_file(shared_run, tmp_path / "text")
     np.save(tmp_path / "bare.npy", np.zeros((2, 3, 9, 25, 1)))
-    with pytest.raises(ArtifactError, match="cannot be read"):
+    with pytest.raises(ArtifactError, match="holds no array `data`"):
         embed.from_file(shared_run, tmp_path / "bare.npy")
     with pytest.raises(ArtifactNotFound):
         embed.from_file(shared_run, tmp_path / "none")

@@ -179,8 +179,8 @@ def test_a_recording_is_opened_once_for_all_its_segments(tmp_path: Path, monkeyp
     lines = [f"clips/long.npy,0,{start},{start + 10}" for start in range(0, 90, 10)]
     root = folder(tmp_path, rows(*lines, header=SEGMENTS), long=motion(100))
     opened = []
-    load = np.load
-    monkeypatch.setattr(np, "load", lambda *given, **named: opened.append(1) or load(*given, **named))
+    load = np.lib.format.read_array
+    monkeypatch.setattr(np.lib.format, "read_array", lambda *given, **named: opened.append(1) or load(*given, **named))
     assert len(read(root)[0]) == 9
     assert len(opened) == 1
 
@@ -527,3 +527,19 @@ def test_a_folder_of_which_nothing_can_be_used_is_told(tmp_path: Path) -> None:
     root = folder(tmp_path / "raw", rows("clips/bad.npy,0,1,1,1,9"), bad=np.ones((9, 25, 3)))
     with pytest.raises(SkelepipeError, match=r"none of the recordings .* 25 joints, but layout small-prmd has 9"):
         store_of(root, tmp_path / "out.zarr")
+
+
+@pytest.mark.parametrize(("header", "told"), [
+    (f"file,label,{'x' * 200_000}", "its first line cannot be read as CSV: field larger than field limit"),
+])  # fmt: skip
+def test_a_header_that_is_no_csv_is_refused(tmp_path: Path, header: str, told: str) -> None:
+    root = folder(tmp_path, rows("a.npy,0,x", header=header), a=motion(9))
+    with pytest.raises(ConfigError, match=rf"manifest\.csv: {told}"):
+        read(root)
+
+
+def test_a_manifest_with_the_line_ends_of_old_macs_is_read(tmp_path: Path) -> None:
+    root = folder(tmp_path, rows("clips/a.npy,0", header="file,label"), a=motion(9))
+    path = root / "manifest.csv"
+    path.write_bytes(path.read_bytes().replace(b"\r", b"").replace(b"\n", b"\r"))
+    assert len(read(root)[0]) == 1

@@ -1,6 +1,7 @@
 import io
 import pickle
 import string
+import tracemalloc
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -401,3 +402,67 @@ def test_a_npz_under_the_other_name_is_read_all_the_same(tmp_path: Path) -> None
     np.savez(buffer, motion(3, V, 3))
     (tmp_path / "clip.npy").write_bytes(buffer.getvalue())
     np.testing.assert_array_equal(read(tmp_path / "clip.npy").xyz[0], motion(3, V, 3))
+
+
+@pytest.mark.parametrize("number", ["1_0", "\u0661", "\uff11", "1_000.5"])
+def test_numbers_that_only_python_reads_are_none(tmp_path: Path, number: str) -> None:
+    text = table(motion(1, 3, V, 3)) + ",".join([number, *["0.5"] * 14])
+    with pytest.raises(RawFileError, match=r"clip\.csv:4: .* is not a number"):
+        csv_of(tmp_path, text)
+
+
+def test_frames_that_nobody_is_in_take_no_memory(tmp_path: Path) -> None:
+    header, *lines = table(motion(50, 1, V, 3), frame=0).splitlines()
+    lines[1::2] = [line.replace("0,", "99999,", 1) for line in lines[1::2]]
+    tracemalloc.start()
+    with pytest.raises(RawFileError, match="over a span of 100000 of 50 bodies, with 50 rows"):
+        csv_of(tmp_path, "\n".join([header, *lines]))
+    assert tracemalloc.get_traced_memory()[1] < 1 << 22
+    tracemalloc.stop()
+
+
+@pytest.mark.parametrize("shape", ["(99999999999, 5, 3)", "(3, 5, 3)", "(5, 5, 3)", "(-4, 5, 3)", "(4000000000, 5, 0)"])
+@pytest.mark.parametrize("packed", [False, True])
+def test_an_array_that_claims_other_bytes_than_there_are_is_refused(tmp_path: Path, shape: str, packed: bool) -> None:
+    path = npy(tmp_path / "clip", motion(4, V, 3))
+    text = path.read_bytes().replace(b"(4, 5, 3), }" + b" " * (len(shape) - 9), f"{shape}, }}".encode())
+    assert shape.encode() in text
+    path.write_bytes(text)
+    if packed:
+        with zipfile.ZipFile(tmp_path / "clip.npz", "w") as archive:
+            archive.write(path, "xyz.npy")
+        path = tmp_path / "clip.npz"
+    tracemalloc.start()
+    with pytest.raises(RawFileError, match=r"more follows after its array|it is cut short"):
+        read(path)
+    assert tracemalloc.get_traced_memory()[1] < 1 << 22
+    tracemalloc.stop()
+
+
+def test_a_member_that_is_a_bomb_is_refused(tmp_path: Path) -> None:
+    with (
+        zipfile.ZipFile(tmp_path / "clip.npz", "w", zipfile.ZIP_DEFLATED) as archive,
+        archive.open("xyz.npy", "w") as out,
+    ):
+        np.lib.format.write_array_header_1_0(out, {"descr": "<f4", "fortran_order": False, "shape": (4_500_000, V, 3)})
+        for _ in range(270):
+            out.write(bytes(1_000_000))
+    with pytest.raises(RawFileError, match=r"xyz.npy: 270000128 bytes out of \d+, as in zip bombs"):
+        read(tmp_path / "clip.npz")
+
+
+def test_an_hdf5_array_that_was_never_written_is_refused(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "clip.h5", "w") as file:
+        file.create_dataset("xyz", (10**9, V, 3), "f4", chunks=(1000, V, 3))
+    with pytest.raises(RawFileError, match=r"an array of \(1000000000, 5, 3\) out of 0 bytes"):
+        read(tmp_path / "clip.h5")
+
+
+def test_a_header_that_claims_to_be_gigantic_is_refused(tmp_path: Path) -> None:
+    path = npy(tmp_path / "clip", motion(4, V, 3))
+    path.write_bytes(path.read_bytes().replace(b"NUMPY\x01\x00", b"NUMPY\x02\x00"))
+    tracemalloc.start()
+    with pytest.raises(RawFileError, match=r"it says that its header has \d{9} bytes, of 368"):
+        read(path)
+    assert tracemalloc.get_traced_memory()[1] < 1 << 22
+    tracemalloc.stop()

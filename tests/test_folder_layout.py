@@ -1,3 +1,4 @@
+import time
 from pathlib import Path
 
 import numpy as np
@@ -168,3 +169,27 @@ def test_a_joint_is_missing_as_a_whole(tmp_path: Path) -> None:
     spec = read(tmp_path, SMALL)
     given = np.array([[100, np.nan, 1], [1, 2, np.inf], [0, 0, 0], [1e300, 0, 0], [100, 200, 300]])
     np.testing.assert_array_equal(spec.metres(given), [[np.nan] * 3] * 2 + [[0] * 3] + [[np.nan] * 3] + [[1, 2, 3]])
+
+
+def chain(joints: int) -> str:
+    """A body of very many joints, each hanging on the one before."""
+    names = [f"j{n}" for n in range(joints)]
+    return (
+        f'name = "chain"\nunits = "m"\njoints = {names}\nparents = {[*range(-1, joints - 1)]}\ncentre = 0\n'
+        f"spine = [0, 1]\nshoulders = [1, 2]\n[parts]\nall = {[*range(joints)]}\n"
+    )
+
+
+def test_many_joints_take_little_time_and_too_many_are_refused(tmp_path: Path) -> None:
+    began = time.monotonic()
+    assert len(read(tmp_path, chain(1000)).layout.joints) == 1000
+    with pytest.raises(ConfigError, match=r"joints = .*: list should have at most 1000 items"):
+        read(tmp_path, chain(50_000))
+    assert time.monotonic() - began < 10
+
+
+def test_many_classes_take_little_time(tmp_path: Path) -> None:
+    names = [f"class {number}" for number in range(40_000)]
+    began = time.monotonic()
+    assert len(read(tmp_path, edited('["wave", "bow"]', str(names))).classes or ()) == 40_000
+    assert time.monotonic() - began < 10

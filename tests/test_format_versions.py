@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
@@ -592,3 +593,19 @@ def test_metadata_of_which_zarr_makes_nothing_is_an_error_of_ours(own: Golden, n
                 refused.append(str(error))
     assert refused
     assert all(f"{own.root / STORE}: its array {name} " in told for told in refused)
+
+
+def test_a_column_that_claims_more_than_its_bytes_takes_no_memory(own: Golden) -> None:
+    path = own.root / STORE / "frames" / "zarr.json"
+    plain, clips = json.loads(path.read_bytes()), 10**9
+    plain["shape"] = [clips]
+    plain["chunk_grid"]["configuration"]["chunk_shape"] = [clips]
+    path.write_text(json.dumps(plain))
+    sealed = json.loads((own.root / STORE / manifest.MANIFEST).read_bytes())
+    manifest.seal_folder(own.root / STORE, documents.STORE, clips=clips)
+    assert sealed["clips"] < clips
+    tracemalloc.start()
+    with pytest.raises(ArtifactError, match="frames/c/0 has 28 bytes, its array 4000000000; ingest again"):
+        Store(own.root / STORE)
+    assert tracemalloc.get_traced_memory()[1] < 1 << 25
+    tracemalloc.stop()

@@ -5,6 +5,8 @@ import hashlib
 import json
 import pickle
 import re
+import resource
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +19,10 @@ from torch import nn
 
 from cli import main
 from pipeline import ingest, recipe, splits
-from pipeline.errors import OutputExists
+from pipeline.errors import ArtifactError, OutputExists
 from pipeline.layout import KINECT_V2
 from pipeline.store import Store
-from trainer import loader, pretrain, runs
+from trainer import foreign, loader, pretrain, runs, torch_file
 from trainer.foreign import SOURCES
 
 GOLDEN = Path(__file__).parent / "golden" / "skelemixclr_step.npz"
@@ -468,3 +470,30 @@ def test_a_disk_that_fills_leaves_nothing_behind(small, tmp_path, monkeypatch):
     assert "cannot be written: No space left on device" in said
     assert {path.name for path in tmp_path.iterdir()} == {"model.pt", ".run.lock"}
     assert ": imported, " in imported(tmp_path, small.state)
+
+
+TELLS = "encoder_q.st_gcn_networks.0.tcn.2.weight"
+
+
+@pytest.mark.parametrize(("told", "says"), [
+    (torch.ones(1).expand(3000, 3000, 9, 1), rf"'{TELLS}' is \(3000, 3000, 9, 1\) out of 4 bytes, which are repeated"),
+    (torch.ones(100_000, 1, 1, 1), r"is missing|expected \("),
+])  # fmt: skip
+def test_an_encoder_as_large_as_one_tensor_claims_takes_no_memory(told, says, small, tmp_path):
+    torch.save(small.state | {TELLS: told}, tmp_path / "x.pt")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(ArtifactError, match=says):
+        foreign.read(torch_file.read(tmp_path / "x.pt").tensors, "joint", SOURCES["skelemixclr"])
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200 << 10
+
+
+def test_a_text_as_long_as_an_old_file_claims_takes_no_memory(small, tmp_path):
+    small.save(tmp_path / "x.pt", _use_new_zipfile_serialization=False)
+    whole = (tmp_path / "x.pt").read_bytes()
+    at = whole.index(b"X\x05\x00\x00\x00queue") + 1
+    (tmp_path / "x.pt").write_bytes(whole[:at] + (10**9).to_bytes(4, "little") + whole[at + 4 :])
+    tracemalloc.start()
+    with pytest.raises(ArtifactError, match="is damaged or cut short, or is no state_dict"):
+        torch_file.read(tmp_path / "x.pt")
+    assert tracemalloc.get_traced_memory()[1] < 10 * len(whole) + (1 << 22)
+    tracemalloc.stop()

@@ -1,6 +1,7 @@
 import dataclasses
 import errno
 import hashlib
+import io
 import os
 import re
 import shutil
@@ -442,3 +443,28 @@ def test_a_damaged_partition_is_made_again_or_named(
     part.write_bytes(whole[: len(whole) // 2] + b"?" + whole[len(whole) // 2 + 1 :])
     with pytest.raises(ArtifactError, match=r"part-00000.npz: damaged .*remove it and run the same command again"):
         partitions.read_motion(part)
+
+
+@pytest.mark.parametrize(("old", "new"), [
+    (b"'shape': (1, ", b"'shape': ((1,"),  # a header that Python's tokenizer does not come to the end of
+    (b"\x93NUMPY\x01", b"\x93NUMPY\x09"),
+])  # fmt: skip
+def test_a_partition_of_which_numpy_makes_nothing_is_damaged(tmp_path: Path, old: bytes, new: bytes) -> None:
+    made = io.BytesIO()
+    np.save(made, np.ones((1, 24), np.int64))
+    assert old in made.getvalue()
+    with zipfile.ZipFile(tmp_path / "part.npz", "w") as archive:
+        archive.writestr("columns.npy", made.getvalue().replace(old, new))
+        archive.writestr("note.npy", b"")
+    with pytest.raises(ArtifactError, match=r"part.npz: damaged .*remove it and run the same command again"):
+        partitions.read(tmp_path / "part.npz")
+
+
+def test_a_partition_packed_by_a_method_that_nobody_knows_is_damaged(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "part.npz", "w") as archive:
+        archive.writestr("xyz.npy", b"x" * 99)
+    whole = (tmp_path / "part.npz").read_bytes()
+    at = whole.index(b"PK\x01\x02") + 10
+    (tmp_path / "part.npz").write_bytes(whole[:at] + b"\x63\x00" + whole[at + 2 :])
+    with pytest.raises(ArtifactError, match=r"part.npz: damaged \(.*remove it and run the same command again"):
+        partitions.read_motion(tmp_path / "part.npz")

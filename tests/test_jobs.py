@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from test_ingest import Requests, bytes_of
 
-from pipeline import ingest, jobs, partitions, publish, recipe, work
+from pipeline import ingest, jobs, manifest, partitions, plans, publish, recipe, work
 from pipeline.errors import ArtifactError, ArtifactNotFound, OutputExists, OutputLocked, SkelepipeError
 from pipeline.store import Store
 
@@ -279,3 +279,14 @@ def test_a_straggler_of_a_run_that_has_ended_writes_nothing(copy: Path, ask: Cal
     jobs.run(ask("none", force=True), (1, 2))
     with pytest.raises(FileNotFoundError):  # nor into the work of another plan at the same place
         partitions.run(parts[0], entries, data, request.recipe)
+
+
+@pytest.mark.parametrize("plan", [
+    b"[" * 100_000, b"[]", b"7", b"null", b"{}", b'{"recipe": 3}', b'{"entries": [[]]}', b'{"store": "a"}', b"\xff",
+])  # fmt: skip
+def test_what_is_no_plan_serves_nobody_and_is_told(plan: bytes) -> None:
+    recipe = {"recipe": {"name": "none", "steps": []}}
+    plain = {"dataset": "ntu60", "tool": "0", "format_version": 1, "keep_missing": False, "partition": [1, 2]}
+    asked = manifest.canonical({**plain, "recipe": recipe, "shared": "x", "entries": [["a", []]]})
+    assert plans.differences(plan, asked) == ["its plan is damaged"]
+    assert plans.core(plan) in (plan, b"{}", manifest.canonical(json.loads(plan)) if plan.startswith(b"{") else plan)

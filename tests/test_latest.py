@@ -63,3 +63,18 @@ def test_the_noted_store_is_taken_whatever_its_name(two: tuple[Path, Path, Path]
     first.rename(folder / "mine")
     latest.record(folder, "store", "mine")
     assert newest(folder)[0].path == folder / "mine"
+
+
+@pytest.mark.parametrize("noted", ["..", "../..", "", "x" * 5000, "a\0b", 7, None, ["x"], {"x": 1}, "."])
+def test_a_note_that_names_nothing_in_the_folder_is_only_a_lost_hint(
+    two: tuple[Path, Path, Path], noted: object
+) -> None:
+    folder, _, second = two
+    (folder / latest.LATEST).write_text(json.dumps({"store": noted}))
+    assert newest(folder)[0].path == second
+
+
+def test_a_bottomless_note_is_only_a_lost_hint(two: tuple[Path, Path, Path]) -> None:
+    folder, _, second = two
+    (folder / latest.LATEST).write_text("[" * 100_000)
+    assert newest(folder)[0].path == second

@@ -4,6 +4,7 @@ import io
 import os
 import subprocess
 import sys
+import tracemalloc
 import zlib
 from pathlib import Path
 
@@ -15,13 +16,15 @@ from reference import BrokenTextError, parse_skeleton
 
 from pipeline.bench_ingest import read_as_peers_do
 from pipeline.errors import RawFileError
-from pipeline.ntu_text import PADDING, TextReader, parse
+from pipeline.ntu_text import PADDING, PIECE, TextReader, parse
 
 pytestmark = pytest.mark.kernels
 
 RAW = sorted((Path(__file__).parent / "golden" / "raw").glob("*.skeleton"))
 HEADER = b"72057594037931101 0 1 1 1 1 0 0.02764709 0.05745083 2"
 JOINT = b"0.2181153 -0.1725972 3.785547 277.419 191.8218 1036.233 519.1677 -0.2059419 0.05349901 0.9692109 -0.1239193 2"
+
+LF = b"\n"
 
 generous = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
@@ -350,3 +353,38 @@ def test_checked_and_plain_python_kernels_answer_the_same(setting, tmp_path):
     command, folder = [sys.executable, "-c", CHECK], Path(__file__).parents[1]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("tail", [b"\x0b", b"\x0c\r\n", b"\x1c \n", b"\rx"])
+def test_what_python_takes_for_a_blank_is_named_where_it_follows_the_end(tail):
+    assert outcome(SMALL + tail) == twin_outcome(SMALL + tail)
+    assert "expected the end after 3 frames, found" in refusal(SMALL + tail).reason
+
+
+@pytest.mark.parametrize(("joints", "says"), [(b"1", "1 joints, expected 25"), (b"", "0 joints, expected 25")])
+def test_a_wrong_count_behind_thousands_of_noughts_is_told(joints, says):
+    text = with_line(4, b"0" * 5000 + joints)
+    assert outcome(text) == twin_outcome(text) == ("refused", 4)
+    assert says in refusal(text).reason
+
+
+@pytest.mark.parametrize("begin", [b"", b"1\r\n1\r\n" + HEADER + b"\r\n25\r\n0.5 "])
+@pytest.mark.parametrize("endless", [b"9", b" ", b"1 ", b"\0"])
+def test_a_line_without_end_is_refused_in_a_small_multiple_of_its_size(begin, endless):
+    size = 8_000_000
+    buffer = np.zeros(size + PADDING, np.uint8)
+    buffer[:size] = np.frombuffer((begin + endless * size)[:size], np.uint8)
+    tracemalloc.start()
+    with pytest.raises(RawFileError, match=rf":{1 + begin.count(LF)}: a line of \d+ bytes") as caught:
+        parse(buffer, size, source="there", name="there")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 5 * size
+    assert len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize("shift", [*range(-3, 4)])
+def test_a_line_is_found_wherever_the_pieces_meet_in_which_it_is_looked_for(shift):
+    text = SMALL[:-2] + b"\r\n" * (PIECE // 2) + b" " * (shift + 9) + b"here\n" + b"\n" * PIECE
+    assert refusal(text).line == text[: text.index(b"here")].count(b"\n") + 1
+    assert "found 'here'" in refusal(text).reason

@@ -1,5 +1,7 @@
 """The fast parser of PKU-MMD's rows says what the obvious one says, bit for bit, and refuses what it refuses."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -221,3 +223,19 @@ def test_a_recording_outlives_the_buffer_that_it_was_read_from():
 def test_a_buffer_without_padding_is_a_programmers_mistake():
     with pytest.raises(ValueError, match="need a buffer of"):
         parse(np.zeros(100, np.uint8), 100, source="there", name="there")
+
+
+@pytest.mark.parametrize(
+    ("endless", "says"), [(b"9", "there.txt:1: a line of"), (b"1 ", "a line of"), (b" ", "blank lines only")]
+)
+def test_a_line_without_end_is_refused_in_a_small_multiple_of_its_size(endless, says):
+    size = 8_000_000
+    buffer = np.zeros(size + PADDING, np.uint8)
+    buffer[:size] = np.frombuffer((endless * size)[:size], np.uint8)
+    tracemalloc.start()
+    with pytest.raises(RawFileError, match=says) as caught:
+        parse(buffer, size, source="there.txt", name="there")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2 * size
+    assert len(str(caught.value)) < 200

@@ -1,5 +1,8 @@
+import struct
+import tracemalloc
 from pathlib import Path
 
+import google_crc32c
 import numpy as np
 import pytest
 
@@ -60,3 +63,42 @@ def test_all_of_a_store_is_what_zarr_reads(shared_store: store.Store) -> None:
     clips = np.concatenate([clip.reshape(-1, *clip.shape[2:]) for clip in shared_store.clips()])
     np.testing.assert_array_equal(shared_store.motion(0, total), clips.transpose(2, 1, 0))
     np.testing.assert_array_equal(shared_store.motion(1000, 3000), clips[1000:3000].transpose(2, 1, 0))
+
+
+def forged(whole: bytes, offset: int, length: int) -> bytes:
+    """A shard whose index says of the first chunk what is asked for, and checks."""
+    index = struct.pack("<QQ", offset, length) + whole[-INDEX + 16 : -4]
+    return whole[:-INDEX] + index + struct.pack("<I", google_crc32c.value(index))
+
+
+INDEX = 16 * (SHARD // CHUNK) + 4
+
+
+@pytest.mark.parametrize(("offset", "length"), [
+    (0, 2**40), (0, 2**62), (0, 2**64 - 1), (2**64 - 1, 2**64 - 1), (2**63, 8), (2**62, 0), (0, 10**9),
+])  # fmt: skip
+def test_a_chunk_that_is_said_to_lie_outside_is_refused(
+    written: tuple[Path, np.ndarray], tmp_path: Path, offset: int, length: int
+) -> None:
+    (tmp_path / "1").write_bytes(forged((written[0] / "1").read_bytes(), offset, length))
+    with pytest.raises(ValueError, match=r"chunk 0 ends at byte \d+ of \d+"):
+        read(tmp_path / "1", 0, 5)
+
+
+@pytest.mark.parametrize("claimed", [0, 1, 2**31 - 1, 2**31, 2**32 - 1])
+def test_a_chunk_that_claims_another_size_is_refused_before_memory_is_taken(
+    written: tuple[Path, np.ndarray], tmp_path: Path, claimed: int
+) -> None:
+    whole = (written[0] / "1").read_bytes()
+    offset, length = struct.unpack_from("<QQ", whole, len(whole) - INDEX)
+    chunk = bytearray(whole[offset : offset + length - 4])
+    struct.pack_into("<I", chunk, 4, claimed)
+    check = struct.pack("<I", google_crc32c.value(bytes(chunk)))
+    (tmp_path / "1").write_bytes(whole[:offset] + chunk + check + whole[offset + length :])
+    tracemalloc.start()
+    with pytest.raises(
+        ValueError, match=f"chunk 0 says that it holds {claimed} bytes, expected {3 * JOINTS * CHUNK * 4}"
+    ):
+        read(tmp_path / "1", 0, 5)
+    assert tracemalloc.get_traced_memory()[1] < 1 << 22
+    tracemalloc.stop()

@@ -69,3 +69,10 @@ def test_no_such_list(tmp_path: Path) -> None:
         read(tmp_path / "cross-view.txt")
     with pytest.raises(ConfigError, match="cannot be read"):
         read(tmp_path)
+
+
+@pytest.mark.parametrize("mark", ["\x0b", "\x0c", "\x1c", "\x85", "\u2028"])
+def test_lines_are_counted_as_editors_count_them(tmp_path: Path, mark: str) -> None:
+    text = AS_SHIPPED.replace("0002-M", f"00{mark}02-M")
+    with pytest.raises(ConfigError, match=r":2: .* is no name of a recording"):
+        read(write(tmp_path, text))

@@ -1,6 +1,5 @@
 """What a pre-training is made of, as one frozen value: presets, a file, `--set`, in rising order of precedence."""
 
-import tomllib
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from itertools import pairwise
@@ -9,6 +8,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from pipeline import toml_text
 from pipeline.errors import ConfigError
 from trainer.augment import AugmentConfig
 from trainer.contrast import PairConfig
@@ -157,7 +157,7 @@ def preset(name: str) -> Preset:
     """
     if name not in preset_names():
         raise ConfigError(f"unknown preset {name!r}; known: {', '.join(preset_names())}")
-    return Preset.model_validate(tomllib.loads((_folder() / f"{name}.toml").read_text(encoding="utf-8")))
+    return Preset.model_validate(toml_text.loads((_folder() / f"{name}.toml").read_text(encoding="utf-8")))
 
 
 def choose(
@@ -200,7 +200,7 @@ def compose(chosen: Preset, file: Path | None = None, settings: Sequence[str] = 
     plain = dict(chosen.config)
     if file is not None:
         try:
-            plain = merged(plain, tomllib.loads(file.read_text(encoding="utf-8")))
+            plain = merged(plain, toml_text.loads(file.read_text(encoding="utf-8")))
         except (OSError, ValueError) as error:
             raise ConfigError(f"{file}: {error}") from error
     for setting in settings:
@@ -235,7 +235,7 @@ def parse_setting(setting: str) -> dict[str, Any]:
         raise ConfigError(f"--set {setting}: expected KEY=VALUE, like epochs=50 or encoder.hidden_channels=8")
     for text in (f"{key} = {value}", f'{key} = "{value}"'):
         try:
-            return tomllib.loads(text)
+            return toml_text.loads(text)
         except ValueError:
             continue
     raise ConfigError(f"--set {setting}: the value is not TOML")

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from pipeline import numpy_files
 from pipeline.errors import ArtifactError, ArtifactNotFound
 from pipeline.publish import sole_file, write_file
 from pipeline.splits import Split
@@ -51,13 +52,11 @@ def from_file(run: Run, path: Path) -> Batch:
     if not path.is_file():
         raise ArtifactNotFound(path)
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            held = {name: arrays[name] for name in ("data", "labels", "names") if name in arrays}
+        with path.open("rb") as handle:
+            arrays = numpy_files.read(handle)
+            held = {name: arrays[name]() for name in ("data", "labels", "names") if name in arrays}
     except Exception as error:  # numpy and zipfile raise nearly anything over a damaged file
         raise ArtifactError(f"{path}: cannot be read as an .npz of plain arrays ({error})") from error
-    for name, values in held.items():
-        if not isinstance(values, np.ndarray):  # but the bytes of a member that does not begin as an array does
-            raise ArtifactError(f"{path}: {name} is no array, expected one as numpy.savez writes it")
     if "data" not in held:
         raise ArtifactError(f"{path}: holds no array `data` (N, 3, T, V, M)")
     data, joints = held["data"], len(run.layout.joints)

@@ -118,9 +118,13 @@ def read(tensors: Mapping[str, Tensor], stream: Stream, source: Source) -> Weigh
     besides = tuple(f"{name}{suffix}" for name in source.besides if f"{name}{suffix}" in tensors)
     alone = all(key.startswith(f"encoder_q{suffix}.") for key in tensors)
     pair_config = None if alone else PairConfig(queue_size=axes(tensors, f"queue{suffix}", 2)[1])
-    pair = MomentumPair(Encoder(KINECT_V2, config), pair_config or PairConfig(queue_size=1), torch.Generator())
-    model = encoder_alone(pair.query) if alone else pair
-    state = model.state_dict()
+
+    def made() -> MomentumPair:
+        return MomentumPair(Encoder(KINECT_V2, config), pair_config or PairConfig(queue_size=1), torch.Generator())
+
+    with torch.device("meta"):  # sizes without memory, until every tensor has borne out what a few have told
+        pair = made()
+    state = (encoder_alone(pair.query) if alone else pair).state_dict()
     expected = {theirs: own for theirs, own in names(pair, suffix).items() if own in state}
     if unknown := [key for key in tensors if key not in expected and key not in besides]:
         raise ArtifactError(f"{_first(unknown)} is unknown to this encoder")
@@ -131,6 +135,11 @@ def read(tensors: Mapping[str, Tensor], stream: Stream, source: Source) -> Weigh
     for key, tensor in tensors.items():
         if own := expected.get(key):
             _check(key, tensor, state[own])
+    pair = made()
+    model = encoder_alone(pair.query) if alone else pair
+    state = model.state_dict()
+    for key, tensor in tensors.items():
+        if own := expected.get(key):
             state[own] = tensor.reshape(state[own].shape)
     if pair_config and not 0 <= int(state["pointer"]) < pair_config.queue_size:
         raise ArtifactError(

@@ -55,12 +55,12 @@ def _lines(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     found = []
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+    for line in path.read_bytes().splitlines():
         try:
-            event = json.loads(line)
-        except ValueError:
+            event = json.loads(line.decode())
+        except (ValueError, RecursionError):
             event = None
-        if not isinstance(event, dict) or "step" not in event:
-            break  # a line that a killed process left half-written: nothing after it counts
+        if not isinstance(event, dict) or type(event.get("step")) is not int:
+            break  # a line that a killed process left half-written, or that was damaged: nothing after it counts
         found.append(event)
     return found

@@ -6,7 +6,6 @@ Written and read as bytes through Python's own files: the library's writer tells
 from collections.abc import Mapping
 from pathlib import Path
 
-from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
@@ -30,8 +29,9 @@ def read(path: Path) -> dict[str, Tensor]:
     """
     try:
         return load(path.read_bytes())
-    except (OSError, SafetensorError, ValueError, KeyError) as error:
-        raise ArtifactError(f"{path}: cannot be read as safetensors ({error}); restore it or make it again") from error
+    except Exception as error:  # safetensors and torch raise nearly anything over a damaged file
+        reason = str(error).partition("\n")[0]
+        raise ArtifactError(f"{path}: cannot be read as safetensors ({reason}); restore it or make it again") from error
 
 
 def size(tensors: Mapping[str, Tensor]) -> int:

@@ -1,6 +1,7 @@
 """Tensors out of a file that `torch.save` wrote, old format or new; nothing in it is ever run."""
 
 import hashlib
+import io
 import re
 import warnings
 from dataclasses import dataclass
@@ -32,6 +33,18 @@ class TorchFile:
     """What else lies beside the state_dict, left alone."""
 
 
+class _Bounded(io.BufferedReader):
+    """A file of which nothing more is asked than it has left: a text of a gigabyte that a pickle claims takes none."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(io.FileIO(path))
+        self._size = path.stat().st_size
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        left = max(0, self._size - self.tell())
+        return super().read(left if size is None or size < 0 else min(size, left))
+
+
 def read(path: Path) -> TorchFile:
     """Read a state_dict, bare or under one of WRAPPERS.
 
@@ -41,7 +54,7 @@ def read(path: Path) -> TorchFile:
     """
     if not path.is_file():
         raise ArtifactError(f"{path}: is a folder, expected a file") if path.exists() else ArtifactNotFound(path)
-    with path.open("rb") as handle:
+    with _Bounded(path) as handle:
         sha256 = hashlib.file_digest(handle, "sha256").hexdigest()
         size = handle.tell()
         handle.seek(0)
@@ -63,6 +76,11 @@ def read(path: Path) -> TorchFile:
     for name, value in plain.items():
         if not isinstance(name, str) or not isinstance(value, Tensor) or value.layout != torch.strided:
             raise ArtifactError(f"{path}: holds {_kind(value)} under {name!r}, expected tensors by name, nothing else")
+        if value.numel() * value.element_size() > value.untyped_storage().nbytes():
+            raise ArtifactError(
+                f"{path}: {name!r} is {tuple(value.shape)} out of {value.untyped_storage().nbytes()} bytes, which are "
+                "repeated; ask for, or save, tensors with all their numbers"
+            )
     wrapped = all(name.startswith("module.") for name in plain)
     tensors = {name.removeprefix("module.") if wrapped else name: value for name, value in plain.items()}
     return TorchFile(path=path, size=size, sha256=sha256, tensors=tensors, beside=beside)
