@@ -136,7 +136,7 @@ SUITES = {
     "trainer/losses.py": Suite(tests=("test_losses",), compiled=True),
     "trainer/contrast.py": Suite(tests=("test_contrast",), compiled=True),
     "trainer/checkpoint.py": Suite(tests=("test_checkpoint",), also=("test_pretrain",), compiled=True),
-    "trainer/saving.py": Suite(tests=("test_pretrain",), compiled=True),
+    "trainer/saving.py": Suite(tests=("test_saving",), compiled=True),
     "trainer/schedule.py": Suite(tests=("test_schedule",), compiled=True),
     "trainer/draws.py": Suite(tests=("test_draws", "test_augment", "test_skelemix"), compiled=True),
 }
@@ -504,7 +504,9 @@ def share(counts: Counter[str]) -> float:
 def show(name: str) -> int:
     """Examine one mutant and print its diff and what pytest said."""
     module, operator, occurrence = name.rsplit(":", 2)
-    (mutant,) = [one for one in enumerate_mutants(module) if (one.operator, one.occurrence) == (operator, int(occurrence))]
+    (mutant,) = [
+        one for one in enumerate_mutants(module) if (one.operator, one.occurrence) == (operator, int(occurrence))
+    ]
     before, after = (ROOT / module).read_text(encoding="utf-8"), mutated(mutant)[0]
     print(*difflib.unified_diff(before.splitlines(), after.splitlines(), module, name, lineterm="", n=6), sep="\n")
     child = Child(module, SUITES[module], mutant, 1200.0, PROOF / "shown.txt")
