@@ -10,7 +10,7 @@ DEMO_FOLDER ?= demo
 WHEELS = annotated-types donfig filelock google-crc32c isal markdown-it-py mdurl numcodecs packaging pydantic \
 	pydantic-core pygments pyyaml rich safetensors typing-extensions typing-inspection zarr
 
-.PHONY: help demo test format lint types unit nojit bounds prove resumes bench gpu wheels pictures clean
+.PHONY: help demo test format lint types unit nojit bounds prove resumes mutants bench gpu wheels pictures clean
 
 help:  ## list what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -53,6 +53,10 @@ prove: $(READY)  ## prove all that docs/RELIABILITY.md promises: kills, power cu
 
 resumes: $(READY)  ## stop pre-trainings after every step and kill them at random times (half an hour)
 	$(BIN)/python tests/resume_points.py
+
+mutants: $(READY)  ## change the code in small places: the tests must notice (hours; MUTANTS='--sample 25' for some)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,proof]'
+	$(BIN)/python tests/mutants.py $(MUTANTS)
 
 bench: $(READY)  ## the benchmarks, against their baselines
 	$(BIN)/python benchmarks/bench_parse.py
