@@ -4,6 +4,7 @@ Starting Python and importing torch takes seconds; forking takes none. What a te
 and no file on disk is touched. Kernels run as plain Python unless asked otherwise: compiling would take seconds, too.
 """
 
+import atexit
 import contextlib
 import gc
 import importlib
@@ -35,7 +36,8 @@ EXAMPLES = 25
 WARM = (
     *("numpy", "torch", "torch.nn.functional", "zarr", "h5py", "pydantic", "safetensors.torch", "google_crc32c"),
     *("filelock", "numcodecs", "isal.igzip", "rich.progress", "click.testing", "hypothesis.strategies"),
-    *("hypothesis.extra.numpy", "pytest_timeout"),
+    *("hypothesis.extra.numpy", "zarr.testing", "pydantic.main", "pydantic.functional_validators", "numpy.testing"),
+    *("concurrent.futures.process", "multiprocessing.queues", "xdist.plugin"),
 )
 
 
@@ -129,6 +131,8 @@ def warm_up(root: Path = ROOT, names: Sequence[str] = WARM) -> None:
     for name in names:
         importlib.import_module(name)
     sys.path.insert(0, str(root))
+    sys.dont_write_bytecode, sys.pycache_prefix = False, tempfile.mkdtemp(prefix="bytecode-")  # compiled once for all
+    atexit.register(shutil.rmtree, sys.pycache_prefix)
     gc.collect()
     gc.freeze()
 
