@@ -1,6 +1,8 @@
+from operator import attrgetter
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from pipeline import recipe
 from pipeline.errors import ConfigError
@@ -89,6 +91,14 @@ def test_set_beats_file_beats_preset(tmp_path: Path) -> None:
 def test_an_impossible_setting_is_refused_by_its_key(setting: str, complaint: str) -> None:
     with pytest.raises(ConfigError, match=complaint):
         compose(preset("quick"), None, [setting])
+
+
+@pytest.mark.parametrize("part", ["", "augment", "encoder", "method", "method.mix", "pair"])
+def test_a_configuration_stays_as_it_was_checked(part: str) -> None:
+    config = attrgetter(part)(PretrainConfig()) if part else PretrainConfig()
+    for name in type(config).model_fields:
+        with pytest.raises(ValidationError, match="frozen"):
+            setattr(config, name, getattr(config, name))
 
 
 def test_an_unreadable_file_is_refused_by_name(tmp_path: Path) -> None:
