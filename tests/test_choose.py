@@ -156,6 +156,7 @@ def test_motion_agrees_with_the_naive_twin(rng):
 def test_spread_is_counted_in_frames_where_the_body_is():
     body = np.stack([STANDING, STANDING, WIDE, np.full((25, 3), np.nan)]).astype(np.float32)
     assert choose_kernels.wide_share(body[None], 0.8).tolist() == [pytest.approx(1 / 3)]
+    assert choose_kernels.wide_share(body[None, 2:], 0.8).tolist() == [1]
     assert choose_kernels.wide_share(body[None, 3:], 0.8).tolist() == [0]
 
 

@@ -57,7 +57,8 @@ def test_the_reference_presets_are_the_released_code_with_its_accidents() -> Non
 def test_the_defaults_are_the_released_configuration() -> None:
     config = PretrainConfig()
     assert (config.frames, config.batch_size, config.epochs, config.learning_rate) == (64, 128, 300, 0.1)
-    assert (config.method.name, config.pair.queue_size, config.method.temperature) == ("skelemixclr+", 32768, 0.2)
+    assert (config.method.name, config.method.temperature) == ("skelemixclr+", 0.2)
+    assert (config.pair.queue_size, config.pair.momentum) == (32768, 0.999)
     mix = config.method.mix  # parts and frames not given are 2 to 3 of 5 and 7 to 11 of 16: test_skelemix.py
     assert (mix.joints, mix.parts, mix.frames, mix.repeats) == ("parts", None, None, 3)
     assert (mix.fill, mix.per) == ("swap", "batch")
@@ -83,6 +84,11 @@ def test_set_beats_file_beats_preset(tmp_path: Path) -> None:
         ("epochs.a=3", "epochs: .*valid integer"),
         ("learning_rate=inf", "learning_rate: .*finite"),
         ("method.temperature=inf", r"method.temperature: .*finite"),
+        ("pair.momentum=nan", r"pair.momentum: .*finite"),
+        ("pair.momentum=1.01", r"pair.momentum: .*less than or equal to 1"),
+        ("pair.momentum=-0.01", r"pair.momentum: .*greater than or equal to 0"),
+        ("pair.queue_size=0", r"pair.queue_size: .*greater than or equal to 1"),
+        ("method.mix.repeats=0", r"method.mix.repeats: .*greater than or equal to 1"),
         ("seed=18446744073709551616", "seed: .*less than"),
         ("epochs", "expected KEY=VALUE"),
         ("=3", "expected KEY=VALUE"),
