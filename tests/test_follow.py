@@ -208,6 +208,7 @@ def test_a_row_jumps_when_more_than_half_of_the_joints_known_in_both_are_far():
     assert jumped([moved, pose]) == [False, False]
     moved[2] = 1, 1, 2  # two of three
     assert jumped([moved, pose]) == [False, True]
+    assert jumped([moved[::-1], pose]) == [False, True]
 
 
 def test_far_is_told_in_space_and_grows_with_the_frames_between():
@@ -222,7 +223,10 @@ def test_each_person_is_held_against_their_own_latest_row_that_has_a_joint():
     here, there, nothing = np.ones((2, 3)), np.full((2, 3), 4.0), np.zeros((2, 3))
     assert jumped([here, there, here, there], [0, 0, 1, 1], [0, 1, 0, 1]) == [False] * 4
     assert jumped([here, there, there, here], [0, 0, 1, 1], [0, 1, 0, 1]) == [False, False, True, True]
-    assert jumped([nothing, here, nothing, here, there]) == [False, False, False, False, True]
+    assert jumped([nothing, here, nothing, there]) == [False, False, False, True]
+    near, further = here + [[0.4, 0, 0], [-1, -1, -1]], here + [[0.8, 0, 0], [-1, -1, -1]]  # one joint is left of each
+    assert jumped([here, near, further]) == [False, False, False]
+    assert jumped([here, nothing, further]) == [False, False, True]
 
 
 def test_a_velocity_is_the_mean_over_the_joints_known_in_both_frames_and_none_outside():
