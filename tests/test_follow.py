@@ -224,16 +224,16 @@ def test_each_person_is_held_against_their_own_latest_row_that_has_a_joint():
     assert jumped([here, there, here, there], [0, 0, 1, 1], [0, 1, 0, 1]) == [False] * 4
     assert jumped([here, there, there, here], [0, 0, 1, 1], [0, 1, 0, 1]) == [False, False, True, True]
     assert jumped([nothing, here, nothing, there]) == [False, False, False, True]
-    near, further = here + [[0.4, 0, 0], [-1, -1, -1]], here + [[0.8, 0, 0], [-1, -1, -1]]  # one joint is left of each
+    near, further = (np.float32([[1 + way, 1, 1], [0, 0, 0]]) for way in (0.4, 0.8))  # one joint is left of each
     assert jumped([here, near, further]) == [False, False, False]
     assert jumped([here, nothing, further]) == [False, False, True]
 
 
 def test_a_velocity_is_the_mean_over_the_joints_known_in_both_frames_and_none_outside():
-    body = np.zeros((6, 3, 3), np.float32) + np.arange(6, dtype=np.float32)[:, None, None] * np.float32([1, -2, 0.5])
-    body[:, 1] *= 3
-    body[:, 2] = np.nan
-    body[5, 1] = np.nan
+    body = np.zeros((6, 5, 3), np.float32) + np.arange(6, dtype=np.float32)[:, None, None] * np.float32([1, -2, 0.5])
+    body[:, [1, 3]] *= 3
+    body[:, 4] = np.nan
+    body[5, [1, 3]] = np.nan
     for t, then, expected in ((4, 0, (2, -4, 1)), (0, 4, (2, -4, 1)), (1, 5, (1, -2, 0.5)), (5, 1, (1, -2, 0.5))):
         assert follow_kernels.velocity(body, t, then) == expected
     assert follow_kernels.velocity(body, 3, -1) == follow_kernels.velocity(body, 2, 6) == (0, 0, 0)
