@@ -111,7 +111,7 @@ SUITES = {
     "trainer/pooling.py": Suite(tests=("test_pooling",), compiled=True),
     "trainer/losses.py": Suite(tests=("test_losses",), compiled=True),
     "trainer/contrast.py": Suite(tests=("test_contrast",), also=("test_config",), compiled=True),
-    "trainer/checkpoint.py": Suite(tests=("test_checkpoint",), also=("test_pretrain",), compiled=True),
+    "trainer/checkpoint.py": Suite(tests=("test_checkpoint",), compiled=True),
     "trainer/saving.py": Suite(tests=("test_saving",), compiled=True),
     "trainer/schedule.py": Suite(tests=("test_schedule",), compiled=True),
     "trainer/draws.py": Suite(tests=("test_draws", "test_augment", "test_skelemix"), compiled=True),
