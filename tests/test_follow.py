@@ -239,6 +239,27 @@ def test_a_velocity_is_the_mean_over_the_joints_known_in_both_frames_and_none_ou
     assert follow_kernels.velocity(body, 3, -1) == follow_kernels.velocity(body, 2, 6) == (0, 0, 0)
 
 
+def test_a_stride_is_from_where_somebody_would_stand_who_had_walked_on():
+    """Seen in frames 0 to 4 and from 8 on, at the mean of both speeds between."""
+    step, places = np.float32([0.25, -0.5, 1]), np.float32([[1, 1, 1], [2, 0, 1]])
+    walk = places + np.arange(14, dtype=np.float32)[:, None, None] * step
+    one, other = walk.copy(), walk.copy()
+    one[5:], other[:8] = np.nan, np.nan
+    assert follow_kernels.stride(one, 4, other, 8) == 0
+    other[8:] = walk[4] + 2 * step  # stands where half the speed leads to
+    assert follow_kernels.stride(one, 4, other, 8) == 0
+    other[8:] = walk[4] + np.float32([0, 0.5, 0])
+    assert follow_kernels.stride(one, 4, other, 8) == 0.5  # from where it stood: nearer than from where it would be
+
+
+def test_a_hand_over_from_one_frame_to_the_next_takes_no_gap():
+    xyz = np.ones((2, 6, 3, 3), np.float32)
+    xyz[0, 3:], xyz[1, :3] = np.nan, np.nan
+    xyz[1] += np.float32([0, 0.25, 0])
+    assert follow_kernels.handover(xyz, present(xyz), 0, 1, 0, 0, 0.25, 2.0, 9) == 0.25
+    assert follow_kernels.handover(xyz, present(xyz), 0, 1, 0, 0, 0.2, 2.0, 9) == np.inf
+
+
 def test_fast_people_are_not_cut(one):
     running = one + 0.2 * np.arange(80, dtype=np.float32)[None, :, None, None] * np.float32([1, 0, 0])
     assert follow_ids(recorded(running)).quality["bodies_split"] == 0
