@@ -287,6 +287,7 @@ FIRST = {"step": "follow_ids"}
             {"name": "a", "steps": [FIRST, {"step": "polish"}]},
             r"step 2: no step is called 'polish'; steps are bodies_by",
         ),
+        ({"name": 3, "steps": [FIRST]}, r"name = 3: input should be a valid string"),
         (
             {"name": "a", "steps": [FIRST, FIRST]},
             r"step 2 \(follow_ids\): reads a recording, so it can only be first",
@@ -326,6 +327,9 @@ def test_an_unknown_or_broken_file_is_refused(tmp_path):
         load("cleen")
     with pytest.raises(RecipeError, match="no such recipe file"):
         load(str(tmp_path / "none.toml"))
+    for path in ("folder/clean", "none.toml"):
+        with pytest.raises(RecipeError, match=f"{path}: no such recipe file"):
+            load(path)
     broken = tmp_path / "broken.toml"
     broken.write_text("name = ")
     with pytest.raises(RecipeError, match="cannot be read as TOML"):
