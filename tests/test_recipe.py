@@ -267,6 +267,13 @@ def test_a_value_that_is_the_default_or_a_description_makes_no_other_recipe():
     assert one != from_plain({"name": "a", "steps": steps[:1]}, "here")
 
 
+def test_another_count_of_frames_makes_another_recipe(clean):
+    assert clean.counting(None) is clean
+    assert clean.counting("1-inclusive").frame_index == "1-inclusive"
+    assert clean.counting("1-inclusive") != clean
+    assert clean != clean.resolved
+
+
 FIRST = {"step": "follow_ids"}
 
 
