@@ -332,6 +332,8 @@ def test_an_unknown_or_broken_file_is_refused(tmp_path):
         RecipeError, match="no recipe is called 'cleen'; there are agcn, aimclr-pku, clean, crosclr, ctr"
     ):
         load("cleen")
+    with pytest.raises(RecipeError, match="no recipe is called ''"):
+        load("")
     with pytest.raises(RecipeError, match="no such recipe file"):
         load(str(tmp_path / "none.toml"))
     for path in ("folder/clean", "none.toml"):
