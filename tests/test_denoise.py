@@ -140,6 +140,22 @@ def test_a_sharp_turn_is_a_spike_and_an_obtuse_one_a_way_on(leg, across, spike):
     assert not denoise_kernels.is_pair(detour(leg, across, 3), 4, 0.05, 1.0)
 
 
+def test_a_right_angle_is_a_way_on_still():
+    """15 m and 20 m at a right angle are 25 m across, without rounding."""
+    start, corner, end = [0, 0, 0], [9, 12, 0], [-7, 24, 0]
+    for frames, told in ((1, denoise_kernels.is_spike), (2, denoise_kernels.is_pair)):
+        assert not told(np.float32([start] * 4 + [corner] * frames + [end] * 4), 4, 0.05, 1.0)
+        assert told(np.float32([start] * 4 + [corner] * frames + [[-7, 23, 0]] * 4), 4, 0.05, 1.0)
+
+
+def test_exactly_the_limit_is_no_spike():
+    path = np.zeros((11, 3), np.float32)
+    path[:, 0] = 0.25 * np.arange(11)
+    for aside, spike in ((0.5, False), (0.5625, True)):
+        path[5, 1] = aside
+        assert denoise_kernels.is_spike(path, 5, 0.5, 0.0) == spike
+
+
 def test_who_moves_fast_must_go_further_out_to_be_a_spike():
     """Beside 0.2 m a frame the limit is 0.05 + 0.2 m, or 0.05 + 0.4 m at a motion factor of 2.
 
