@@ -188,7 +188,8 @@ def enumerate_mutants(module: str) -> list[Mutant]:
             ordinals[which] += 1
             mark = node.parent is not None and node.parent.type in NO_OPERANDS and "Binary" in operator
             text = operator.startswith(OF_NUMBERS) and any(child.type == "string" for child in node.children)
-            if mark or text or any(first <= start < last for first, last in spared):
+            walrus = operator == "AddNot" and any(child.type == "namedexpr_test" for child in node.children)
+            if mark or text or walrus or any(first <= start < last for first, last in spared):
                 continue
             key = f"{operator} {digests[which]} {ordinals[which]}"
             found.append(
@@ -318,12 +319,16 @@ def judge(module: str, asked: argparse.Namespace) -> Counter[str]:
     unmatched += [f"{key}: {kept.found[key].by} kills it" for key in harmless if kept.killed(key)]
     if unmatched:
         raise SystemExit("\n".join([f"{EQUIVALENT.name}, {module}: no mutant, or one that is killed:", *unmatched]))
-    if asked.sample:
+    there = len(mutants)
+    if asked.table:
+        mutants = [mutant for mutant in mutants if mutant.key in kept.found or mutant.key in harmless]
+    elif asked.sample:
         random.Random(f"{asked.seed} {module}").shuffle(mutants)
         mutants = sorted(mutants[: asked.sample], key=lambda mutant: mutant.row)
     mutants = [mutant for mutant in mutants if mutant.key in kept.found or compiles(mutant)]
     judged = [mutant for mutant in mutants if mutant.key not in harmless]
-    due = [mutant for mutant in judged if mutant.key not in kept.found or (asked.again and not kept.killed(mutant.key))]
+    again = asked.again and not asked.table
+    due = [mutant for mutant in judged if mutant.key not in kept.found or (again and not kept.killed(mutant.key))]
     if due:
         limit = max(LEAST, SLOWER * undisturbed(module, SUITES[module]))
         print(f"{module}: {len(due)} to examine, {limit:.0f} s each at most", flush=True)
@@ -332,7 +337,7 @@ def judge(module: str, asked: argparse.Namespace) -> Counter[str]:
             if outcome.verdict == "survived":
                 print(f"  {mutant.name} line {mutant.row}: {mutant.line}\n    -> {outcome.becomes}", flush=True)
     counts = Counter(kept.found[mutant.key].verdict for mutant in judged)
-    return counts + Counter(mutants=len(mutants), equivalent=len(mutants) - len(judged))
+    return counts + Counter(there=there, examined=len(mutants), equivalent=len(mutants) - len(judged))
 
 
 def share(counts: Counter[str]) -> float:
@@ -361,6 +366,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--again", action="store_true", help="examine once more what has survived: tests have come")
+    parser.add_argument("--table", action="store_true", help="examine none: print the table of what has been")
     parser.add_argument("--show", metavar="MODULE:OPERATOR:N", help="examine one mutant, and print what is changed")
     asked = parser.parse_args()
     PROOF.mkdir(parents=True, exist_ok=True)
@@ -368,7 +374,7 @@ def main() -> int:
     if asked.show:
         return show(asked.show)
     table = {module: judge(module, asked) for module in asked.modules}
-    heads = ("mutants", "killed", "timed out", "survived", "equivalent")
+    heads = ("there", "examined", "killed", "timed out", "survived", "equivalent")
     print(f"{'module':30}", *(f"{head:>10}" for head in heads), f"{'% killed':>10}")
     total = sum(table.values(), Counter[str]())
     for module, counts in [*table.items(), ("all", total)]:

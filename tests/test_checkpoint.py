@@ -54,6 +54,10 @@ def test_a_checkpoint_keeps_the_best_that_it_knows_of(tmp_path: Path) -> None:
         if step == 5:  # were it damaged, the one before would go on, and its best is another one
             assert [path.name[-1] for path in checkpoint.listed(tmp_path)] == ["2", "4", "5"]
     assert [path.name[-1] for path in checkpoint.listed(tmp_path)] == ["5", "6", "7"]
+    for step, best in ((1, 1), (2, 1), (3, 3)):
+        about = {"best": {"step": best, "epoch": best, "held_out_knn": 50.0}}
+        checkpoint.save(tmp_path / "other", model, optimiser, {"step": step, "epoch": step, "run": "x", **about})
+    assert [path.name[-1] for path in checkpoint.listed(tmp_path / "other")] == ["1", "2", "3"]
 
 
 def test_a_best_that_is_gone_or_in_damaged_words_takes_no_other_with_it(
