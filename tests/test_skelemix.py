@@ -56,6 +56,19 @@ def test_frames_that_are_not_given_keep_their_share_as_in_the_references_configu
     assert {region.frames for region in drawn(8, frames_out, count=300)} == set(range(frames[0], frames[1] + 1))
 
 
+def test_the_smallest_region_is_one_part_in_one_frame():
+    smallest = drawn(8, 16, MixConfig(parts=(1, 1), frames=(1, 1)), count=200)
+    assert {region.frames for region in smallest} == {1}
+    assert {region.start for region in smallest} == set(range(16))
+    assert {region.joints for region in smallest} == {tuple(sorted(part)) for part in PARTS}
+
+
+def test_all_parts_but_one_may_go():
+    assert {len(region.joints) for region in drawn(8, 16, MixConfig(parts=(4, 4)), count=100)} == {
+        25 - len(part) for part in PARTS
+    }
+
+
 def test_random_joints_are_as_many_as_the_references_and_any_of_them():
     regions = drawn(8, 16, MixConfig(joints="random"))
     assert {len(region.joints) for region in regions} == set(range(10, 16))
