@@ -10,6 +10,7 @@ import gc
 import importlib
 import importlib.abc
 import importlib.util
+import json
 import os
 import resource
 import shutil
@@ -75,6 +76,8 @@ class Outcome:
     by: str = ""
     """The test that killed it."""
     seconds: float = 0.0
+    slowest: float = 0.0
+    """Seconds of the slowest test."""
     becomes: str = ""
     """What the line was changed into."""
 
@@ -99,9 +102,9 @@ class Changed(importlib.abc.MetaPathFinder, importlib.abc.ExecutionLoader):
 
 
 class Watcher:
-    """A plugin of pytest: Hypothesis' tests are short and the same each time; the first test that fails is noted."""
+    """A plugin of pytest: Hypothesis' tests are short and the same each time; notes the first test that fails."""
 
-    failed = ""
+    failed, hung, slowest = "", False, 0.0
 
     def pytest_collection_modifyitems(self, items: Sequence[object]) -> None:
         for item in items:
@@ -119,8 +122,9 @@ class Watcher:
                 )
 
     def pytest_runtest_logreport(self, report: pytest.TestReport | pytest.CollectReport) -> None:
+        self.slowest = max(self.slowest, getattr(report, "duration", 0.0))
         if report.failed and not self.failed:
-            self.failed = report.nodeid
+            self.failed, self.hung = report.nodeid, "from pytest-timeout" in report.longreprtext
 
     pytest_collectreport = pytest_runtest_logreport
 
@@ -137,35 +141,51 @@ def warm_up(root: Path = ROOT, names: Sequence[str] = WARM) -> None:
     gc.freeze()
 
 
-def examine(suite: Suite, temporary: Path, root: Path) -> tuple[int, str]:
-    """Run the tests until one fails: pytest's exit code, and the test that failed."""
+def examine(suite: Suite, temporary: Path, root: Path, patience: float) -> tuple[int, Watcher]:
+    """Run the tests until one fails or takes too many seconds: pytest's exit code, and what was seen."""
     if not suite.compiled:
         os.environ["NUMBA_DISABLE_JIT"] = "1"
         numba.config.DISABLE_JIT = True
     os.chdir(root)
     watcher = Watcher()
     quiet = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", f"--rootdir={root}", f"--basetemp={temporary}"]
+    quiet += ["-o", f"timeout={patience}"]
     quiet += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # some of what it would rewrite is imported already
     for files, chosen in suite.passes():
         code = int(pytest.main([*(f"tests/{name}.py" for name in files), "-k", chosen, *quiet], plugins=[watcher]))
         if code not in {pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED}:
-            return code, watcher.failed
-    return 0, ""
+            return code, watcher
+    return 0, watcher
 
 
 class Forked:
-    """A process that runs a suite on changed source of a module, or on the module as it is."""
+    """A process that runs a suite on changed source of a module, or on the module as it is.
+
+    Args:
+        module: its path from the root.
+        source: what is found in its place; None: what is there.
+        suite: the tests.
+        limits: seconds that all tests may take together, and that one may take.
+        output: takes what pytest says.
+        root: of the tree.
+    """
 
     def __init__(
-        self, module: str, source: str | None, suite: Suite, limit: float, output: Path, root: Path = ROOT
+        self,
+        module: str,
+        source: str | None,
+        suite: Suite,
+        limits: tuple[float, float],
+        output: Path,
+        root: Path = ROOT,
     ) -> None:
-        self._limit, self._temporary = limit, Path(tempfile.mkdtemp(prefix="forked-"))
+        self._limit, self._temporary = limits[0], Path(tempfile.mkdtemp(prefix="forked-"))
         self._began = time.monotonic()
         self._pid = os.fork()
         if self._pid == 0:
-            self._work(module, source, suite, output, root)
+            self._work(module, source, suite, limits[1], output, root)
 
-    def _work(self, module: str, source: str | None, suite: Suite, output: Path, root: Path) -> None:
+    def _work(self, module: str, source: str | None, suite: Suite, patience: float, output: Path, root: Path) -> None:
         code = 70
         try:
             os.setsid()
@@ -176,8 +196,9 @@ class Forked:
             resource.setrlimit(resource.RLIMIT_AS, (room, room))
             if source is not None:
                 sys.meta_path.insert(0, Changed(module, source, root))
-            code, failed = examine(suite, self._temporary / "base", root)
-            (self._temporary / "by").write_text(failed)
+            code, seen = examine(suite, self._temporary / "base", root, patience)
+            found = {"by": seen.failed, "hung": seen.hung, "slowest": seen.slowest}
+            (self._temporary / "seen").write_text(json.dumps(found))
         except BaseException:
             traceback.print_exc()
         finally:
@@ -195,10 +216,11 @@ class Forked:
             os.killpg(self._pid, signal.SIGKILL)  # and what it may have started
         if not done:
             os.waitpid(self._pid, 0)
-        verdict = "timed out" if not done else "survived" if status == 0 else "killed"
-        by = (self._temporary / "by").read_text() if (self._temporary / "by").exists() else ""
+        told = self._temporary / "seen"
+        seen = json.loads(told.read_text()) if told.exists() else {"by": "", "hung": False, "slowest": 0.0}
         shutil.rmtree(self._temporary, ignore_errors=True)
-        return Outcome(verdict=verdict, by=by, seconds=round(seconds, 2))
+        verdict = "survived" if done and status == 0 else "killed" if done and not seen["hung"] else "timed out"
+        return Outcome(verdict=verdict, by=seen["by"], seconds=round(seconds, 2), slowest=round(seen["slowest"], 2))
 
     def wait(self) -> Outcome:
         """What became of it, once it has."""

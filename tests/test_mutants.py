@@ -21,8 +21,8 @@ forked.warm_up(root, ())
 suite = forked.Suite(tests=("test_smaller",), compiled=True)
 found = {}
 for name, source in json.loads(sys.argv[2]).items():
-    limit = 2.0 if name == "endless" else 60.0
-    outcome = forked.Forked("small/smaller.py", source, suite, limit, root / "said.txt", root).wait()
+    limits = {"endless": (2.0, 60.0), "a test without end": (60.0, 0.5)}.get(name, (60.0, 60.0))
+    outcome = forked.Forked("small/smaller.py", source, suite, limits, root / "said.txt", root).wait()
     found[name] = [outcome.verdict, outcome.by]
 print(json.dumps(found))
 """
@@ -42,6 +42,7 @@ def test_what_tests_notice_is_told_from_what_they_do_not(tmp_path: Path) -> None
         "noticed": SMALLER.replace("return a", "return a + 1"),
         "not noticed": SMALLER.replace("a > b", "a >= b"),
         "endless": SMALLER.replace("a - b", "a + b"),
+        "a test without end": SMALLER.replace("a - b", "a + b"),
         "no Python": SMALLER.replace("while", "whale"),
         "fatal": "import os\nos.abort()\n",
     }
@@ -57,6 +58,7 @@ def test_what_tests_notice_is_told_from_what_they_do_not(tmp_path: Path) -> None
         "noticed": ["killed", "tests/test_smaller.py::test_it"],
         "not noticed": ["survived", ""],
         "endless": ["timed out", ""],
+        "a test without end": ["timed out", "tests/test_smaller.py::test_it"],
         "no Python": ["killed", "tests/test_smaller.py"],
         "fatal": ["killed", ""],
     }
