@@ -152,6 +152,24 @@ def test_draws_belong_to_seed_step_and_repeat(per):
     assert all(not torch.equal(a, b) for number, a in enumerate(clips[:-1]) for b in clips[:number])
 
 
+def test_regions_are_what_they_always_were():
+    region = draw(KINECT_V2, MixConfig(fill="noise"), 8, 16, generator(7, 3, 1))
+    trunk_and_leg = (0, 1, 2, 3, 16, 17, 18, 19, 20)
+    assert region == Region(shift=3, joints=trunk_and_leg, start=3, frames=11, fill="noise", noise=7788911857906190992)
+    each = draw(KINECT_V2, MixConfig(fill="noise", per="sample"), 4, 16, generator(7, 3, 1))
+    assert (each.shift.tolist(), each.pasted.sum(dim=(1, 2)).tolist()) == ([1, 2, 1, 2], [176, 90, 80, 77])
+    assert each.noise == 9162560495202131863
+    assert draw(KINECT_V2, MixConfig(), 8, 16, generator(7, 3, 1)).noise == 0
+
+
+def test_regions_of_clips_of_another_length_or_skeleton_are_a_programmers_mistake():
+    region = draw(KINECT_V2, MixConfig(per="sample"), 4, 16, generator(0, 0, 0))
+    assert region.mask(16, 25) is region.pasted
+    for frames_out, joints in ((15, 25), (17, 25), (16, 24), (16, 26)):
+        with pytest.raises(AssertionError):
+            region.mask(frames_out, joints)
+
+
 def test_a_batch_of_one_and_a_region_of_everything_are_refused():
     with pytest.raises(ConfigError, match="partner"):
         drawn(1, 16, count=1)
