@@ -95,14 +95,14 @@ SUITES = {
     "pipeline/choose_kernels.py": Suite(tests=("test_choose", "test_follow")),
     "pipeline/denoise_kernels.py": Suite(tests=("test_denoise",)),
     "pipeline/follow_kernels.py": Suite(tests=("test_follow",)),
-    "pipeline/agcn_kernels.py": Suite(tests=("test_agcn",), later=("dirty_recordings_come_out",)),
+    "pipeline/agcn_kernels.py": Suite(tests=("test_agcn",), never=("golden", "dirty_recordings_come_out")),  # a few do
     "pipeline/normalise_kernels.py": Suite(
         tests=("test_resample", "test_normalise"), later=("as_told_for_dirty_recordings",)
     ),
     "pipeline/peers_kernels.py": Suite(tests=("test_peers",), later=("dirty_recordings_come_out",)),
     "pipeline/noise_kernels.py": Suite(tests=("test_noise", "test_choose"), also=("test_denoise",)),
     "pipeline/prepared_kernels.py": Suite(tests=("test_prepared", "test_resample")),
-    "pipeline/zero_sums.py": Suite(tests=("test_agcn",), later=("dirty_recordings_come_out",)),
+    "pipeline/zero_sums.py": Suite(tests=("test_agcn",), never=("golden", "dirty_recordings_come_out")),
     "pipeline/recipe.py": Suite(tests=("test_recipe",), later=("every_dirty_file", "the_peers_make"), compiled=True),
     "pipeline/resample.py": Suite(tests=("test_resample", "test_prepared"), compiled=True),
     "pipeline/splits.py": Suite(
