@@ -53,7 +53,10 @@ def test_a_clip_shorter_than_what_was_asked_gives_all_its_frames():
     [(16, (7, 11)), (12, (5, 9)), (8, (3, 6)), (4, (1, 3)), (13, (5, 9)), (2, (1, 2)), (1, (1, 1))],
 )
 def test_frames_that_are_not_given_keep_their_share_as_in_the_references_configurations(frames_out, frames):
-    assert {region.frames for region in drawn(8, frames_out, count=300)} == set(range(frames[0], frames[1] + 1))
+    lengths = set(range(frames[0], frames[1] + 1))
+    assert {region.frames for region in drawn(8, frames_out, count=300)} == lengths
+    each = torch.cat([region.pasted for region in drawn(8, frames_out, MixConfig(per="sample"), count=60)])
+    assert set(each.any(dim=2).sum(dim=1).tolist()) == lengths
 
 
 def test_the_smallest_region_is_one_part_in_one_frame():
