@@ -140,7 +140,7 @@ def test_a_file_is_called_what_its_lists_are_for(own_store: Path, tmp_path: Path
 def test_one_column_that_divides_is_separated_and_several_are_not() -> None:
     even, odd = {"subject": [2, 4]}, {"subject": [1, 3]}
     assert splits._separated(even, odd) == splits._separated(even, None) == "subject"
-    assert splits._separated(even, {"camera": [1]}) == ""
+    assert splits._separated(even, {"camera": [1]}) == splits._separated(even, {}) == ""
     assert splits._separated({**even, "camera": [1]}, {**odd, "camera": [1]}) == ""
 
 
