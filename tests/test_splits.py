@@ -80,6 +80,15 @@ def test_every_fraction_is_drawn_with_every_seed_and_read_back_by_seed(own_store
         splits.subsets(store, xsub, 0.1)
 
 
+def test_a_fraction_is_drawn_from_its_seed_and_its_share_in_billionths(own_store: Path) -> None:
+    """So two fractions of one seed are no parts of each other, and anybody can draw them again."""
+    store = Store(own_store)
+    half = splits.build(store, ["xsub"], [0.5], [3]).subsets[0]
+    train = splits.find(store, "xsub").train
+    again = splits.stratified(store.columns["label"][train], 0.5, np.random.default_rng([3, 500_000_000]))
+    assert half.rows.tolist() == train[again].tolist()
+
+
 @pytest.mark.parametrize("fraction", [0, -0.5, 1.0001])
 def test_a_fraction_is_more_than_nothing_and_no_more_than_all(own_store: Path, fraction: float) -> None:
     with pytest.raises(ConfigError, match=r"is not in \(0, 1\]"):
