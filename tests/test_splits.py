@@ -169,9 +169,10 @@ def test_fractions_differ_by_seed_and_are_training_rows(own_store: Path) -> None
 def test_a_split_of_another_store_is_refused(own_store: Path) -> None:
     path = splits.folder(own_store) / "xsub.json"
     plain = json.loads(path.read_text())
-    rewrite(path, store={**plain["store"], "digest": "0" * 64})
-    with pytest.raises(ArtifactError, match="was built for another store"):
-        splits.load(path, Store(own_store))
+    for digit in "0f":  # below and above the store's own
+        rewrite(path, store={**plain["store"], "digest": digit * 64})
+        with pytest.raises(ArtifactError, match="was built for another store"):
+            splits.load(path, Store(own_store))
 
 
 @pytest.mark.parametrize(
