@@ -194,6 +194,19 @@ def test_a_split_that_leaks_is_refused_though_its_digest_is_right(
         splits.load(path, Store(own_store))
 
 
+def test_a_split_that_lacks_a_clip_of_its_rule_or_has_another_order_is_refused_by_it(own_store: Path) -> None:
+    store, path = Store(own_store), splits.folder(own_store) / "xsub.json"
+    train = json.loads(path.read_text())["train"]
+    rewrite(path, train=train[:-1])
+    with pytest.raises(
+        ArtifactError, match=f"its train clips are not those of its rule, not so {store.names[train[-1]]};"
+    ):
+        splits.load(path, store)
+    rewrite(path, train=train[::-1])
+    with pytest.raises(ArtifactError, match="its rows are in another order"):
+        splits.load(path, store)
+
+
 def test_a_split_of_another_format_version_is_refused(own_store: Path) -> None:
     path = splits.folder(own_store) / "xsub.json"
     rewrite(path, format_version=99)
