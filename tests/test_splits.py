@@ -83,10 +83,10 @@ def test_every_fraction_is_drawn_with_every_seed_and_read_back_by_seed(own_store
 def test_a_fraction_is_drawn_from_its_seed_and_its_share_in_billionths(own_store: Path) -> None:
     """So two fractions of one seed are no parts of each other, and anybody can draw them again."""
     store = Store(own_store)
-    half = splits.build(store, ["xsub"], [0.5], [3]).subsets[0]
+    drawn = splits.build(store, ["xsub"], [0.75], [3]).subsets[0]
     train = splits.find(store, "xsub").train
-    again = splits.stratified(store.columns["label"][train], 0.5, np.random.default_rng([3, 500_000_000]))
-    assert half.rows.tolist() == train[again].tolist()
+    again = splits.stratified(store.columns["label"][train], 0.75, np.random.default_rng([3, 750_000_000]))
+    assert drawn.rows.tolist() == train[again].tolist()
 
 
 @pytest.mark.parametrize("fraction", [0, -0.5, 1.0001])
