@@ -11,7 +11,7 @@ DEMO_FOLDER ?= demo
 WHEELS = annotated-types donfig filelock google-crc32c isal markdown-it-py mdurl numcodecs packaging pydantic \
 	pydantic-core pygments pyyaml rich safetensors typing-extensions typing-inspection zarr
 
-.PHONY: help demo test format lint types unit rehearse nojit bounds fuzz prove resumes soak coverage scan audit bench gpu wheels pictures clean
+.PHONY: help demo test format lint types unit rehearse nojit bounds fuzz mutants prove resumes soak coverage scan audit bench gpu wheels pictures clean
 
 help:  ## list what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -79,6 +79,10 @@ audit: $(PROOF)  ## ask PyPI for known vulnerabilities of every pinned version; 
 
 soak: $(READY)  ## all commands again and again in one process for twenty minutes: memory, handles, threads stay flat
 	OMP_NUM_THREADS=1 $(BIN)/python tests/soak.py
+
+mutants: $(PROOF)  ## change the code in small places: the tests must notice (hours; MUTANTS='--sample 25' for some)
+	$(BIN)/python -m pytest --quiet tests/test_mutants.py
+	$(BIN)/python tests/mutants.py $(MUTANTS)
 
 bench: $(READY)  ## the benchmarks, against their baselines
 	$(BIN)/python benchmarks/bench_parse.py

@@ -4,6 +4,7 @@ from bodies import STANDING, clip, people
 from dirty import dirty
 from reference_peers import naive_agcn
 
+from pipeline import agcn_kernels
 from pipeline.agcn import centre_on_first, repeat_frames, shoulders_to_x, spine_to_z
 from pipeline.errors import LayoutError, UnusableClip
 from pipeline.layout import Layout
@@ -72,6 +73,51 @@ def test_what_sums_to_zero_is_what_does_in_numpy():
     for pairs in answers.values():
         assert all(found == expected for found, expected in pairs)
         assert {expected for _, expected in pairs} == {True, False}
+
+
+@pytest.mark.kernels
+def test_a_sum_is_surely_not_zero_above_a_share_of_its_sizes():
+    for total, size, verdict in (
+        (0.0, 0.0, agcn_kernels.ZERO),
+        (0.0, 1.0, agcn_kernels.DOUBTFUL),
+        (1e-4, 1.0, agcn_kernels.DOUBTFUL),
+        (2e-4, 1.0, agcn_kernels.DOUBTFUL),
+        (3e-4, 1.0, agcn_kernels.OTHER),
+        (-3e-4, 1.0, agcn_kernels.OTHER),
+        (3e-4, 10.0, agcn_kernels.DOUBTFUL),
+        (np.inf, 1.0, agcn_kernels.DOUBTFUL),
+        (np.nan, np.nan, agcn_kernels.DOUBTFUL),
+    ):
+        assert agcn_kernels.verdict(total, size) == verdict
+        assert agcn_kernels.weigh_together(np.array([total, 0]), np.array([size, 0])) == verdict
+    assert agcn_kernels.weigh_together(np.array([2.0, -1, -1]), np.array([2.0, 1, 1])) == agcn_kernels.DOUBTFUL
+
+
+@pytest.mark.kernels
+def test_frames_are_weighed_one_by_one():
+    frames = np.float32([[0, 0, 0], [1, -3, 0.5], [2, -2, 0]])
+    sums, sizes, verdicts = np.empty(3), np.empty(3), np.empty(3, np.int8)
+    agcn_kernels.weigh(frames, sums, sizes, verdicts)
+    assert (sums.tolist(), sizes.tolist()) == ([0, -1.5, 0], [0, 4.5, 4])
+    assert verdicts.tolist() == [agcn_kernels.ZERO, agcn_kernels.OTHER, agcn_kernels.DOUBTFUL]
+
+
+@pytest.mark.kernels
+def test_a_joint_whose_coordinates_cancel_is_taken_for_missing():
+    body = np.float32([[[1, 2, 3], [1, -2, 1], [-1, -2, 1]], [[4, 0, 0], [0, 0, 0], [1, 0, -1]]])
+    agcn_kernels.centre(body, np.float32([[1, 1, 2], [-1, 0, 3]]))
+    expected = [[[0, 1, 1], [0, 0, 0], [-2, -3, -1]], [[5, 0, -3], [0, 0, 0], [0, 0, 0]]]
+    np.testing.assert_array_equal(body, expected)
+
+
+@pytest.mark.kernels
+def test_frames_that_are_there_are_turned_by_rows():
+    """The rows say: x goes to 2 x + 3 y, y to z, z to 10 x + 100 y + 1000 z."""
+    body = np.float32([[[1, 2, 3], [4, 5, 6]], [[1, 2, 3], [4, 5, 6]], [[0, 0, 1], [0, 1, 0]]])
+    rotation = np.array([[2.0, 3, 0], [0, 0, 1], [10, 100, 1000]])
+    agcn_kernels.turn(body, np.array([True, False, True]), rotation)
+    turned = [[8, 3, 3210], [23, 6, 6540]]
+    np.testing.assert_array_equal(body, [turned, [[1, 2, 3], [4, 5, 6]], [[0, 1, 1000], [3, 0, 100]]])
 
 
 @pytest.mark.kernels

@@ -153,9 +153,22 @@ def test_motion_agrees_with_the_naive_twin(rng):
     np.testing.assert_allclose(motion(xyz), naive_motion(xyz), rtol=1e-6, atol=1e-9)
 
 
+def test_two_frames_are_enough_for_a_variance_and_one_is_not():
+    for path, variance in (([0, 2], 1), ([0, np.nan, 4, np.nan], 4), ([3], 0), ([np.nan, 3, np.nan], 0), ([np.nan], 0)):
+        assert choose_kernels.path_variance(np.array(path, np.float32)) == variance
+
+
+def test_noise_is_taken_off_by_the_bends_between_known_frames():
+    """Of 0 1 0 1 0 each inner frame bends by 2: noise of 4 / 6, more than the variance of 6 / 25."""
+    zigzag = np.array([0, 1, 0, 1, 0], np.float32)
+    assert choose_kernels.path_variance(zigzag) == pytest.approx(6 / 25 - 4 / 6)
+    assert choose_kernels.path_variance(np.append(zigzag, [np.nan, 3])) == pytest.approx(41 / 36 - 4 / 6)
+
+
 def test_spread_is_counted_in_frames_where_the_body_is():
     body = np.stack([STANDING, STANDING, WIDE, np.full((25, 3), np.nan)]).astype(np.float32)
     assert choose_kernels.wide_share(body[None], 0.8).tolist() == [pytest.approx(1 / 3)]
+    assert choose_kernels.wide_share(body[None, 2:], 0.8).tolist() == [1]
     assert choose_kernels.wide_share(body[None, 3:], 0.8).tolist() == [0]
 
 

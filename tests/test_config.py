@@ -1,6 +1,8 @@
+from operator import attrgetter
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from pipeline import recipe
 from pipeline.errors import ConfigError
@@ -55,7 +57,8 @@ def test_the_reference_presets_are_the_released_code_with_its_accidents() -> Non
 def test_the_defaults_are_the_released_configuration() -> None:
     config = PretrainConfig()
     assert (config.frames, config.batch_size, config.epochs, config.learning_rate) == (64, 128, 300, 0.1)
-    assert (config.method.name, config.pair.queue_size, config.method.temperature) == ("skelemixclr+", 32768, 0.2)
+    assert (config.method.name, config.method.temperature) == ("skelemixclr+", 0.2)
+    assert (config.pair.queue_size, config.pair.momentum) == (32768, 0.999)
     mix = config.method.mix  # parts and frames not given are 2 to 3 of 5 and 7 to 11 of 16: test_skelemix.py
     assert (mix.joints, mix.parts, mix.frames, mix.repeats) == ("parts", None, None, 3)
     assert (mix.fill, mix.per) == ("swap", "batch")
@@ -81,6 +84,11 @@ def test_set_beats_file_beats_preset(tmp_path: Path) -> None:
         ("epochs.a=3", "epochs: .*valid integer"),
         ("learning_rate=inf", "learning_rate: .*finite"),
         ("method.temperature=inf", r"method.temperature: .*finite"),
+        ("pair.momentum=nan", r"pair.momentum: .*finite"),
+        ("pair.momentum=1.01", r"pair.momentum: .*less than or equal to 1"),
+        ("pair.momentum=-0.01", r"pair.momentum: .*greater than or equal to 0"),
+        ("pair.queue_size=0", r"pair.queue_size: .*greater than or equal to 1"),
+        ("method.mix.repeats=0", r"method.mix.repeats: .*greater than or equal to 1"),
         ("seed=18446744073709551616", "seed: .*less than"),
         ("epochs", "expected KEY=VALUE"),
         ("=3", "expected KEY=VALUE"),
@@ -89,6 +97,14 @@ def test_set_beats_file_beats_preset(tmp_path: Path) -> None:
 def test_an_impossible_setting_is_refused_by_its_key(setting: str, complaint: str) -> None:
     with pytest.raises(ConfigError, match=complaint):
         compose(preset("quick"), None, [setting])
+
+
+@pytest.mark.parametrize("part", ["", "augment", "encoder", "method", "method.mix", "pair"])
+def test_a_configuration_stays_as_it_was_checked(part: str) -> None:
+    config = attrgetter(part)(PretrainConfig()) if part else PretrainConfig()
+    for name in type(config).model_fields:
+        with pytest.raises(ValidationError, match="frozen"):
+            setattr(config, name, getattr(config, name))
 
 
 def test_an_unreadable_file_is_refused_by_name(tmp_path: Path) -> None:

@@ -121,6 +121,59 @@ def test_a_spike_in_the_first_frame_goes_and_a_fast_start_stays():
     assert despike(clip(start)).quality["joints_despiked"] == 0
 
 
+def detour(leg, across, frames):
+    """(T, 3) from one place to another, `across` metres on; for some frames between, `leg` metres from both."""
+    aside = np.array([across / 2, np.sqrt(leg**2 - across**2 / 4), 0])
+    return np.float32([[0, 0, 0]] * 4 + [aside] * frames + [[across, 0, 0]] * 4)
+
+
+@pytest.mark.parametrize(("leg", "across", "spike"), [
+    (2, 2.5, True), (2, 2.8, True), (2, 2.9, False), (2, 3.5, False),
+    (0.4, 0.5, True), (0.4, 0.55, True), (0.4, 0.58, False), (0.4, 0.7, False),
+    (0.04, 0.01, False), (0.06, 0.01, True),
+])  # fmt: skip
+def test_a_sharp_turn_is_a_spike_and_an_obtuse_one_a_way_on(leg, across, spike):
+    assert denoise_kernels.is_spike(detour(leg, across, 1), 4, 0.05, 1.0) == spike
+    assert denoise_kernels.is_pair(detour(leg, across, 2), 4, 0.05, 1.0) == spike
+    assert not denoise_kernels.is_spike(detour(leg, across, 2), 4, 0.05, 1.0)
+    assert not denoise_kernels.is_pair(detour(leg, across, 1), 4, 0.05, 1.0)
+    assert not denoise_kernels.is_pair(detour(leg, across, 3), 4, 0.05, 1.0)
+
+
+def test_a_right_angle_is_a_way_on_still():
+    """15 m and 20 m at a right angle are 25 m across, without rounding."""
+    start, corner, end = [0, 0, 0], [9, 12, 0], [-7, 24, 0]
+    for frames, told in ((1, denoise_kernels.is_spike), (2, denoise_kernels.is_pair)):
+        assert not told(np.float32([start] * 4 + [corner] * frames + [end] * 4), 4, 0.05, 1.0)
+        assert told(np.float32([start] * 4 + [corner] * frames + [[-7, 23, 0]] * 4), 4, 0.05, 1.0)
+
+
+def test_exactly_the_limit_is_no_spike():
+    path = np.zeros((11, 3), np.float32)
+    path[:, 0] = 0.25 * np.arange(11)
+    for aside, spike in ((0.5, False), (0.5625, True)):
+        path[5, 1] = aside
+        assert denoise_kernels.is_spike(path, 5, 0.5, 0.0) == spike
+
+
+def test_who_moves_fast_must_go_further_out_to_be_a_spike():
+    """Beside 0.2 m a frame the limit is 0.05 + 0.2 m, or 0.05 + 0.4 m at a motion factor of 2.
+
+    Three frames of 0.2 m make 0.26 m aside an obtuse angle for two of them.
+    """
+    for aside, factor, one, two in (
+        (0.24, 1.0, False, False),
+        (0.26, 1.0, True, False),
+        (0.44, 2.0, False, False),
+        (0.46, 2.0, True, True),
+    ):
+        for frames, told, spike in ((1, denoise_kernels.is_spike, one), (2, denoise_kernels.is_pair, two)):
+            path = np.zeros((11, 3), np.float32)
+            path[:, 0] = 0.2 * np.arange(11)
+            path[5 : 5 + frames, 1] = aside
+            assert told(path, 5, 0.05, factor) == spike
+
+
 def test_an_arm_that_jumps_with_its_bones_is_left_alone():
     still = along_x(np.zeros(20))
     arm = [clip(still).layout.index(joint) for joint in ("right_shoulder", "right_elbow", "right_wrist", "right_hand")]

@@ -17,6 +17,9 @@ def test_draws_are_what_they_always_were():
     found = uniform(7, 3, torch.tensor([11, 12]), 1, 3) * 2**24
     assert found.long().tolist() == [[12877154, 16294247, 6498889], [8811781, 12253980, 13166116]]
     assert found.dtype == torch.float32
+    assert generator(7, 3, 1).integers(1000, size=4).tolist() == [448, 1, 220, 931]
+    seed_torch(7, 3, 1)
+    assert torch.initial_seed() == 5301008616593229763
 
 
 def test_draws_do_not_depend_on_the_batch_they_are_made_in():

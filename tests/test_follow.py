@@ -41,6 +41,14 @@ def test_everything_stays_in_its_own_frame(one):
     np.testing.assert_array_equal(found.xyz, one)
 
 
+def test_a_joint_is_known_unless_it_is_exactly_the_origin_or_no_number():
+    for axis in range(3):
+        for value, known in ((1, True), (-1, True), (0, False), (np.nan, False), (np.inf, False)):
+            joint = np.zeros(3, np.float32)
+            joint[axis] = value
+            assert follow_kernels.is_known(joint) == known
+
+
 def test_zero_and_non_finite_joints_are_missing(one):
     dirty = one.copy()
     dirty[0, 5, 3] = 0
@@ -163,6 +171,93 @@ def test_more_bodies_than_any_sensor_reports_are_refused(one):
     crowd = np.repeat(one[:, :1], 2000, axis=0)
     with pytest.raises(UnusableClip, match="2000 bodies in 1 frames: no recording of people"):
         follow_ids(recorded(crowd, np.arange(2000)))
+
+
+def test_ids_are_numbered_as_they_appear_unless_there_are_many_or_one_is_there_twice():
+    few = follow_kernels.FEW
+    for frame, ids, count, numbers in (
+        ([0, 0, 1, 1, 2], [50, 40, 40, 50, 60], 3, [0, 1, 1, 0, 2]),
+        ([0, 1, 2], [7, 7, 7], 1, [0, 0, 0]),
+        ([0] * few, range(few), few, range(few)),
+        ([0] * (few + 1), range(few + 1), 0, None),
+        ([0, 0, 1, 1], [7, 8, 8, 8], 0, None),
+    ):
+        out = np.full(len(ids), -1)
+        assert follow_kernels.number_ids(np.array(frame, np.int32), np.array(ids, np.int64), out) == count
+        assert numbers is None or out.tolist() == list(numbers)
+
+
+def jumped(poses, frame=None, person=None):
+    """Which of the rows jump, by 0.5 m and 0.25 m for each frame between; of one person in every frame if not given."""
+    rows = len(poses)
+    frame = np.arange(rows, dtype=np.int32) if frame is None else np.array(frame, np.int32)
+    person = np.zeros(rows, np.int64) if person is None else np.array(person)
+    return follow_kernels.jumps(np.float32(poses), frame, person, person.max() + 1, 0.5, 0.25).tolist()
+
+
+def test_a_row_jumps_when_more_than_half_of_the_joints_known_in_both_are_far():
+    pose = np.ones((4, 3))
+    for far, answer in ((0, False), (1, False), (2, False), (3, True), (4, True)):
+        moved = pose.copy()
+        moved[:far, 1] += 0.6
+        assert jumped([pose, moved]) == [False, answer]
+    moved[2:] = 0  # of two that are left, both jump
+    assert jumped([pose, moved]) == [False, True]
+    moved[0] = pose[0]  # and now one of two
+    assert jumped([pose, moved]) == [False, False]
+    assert jumped([moved, pose]) == [False, False]
+    moved[2] = 1, 1, 2  # two of three
+    assert jumped([moved, pose]) == [False, True]
+    assert jumped([moved[::-1], pose]) == [False, True]
+
+
+def test_far_is_told_in_space_and_grows_with_the_frames_between():
+    pose, up = np.ones((2, 3)), np.array([0, 1, 0])
+    for step, answer in (([0.5, 0, 0], False), ([0, 0, -0.5625], True), ([0.375, 0.375, 0], True)):
+        assert jumped([pose, pose + step]) == [False, answer]
+    for step, frames, answer in ((1.0, 3, False), (1.0625, 3, True), (1.25, 4, False), (1.3125, 4, True)):
+        assert jumped([pose, pose + step * up], frame=[7, 7 + frames]) == [False, answer]
+
+
+def test_each_person_is_held_against_their_own_latest_row_that_has_a_joint():
+    here, there, nothing = np.ones((2, 3)), np.full((2, 3), 4.0), np.zeros((2, 3))
+    assert jumped([here, there, here, there], [0, 0, 1, 1], [0, 1, 0, 1]) == [False] * 4
+    assert jumped([here, there, there, here], [0, 0, 1, 1], [0, 1, 0, 1]) == [False, False, True, True]
+    assert jumped([nothing, here, nothing, there]) == [False, False, False, True]
+    near, further = (np.float32([[1 + way, 1, 1], [0, 0, 0]]) for way in (0.4, 0.8))  # one joint is left of each
+    assert jumped([here, near, further]) == [False, False, False]
+    assert jumped([here, nothing, further]) == [False, False, True]
+
+
+def test_a_velocity_is_the_mean_over_the_joints_known_in_both_frames_and_none_outside():
+    body = np.zeros((6, 5, 3), np.float32) + np.arange(6, dtype=np.float32)[:, None, None] * np.float32([1, -2, 0.5])
+    body[:, [1, 3]] *= 3
+    body[:, 4] = np.nan
+    body[5, [1, 3]] = np.nan
+    for t, then, expected in ((4, 0, (2, -4, 1)), (0, 4, (2, -4, 1)), (1, 5, (1, -2, 0.5)), (5, 1, (1, -2, 0.5))):
+        assert follow_kernels.velocity(body, t, then) == expected
+    assert follow_kernels.velocity(body, 3, -1) == follow_kernels.velocity(body, 2, 6) == (0, 0, 0)
+
+
+def test_a_stride_is_from_where_somebody_would_stand_who_had_walked_on():
+    """Seen in frames 0 to 4 and from 8 on, at the mean of both speeds between."""
+    step, places = np.float32([0.25, -0.5, 1]), np.float32([[1, 1, 1], [2, 0, 1]])
+    walk = places + np.arange(14, dtype=np.float32)[:, None, None] * step
+    one, other = walk.copy(), walk.copy()
+    one[5:], other[:8] = np.nan, np.nan
+    assert follow_kernels.stride(one, 4, other, 8) == 0
+    other[8:] = walk[4] + 2 * step  # stands where half the speed leads to
+    assert follow_kernels.stride(one, 4, other, 8) == 0
+    other[8:] = walk[4] + np.float32([0, 0.5, 0])
+    assert follow_kernels.stride(one, 4, other, 8) == 0.5  # from where it stood: nearer than from where it would be
+
+
+def test_a_hand_over_from_one_frame_to_the_next_takes_no_gap():
+    xyz = np.ones((2, 6, 3, 3), np.float32)
+    xyz[0, 3:], xyz[1, :3] = np.nan, np.nan
+    xyz[1] += np.float32([0, 0.25, 0])
+    assert follow_kernels.handover(xyz, present(xyz), 0, 1, 0, 0, 0.25, 2.0, 9) == 0.25
+    assert follow_kernels.handover(xyz, present(xyz), 0, 1, 0, 0, 0.2, 2.0, 9) == np.inf
 
 
 def test_fast_people_are_not_cut(one):

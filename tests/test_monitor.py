@@ -114,17 +114,6 @@ def test_the_first_of_the_best_is_kept_beside_the_last_two(watched: runs.Run) ->
     assert verify(watched.path).findings == []
 
 
-def test_a_checkpoint_keeps_the_best_that_it_knows_of(tmp_path: Path) -> None:
-    model = torch.nn.Linear(2, 2)
-    optimiser = torch.optim.SGD(model.parameters(), lr=0.1)
-    for step, best in ((1, None), (2, 2), (3, 2), (4, 2), (5, 5), (6, 5), (7, 5)):
-        about = {} if best is None else {"best": {"step": best, "epoch": best, "held_out_knn": 50.0}}
-        checkpoint.save(tmp_path, model, optimiser, {"step": step, "epoch": step, "run": "x", **about})
-        if step == 5:  # were it damaged, the one before would go on, and its best is another one
-            assert [path.name[-1] for path in checkpoint.listed(tmp_path)] == ["2", "4", "5"]
-    assert [path.name[-1] for path in checkpoint.listed(tmp_path)] == ["5", "6", "7"]
-
-
 def test_watching_changes_nothing_but_what_is_trained_on(train_request: Requests, tmp_path: Path) -> None:
     for name, every in (("often", 1), ("seldom", 4)):
         pretrain.fit(train_request(tmp_path / name, *WATCH, f"validate_every={every}"))

@@ -5,6 +5,7 @@ from dirty import dirty
 from reference import naive_one_origin, naive_one_turn
 from reference_peers import naive_denoised, naive_translated
 
+from pipeline import normalise_kernels
 from pipeline.errors import LayoutError, UnusableClip
 from pipeline.layout import KINECT_V2
 from pipeline.normalise import centre_each_frame, one_origin, one_turn, origin_at_start, turn_each_frame
@@ -48,6 +49,20 @@ def test_the_first_actors_centre_is_the_origin_where_it_is_first_seen(two):
     assert (normal[0, 5, KINECT_V2.centre] == 0).all()
     assert np.isnan(normal[0, :5]).all()
     assert np.isfinite(normal[1]).all()
+
+
+def test_who_is_first_seen_late_is_the_origin_all_the_same(two):
+    two[0, :60] = np.nan
+    normal = one_origin(clip(two)).xyz
+    assert (normal[0, 60, KINECT_V2.centre] == 0).all()
+    np.testing.assert_allclose(normal[0, 60] - normal[1, 60], two[0, 60] - two[1, 60], atol=1e-6)
+
+
+def test_the_way_across_is_summed_and_its_first_direction_kept():
+    """Left and right in one place; then right 2 m further away; then unknown; then 1 m to the side."""
+    way = np.array([[0, 0, 0], [0, 5, 2], [np.nan, np.nan, np.nan], [1, 7, 0]], np.float32)
+    xyz = np.stack([np.ones_like(way), 1 + way], axis=1)[None]
+    np.testing.assert_array_equal(normalise_kernels.across(xyz, 0, 1), [1, 2, 3, 0, 2])
 
 
 def test_shoulders_lie_along_x_and_up_stays_up(two):

@@ -127,7 +127,7 @@ def test_every_odd_number_becomes_what_float_makes_of_it():
 @pytest.mark.parametrize("token", [
     b"1_0", b"0x1", b"1e", b"1e+", b"1e5.", b".", b"-", b"+", b"-.", b"1.2.3", b"1..2", b"--1", b"+-1", b"1-", b"1.5-2",
     b"-1.#IND", b"1,5", b"nan(1)", b"nanx", b".nan", b"infinit", b"in", b"e5", b".e5", b"1f", b"1\x0b2",
-    b"\xd9\xa1", b"1.2.3.4.5", b"1\r2",
+    b"\xd9\xa1", b"1.2.3.4.5", b"1\r2", b"1.2.3.4", b"12.34.56.78", b"1.2-3.4", b"1.-2", b"1.2345678.1.2",
 ])  # fmt: skip
 @pytest.mark.parametrize("column", [0, 2, 3, 10])
 def test_what_float_or_c_might_take_but_the_grammar_does_not_is_refused(token, column):

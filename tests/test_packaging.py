@@ -55,6 +55,11 @@ def test_the_wheel_works_without_the_tree(tmp_path: Path) -> None:
 
 def test_every_dependency_is_pinned_for_reproducible_installs() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    pinned = {line.split("==")[0].lower() for line in (ROOT / "constraints.txt").read_text().split() if "==" in line}
-    for wanted in [*project["dependencies"], *project["optional-dependencies"]["dev"]]:
+    pinned = {
+        line.split("==")[0].lower().replace("_", "-")
+        for line in (ROOT / "constraints.txt").read_text().split()
+        if "==" in line
+    }
+    extras = project["optional-dependencies"]
+    for wanted in [*project["dependencies"], *extras["dev"], *extras["proof"]]:
         assert wanted.split(">=")[0].lower() in pinned, f"{wanted} is not in constraints.txt"

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.kernels
     seed=st.integers(0, 999),
     sizes=st.lists(st.tuples(st.integers(1, 3), st.integers(1, 40)), min_size=1, max_size=5),
     frames=st.integers(1, 40),
-    bodies=st.integers(1, 2),
+    bodies=st.integers(1, 3),
     data=st.data(),
 )
 def test_it_is_padding_what_was_resized_bit_for_bit(

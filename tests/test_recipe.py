@@ -267,6 +267,13 @@ def test_a_value_that_is_the_default_or_a_description_makes_no_other_recipe():
     assert one != from_plain({"name": "a", "steps": steps[:1]}, "here")
 
 
+def test_another_count_of_frames_makes_another_recipe(clean):
+    assert clean.counting(None) is clean
+    assert clean.counting("1-inclusive").frame_index == "1-inclusive"
+    assert clean.counting("1-inclusive") != clean
+    assert clean != clean.resolved
+
+
 FIRST = {"step": "follow_ids"}
 
 
@@ -287,6 +294,7 @@ FIRST = {"step": "follow_ids"}
             {"name": "a", "steps": [FIRST, {"step": "polish"}]},
             r"step 2: no step is called 'polish'; steps are bodies_by",
         ),
+        ({"name": 3, "steps": [FIRST]}, r"name = 3: input should be a valid string"),
         (
             {"name": "a", "steps": [FIRST, FIRST]},
             r"step 2 \(follow_ids\): reads a recording, so it can only be first",
@@ -324,8 +332,13 @@ def test_an_unknown_or_broken_file_is_refused(tmp_path):
         RecipeError, match="no recipe is called 'cleen'; there are agcn, aimclr-pku, clean, crosclr, ctr"
     ):
         load("cleen")
+    with pytest.raises(RecipeError, match="no recipe is called ''"):
+        load("")
     with pytest.raises(RecipeError, match="no such recipe file"):
         load(str(tmp_path / "none.toml"))
+    for path in ("folder/clean", "none.toml"):
+        with pytest.raises(RecipeError, match=f"{path}: no such recipe file"):
+            load(path)
     broken = tmp_path / "broken.toml"
     broken.write_text("name = ")
     with pytest.raises(RecipeError, match="cannot be read as TOML"):

@@ -36,3 +36,7 @@ def test_the_step_gives_every_body_that_many_frames(frames):
     xyz = people(np.random.default_rng(1), bodies=2, frames=23)
     assert resize(clip(xyz), frames=frames).xyz.shape == (2, frames, 25, 3)
     assert resize(clip(xyz), frames=frames).xyz.dtype == np.float32
+
+
+def test_the_step_gives_64_frames_unless_told():
+    assert resize(clip(people(np.random.default_rng(1), frames=23))).xyz.shape[1] == 64

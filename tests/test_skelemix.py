@@ -53,7 +53,23 @@ def test_a_clip_shorter_than_what_was_asked_gives_all_its_frames():
     [(16, (7, 11)), (12, (5, 9)), (8, (3, 6)), (4, (1, 3)), (13, (5, 9)), (2, (1, 2)), (1, (1, 1))],
 )
 def test_frames_that_are_not_given_keep_their_share_as_in_the_references_configurations(frames_out, frames):
-    assert {region.frames for region in drawn(8, frames_out, count=300)} == set(range(frames[0], frames[1] + 1))
+    lengths = set(range(frames[0], frames[1] + 1))
+    assert {region.frames for region in drawn(8, frames_out, count=300)} == lengths
+    each = torch.cat([region.pasted for region in drawn(8, frames_out, MixConfig(per="sample"), count=60)])
+    assert set(each.any(dim=2).sum(dim=1).tolist()) == lengths
+
+
+def test_the_smallest_region_is_one_part_in_one_frame():
+    smallest = drawn(8, 16, MixConfig(parts=(1, 1), frames=(1, 1)), count=200)
+    assert {region.frames for region in smallest} == {1}
+    assert {region.start for region in smallest} == set(range(16))
+    assert {region.joints for region in smallest} == {tuple(sorted(part)) for part in PARTS}
+
+
+def test_all_parts_but_one_may_go():
+    assert {len(region.joints) for region in drawn(8, 16, MixConfig(parts=(4, 4)), count=100)} == {
+        25 - len(part) for part in PARTS
+    }
 
 
 def test_random_joints_are_as_many_as_the_references_and_any_of_them():
@@ -137,6 +153,24 @@ def test_draws_belong_to_seed_step_and_repeat(per):
     clips = [mix(x, draw(KINECT_V2, config, 8, 16, generator(*place)), 4)[0] for place in [*places, places[0]]]
     assert torch.equal(clips[0], clips[-1])
     assert all(not torch.equal(a, b) for number, a in enumerate(clips[:-1]) for b in clips[:number])
+
+
+def test_regions_are_what_they_always_were():
+    region = draw(KINECT_V2, MixConfig(fill="noise"), 8, 16, generator(7, 3, 1))
+    trunk_and_leg = (0, 1, 2, 3, 16, 17, 18, 19, 20)
+    assert region == Region(shift=3, joints=trunk_and_leg, start=3, frames=11, fill="noise", noise=7788911857906190992)
+    each = draw(KINECT_V2, MixConfig(fill="noise", per="sample"), 4, 16, generator(7, 3, 1))
+    assert (each.shift.tolist(), each.pasted.sum(dim=(1, 2)).tolist()) == ([1, 2, 1, 2], [176, 90, 80, 77])
+    assert each.noise == 9162560495202131863
+    assert draw(KINECT_V2, MixConfig(), 8, 16, generator(7, 3, 1)).noise == 0
+
+
+def test_regions_of_clips_of_another_length_or_skeleton_are_a_programmers_mistake():
+    region = draw(KINECT_V2, MixConfig(per="sample"), 4, 16, generator(0, 0, 0))
+    assert region.mask(16, 25) is region.pasted
+    for frames_out, joints in ((15, 25), (17, 25), (16, 24), (16, 26)):
+        with pytest.raises(AssertionError):
+            region.mask(frames_out, joints)
 
 
 def test_a_batch_of_one_and_a_region_of_everything_are_refused():

@@ -56,6 +56,108 @@ def test_a_fraction_holds_its_share_of_every_class() -> None:
     assert len(set(chosen.tolist())) == len(chosen)
 
 
+def test_half_a_clip_is_rounded_to_an_even_number_and_nobody_is_left_without() -> None:
+    """Of 5, 7 and 1 clips a half is 2 (of 2.5), 4 (of 3.5) and 1 (of 0.5, which would be 0)."""
+    labels = np.repeat([4, 0, 2], [5, 7, 1])
+    chosen = splits.stratified(labels, 0.5, np.random.default_rng(0))
+    assert np.unique(labels[chosen], return_counts=True)[1].tolist() == [4, 1, 2]
+    assert chosen.tolist() == sorted(chosen)
+    assert splits.stratified(labels, 1, np.random.default_rng(0)).tolist() == list(range(13))
+
+
+def test_every_fraction_is_drawn_with_every_seed_and_read_back_by_seed(own_store: Path) -> None:
+    store = Store(own_store)
+    built = splits.build(store, ["xsub"], [1, 0.5, 1], [10, 9, 10])
+    assert [(drawn.fraction, drawn.seed) for drawn in built.subsets] == [(0.5, 9), (0.5, 10), (1, 9), (1, 10)]
+    xsub = splits.find(store, "xsub")
+    assert [drawn.seed for drawn in splits.subsets(store, xsub, 0.5)] == [9, 10]
+    assert all(drawn.rows.tolist() == xsub.train.tolist() for drawn in splits.subsets(store, xsub, 1))
+    assert [drawn.seed for drawn in splits.build(store, ["xsub"], [0.25]).subsets] == [0]
+    assert splits.there(store) == ["xsub", "xview"]
+    with pytest.raises(
+        ArtifactNotFound, match=r"xsub.train-0.1.seed\*.json: .*--split xsub --label-fraction 0.1 --seed"
+    ):
+        splits.subsets(store, xsub, 0.1)
+
+
+def test_a_fraction_is_drawn_from_its_seed_and_its_share_in_billionths(own_store: Path) -> None:
+    """So two fractions of one seed are no parts of each other, and anybody can draw them again."""
+    store = Store(own_store)
+    drawn = splits.build(store, ["xsub"], [0.75], [3]).subsets[0]
+    train = splits.find(store, "xsub").train
+    again = splits.stratified(store.columns["label"][train], 0.75, np.random.default_rng([3, 750_000_000]))
+    assert drawn.rows.tolist() == train[again].tolist()
+
+
+@pytest.mark.parametrize("fraction", [0, -0.5, 1.0001])
+def test_a_fraction_is_more_than_nothing_and_no_more_than_all(own_store: Path, fraction: float) -> None:
+    with pytest.raises(ConfigError, match=r"is not in \(0, 1\]"):
+        splits.build(Store(own_store), ["xsub"], [fraction])
+
+
+def listed(path: Path, train: list[str], test: list[str]) -> Path:
+    path.write_text(f"Training videos:\n{', '.join(train)}\nValidation videos:\n{', '.join(test)}\n")
+    return path
+
+
+def test_lists_divide_what_they_name_and_the_rest_is_left_out(own_store: Path, tmp_path: Path) -> None:
+    store = Store(own_store)
+    names = store.names
+    file = listed(tmp_path / "mine.txt", [names[3], names[1], "S999C001P001R001A001"], [names[2], names[0]])
+    built = splits.build(store, split_file=file)
+    (split,) = built.splits
+    assert (split.name, split.separates) == ("mine", "recording")
+    assert (split.train.tolist(), split.test.tolist()) == ([1, 3], [0, 2])
+    assert split.side("all").tolist() == [0, 1, 2, 3]
+    assert split.left_out == len(store) - 4
+    assert built.notes == [
+        f"{file}: 1 of 5 names are not in the store, first S999C001P001R001A001",
+        f"{file}: {len(store) - 4} recordings of the store are in no list, first {names[4]}",
+    ]
+    assert splits.build(store, split_file=listed(file, names[::2], names[1::2])).notes == []
+
+
+def test_lists_of_another_data_set_and_two_names_for_one_file_are_refused(own_store: Path, tmp_path: Path) -> None:
+    store, file = Store(own_store), listed(tmp_path / "mine.txt", ["0001-L", "0002-L"], ["0003-L"])
+    with pytest.raises(
+        ArtifactError, match=f"has none of its 3 names, such as 0001-L, but names like {store.names[0]}"
+    ):
+        splits.build(store, split_file=file)
+    with pytest.raises(ConfigError, match="holds one split; name one with --split, not one, two"):
+        splits.build(store, ["one", "two"], split_file=file)
+    for name in ("one.two", "../one", "", "-one"):
+        with pytest.raises(ConfigError, match="a split cannot be called"):
+            splits.build(store, [name], split_file=file)
+
+
+def test_a_file_is_called_what_its_lists_are_for(own_store: Path, tmp_path: Path) -> None:
+    """PKU-MMD's files, of both phases, are xsub and xview; xsub separates subjects wherever its lists come from."""
+    store = Store(own_store)
+    subjects = store.columns["subject"]
+    train, test = ([store.names[row] for row in np.flatnonzero(subjects % 2 == side)] for side in (0, 1))
+    for stem, name, separates in (
+        ("cross-subject", "xsub", "subject"),
+        ("Cross_Subject_v2", "xsub", "subject"),
+        ("half", "half", "recording"),
+    ):
+        (split,) = splits.build(store, split_file=listed(tmp_path / f"{stem}.txt", train, test)).splits
+        assert (split.name, split.separates) == (name, separates)
+    with pytest.raises(ArtifactError, match="share camera"):
+        splits.build(store, split_file=listed(tmp_path / "cross-view-v2.txt", train, test))
+
+
+def test_one_column_that_divides_is_separated_and_several_are_not() -> None:
+    even, odd = {"subject": [2, 4]}, {"subject": [1, 3]}
+    assert splits._separated(even, odd) == splits._separated(even, None) == "subject"
+    assert splits._separated(even, {"camera": [1]}) == splits._separated(even, {}) == ""
+    assert splits._separated({**even, "camera": [1]}, {**odd, "camera": [1]}) == ""
+
+
+def test_whole_numbers_are_equal_however_they_are_written() -> None:
+    assert {splits._plain(value) for value in (1, "1", "01", " 1 ", np.int64(1))} == {1}
+    assert [splits._plain(value) for value in ("-2", "1.5", "a1", "--3")] == [-2, "1.5", "a1", "--3"]
+
+
 def test_fractions_differ_by_seed_and_are_training_rows(own_store: Path) -> None:
     store = Store(own_store)
     one, other = (splits.build(store, ["xsub"], [0.5], [seed]).subsets[0] for seed in (0, 1))
@@ -67,9 +169,10 @@ def test_fractions_differ_by_seed_and_are_training_rows(own_store: Path) -> None
 def test_a_split_of_another_store_is_refused(own_store: Path) -> None:
     path = splits.folder(own_store) / "xsub.json"
     plain = json.loads(path.read_text())
-    rewrite(path, store={**plain["store"], "digest": "0" * 64})
-    with pytest.raises(ArtifactError, match="was built for another store"):
-        splits.load(path, Store(own_store))
+    for digit in "0f":  # below and above the store's own
+        rewrite(path, store={**plain["store"], "digest": digit * 64})
+        with pytest.raises(ArtifactError, match="was built for another store"):
+            splits.load(path, Store(own_store))
 
 
 @pytest.mark.parametrize(
@@ -89,6 +192,19 @@ def test_a_split_that_leaks_is_refused_though_its_digest_is_right(
     rewrite(path, train=train, test=test)
     with pytest.raises(ArtifactError, match=complaint):
         splits.load(path, Store(own_store))
+
+
+def test_a_split_that_lacks_a_clip_of_its_rule_or_has_another_order_is_refused_by_it(own_store: Path) -> None:
+    store, path = Store(own_store), splits.folder(own_store) / "xsub.json"
+    train = json.loads(path.read_text())["train"]
+    rewrite(path, train=train[:-1])
+    with pytest.raises(
+        ArtifactError, match=f"its train clips are not those of its rule, not so {store.names[train[-1]]};"
+    ):
+        splits.load(path, store)
+    rewrite(path, train=train[::-1])
+    with pytest.raises(ArtifactError, match="its rows are in another order"):
+        splits.load(path, store)
 
 
 def test_a_split_of_another_format_version_is_refused(own_store: Path) -> None:
