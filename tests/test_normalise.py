@@ -63,6 +63,7 @@ def test_the_way_across_is_summed_and_its_first_direction_kept():
     way = np.array([[0, 0, 0], [0, 5, 2], [np.nan, np.nan, np.nan], [1, 7, 0]], np.float32)
     xyz = np.stack([np.ones_like(way), 1 + way], axis=1)[None]
     np.testing.assert_array_equal(normalise_kernels.across(xyz, 0, 1), [1, 2, 3, 0, 2])
+    np.testing.assert_array_equal(normalise_kernels.across(xyz[:, ::-1], 0, 1), [1, 2, 3, 1, 0])
 
 
 def test_shoulders_lie_along_x_and_up_stays_up(two):
