@@ -115,6 +115,15 @@ def test_a_clip_without_any_centre_is_refused(two):
         one_origin(clip(two))
 
 
+def test_each_body_turns_by_its_own_angle_in_every_frame(two):
+    """The second half and the second body by a right angle: z goes to -x, and x to z."""
+    cos, sin = np.ones((2, 80), np.float32), np.zeros((2, 80), np.float32)
+    cos[0, 40:], sin[0, 40:], cos[1], sin[1] = 0, 1, 0, 1
+    right = two[..., [2, 1, 0]] * np.float32([-1, 1, 1])
+    expected = np.stack([np.concatenate([two[0, :40], right[0, 40:]]), right[1]])
+    np.testing.assert_array_equal(normalise_kernels.turned(two, cos, sin), expected)
+
+
 def test_the_peers_centring_loses_where_bodies_are(two):
     relative = centre_each_frame(clip(two)).xyz
     assert (relative[:, :, KINECT_V2.centre] == 0).all()
