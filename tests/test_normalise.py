@@ -63,6 +63,7 @@ def test_the_way_across_is_summed_and_its_first_direction_kept():
     way = np.array([[0, 0, 0], [0, 5, 2], [np.nan, np.nan, np.nan], [1, 7, 0]], np.float32)
     xyz = np.stack([np.ones_like(way), 1 + way], axis=1)[None]
     np.testing.assert_array_equal(normalise_kernels.across(xyz, 0, 1), [1, 2, 3, 0, 2])
+    np.testing.assert_array_equal(normalise_kernels.across(xyz[:, ::-1], 0, 1), [1, 2, 3, 1, 0])
 
 
 def test_shoulders_lie_along_x_and_up_stays_up(two):
@@ -112,6 +113,15 @@ def test_a_clip_without_any_centre_is_refused(two):
     two[0, :, KINECT_V2.centre] = np.nan
     with pytest.raises(UnusableClip, match="spine_shoulder of the first actor is seen in no frame"):
         one_origin(clip(two))
+
+
+def test_each_body_turns_by_its_own_angle_in_every_frame(two):
+    """The second half and the second body by a right angle: z goes to -x, and x to z."""
+    cos, sin = np.ones((2, 80), np.float32), np.zeros((2, 80), np.float32)
+    cos[0, 40:], sin[0, 40:], cos[1], sin[1] = 0, 1, 0, 1
+    right = two[..., [2, 1, 0]] * np.float32([-1, 1, 1])
+    expected = np.stack([np.concatenate([two[0, :40], right[0, 40:]]), right[1]])
+    np.testing.assert_array_equal(normalise_kernels.turned(two, cos, sin), expected)
 
 
 def test_the_peers_centring_loses_where_bodies_are(two):
