@@ -8,6 +8,7 @@ import tracemalloc
 import zlib
 from pathlib import Path
 
+import numba
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, example, given, settings
@@ -19,6 +20,7 @@ from pipeline.errors import RawFileError
 from pipeline.ntu_text import PADDING, PIECE, TextReader, parse
 
 pytestmark = pytest.mark.kernels
+of_megabytes = pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="plain Python would take an hour")
 
 RAW = sorted((Path(__file__).parent / "golden" / "raw").glob("*.skeleton"))
 HEADER = b"72057594037931101 0 1 1 1 1 0 0.02764709 0.05745083 2"
@@ -368,12 +370,14 @@ def test_a_wrong_count_behind_thousands_of_noughts_is_told(joints, says):
     assert says in refusal(text).reason
 
 
+@of_megabytes
 @pytest.mark.parametrize("begin", [b"", b"1\r\n1\r\n" + HEADER + b"\r\n25\r\n0.5 "])
 @pytest.mark.parametrize("endless", [b"9", b" ", b"1 ", b"\0"])
 def test_a_line_without_end_is_refused_in_a_small_multiple_of_its_size(begin, endless):
     size = 8_000_000
     buffer = np.zeros(size + PADDING, np.uint8)
     buffer[:size] = np.frombuffer((begin + endless * size)[:size], np.uint8)
+    parse_bytes(SMALL)  # what compiling takes is not meant
     tracemalloc.start()
     with pytest.raises(RawFileError, match=rf":{1 + begin.count(LF)}: a line of \d+ bytes") as caught:
         parse(buffer, size, source="there", name="there")
@@ -383,6 +387,7 @@ def test_a_line_without_end_is_refused_in_a_small_multiple_of_its_size(begin, en
     assert len(str(caught.value)) < 200
 
 
+@of_megabytes
 @pytest.mark.parametrize("shift", [*range(-3, 4)])
 def test_a_line_is_found_wherever_the_pieces_meet_in_which_it_is_looked_for(shift):
     text = SMALL[:-2] + b"\r\n" * (PIECE // 2) + b" " * (shift + 9) + b"here\n" + b"\n" * PIECE

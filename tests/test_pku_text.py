@@ -2,6 +2,7 @@
 
 import tracemalloc
 
+import numba
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -12,6 +13,7 @@ from pipeline.errors import RawFileError
 from pipeline.pku_text import PADDING, parse
 
 pytestmark = pytest.mark.kernels
+of_megabytes = pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="plain Python would take an hour")
 
 generous = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
@@ -225,6 +227,7 @@ def test_a_buffer_without_padding_is_a_programmers_mistake():
         parse(np.zeros(100, np.uint8), 100, source="there", name="there")
 
 
+@of_megabytes
 @pytest.mark.parametrize(
     ("endless", "says"), [(b"9", "there.txt:1: a line of"), (b"1 ", "a line of"), (b" ", "blank lines only")]
 )
@@ -232,6 +235,7 @@ def test_a_line_without_end_is_refused_in_a_small_multiple_of_its_size(endless, 
     size = 8_000_000
     buffer = np.zeros(size + PADDING, np.uint8)
     buffer[:size] = np.frombuffer((endless * size)[:size], np.uint8)
+    parse_bytes(SMALL)  # what compiling takes is not meant
     tracemalloc.start()
     with pytest.raises(RawFileError, match=says) as caught:
         parse(buffer, size, source="there.txt", name="there")
