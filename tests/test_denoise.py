@@ -258,3 +258,22 @@ def test_steps_leave_their_input_alone(step):
     assert sum(step(before).quality.values()) > 0
     np.testing.assert_array_equal(before.xyz, xyz)
     assert before.quality == {}
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_the_pace_on_one_side_alone_can_be_what_a_pair_is_held_against(turned):
+    """A person who runs five metres a frame behind two frames a metre off: missing before, and the other way round."""
+    path = np.array([[np.nan] * 3, [0, 0, 0], [0, 1, 0], [0, 1, 0], [0, 0, 0], [5, 0, 0]], np.float32)
+    slow = path.copy()
+    slow[5] = 0
+    if turned:
+        path, slow = path[::-1].copy(), slow[::-1].copy()
+    assert not denoise_kernels.is_pair(path, 2, 0.05, 1.0)
+    assert denoise_kernels.is_pair(slow, 2, 0.05, 1.0)
+
+
+def test_strides_by_hand():
+    body = np.array([[[1, 2, 3], [0, 0, 0]], [[4, 6, 3], [2, 3, 6]]], np.float32)
+    strides = np.zeros((3, 2))
+    denoise_kernels.strides(body, strides)
+    np.testing.assert_array_equal(strides, [[np.nan] * 2, [5, 7], [np.nan] * 2])
