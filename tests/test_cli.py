@@ -437,3 +437,17 @@ def test_an_ingest_imports_neither_torch_nor_dask(raw: Path, tmp_path: Path) -> 
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
     assert (tmp_path / "s.zarr" / "MANIFEST.json").exists(), done.stderr
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_weights_mean_nothing_without_fuse(skelepipe: Skelepipe, workplace: Path) -> None:
+    done = skelepipe("eval", "--weights", "1", "2")
+    assert done.exit_code == 2
+    assert "--weights belongs to --fuse" in done.output
+
+
+def test_a_demo_does_not_write_among_what_is_there(skelepipe: Skelepipe, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.tex").touch()
+    done = skelepipe("demo", "mine")
+    assert done.exit_code == 1
+    assert "mine: is not empty; remove it or name another folder" in done.output

@@ -1,4 +1,3 @@
-import time
 from pathlib import Path
 
 import numpy as np
@@ -128,6 +127,7 @@ def test_a_layout_that_contradicts_itself_is_refused_with_the_joint(
         ("shoulders = [3,", "shoulders = [3, 2,", "shoulders = .*at most 2 items"),
         ('"wave", "bow"', '"wave", ""', "classes: 1 has no name"),
         ('"wave", "bow"', '"wave", "wave"', "classes: two are called 'wave'"),
+        ("names = [", 'names = "wave" # [', "classes: expected names = "),
         ("names = [", "name = [", "classes.name is unknown; it takes names, or labels"),
         ("[splits.rest]", '[splits."../rest"]', "a split cannot be called '../rest'"),
         ("train = { subject = 1 }", "trian = { subject = 1 }", "'splits.rest.trian' is unknown; it takes train, test"),
@@ -180,16 +180,14 @@ def chain(joints: int) -> str:
     )
 
 
+@pytest.mark.timeout(60)  # by the square of the file it would be many minutes
 def test_many_joints_take_little_time_and_too_many_are_refused(tmp_path: Path) -> None:
-    began = time.monotonic()
     assert len(read(tmp_path, chain(1000)).layout.joints) == 1000
     with pytest.raises(ConfigError, match=r"joints = .*: list should have at most 1000 items"):
         read(tmp_path, chain(50_000))
-    assert time.monotonic() - began < 10
 
 
+@pytest.mark.timeout(60)  # by the square of the file it would be many minutes
 def test_many_classes_take_little_time(tmp_path: Path) -> None:
     names = [f"class {number}" for number in range(40_000)]
-    began = time.monotonic()
     assert len(read(tmp_path, edited('["wave", "bow"]', str(names))).classes or ()) == 40_000
-    assert time.monotonic() - began < 10

@@ -6,6 +6,7 @@ import several
 import torch
 from safetensors.torch import load_file
 
+from pipeline.errors import ConfigError
 from trainer import ranks
 from trainer.batchnorm import BatchNorm1d, BatchNorm2d
 
@@ -101,3 +102,14 @@ def test_a_process_that_nobody_started_with_others_is_alone(monkeypatch: pytest.
             monkeypatch.setenv(name, value) if value else monkeypatch.delenv(name, raising=False)
         with ranks.joined(torch.device("cpu")):
             assert (ranks.rank(), ranks.size()) == (0, 1)
+
+
+def test_half_of_what_torchrun_sets_is_refused_by_the_name_of_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("RANK", "0"), ("WORLD_SIZE", "2"), ("MASTER_ADDR", "localhost")):
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("MASTER_PORT", raising=False)
+    with (
+        pytest.raises(ConfigError, match="WORLD_SIZE is 2 but MASTER_PORT is not set; start with torchrun"),
+        ranks.joined(torch.device("cpu")),
+    ):
+        pass

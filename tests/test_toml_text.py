@@ -1,6 +1,5 @@
 """TOML that would stop, or occupy for minutes, whoever reads it is refused as TOML that is none."""
 
-import time
 from pathlib import Path
 
 import pytest
@@ -41,11 +40,10 @@ def test_what_is_nested_a_little_is_read() -> None:
     }
 
 
+@pytest.mark.timeout(60)  # by the square of the parts it would be an hour
 def test_a_key_of_very_many_parts_takes_no_time() -> None:
-    began = time.monotonic()
     with pytest.raises(ValueError, match="a key of more than 32 parts"):
         toml_text.loads("a." * 500_000 + "b = 1")
-    assert time.monotonic() - began < 5
 
 
 @pytest.mark.parametrize("text", [*DEEP.values(), *GIGANTIC.values()])
