@@ -4,6 +4,7 @@ A partition's result is one file in a work folder beside the output, complete or
 goes on where it stopped. Who runs them: pool.py on this machine, cluster.py on others.
 """
 
+import errno
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -164,6 +165,8 @@ def _opened(part: Path) -> Iterator[Any]:
         with part.open("rb") as handle, np.load(handle, allow_pickle=False) as kept:
             yield kept
     except Exception as error:  # numpy and zipfile raise nearly anything over a damaged file
+        if isinstance(error, OSError) and error.errno not in {None, errno.EINVAL}:
+            raise  # it is the disk's fault; a damaged zip has no number, or asks for a place before its beginning
         raise ArtifactError(f"{part}: damaged ({error}); remove it and run the same command again") from error
 
 

@@ -290,3 +290,11 @@ def test_what_is_no_plan_serves_nobody_and_is_told(plan: bytes) -> None:
     asked = manifest.canonical({**plain, "recipe": recipe, "shared": "x", "entries": [["a", []]]})
     assert plans.differences(plan, asked) == ["its plan is damaged"]
     assert plans.core(plan) in (plan, b"{}", manifest.canonical(json.loads(plan)) if plan.startswith(b"{") else plan)
+
+
+def test_a_partition_that_the_disk_does_not_give_is_not_called_damaged(tmp_path: Path) -> None:
+    with pytest.raises(IsADirectoryError):
+        partitions.read_motion(tmp_path)
+    (tmp_path / "part.npz").write_bytes(b"no zip")
+    with pytest.raises(ArtifactError, match=r"part\.npz: damaged"):
+        partitions.read_motion(tmp_path / "part.npz")
