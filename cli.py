@@ -190,7 +190,7 @@ class Job(click.ParamType[tuple[int, int]]):
         return int(k), int(n)
 
 
-PROCESSED, RUNS = Path("processed"), Path("runs")
+RAW, PROCESSED, RUNS = Path("raw"), Path("processed"), Path("runs")
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -750,6 +750,56 @@ def verify(ctx: click.Context, path: Path, as_json: bool) -> None:
     verdict = look(path)
     emit(asdict(verdict)) if as_json else show(display.verdict_lines(verdict))
     ctx.exit(DAMAGED if verdict.findings else 0)
+
+
+@main.command()
+@click.argument("store", type=Folder)
+@click.argument("samples", nargs=-1, metavar="[SAMPLE]...")
+@click.option("--mix", nargs=2, metavar="A B", help="Show what SkeleMix makes of two clips, and whose each feature is.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of the region that --mix draws.")
+@click.option(
+    "--raw",
+    "roots",
+    multiple=True,
+    type=Folder,
+    help="Where the recordings lie, to show clips as recorded beside them.  [default: raw/, if it is there]",
+)
+@click.option(
+    "--html", type=Folder, help="A page with the clips in motion.  [default: SAMPLE.html, or clips-of-STORE.html]"
+)
+@click.option("--gif", type=Folder, help="An animation.")
+@click.option("--png", type=Folder, help="A strip of poses; as vectors if the name ends in .svg or .pdf.")
+@click.option("--poses", default=8, show_default=True, type=click.IntRange(1, 24), help="In the strip.")
+@click.option("--open", "is_opened", is_flag=True, help="Open the page in the browser.")
+@as_json
+def view(
+    store: Path,
+    samples: tuple[str, ...],
+    mix: tuple[str, str] | None,
+    seed: int,
+    roots: tuple[Path, ...],
+    as_json: bool,
+    is_opened: bool,
+    **outputs: Any,
+) -> None:
+    """Clips of STORE in motion: by name, by a pattern like 'S001*A043', or without either one of each class."""
+    from pipeline import view as stage
+
+    opened = open_store(store)
+    if mix:
+        never("--mix", {"SAMPLE": samples, "--raw": roots})
+        from trainer import view_mix
+
+        host, partner = (stage.one_row(opened, name) for name in mix)
+        looked = stage.Looked(figures=[view_mix.figure(opened, host, partner, seed)])
+    else:
+        looked = stage.look(opened, stage.rows(opened, samples), roots, RAW)
+    written = stage.write(looked, opened, **outputs)
+    say(looked.notes)
+    told = {"clips": [figure.title for figure in looked.figures], "written": written, "notes": looked.notes}
+    emit(told) if as_json else show([f"written: {path}" for path in written])
+    if is_opened:
+        click.launch(str(written[0]))
 
 
 @main.command()

@@ -5,7 +5,7 @@ what a recipe may set are their keyword-only parameters, checked against the ann
 """
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
@@ -159,14 +159,23 @@ def apply(recipe: Recipe, recording: Recording) -> Clip:
         UnusableClip: a step finds nothing to keep; the text is the reason.
         RecipeError: a step names a joint that the recording's skeleton does not have.
     """
-    first, *others = recipe.steps
-    # Absurd coordinates (infinite, 1e30) may become infinite or NaN on the way: that is no news, and missing means NaN.
-    with np.errstate(over="ignore", invalid="ignore"):
-        clip = _take(recipe, first, recording)
-        for step in others:
-            clip = _take(recipe, step, clip)
+    *_, clip = stages(recipe, recording)
     clip.quality = dict.fromkeys(QUALITY, 0) | clip.quality
     return clip
+
+
+def stages(recipe: Recipe, recording: Recording) -> Iterator[Clip]:
+    """What each step leaves, one after the other.
+
+    Raises:
+        UnusableClip, RecipeError: as `apply`.
+    """
+    given: Recording | Clip = recording
+    for step in recipe.steps:
+        # Absurd coordinates (infinite, 1e30) may become infinite or NaN on the way: no news, and missing means NaN.
+        with np.errstate(over="ignore", invalid="ignore"):
+            given = clip = _take(recipe, step, given)
+        yield clip
 
 
 def _take(recipe: Recipe, step: Step, given: Recording | Clip) -> Clip:

@@ -18,6 +18,8 @@ OWNERS = {
     "distributed": {"pipeline/cluster.py"},
     "dask": set(),
     "filelock": {"pipeline/publish.py"},
+    "jinja2": {"pipeline/page.py"},
+    "matplotlib": {"pipeline/pictures.py"},
     "safetensors": {"trainer/tensors.py"},
     "pickle": {"pipeline/export_pyskl.py", "pipeline/export_stgcn.py"},  # which write it
 }

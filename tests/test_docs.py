@@ -137,6 +137,15 @@ def test_every_skelepipe_command_of_the_training_page_runs(tmp_path: Path, raw: 
     assert "skelemixclr+" in (tmp_path / "runs" / "smx-xsub-reference-ntu60-xsub" / "run.json").read_text()
 
 
+def test_the_commands_of_the_view_page_run(tmp_path: Path, raw: Path, shared_store: Store) -> None:
+    shutil.copytree(raw, tmp_path / "raw")
+    shutil.copytree(shared_store.path.parent, tmp_path / "processed")
+    run_all(PAGES["view"], tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "raw", "processed", "clips-of-ntu60.html", "clips.html", "poses.png", "motion.gif", "poses.pdf", "mixed.html"
+    }  # fmt: skip
+
+
 def run_all(commands: list[str], folder: Path) -> None:
     """Run commands one after the other in a folder; none may fail."""
     asked = [[*shlex.split(command)[1:], *SHORTENED.get(command.split()[1], "").split()] for command in commands]

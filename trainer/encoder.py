@@ -55,6 +55,12 @@ class EncoderConfig(BaseModel):
         return frames
 
 
+STRIDES = (1, 1, 1, 1, 2, 1, 1, 2, 1, 1)
+"""Of the ten blocks, in time (Yan et al. 2018)."""
+STRIDE = math.prod(STRIDES)
+"""Input frames for one frame of the feature map."""
+
+
 class Encoder(nn.Module):
     """Ten blocks, pooled into one vector per sample, and a projection head.
 
@@ -76,9 +82,7 @@ class Encoder(nn.Module):
         self.input_norm = BatchNorm1d(len(layout.joints) * COORDINATES)
         c = config.hidden_channels
         widths = [COORDINATES, c, c, c, c, 2 * c, 2 * c, 2 * c, 4 * c, 4 * c, config.hidden_dim]
-        strides = [1, 1, 1, 1, 2, 1, 1, 2, 1, 1]
-        self.stride = math.prod(strides)
-        """Input frames for one frame of the feature map."""
+        self.stride = STRIDE
         self.blocks = nn.ModuleList(
             Block(
                 inputs,
@@ -89,7 +93,7 @@ class Encoder(nn.Module):
                 dropout=config.dropout if index else 0.0,
                 residual=index > 0,
             )
-            for index, (inputs, outputs, stride) in enumerate(zip(widths[:-1], widths[1:], strides, strict=True))
+            for index, (inputs, outputs, stride) in enumerate(zip(widths[:-1], widths[1:], STRIDES, strict=True))
         )
         dim = config.hidden_dim
         head: list[nn.Module] = []
