@@ -4,6 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 PROOF = $(VENV)/.proof
+SITE = $(VENV)/.docs
 # Every core up to eight: each process makes the shared store and run for itself.
 PYTEST = $(BIN)/python -m pytest --numprocesses logical --maxprocesses 8
 DEMO_FOLDER ?= demo
@@ -11,7 +12,7 @@ DEMO_FOLDER ?= demo
 WHEELS = annotated-types donfig filelock google-crc32c isal markdown-it-py mdurl numcodecs packaging pydantic \
 	pydantic-core pygments pyyaml rich safetensors typing-extensions typing-inspection zarr
 
-.PHONY: help demo test format lint types unit rehearse nojit bounds fuzz mutants prove resumes soak coverage scan audit bench gpu wheels pictures clean
+.PHONY: help demo test format lint types unit rehearse nojit bounds fuzz mutants prove resumes soak coverage scan audit bench gpu wheels pictures docs clean
 
 help:  ## list what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -103,8 +104,17 @@ wheels:  ## into wheels/: what benchmarks/gpu.sh needs on a machine with torch a
 		--platform manylinux_2_28_x86_64 --platform manylinux_2_17_x86_64 --platform manylinux2014_x86_64 \
 		--constraint constraints.txt --dest wheels $(WHEELS)
 
-pictures: $(READY)  ## draw docs/images anew, after a step of recipe clean has changed
+pictures: $(READY)  ## draw docs/images anew, after a step of recipe clean or the mixing has changed
 	$(BIN)/python docs/draw_clean.py
+	$(BIN)/python docs/draw_method.py
 
-clean:  ## remove the environment and what the demo made
-	rm -rf $(VENV) demo
+$(SITE): $(READY)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,docs]'
+	touch $@
+
+docs: $(SITE)  ## the site of docs/, into docs/_build/html; every warning is an error (a minute)
+	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going -b html docs docs/_build/html
+	@echo docs/_build/html/index.html
+
+clean:  ## remove the environment, what the demo made, and the site
+	rm -rf $(VENV) demo docs/_build docs/_made

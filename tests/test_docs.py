@@ -1,4 +1,4 @@
-"""The README is a promise: every command in it runs, every file that it names is there, every command is in it."""
+"""README and docs/ are promises: every command in them runs, every link leads somewhere, and nothing is left out."""
 
 import json
 import os
@@ -36,6 +36,14 @@ PAGES = {
     path.stem: [line for line in commands_of(path.read_text(encoding="utf-8")) if line.startswith("skelepipe ")]
     for path in sorted(ROOT.glob("docs/*.md"))
 }
+RUN_HERE = {
+    "quickstart", "commands", "predict", "evaluation", "ntu", "ctrgcn", "agcn", "stgcn", "pyskl", "running", "weights",
+    "training", "reproduce", "view", "several-gpus", "scale",
+}  # fmt: skip
+"""The pages whose commands a test below runs."""
+MARKDOWN = sorted(
+    [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("benchmarks/*.md"), ROOT / "pipeline/STORE.md"]
+)
 SHORTENED = {"pretrain": "--set epochs=1 batch_size=16"}
 """What a test adds to a command so that it takes seconds; everything else runs as it stands."""
 
@@ -87,10 +95,21 @@ def test_make_test_is_what_ci_runs() -> None:
 def test_every_skelepipe_command_in_the_readme_runs(tmp_path: Path, raw: Path) -> None:
     shutil.copytree(raw, tmp_path / "raw")
     ours = [command for command in COMMANDS if command.startswith("skelepipe ")]
-    assert len(ours) >= 8
+    assert len(ours) == 4
+    assert len(PAGES["commands"]) >= 16
     assert len(PAGES["predict"]) == 3
     assert len(PAGES["evaluation"]) == 13
-    run_all([*ours, *PAGES["predict"], *PAGES["evaluation"]], tmp_path)  # pages ask the README's run
+    pages = ("commands", "predict", "evaluation", "ntu")  # they ask the README's run
+    run_all([*PAGES["quickstart"], *ours, *(command for page in pages for command in PAGES[page])], tmp_path)
+
+
+@pytest.mark.slow
+def test_the_commands_that_reproduce_the_paper_run(tmp_path: Path, raw: Path) -> None:
+    shutil.copytree(raw, tmp_path / "raw")
+    narrow = " --set encoder.hidden_channels=4"
+    run_all([command + narrow * (" pretrain " in command) for command in PAGES["reproduce"]], tmp_path)
+    assert "epoch" in (tmp_path / "runs" / "reference" / "eval" / "linear.json").read_text()
+    assert (tmp_path / "runs" / "ours" / "eval" / "linear.json").exists()
 
 
 @pytest.mark.slow
@@ -193,30 +212,80 @@ def test_the_commands_for_several_gpus_run(tmp_path: Path, shared_store: Store) 
         assert verify(tmp_path / str(number) / "runs" / "ntu60-xsub-quick").findings == []
 
 
-def test_every_other_command_in_the_readme_is_known_to_these_tests() -> None:
-    known = ("make demo", "make test", "skelepipe ")
-    assert [command for command in COMMANDS if not command.startswith(known)] == []
+def test_every_page_with_commands_is_run_by_a_test() -> None:
+    assert {page for page, commands in PAGES.items() if commands} == RUN_HERE
 
 
-def test_every_command_is_in_the_readme() -> None:
+@pytest.mark.parametrize("path", MARKDOWN, ids=lambda path: path.name)
+def test_every_other_command_is_known_to_these_tests(path: Path) -> None:
+    targets = set(re.findall(r"(?m)^([a-z]+):.*##", (ROOT / "Makefile").read_text()))
+    for command in commands_of(path.read_text(encoding="utf-8")):
+        if command.startswith("make "):
+            assert command.split()[1] in targets
+        else:
+            assert command.startswith(("skelepipe ", "torchrun "))
+
+
+def test_every_make_target_that_the_pages_name_is_there() -> None:
+    targets = set(re.findall(r"(?m)^([a-z]+):.*##", (ROOT / "Makefile").read_text()))
+    for path in MARKDOWN:
+        if path.name not in ("RESULTS.md", "CHANGELOG.md"):  # which tell of what was
+            named = set(re.findall(r"`make ([a-z]+)[^`]*`", path.read_text(encoding="utf-8")))
+            assert named <= targets, path.name
+
+
+def test_every_make_target_has_its_line_of_help() -> None:
+    text = (ROOT / "Makefile").read_text()
+    declared = set(re.findall(r"(?m)^\.PHONY: (.*)$", text)[0].split())
+    told = subprocess.run(["make", "-C", ROOT, "--silent", "help"], capture_output=True, text=True, check=True).stdout
+    assert {line.split()[0] for line in told.splitlines()} == declared
+
+
+def test_every_command_is_in_the_list_and_in_the_readme() -> None:
+    listed = re.findall(
+        r"(?m)^\| `skelepipe ([a-z-]+)` \|", (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
+    )
+    assert sorted(listed) == sorted(main.commands)
     for name in main.commands:
-        assert f"skelepipe {name}" in README, name
+        assert f"`{name}`" in README, name
 
 
-@pytest.mark.parametrize("path", sorted([ROOT / "README.md", *ROOT.glob("docs/*.md")]), ids=lambda path: path.name)
+def test_every_page_is_in_the_table_of_contents() -> None:
+    listed = re.findall(r"(?m)^- \[[^]]+\]\(([^)]+)\)", (ROOT / "docs" / "index.md").read_text(encoding="utf-8"))
+    assert {page for page in listed if "/" not in page} == {path.name for path in ROOT.glob("docs/*.md")} - {"index.md"}
+    assert len(listed) == len(set(listed))
+
+
+def slugs(text: str) -> set[str]:
+    """The anchors of a page's headings, as forges make them."""
+    plain = re.sub(r"(?ms)^```.*?^```", "", text)
+    headings = re.findall(r"(?m)^#+ (.*)$", plain)
+    words = [re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", heading).lower() for heading in headings]
+    return {re.sub(r"[^\w\- ]", "", heading).strip().replace(" ", "-") for heading in words}
+
+
+@pytest.mark.parametrize("path", MARKDOWN, ids=lambda path: path.name)
 def test_links_lead_somewhere(path: Path) -> None:
-    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", path.read_text(encoding="utf-8")):
-        if not target.startswith("http"):
-            assert (path.parent / target).exists(), f"{path.name} links to {target}"
+    """To files of the tree, and to headings that are there; what lies in the network is not asked."""
+    for target, anchor in re.findall(r"\]\(([^)#\s]*)(#[^)]*)?\)", path.read_text(encoding="utf-8")):
+        if not re.match(r"\w+:", target):
+            to = (path.parent / target).resolve() if target else path
+            assert to.exists(), f"{path.name} links to {target}"
+            assert to.is_relative_to(ROOT)
+            if anchor:
+                assert anchor[1:] in slugs(to.read_text(encoding="utf-8")), f"{path.name} links to {target}{anchor}"
 
 
-def test_the_tree_in_the_readme_names_every_file() -> None:
+def test_the_tree_names_every_file() -> None:
+    tree = (ROOT / "docs" / "code.md").read_text(encoding="utf-8")
     for folder in ("pipeline", "trainer"):
         for file in ROOT.glob(f"{folder}/*.py"):
             if file.name != "__init__.py":
-                assert re.search(rf"\b{file.stem}(\.py)?\b", README), (
-                    f"{folder}/{file.name} is not in the README's tree"
-                )
+                assert re.search(rf"\b{file.stem}(\.py)?\b", tree), f"{folder}/{file.name} is not in docs/code.md"
+
+
+def test_the_readme_is_one_screen_and_a_table() -> None:
+    assert len(README.splitlines()) <= 75
 
 
 SBATCH = """#!{python}
