@@ -24,7 +24,8 @@ from trainer import methods, runs
 from trainer.config import PretrainConfig
 from trainer.contrast import MomentumPair
 from trainer.encoder import Encoder
-from trainer.methods import LossTerms, Method, Mixed
+from trainer.method import LossTerms, Method, Mixed
+from trainer.methods import METHODS
 from trainer.pooling import pool, pool_masked
 from trainer.step import train_step
 
@@ -181,7 +182,7 @@ class OneBatch(Method):
             trimmed, truncated = pool_masked(features, mixed.mask, bodies)
             halves.append((encoder.head(trimmed), encoder.head(truncated)))
         known = SimpleNamespace(query=Projected((clip, halves)))
-        return Method(known, self.config).losses(part, query, mixes, keys, queue)
+        return METHODS[self.config.name](known, self.config).losses(part, query, mixes, keys, queue)
 
 
 def one_batch(training: Training) -> None:
@@ -245,7 +246,7 @@ class Overlapped(Method):
 
     def losses(self, part: slice, query: Tensor, mixes: list[Mixed], keys: Tensor, queue: Tensor) -> LossTerms:
         known = SimpleNamespace(query=Projected(self.projections))
-        return Method(known, self.config).losses(part, query, mixes, keys, queue)
+        return METHODS[self.config.name](known, self.config).losses(part, query, mixes, keys, queue)
 
 
 def key_stream(training: Training) -> None:

@@ -13,7 +13,7 @@ from trainer.contrast import MomentumPair, PairConfig
 from trainer.encoder import Encoder
 from trainer.foreign_names import infer, names
 from trainer.graph import adjacency
-from trainer.methods import Method, MethodConfig
+from trainer.methods import METHODS, MethodConfig
 from trainer.skelemix import MixConfig, Region, mix
 
 GOLDEN = Path(__file__).parent / "golden" / "skelemixclr_step.npz"
@@ -94,7 +94,8 @@ def step(golden):
     """The pair after the golden step and its backward, and the step's losses."""
     pair = golden.pair()
     pair.train()
-    method = Method(pair, MethodConfig(mix=MixConfig(repeats=golden.repeats)))
+    config = MethodConfig(mix=MixConfig(repeats=golden.repeats))
+    method = METHODS[config.name](pair, config)
     regions = [golden.region(repeat, pair.query.stride) for repeat in range(golden.repeats)]
     terms = method.step(golden.given("input/query"), golden.given("input/key"), regions)
     terms.total.backward()

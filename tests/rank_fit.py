@@ -20,7 +20,7 @@ from pipeline import splits
 from pipeline.store import Store
 from trainer import loader, pretrain, ranks
 from trainer.config import compose, preset
-from trainer.methods import Method
+from trainer.method import Method
 
 torch.set_num_threads(1)
 torch.set_default_dtype(torch.float64)

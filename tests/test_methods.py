@@ -4,11 +4,13 @@ import pytest
 import reference
 import torch
 
+from pipeline.errors import ConfigError
 from pipeline.layout import KINECT_V2
+from trainer.config import compose, preset
 from trainer.contrast import MomentumPair, PairConfig, unit
 from trainer.draws import generator, seed_torch
 from trainer.encoder import Encoder, EncoderConfig
-from trainer.methods import Method, MethodConfig, build
+from trainer.methods import METHODS, MethodConfig, build
 from trainer.skelemix import MixConfig, draw
 
 CONFIG = EncoderConfig(hidden_channels=4, hidden_dim=16, feature_dim=8, dropout=0.0)
@@ -21,7 +23,7 @@ def method(name, repeats=2, queue_size=13, momentum=0.99):
         PairConfig(queue_size=queue_size, momentum=momentum),
         torch.Generator().manual_seed(0),
     )
-    return Method(pair, MethodConfig(name=name, mix=MixConfig(repeats=repeats, frames=(2, 3))))
+    return METHODS[name](pair, MethodConfig(name=name, mix=MixConfig(repeats=repeats, frames=(2, 3))))
 
 
 def batch(frames=16, count=4):
@@ -180,3 +182,12 @@ def test_a_few_steps_on_two_classes_lower_the_loss():
         features = torch.nn.functional.normalize(made.pair.query.eval().backbone(clips), dim=1)
     nearest = (features @ features.T).fill_diagonal_(-1).argmax(dim=1)
     assert torch.equal(nearest // 8, torch.arange(count) // 8)
+
+
+def test_a_method_or_encoder_that_there_is_not_is_told_with_those_that_there_are():
+    with pytest.raises(
+        ConfigError, match=r"method\.name: .*no method 'byol'; there are skeletonclr, skelemixclr, skelemixclr\+"
+    ):
+        compose(preset("quick"), settings=["method.name=byol"])
+    with pytest.raises(ConfigError, match=r"encoder: .*name: there is no encoder 'vit'; there are st-gcn"):
+        compose(preset("quick"), settings=["encoder.name=vit"])

@@ -20,7 +20,7 @@ from pipeline.verify import verify
 from trainer import checkpoint, pretrain, runlog
 from trainer.config import compose, preset, preset_names
 from trainer.interrupt import STOPPING, Interrupted
-from trainer.methods import Method
+from trainer.method import Method
 from trainer.runs import Run, find_split, find_store, load, load_finished, named_checkpoint
 
 Requests = Callable[..., pretrain.Request]

@@ -4,15 +4,16 @@ from collections.abc import Mapping, Sequence
 from importlib import resources
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from pipeline import toml_text
 from pipeline.errors import ConfigError
 from trainer.augment import AugmentConfig
 from trainer.contrast import PairConfig
 from trainer.encoder import EncoderConfig
+from trainer.encoders import known
 from trainer.methods import MethodConfig
 from trainer.streams import Stream
 
@@ -58,7 +59,7 @@ class PretrainConfig(BaseModel):
     seed: int = Field(default=0, ge=0, lt=2**64)
     method: MethodConfig = MethodConfig()
     pair: PairConfig = PairConfig()
-    encoder: EncoderConfig = EncoderConfig()
+    encoder: Annotated[EncoderConfig, AfterValidator(known)] = EncoderConfig()
     augment: AugmentConfig = AugmentConfig()
 
     @property

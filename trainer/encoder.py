@@ -25,6 +25,8 @@ class EncoderConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
+    name: str = "st-gcn"
+    """Which encoder: a key of `encoders.ENCODERS`."""
     hidden_channels: int = Field(default=16, ge=1)
     """Channels of the first four blocks; later ones have twice and four times as many. ST-GCN itself has 64."""
     hidden_dim: int = Field(default=256, ge=1)
@@ -64,6 +66,8 @@ STRIDE = math.prod(STRIDES)
 class Encoder(nn.Module):
     """Ten blocks, pooled into one vector per sample, and a projection head.
 
+    An encoder of its own overrides `make_blocks` and `feature_map`, and shares the rest: input norm, pooling, head.
+
     Start weights come from torch's global generator: seed it first.
     """
 
@@ -80,21 +84,8 @@ class Encoder(nn.Module):
         # Kept with the weights: encoders of related code bases differ in it at the same shape.
         self.register_buffer("adjacency", graph)
         self.input_norm = BatchNorm1d(len(layout.joints) * COORDINATES)
-        c = config.hidden_channels
-        widths = [COORDINATES, c, c, c, c, 2 * c, 2 * c, 2 * c, 4 * c, 4 * c, config.hidden_dim]
         self.stride = STRIDE
-        self.blocks = nn.ModuleList(
-            Block(
-                inputs,
-                outputs,
-                graph.shape,
-                kernel=config.temporal_kernel,
-                stride=stride,
-                dropout=config.dropout if index else 0.0,
-                residual=index > 0,
-            )
-            for index, (inputs, outputs, stride) in enumerate(zip(widths[:-1], widths[1:], STRIDES, strict=True))
-        )
+        self.blocks = self.make_blocks(config, graph.shape)
         dim = config.hidden_dim
         head: list[nn.Module] = []
         for _ in range(config.head_layers - 1):
@@ -102,6 +93,28 @@ class Encoder(nn.Module):
         self.head = nn.Sequential(*head, nn.Linear(dim, config.feature_dim))
         if config.init == "reference":
             self.apply(_start_as_reference)
+
+    def make_blocks(self, config: EncoderConfig, graph: torch.Size) -> nn.ModuleList:
+        """The layers between the input norm and the pooling.
+
+        Args:
+            config: of the encoder.
+            graph: (K, V, V), the adjacency's shape.
+        """
+        c = config.hidden_channels
+        widths = [COORDINATES, c, c, c, c, 2 * c, 2 * c, 2 * c, 4 * c, 4 * c, config.hidden_dim]
+        return nn.ModuleList(
+            Block(
+                inputs,
+                outputs,
+                graph,
+                kernel=config.temporal_kernel,
+                stride=stride,
+                dropout=config.dropout if index else 0.0,
+                residual=index > 0,
+            )
+            for index, (inputs, outputs, stride) in enumerate(zip(widths[:-1], widths[1:], STRIDES, strict=True))
+        )
 
     def start(self) -> None:
         """Draw start weights anew, as the configuration has them, from torch's global generator."""
@@ -126,12 +139,17 @@ class Encoder(nn.Module):
         """
         if self.fast and x.device.type == "cpu":
             return fast.feature_map(x, self.input_norm, self.blocks, self.adjacency)
-        samples, _, frames, joints, bodies = x.shape
-        x = x.permute(0, 4, 3, 1, 2).reshape(samples * bodies, joints * COORDINATES, frames)
-        x = self.input_norm(x).unflatten(1, (joints, COORDINATES)).permute(0, 2, 3, 1).contiguous()
+        x = self.normed(x)
         for block in self.blocks:
             x = block(x, self.adjacency)
         return x
+
+    def normed(self, x: Tensor) -> Tensor:
+        """(N, C, T, V, M) to (N*M, C, T, V), each coordinate of each joint by its batch norm."""
+        samples, _, frames, joints, bodies = x.shape
+        x = x.permute(0, 4, 3, 1, 2).reshape(samples * bodies, joints * COORDINATES, frames)
+        normed: Tensor = self.input_norm(x).unflatten(1, (joints, COORDINATES)).permute(0, 2, 3, 1).contiguous()
+        return normed
 
     def backbone(self, x: Tensor) -> Tensor:
         """(N, C, T, V, M) to the pooled features (N, D) that evaluations use."""

@@ -108,7 +108,10 @@ def fit(
         nn.init.normal_(layer.weight, 0.0, config.init_std)
         nn.init.zeros_(layer.bias)
         layer.to(device)
-        network = [*encoder.blocks.parameters(), *encoder.input_norm.parameters(), *layer.parameters()]
+        network = [
+            *(value for name, value in encoder.named_parameters() if not name.startswith("head.")),
+            *layer.parameters(),
+        ]
         optimiser = torch.optim.SGD(
             network,
             lr=config.learning_rate,

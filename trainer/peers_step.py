@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from trainer.block import Block
 from trainer.encoder import Encoder
-from trainer.methods import Method, Mixed
+from trainer.method import Method, Mixed
 
 
 class PeersBlock(nn.Module):

@@ -21,7 +21,7 @@ from trainer import checkpoint, fast_ops, monitor, ranks, residency, runs, sched
 from trainer import device as devices
 from trainer.config import PretrainConfig
 from trainer.interrupt import Interrupted, StopFlag, stop_requests
-from trainer.methods import Method
+from trainer.method import Method
 from trainer.monitor import Division, Monitor
 from trainer.opening import open_run
 from trainer.order import batches

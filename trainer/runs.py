@@ -24,7 +24,8 @@ from trainer import checkpoint
 from trainer.config import PretrainConfig
 from trainer.encoder import Encoder
 from trainer.foreign import encoder_alone
-from trainer.methods import Method, build
+from trainer.method import Method
+from trainer.methods import build
 
 Which = Literal["last", "best"]
 LOG, RESULTS = "log.jsonl", "eval"

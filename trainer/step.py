@@ -19,7 +19,7 @@ from pipeline.errors import ConfigError
 from trainer import augment, draws, ranks, skelemix
 from trainer.config import PretrainConfig
 from trainer.contrast import MomentumPair
-from trainer.methods import Method, Mixed
+from trainer.method import Method, Mixed
 from trainer.runs import Run
 from trainer.streams import derive
 
