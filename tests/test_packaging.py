@@ -8,6 +8,7 @@ import venv
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[1]
 
@@ -37,20 +38,32 @@ def test_the_wheel_works_without_the_tree(tmp_path: Path) -> None:
     assert {"pipeline", "trainer", "cli.py"} <= shipped
     assert not shipped & {"tests", "raw", "processed", "runs", "benchmarks", "docs"}
 
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+
     def run(*command: str) -> str:
-        environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
         call = [str(tmp_path / "env/bin/python"), "-m", "cli", *command]
         done = subprocess.run(call, cwd=tmp_path, env=environment, check=True, capture_output=True, text=True)
         return done.stdout
 
     where = "import cli, pipeline, trainer; print(cli.__file__, pipeline.__file__, trainer.__file__)"
     call = [tmp_path / "env/bin/python", "-c", where]
-    found = subprocess.run(call, cwd=tmp_path, check=True, capture_output=True, text=True)
+    found = subprocess.run(call, cwd=tmp_path, env=environment, check=True, capture_output=True, text=True)
     assert all(Path(file).is_relative_to(target) for file in found.stdout.split())
     assert "build-splits" in run("--help")
     run("synth", "ntu60", "raw", "--clips", "2")
     assert "2 clips" in run("ingest", "ntu60", "raw")
     assert "good (store)" in run("verify", "processed/ntu60.zarr")
+    run("view", "processed/ntu60.zarr", "--html", "clips.html")
+    assert "<canvas" in (tmp_path / "clips.html").read_text(encoding="utf-8")
+    inside = {path.relative_to(target) for path in target.glob("*/**/*") if path.is_file() and path.suffix != ".pyc"}
+    for pattern in (
+        "pipeline/pages/*",
+        "pipeline/recipes/*.toml",
+        "pipeline/*.txt",
+        "trainer/presets/*.toml",
+        "*/py.typed",
+    ):
+        assert {path.relative_to(ROOT) for path in ROOT.glob(pattern) if path.is_file()} <= inside, pattern
 
 
 def test_every_dependency_is_pinned_for_reproducible_installs() -> None:
@@ -61,5 +74,32 @@ def test_every_dependency_is_pinned_for_reproducible_installs() -> None:
         if "==" in line
     }
     extras = project["optional-dependencies"]
-    for wanted in [*project["dependencies"], *extras["dev"], *extras["proof"]]:
+    for wanted in [*project["dependencies"], *(wanted for extra in extras.values() for wanted in extra)]:
         assert wanted.split(">=")[0].lower() in pinned, f"{wanted} is not in constraints.txt"
+
+
+def test_the_workflow_of_forges_is_what_ci_runs() -> None:
+    job = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text())["jobs"]["test"]
+    assert [step["run"] for step in job["steps"] if "run" in step] == [".ci/run"]
+    assert os.access(ROOT / ".ci" / "run", os.X_OK)
+
+
+def test_what_is_checked_before_a_commit_is_what_ci_checks_and_downloads_nothing() -> None:
+    config = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())
+    assert [repository["repo"] for repository in config["repos"]] == ["local"]
+    hooks = config["repos"][0]["hooks"]
+    assert {hook["language"] for hook in hooks} == {"system"}
+    planned = ["make", "-C", str(ROOT), "-n", "lint", "types", "VENV=/x"]
+    told = subprocess.run(planned, capture_output=True, text=True, check=True).stdout
+    for hook in hooks:
+        assert f"bin/{' '.join(hook['entry'].split()[:2])}".removesuffix(" --force-exclude") in told
+
+
+def test_the_citation_names_this_version_and_licence() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation["cff-version"] == "1.2.0"
+    assert (citation["title"], citation["version"], citation["license"]) == (
+        project["name"], project["version"], project["license"]
+    )  # fmt: skip
+    assert (ROOT / "LICENSE").read_text().startswith("MIT License")
