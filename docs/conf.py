@@ -44,7 +44,11 @@ html_css_files = ["site.css"]
 html_show_sourcelink = False
 html_show_copyright = False
 html_theme_options = {
-    "light_css_variables": {"color-brand-primary": "#0072B2", "color-brand-content": "#0072B2"},
+    "light_css_variables": {
+        "color-brand-primary": "#0072B2",
+        "color-brand-content": "#0072B2",
+        "code-font-size": "0.76em",
+    },
     "dark_css_variables": {"color-brand-primary": "#6FB8E6", "color-brand-content": "#6FB8E6"},
 }
 
@@ -142,7 +146,7 @@ def read(app: Sphinx, name: str, source: list[str]) -> None:
 def begin_below(app: Sphinx, what: str, name: str, of: object, options: object, lines: list[str]) -> None:
     """Keep napoleon from taking what stands before a colon in the docstring of a field for its type."""
     if what in ("attribute", "data", "property"):
-        lines.insert(0, "")
+        lines[:0] = ["..", ""]  # an empty comment: napoleon looks at the first line alone
 
 
 def show_inline(writer: nodes.NodeVisitor, node: nodes.Element) -> None:
@@ -165,6 +169,7 @@ def setup(app: Sphinx) -> None:
     """Called by Sphinx before it looks for pages."""
     make_pages()
     app.add_html_math_renderer("mathml", (show_inline, None), (show_display, None))
-    app.add_lexer("csv", TextLexer)
+    for language in ("sh", "csv"):  # commands as they are, without `eval` in the colour of a builtin
+        app.add_lexer(language, TextLexer)
     app.connect("source-read", read)
     app.connect("autodoc-process-docstring", begin_below, priority=400)  # napoleon has 500
