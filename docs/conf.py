@@ -119,6 +119,8 @@ def relinked(text: str, at: Path, to: Path) -> str:
         taken = TAKEN_IN.get(path.relative_to(ROOT).as_posix())
         if taken is None and path == ROOT / "README.md":
             taken = "../index"
+        if path.suffix == ".py" and path.parent.name in PACKAGES and path.parent.parent == ROOT:
+            taken = f"{path.parent.name}.{path.stem}"
         path = (MADE / f"{taken}.md").resolve() if taken else path
         return f"{before}{os.path.relpath(path, to)}{anchor})"
 

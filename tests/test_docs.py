@@ -104,9 +104,10 @@ def test_every_skelepipe_command_in_the_readme_runs(tmp_path: Path, raw: Path) -
 
 
 @pytest.mark.slow
-def test_the_commands_that_reproduce_the_paper_run(tmp_path: Path, raw: Path) -> None:
+def test_the_commands_that_reproduce_the_paper_run(tmp_path: Path, raw: Path, shared_store: Store) -> None:
     shutil.copytree(raw, tmp_path / "raw")
-    narrow = " --set encoder.hidden_channels=4"
+    shutil.copytree(shared_store.path.parent, tmp_path / "processed")
+    narrow = " --set encoder.hidden_channels=4 encoder.hidden_dim=32 frames=16"
     run_all([command + narrow * (" pretrain " in command) for command in PAGES["reproduce"]], tmp_path)
     assert "epoch" in (tmp_path / "runs" / "reference" / "eval" / "linear.json").read_text()
     assert (tmp_path / "runs" / "ours" / "eval" / "linear.json").exists()
