@@ -18,6 +18,7 @@ from pipeline.documents import SPLIT, SUBSET
 from pipeline.errors import ArtifactError, ArtifactNotFound, ConfigError
 from pipeline.ntu_names import CAMERAS, NTU60, NTU120, XVIEW_TRAIN, is_xset_train
 from pipeline.store import Store
+from pipeline.suggest import meant
 
 FOLDER = "splits"
 """The folder beside a store in which a folder of its name holds its splits."""
@@ -170,7 +171,9 @@ def build(
         )
     for name in asked:
         if name not in known:
-            raise ConfigError(f"{store.facts['dataset']} has no split {name!r}; it has {', '.join(known)}")
+            raise ConfigError(
+                f"{store.facts['dataset']} has no split {name!r}{meant(name, known)}; it has {', '.join(known)}"
+            )
     for fraction in fractions:
         if not 0 < fraction <= 1:
             raise ConfigError(f"label fraction {fraction} is not in (0, 1]; 0.01 is one per cent")
@@ -431,7 +434,9 @@ def find(store: Store, name: str | None = None) -> Split:
     path = folder(store.path) / f"{name}.json"
     if not path.exists():
         has = f"there are {', '.join(built)}; " if built else ""
-        raise ArtifactNotFound(path, f"{has}build splits with `skelepipe build-splits {store.path}`")
+        raise ArtifactNotFound(
+            path, f"{has}build splits with `skelepipe build-splits {store.path}`", meant(name, built)
+        )
     split = load(path, store)
     if split.name != name:
         raise ArtifactError(f"{path}: holds the split {split.name}; run `skelepipe build-splits {store.path}`")

@@ -1,15 +1,14 @@
 """What an evaluation is made of, as one frozen value: the protocols' own settings, overridden by `--set`."""
 
 from collections.abc import Sequence
-from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from pipeline.errors import ConfigError
-from trainer.config import merged, parse_setting
+from trainer import keys
 from trainer.finetune import FinetuneConfig
 from trainer.knn import KnnConfig
 from trainer.linear import LinearConfig
+from trainer.settings import SET, Layer, build, parse_setting
 
 SEMI = FinetuneConfig(epochs=150, decay_at=(80 / 150,), warm_up=0.0, nesterov=False)
 """The reference's semi-supervised evaluation with 10 % of the labels (czhaneva/SkeleMixCLR)."""
@@ -45,12 +44,5 @@ def compose(settings: Sequence[str]) -> EvalConfig:
     Raises:
         ConfigError: a key or value is impossible.
     """
-    plain: dict[str, Any] = {}
-    for setting in settings:
-        plain = merged(plain, parse_setting(setting))
-    try:
-        return EvalConfig.model_validate(plain)
-    except ValidationError as error:
-        first = error.errors()[0]
-        known = f"; known: {', '.join(EvalConfig.model_fields)}" if first["type"] == "extra_forbidden" else ""
-        raise ConfigError(f"evaluation: {'.'.join(map(str, first['loc']))}: {first['msg']}{known}") from error
+    found = [Layer(SET, parse_setting(setting)) for setting in settings]
+    return build(EvalConfig, keys.EVALUATE, found, "evaluation")
