@@ -20,22 +20,73 @@ DAMAGED = 4
 
 
 class Command(click.Command):
-    """A command whose repeatable options also take several values at once: `--protocol knn linear`."""
+    """A command whose repeatable options also take several values at once, and whose words the shell completes."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        for param in self.params:
+            if type(param.type) is click.Choice:
+                param.type = Choice(param.type.choices)
+            elif param.type is click.STRING or type(param.type) is Place:
+                param.type = Word(param.type)
+
+    @property
+    def several(self) -> set[str]:
+        """The options that take several values."""
+        return {name for option in self.params if getattr(option, "multiple", False) for name in option.opts}
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Spread the values of repeatable options before click looks at them."""
-        several = {name for option in self.params if getattr(option, "multiple", False) for name in option.opts}
-        return super().parse_args(ctx, spread(args, several))
+        """Spread the values of repeatable options, `--protocol knn linear`, before click looks at them."""
+        try:
+            return super().parse_args(ctx, spread(args, self.several))
+        except click.NoSuchOption as error:
+            if any(error.option_name in option.opts for option in main.params):
+                ctx.fail(f"{error.option_name} belongs before the command: skelepipe {error.option_name} {self.name}")
+            raise
 
 
-class Commands(click.Group):
-    """The group of all commands: in order of the work, with every error of ours as one line and its own exit code."""
+class Group(click.Group):
+    """Commands in the order of definition; for an unknown one, those that may be meant."""
 
     command_class = Command
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Names in the order of definition."""
         return list(self.commands)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Say where an option that is a command's belongs."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            whose = [
+                command
+                for command in self.commands.values()
+                if any(error.option_name in p.opts for p in command.params)
+            ]
+            if whose:
+                ctx.fail(
+                    f"{error.option_name} belongs behind a command: {ctx.command_path} COMMAND {error.option_name}"
+                )
+            raise
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find a command by its name."""
+        if not ctx.resilient_parsing and args[0] not in self.commands and not args[0].startswith("-"):
+            from pipeline.suggest import meant
+
+            ctx.fail(
+                f"there is no command {args[0]!r}{meant(args[0], self.commands)}; commands: {', '.join(self.commands)}"
+            )
+        return super().resolve_command(ctx, args)
+
+
+class Commands(Group):
+    """The group of all commands: in order of the work, with every error of ours as one line and its own exit code."""
+
+    group_class = Group
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; what goes wrong becomes one line and an exit code."""
@@ -177,6 +228,91 @@ class Place(click.Path):
 Folder = Place()
 
 
+class Choice(click.Choice[str]):
+    """One of a few words."""
+
+    def get_invalid_choice_message(self, value: Any, ctx: click.Context | None) -> str:
+        """Say which there are, and which may be meant."""
+        from pipeline.suggest import meant
+
+        return f"{value!r} is not one of {', '.join(self.choices)}{meant(value, self.choices)}"
+
+
+class Word(click.ParamType[Any]):
+    """A text or path whose beginning the shell completes, by what trainer/words.py knows of the parameter's name."""
+
+    def __init__(self, of: click.ParamType[Any]) -> None:
+        self.of, self.name = of, of.name
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Leave that to the type itself."""
+        return self.of.convert(value, param, ctx)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
+        """What may stand here; any path where paths do and nothing is known."""
+        from click.shell_completion import CompletionItem
+
+        from trainer import words
+
+        place, given = param.name or "", {**ctx.params, "command": ctx.info_name}
+        found = words.beginning(place, incomplete, given) if place in words.OF else []
+        items = [CompletionItem(word, help=about or None) for word, about in found]
+        return items or self.of.shell_complete(ctx, param, incomplete)
+
+
+def completer(shell: str) -> Any:
+    """Click's completion for a shell, that knows of options with several values, and in bash of `KEY=VALUE`."""
+    from click import shell_completion
+
+    known: Any = {
+        "bash": shell_completion.BashComplete,
+        "zsh": shell_completion.ZshComplete,
+        "fish": shell_completion.FishComplete,
+    }[shell]
+
+    class Completer(known):  # type: ignore[misc]
+        def get_completions(self, args: list[str], incomplete: str) -> list[Any]:
+            command = self.cli
+            for place, word in enumerate(args):
+                command = getattr(command, "commands", {}).get(word, command)
+                if isinstance(command, Command):  # a value of an option that takes several has the option before it
+                    args = args[: place + 1] + spread([*args[place + 1 :], incomplete or "VALUE"], command.several)[:-1]
+                    break
+            found: list[Any] = super().get_completions(args, incomplete)
+            return found
+
+    class Bash(Completer):
+        source_template = known.source_template.replace(
+            "COMPREPLY+=($value)", "COMPREPLY+=($value)\n            [[ $value == *= ]] && compopt -o nospace"
+        )
+
+        def get_completion_args(self) -> tuple[list[str], str]:
+            args, incomplete = super().get_completion_args()
+            joined: list[str] = []  # bash has cut KEY=VALUE into three
+            for word in [*args, incomplete]:
+                tied = word == "=" or (joined and joined[-1].endswith("=") and not joined[-1].startswith("-"))
+                joined[-1:] = [joined[-1] + word] if joined and tied else [*joined[-1:], word]
+            self.cut = len(joined[-1]) - len(incomplete.removeprefix("="))
+            return joined[:-1], joined[-1]
+
+        def format_completion(self, item: Any) -> str:
+            item.value = item.value[self.cut :] if item.type == "plain" else item.value
+            said: str = super().format_completion(item)
+            return said
+
+    return Bash if shell == "bash" else Completer
+
+
+SHELLS = {
+    "bash": 'eval "$(skelepipe completion bash)"  # in ~/.bashrc',
+    "zsh": 'eval "$(skelepipe completion zsh)"  # in ~/.zshrc, below compinit',
+    "fish": "skelepipe completion fish | source  # in ~/.config/fish/config.fish",
+}
+"""The line that makes each shell complete."""
+COMPLETE = "_SKELEPIPE_COMPLETE"
+"""The variable by which a shell asks for completions, as click calls it."""
+
+
 class Job(click.ParamType[tuple[int, int]]):
     """One of several jobs: `2/8`."""
 
@@ -191,6 +327,11 @@ class Job(click.ParamType[tuple[int, int]]):
 
 
 PROCESSED, RUNS = Path("processed"), Path("runs")
+if COMPLETE in os.environ:
+    from click.shell_completion import add_completion_class
+
+    for shell in SHELLS:
+        add_completion_class(completer(shell), shell)
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -777,6 +918,15 @@ def bench(parts: tuple[str, ...], rounds: int, batch: int | None, small: bool, d
     for part, rows in found["parts"].items():
         show([], display.bench_table(part, rows))
     show(display.bench_notes(found))
+
+
+@main.command()
+@click.argument("shell", type=click.Choice(list(SHELLS)))
+@as_json
+def completion(shell: str, as_json: bool) -> None:
+    """The script by which SHELL completes commands, options and their values."""
+    script = completer(shell)(main, {}, "skelepipe", COMPLETE).source()
+    emit({"shell": shell, "use": SHELLS[shell], "script": script}) if as_json else show([f"# {SHELLS[shell]}", script])
 
 
 @main.command()
