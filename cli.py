@@ -40,8 +40,17 @@ class Command(click.Command):
         try:
             return super().parse_args(ctx, spread(args, self.several))
         except click.NoSuchOption as error:
-            if any(error.option_name in option.opts for option in main.params):
-                ctx.fail(f"{error.option_name} belongs before the command: skelepipe {error.option_name} {self.name}")
+            from pipeline.suggest import meant
+
+            name = error.option_name
+            if any(name in option.opts for option in main.params):
+                ctx.fail(f"{name} belongs before the command: skelepipe {name} {self.name}")
+            known = [option for param in self.get_params(ctx) for option in param.opts if option.startswith("-")]
+            ctx.fail(f"there is no option {name}{meant(name, known)}")
+        except click.BadParameter as error:
+            if isinstance(error.param, click.Argument) and isinstance(error.param.type, Choice):
+                for word in [word for word in args if word in error.param.type.choices][:1]:
+                    raise click.BadParameter(f"{error.message}; {word} stands first", ctx, error.param) from error
             raise
 
 
@@ -53,6 +62,16 @@ class Group(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Names in the order of definition."""
         return list(self.commands)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Every command with the whole first sentence of its help: click cuts it at the width of the terminal."""
+        with formatter.section("Commands"):
+            formatter.write_dl(
+                [
+                    (name, command.get_short_help_str(limit=1000) if command.help else "")
+                    for name, command in self.commands.items()
+                ]
+            )
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Say where an option that is a command's belongs."""
@@ -330,8 +349,8 @@ PROCESSED, RUNS = Path("processed"), Path("runs")
 if COMPLETE in os.environ:
     from click.shell_completion import add_completion_class
 
-    for shell in SHELLS:
-        add_completion_class(completer(shell), shell)
+    for name in SHELLS:
+        add_completion_class(completer(name), name)
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -545,20 +564,22 @@ def pretrain(
     from pipeline import splits
     from trainer import display
     from trainer import pretrain as stage
-    from trainer.config import choose, compose
+    from trainer.config import choose, layers, of_layers
     from trainer.device import pick
+    from trainer.settings import of_option, origins
 
     opened = open_store(store)
     chosen = splits.find(opened, split)
     name, found, advice = choose(
         preset, opened.facts["dataset"], chosen.name, pick(device).type == "cuda", len(chosen.train)
     )
-    settings += tuple(f"{key.replace('_', '.')}={value}" for key, value in short.items() if value is not None)
+    laid = [*layers(name, found, config, settings), *of_option(short)]
     request = stage.Request(
         store=opened,
         split=chosen,
         preset=name,
-        config=compose(found, config, settings),
+        config=of_layers(laid),
+        origins=origins(laid),
         device=pick(device),
         output=out or RUNS / f"{opened.name}-{chosen.name}-{name}",
         any_recipe=any_recipe,
@@ -920,6 +941,56 @@ def bench(parts: tuple[str, ...], rounds: int, batch: int | None, small: bool, d
     show(display.bench_notes(found))
 
 
+@main.group("config")
+def config_group() -> None:
+    """What a training or an evaluation is made of, and where each value of it comes from."""
+
+
+@config_group.command("show")
+@click.argument("path", required=False, type=Folder, metavar="[STORE|RUN]")
+@click.option("--split", help="Of STORE, the split to train on.  [default: xsub, else the first]")
+@click.option("--preset", help="A named configuration.  [default: as pretrain takes it]")
+@click.option("--config", type=Folder, help="A TOML file over the preset.")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="One value over both: epochs=50.")
+@click.option("--eval", "evaluation", is_flag=True, help="The settings of eval instead.")
+@click.option("--toml", is_flag=True, help="Print a file for pretrain's --config.")
+@as_json
+def config_show(
+    path: Path | None,
+    split: str | None,
+    preset: str | None,
+    config: Path | None,
+    settings: tuple[str, ...],
+    evaluation: bool,
+    toml: bool,
+    as_json: bool,
+) -> None:
+    """Every value that `pretrain` would use on STORE (the newest), or that RUN was trained with, and its origin."""
+    from pipeline.verify import RUN
+    from trainer import display, origins, runs
+    from trainer.config import layers
+
+    others = {"--split": split, "--preset": preset, "--config": config}
+    if as_json:
+        never("--json", {"--toml": toml})
+    if evaluation:
+        never("--eval", {**others, "--toml": toml, "STORE": path})
+        found = origins.of_eval(settings)
+    elif path is not None and (path / RUN).is_file():
+        never("RUN", {**others, "--set": settings}, ": it shows what was trained with")
+        found = origins.of_run(runs.load(path))
+    else:
+        name, chosen, data = configured(path, split, preset)
+        found = origins.of_pretrain(name, layers(name, chosen, config, settings), data)
+    if as_json:
+        emit(origins.to_json(found))
+    elif toml:
+        show(origins.to_toml(found))
+    else:
+        show([], display.config_table(found))
+        show(found.notes)
+
+
 @main.command()
 @click.argument("shell", type=click.Choice(list(SHELLS)))
 @as_json
@@ -1006,6 +1077,28 @@ def open_store(path: Path | None) -> Any:
     opened, skipped = latest.newest(PROCESSED, "store", "*.zarr", Store, "skelepipe ingest ntu60 raw/")
     say([*skipped, f"store {opened.path} (newest)"])
     return opened
+
+
+def configured(path: Path | None, split: str | None, preset: str | None) -> tuple[str, Any, Any]:
+    """The preset that `pretrain` would take, and the data that it would train on; no data where there is no store."""
+    from pipeline import splits
+    from pipeline.places import stores
+    from trainer.config import QUICK, choose
+    from trainer.config import preset as named
+
+    if path is None and split is None and not stores(PROCESSED):
+        name = preset or QUICK
+        say([f"no store in {PROCESSED}/: this is preset {name} before it is fitted to data"])
+        return name, named(name), None
+    opened = open_store(path)
+    if path is None and split is None and not splits.there(opened):
+        name = preset or QUICK
+        say([f"it has no splits (`skelepipe build-splits`): this is preset {name} before it is fitted to data"])
+        return name, named(name), None
+    chosen = splits.find(opened, split)
+    name, found, advice = choose(preset, opened.facts["dataset"], chosen.name, True, len(chosen.train))
+    say(advice)
+    return name, found, (opened, chosen)
 
 
 def newest_run() -> Any:

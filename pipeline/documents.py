@@ -259,6 +259,7 @@ class RunFields(Fields):
     layout: LayoutFields
     lineage: OriginFields
     total_steps: int
+    origins: dict[str, str] = {}
 
 
 class BestFields(Fields):

@@ -30,7 +30,9 @@ class PretrainConfig(BaseModel):
     bodies: Literal[1, 2] = 2
     """M: bodies of a clip that are encoded, the most active first."""
     stream: Stream = "joint"
+    """What of a clip is encoded: where joints are, how they move, or which way bones point."""
     epochs: int = Field(default=300, ge=1)
+    """Passes over the training clips."""
     batch_size: int = Field(default=128, ge=2)
     """N, clips of an optimiser step, over all processes: the learning rate belongs to it."""
     micro_batch: int | None = Field(default=None, ge=2)
@@ -40,6 +42,7 @@ class PretrainConfig(BaseModel):
     """bf16: the encoders' forward passes in half precision (autocast); weights, batch norm, queue and losses stay
     float32. On CPUs bits are repeated with fp32 and with bf16, but bf16's depend on the processor's kind."""
     learning_rate: float = Field(default=0.1, gt=0)
+    """Of stochastic gradient descent, for a whole batch."""
     schedule: Literal["constant", "step", "cosine"] = "constant"
     """The released configuration steps down after epoch 300 of 300: never."""
     milestones: tuple[int, ...] = ()
@@ -47,7 +50,9 @@ class PretrainConfig(BaseModel):
     warm_up: float = Field(default=0, ge=0)
     """Epochs in which the rate rises evenly from a hundredth; it is a factor on the schedule."""
     optimiser_momentum: float = Field(default=0.9, ge=0, lt=1)
+    """Of stochastic gradient descent; the key encoder's is `pair.momentum`."""
     weight_decay: float = Field(default=1e-4, ge=0)
+    """How much of each weight is added to its gradient."""
     fit_to_data: bool = False
     """Take from the training set what of `bodies`, `pair.queue_size` and `pair.momentum` is not given; see `fitted`."""
     stream_buffer: int = Field(default=65536, ge=1)
@@ -59,6 +64,7 @@ class PretrainConfig(BaseModel):
     recipe: str | None = None
     """The recipe that the store must have; any when not given."""
     seed: int = Field(default=0, ge=0, lt=2**64)
+    """Of all that is random: start weights, order of clips, crops, shears, mixing, dropout."""
     method: MethodConfig = MethodConfig()
     pair: PairConfig = PairConfig()
     encoder: EncoderConfig = EncoderConfig()

@@ -1,20 +1,25 @@
 """What the terminal shows of training and evaluation."""
 
+import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from pipeline.display import FIRST, Bar, duration
 from pipeline.errors import RawFileError
-from trainer import evaluate, frozen, import_weights, predict, pretrain
+from trainer import evaluate, frozen, import_weights, origins, predict, pretrain, settings
 
 ROWS = (frozen.PRETRAINED, frozen.RECALIBRATED, evaluate.SCRATCH, frozen.RANDOM, frozen.RAW)
 """Of the results' table, from top to bottom."""
 WITH_INTERVALS = 2
 """Columns of the results' table that leave room for intervals in a terminal of 80."""
+WITH_WORDS = 110
+"""Columns of a terminal in which there is room for what a setting is for."""
 MEASURED_STEPS = 3
 """Steps after which the expected time is said: the first is slower than the others."""
 
@@ -148,6 +153,22 @@ def import_json(report: import_weights.Report) -> dict[str, Any]:
         "lineage": run.lineage,
         "notes": report.notes,
     }
+
+
+def config_table(shown: origins.Shown) -> Table:
+    """Every value of a configuration with its origin; in a wide terminal also what it is for."""
+    table = Table(title=Text(shown.of), title_justify="left", box=None, pad_edge=False)
+    for head in ("key", "value", "origin"):
+        table.add_column(head, overflow="fold", no_wrap=head == "key")
+    wide = Console().width >= WITH_WORDS
+    if wide:
+        table.add_column("what it is", ratio=1)
+    for value in shown.values:
+        told = json.dumps(value.value, ensure_ascii=False) if not isinstance(value.value, str) else value.value
+        style = "" if value.origin == settings.DEFAULT else "bold"
+        cells = [Text(value.key, style), Text("-" if value.value is None else told, style), Text(value.origin, style)]
+        table.add_row(*cells, *([Text(re.split(r"\.(?= [A-Z]|$)", value.about, maxsplit=1)[0])] if wide else []))
+    return table
 
 
 def results_table(results: Mapping[str, Mapping[str, Any]]) -> Table:

@@ -38,11 +38,28 @@ class EvalConfig(BaseModel):
 DEFAULTS = EvalConfig()
 
 
+def layers(settings: Sequence[str]) -> list[Layer]:
+    """What stands over the defaults: `a.b=value` settings.
+
+    Raises:
+        ConfigError: one is no KEY=VALUE.
+    """
+    return [Layer(SET, parse_setting(setting)) for setting in settings]
+
+
+def of_layers(found: Sequence[Layer]) -> EvalConfig:
+    """The settings that layers make over the defaults.
+
+    Raises:
+        ConfigError: a key or value is impossible.
+    """
+    return build(EvalConfig, keys.EVALUATE, found, "evaluation")
+
+
 def compose(settings: Sequence[str]) -> EvalConfig:
     """The defaults, overridden by `a.b=value` settings.
 
     Raises:
         ConfigError: a key or value is impossible.
     """
-    found = [Layer(SET, parse_setting(setting)) for setting in settings]
-    return build(EvalConfig, keys.EVALUATE, found, "evaluation")
+    return of_layers(layers(settings))

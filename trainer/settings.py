@@ -50,6 +50,8 @@ def build(model: type[Model], source: tuple[str, str], layers: Sequence[Layer], 
         above = next((layer for layer in reversed(layers) if _has(layer.values, loc)), None)
         owner = above.origin if above else what
         said = _told(fault, loc, above.values if above else {}, source)
+        if owner.startswith("--") and owner != SET:  # an option of its own needs no key
+            said = said.removeprefix(f"{'.'.join(loc)}: ")
         raise ConfigError(f"{owner} {said}" if owner == SET and loc else f"{owner}: {said}") from error
 
 
@@ -91,6 +93,15 @@ def parse_setting(setting: str) -> dict[str, Any]:
         except ValueError:
             continue
     raise ConfigError(f"--set {setting}: the value is not TOML")
+
+
+def of_option(given: Mapping[str, Any]) -> list[Layer]:
+    """What options of their own set, by their parameters' names: `method_name` sets `method.name` as `--method`."""
+    return [
+        Layer(f"--{name.partition('_')[0]}", parse_setting(f"{name.replace('_', '.')}={value}"))
+        for name, value in given.items()
+        if value is not None
+    ]
 
 
 def _told(fault: Mapping[str, Any], loc: tuple[str, ...], values: Mapping[str, Any], source: tuple[str, str]) -> str:
