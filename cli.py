@@ -941,6 +941,30 @@ def bench(parts: tuple[str, ...], rounds: int, batch: int | None, small: bool, d
     show(display.bench_notes(found))
 
 
+EXAMINED = ("pipeline.packages", "pipeline.processor", "pipeline.disks", "pipeline.compiled", "trainer.doctor")
+"""The modules that each look at a part of the machine, in the order in which it is told."""
+
+
+@main.command()
+@as_json
+@click.pass_context
+def doctor(ctx: click.Context, as_json: bool) -> None:
+    """What this machine offers, and what will not work on it and why.
+
+    Exit codes: 0 all works, 1 something will not.
+    """
+    from pipeline import doctor as stage
+    from pipeline import doctor_display, terminal
+
+    found = [*stage.examine(EXAMINED), *terminal.examine()]
+    if as_json:
+        emit(stage.to_json(found))
+    else:
+        show([], doctor_display.doctor_table(found))
+        show([doctor_display.doctor_line(found)])
+    ctx.exit(any(finding.state == "problem" for finding in found))
+
+
 @main.group("config")
 def config_group() -> None:
     """What a training or an evaluation is made of, and where each value of it comes from."""

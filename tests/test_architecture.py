@@ -13,10 +13,11 @@ OWNERS = {
     "zarr": {"pipeline/store.py"},
     "numcodecs": {"pipeline/shards.py"},
     "numba": {path.relative_to(ROOT).as_posix() for path in FILES if path.stem.endswith("_kernels")},
-    "rich": {"pipeline/display.py", "trainer/display.py", "cli.py"},
+    "rich": {"pipeline/display.py", "pipeline/doctor_display.py", "trainer/display.py", "cli.py"},
     "click": {"cli.py"},
     "distributed": {"pipeline/cluster.py"},
     "dask": set(),
+    "packaging": {"pipeline/packages.py"},
     "filelock": {"pipeline/publish.py"},
     "safetensors": {"trainer/tensors.py"},
     "pickle": {"pipeline/export_pyskl.py", "pipeline/export_stgcn.py"},  # which write it
