@@ -4,9 +4,10 @@ import json
 import os
 import shlex
 import signal
+import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NoReturn
@@ -191,9 +192,14 @@ def show(lines: Sequence[str], *renderables: Any) -> None:
     if renderables:
         from rich.console import Console
 
-        console = Console()
+        from pipeline.terminal import columns
+
+        console = Console() if sys.stdout.isatty() else Console(width=columns())
         for renderable in renderables:
-            console.print(renderable)
+            with nullcontext() if console.is_terminal else console.capture() as captured:
+                console.print(renderable)
+            for line in captured.get().splitlines() if captured else ():  # no blanks at the ends of a file's lines
+                click.echo(line.rstrip())
 
 
 def say(lines: Sequence[str]) -> None:

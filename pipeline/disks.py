@@ -5,6 +5,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from pipeline import publish
@@ -23,12 +24,14 @@ LITTLE, NOTHING = 5e9, 1e8
 
 def examine(folders: Sequence[Path] = FOLDERS) -> Iterator[Finding]:
     """Each folder that is written to, the temporary one, and the one where compiled loops are kept."""
-    seen = set()
+    seen: dict[Path, Finding] = {}
     for folder in [*folders, Path(tempfile.gettempdir())]:
         there = existing(folder)
-        first = there.resolve() not in seen
-        seen.add(there.resolve())
-        yield from place(folder, there) if first else [Finding("disk", "ok", f"{shown(folder)}: as above ({there})")]
+        if there.resolve() in seen:
+            yield replace(seen[there.resolve()], text=f"{shown(folder)}: the same, in {there}")
+            continue
+        seen[there.resolve()] = place(folder, there)
+        yield seen[there.resolve()]
     yield cache()
 
 
@@ -42,26 +45,24 @@ def shown(folder: Path) -> str:
     return f"{folder}/" if not folder.is_absolute() else str(folder)
 
 
-def place(folder: Path, there: Path) -> Iterator[Finding]:
+def place(folder: Path, there: Path) -> Finding:
     """One folder: its file system and what can be done there."""
     kind, free = kind_of(there), shutil.disk_usage(there).free
     said = f"{shown(folder)}: {kind}, {free / 1e9:.1f} GB free"
     if there != folder.absolute():
         said += ", not made yet"
     if fault := trial(there):
-        yield Finding("disk", "problem", f"{said}; {fault}", "choose another folder: cd there, or name --out")
-        return
+        return Finding("disk", "problem", f"{said}; {fault}", "choose another folder: cd there, or name --out")
     if free < NOTHING or (os.statvfs(there).f_files and not os.statvfs(there).f_favail):
-        yield Finding("disk", "problem", f"{said}: no room", "make room, or choose another disk")
-    elif free < LITTLE:
-        yield Finding("disk", "note", f"{said}: little", "ingest --dry-run says what it will take")
-    elif NETWORK.match(kind):
+        return Finding("disk", "problem", f"{said}: no room", "make room, or choose another disk")
+    if free < LITTLE:
+        return Finding("disk", "note", f"{said}: little", "ingest --dry-run says what it will take")
+    if NETWORK.match(kind):
         todo = "works, but is slower than a disk of this machine; one machine at a time writes one output"
-        yield Finding("disk", "note", f"{said}: on the network", todo)
-    elif kind in MEMORY and folder.absolute() != Path(tempfile.gettempdir()):
-        yield Finding("disk", "note", f"{said}: lies in memory", "it is gone after a restart")
-    else:
-        yield Finding("disk", "ok", f"{said}; files are locked, synced and renamed there")
+        return Finding("disk", "note", f"{said}: on the network", todo)
+    if kind in MEMORY and folder.absolute() != Path(tempfile.gettempdir()):
+        return Finding("disk", "note", f"{said}: lies in memory", "it is gone after a restart")
+    return Finding("disk", "ok", f"{said}; files are locked, synced and renamed there")
 
 
 def kind_of(folder: Path, mounts: str | None = None) -> str:

@@ -69,10 +69,12 @@ class ArtifactNotFound(ArtifactError, FileNotFoundError):
 
     exit_code = 2
 
-    def __init__(self, path: Path, hint: str = "", near: str | None = None) -> None:
+    def __init__(
+        self, path: Path, hint: str = "", near: str | None = None, said: str = "no such file or folder"
+    ) -> None:
         """What is not there, what to do, and what may be meant instead (as `suggest.meant` says it; found if None)."""
         near = beside(path) if near is None else near
-        super().__init__(f"{path}: no such file or folder{near}" + (f"; {hint}" if hint else ""))
+        super().__init__(f"{path}: {said}{near}" + (f"; {hint}" if hint else ""))
 
 
 class OutputExists(ArtifactError):

@@ -55,7 +55,8 @@ def newest(
             return attempt(path), skipped
         except ArtifactError as error:
             skipped.append(f"skipped {error}")
-    raise ArtifactNotFound(folder / pattern, "; ".join([*skipped, f"make one with `{make}`"]))
+    hint = "; ".join([*skipped, f"make one with `{make}`, or cd to where they are"])
+    raise ArtifactNotFound(folder, hint, near="", said=f"there is no complete {kind}")
 
 
 def _age(path: Path) -> float:

@@ -136,7 +136,7 @@ def inspect_folder(folder: Path, form: Form) -> list[str]:
 
 def _read_manifest(folder: Path, form: Form) -> dict[str, Any]:
     if not folder.exists():
-        raise ArtifactNotFound(folder)
+        raise ArtifactNotFound(folder, f"make one with `{form.make}`" if form.make else "")
     if not folder.is_dir():
         raise ArtifactError(f"{folder}: is a file, expected the folder of a {form.kind}")
     if folder.joinpath("run.json").is_file():

@@ -6,8 +6,10 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-ENOUGH = 0.7
-"""How alike two words must be, from 0 to 1 by difflib's ratio: `quik` and `quick` are 0.89, `none` and `clean` 0.44."""
+ENOUGH, ENOUGH_FOR_SHORT = 0.7, 0.65
+"""How alike two words must be, from 0 to 1 by difflib's ratio: `quik` and `quick` are 0.89, `none` and `clean` 0.44; and
+one of at most SHORT letters: `npy` and `npz` are 0.67."""
+SHORT = 4
 MOST = 3
 """Words that are named."""
 LONGEST, WIDEST = 64, 5000
@@ -28,8 +30,9 @@ def nearest(word: object, known: Iterable[str]) -> list[str]:
     if not asked or len(asked) > LONGEST or asked in words:
         return []
     likeness = {other: _alike(_plain(asked), _plain(other)) for other in words if 0 < len(other) <= LONGEST}
+    enough = ENOUGH if len(asked) > SHORT else ENOUGH_FOR_SHORT
     best = max(likeness.values(), default=0.0)
-    close = [other for other, ratio in likeness.items() if ratio >= max(ENOUGH, best - 0.1)]
+    close = [other for other, ratio in likeness.items() if ratio >= max(enough, best - 0.1)]
     return sorted(close, key=lambda other: -likeness[other])[:MOST]
 
 
@@ -103,4 +106,5 @@ def _alike(asked: str, other: str) -> float:
 
 def _ratio(one: str, other: str) -> float:
     matcher = difflib.SequenceMatcher(None, one, other, autojunk=False)
-    return matcher.ratio() if matcher.real_quick_ratio() >= ENOUGH and matcher.quick_ratio() >= ENOUGH else 0.0
+    hopeless = matcher.real_quick_ratio() < ENOUGH_FOR_SHORT or matcher.quick_ratio() < ENOUGH_FOR_SHORT
+    return 0.0 if hopeless else matcher.ratio()

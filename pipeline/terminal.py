@@ -7,10 +7,18 @@ from collections.abc import Iterator
 
 from pipeline.doctor import Finding
 
+PIPED = 160
+"""Columns of what goes to a file or a pipe, where no terminal folds a row."""
 NARROW = 60
 """Columns below which tables are hard to read."""
 SAMPLE = "─ ± ─►"
 """Characters that are printed now and then."""
+
+
+def columns() -> int:
+    """How wide tables may be: as the terminal or COLUMNS says, wide in a file."""
+    narrow = sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdecimal()
+    return shutil.get_terminal_size().columns if narrow else PIPED
 
 
 def examine() -> Iterator[Finding]:

@@ -20,6 +20,7 @@ RECIPES = ["agcn", "clean", "crosclr", "ctrgcn", "ctrgcn-ntu120", "none", "pyskl
         ("cleen", RECIPES, ["clean"]),
         ("CLEAN", RECIPES, ["clean"]),
         ("ctrgnc", RECIPES, ["ctrgcn"]),
+        ("npy", ["npz", "ctrgcn", "pyskl"], ["npz"]),
         ("skeleton", RECIPES, []),
         ("clean", RECIPES, []),  # it is known: something else is wrong
         ("", RECIPES, []),

@@ -22,13 +22,13 @@ Words = Iterator[tuple[str, str]]
 
 def recipes(given: Given) -> Words:
     """Shipped recipes."""
-    for path in sorted(Path(pipeline.__path__[0]).glob("recipes/*.toml")):
+    for path in sorted(Path(pipeline.__path__[0]).glob("recipes/*.toml"), key=lambda path: path.stem):
         yield path.stem, tomllib.loads(path.read_text(encoding="utf-8")).get("description", "")
 
 
 def presets(given: Given) -> Words:
     """Shipped presets."""
-    for path in sorted(keys.HERE.glob("presets/*.toml")):
+    for path in sorted(keys.HERE.glob("presets/*.toml"), key=lambda path: path.stem):
         yield path.stem, tomllib.loads(path.read_text(encoding="utf-8"))["about"]["description"]
 
 
