@@ -108,6 +108,10 @@ class Commands(Group):
 
     group_class = Group
 
+    def main(self, *args: Any, **options: Any) -> Any:
+        """Run, or answer the shell by whatever name the program is called."""
+        return super().main(*args, **{"complete_var": COMPLETE, **options})
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; what goes wrong becomes one line and an exit code."""
         try:

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 ENOUGH, ENOUGH_FOR_SHORT = 0.7, 0.65
-"""How alike two words must be, from 0 to 1 by difflib's ratio: `quik` and `quick` are 0.89, `none` and `clean` 0.44; and
-one of at most SHORT letters: `npy` and `npz` are 0.67."""
+"""How alike two words must be, from 0 to 1 by difflib's ratio (`quik` and `quick` are 0.89, `none` and `clean` 0.44), and
+how alike when one has at most SHORT letters (`npy` and `npz` are 0.67)."""
 SHORT = 4
 MOST = 3
 """Words that are named."""
@@ -73,10 +73,9 @@ def _corrected(path: Path) -> list[Path]:
 
 def _near(name: str, folder: Path) -> list[str]:
     """As `nearest`, of the names in a folder; that suffixes are alike is not enough."""
-    stem = name.partition(".")[0]
-    return [
-        other for other in nearest(name, _names(folder)) if _alike(_plain(stem), _plain(other.partition(".")[0])) > 0
-    ]
+    stem = _plain(name.partition(".")[0])
+    alike = {other: _alike(stem, _plain(other.partition(".")[0])) for other in nearest(name, _names(folder))}
+    return [other for other, ratio in alike.items() if ratio >= ENOUGH_FOR_SHORT]
 
 
 def _names(folder: Path) -> list[str]:
