@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 ENOUGH, ENOUGH_FOR_SHORT = 0.7, 0.65
-"""How alike two words must be, from 0 to 1 by difflib's ratio (`quik` and `quick` are 0.89, `none` and `clean` 0.44), and
-how alike when one has at most SHORT letters (`npy` and `npz` are 0.67)."""
+"""How alike two words must be, from 0 to 1 by difflib's ratio (`quik` and `quick` are 0.89, `none` and `clean` 0.44),
+and how alike when one has at most SHORT letters (`npy` and `npz` are 0.67)."""
 SHORT = 4
 MOST = 3
 """Words that are named."""
