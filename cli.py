@@ -224,7 +224,7 @@ def _plain(value: Any) -> Any:
 
 NTU, PKU = ("ntu60", "ntu120"), ("pku1", "pku2")
 DATASETS = (*NTU, *PKU, "folder")
-dataset = click.argument("dataset", type=click.Choice(DATASETS))
+dataset = click.argument("dataset", type=click.Choice(DATASETS), metavar="DATASET")
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead.")
 which = click.option(
     "--checkpoint",
@@ -265,6 +265,10 @@ class Choice(click.Choice[str]):
         from pipeline.suggest import meant
 
         return f"{value!r} is not one of {', '.join(self.choices)}{meant(value, self.choices)}"
+
+    def get_missing_message(self, param: click.Parameter, ctx: click.Context | None) -> str:
+        """Say which there are."""
+        return f"one of {', '.join(self.choices)}"
 
 
 class Word(click.ParamType[Any]):
@@ -420,7 +424,10 @@ def ingest(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Recordings to a denoised, normalised store: RAW folders or zips to processed/DATASET.zarr."""
+    """Recordings to a denoised, normalised store: RAW folders or zips to processed/DATASET.zarr.
+
+    DATASET is ntu60, ntu120, pku1, pku2 or folder (any recordings, described by a skeleton.toml).
+    """
     from pipeline import display, jobs
     from pipeline import ingest as stage
     from pipeline.recipe import load
@@ -880,7 +887,10 @@ def export(store: Path, out: Path, as_json: bool, **options: Any) -> None:
 @click.option("--broken", default=0, show_default=True, type=click.IntRange(0), help="Damaged recordings besides.")
 @as_json
 def synth(dataset: str, out: Path, clips: int, seed: int, broken: int, as_json: bool) -> None:
-    """Synthetic recordings in a data set's exact grammar, to try things on."""
+    """Synthetic recordings in a data set's exact grammar, to try things on.
+
+    DATASET is ntu60, ntu120, pku1, pku2 or folder.
+    """
     from pipeline.synth import write
 
     summary = write(dataset, out, clips=clips, seed=seed, broken=broken)
