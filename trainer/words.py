@@ -56,6 +56,18 @@ def artifacts(given: Given) -> Words:
     yield from runs(given)
 
 
+def samples(given: Given) -> Words:
+    """Clips of the store that was named, as pipeline/STORE.md says they lie there."""
+    folder = Path(given.get("store") or "") / "name"
+    try:
+        count, width = json.loads((folder / "zarr.json").read_text(encoding="utf-8"))["shape"]
+        rows = (folder / "c" / "0" / "0").read_bytes()
+        for start in range(0, count * width, width):
+            yield rows[start : start + width].rstrip(b"\0").decode(), ""
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+
+
 def built_splits(given: Given) -> Words:
     """Splits of the store that was named, or else of the newest one, that have been built."""
     store = given.get("store") or places.newest(PROCESSED, "store", places.stores(PROCESSED))
@@ -99,6 +111,8 @@ OF: Mapping[str, Callable[[Given], Words]] = {
     "store": stores,
     "run": runs,
     "path": artifacts,
+    "samples": samples,
+    "mix": samples,
     "split": built_splits,
     "names": possible_splits,
     "classifier": classifiers,
