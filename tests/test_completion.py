@@ -48,7 +48,6 @@ def completed(line: str) -> list[str]:
         ("ingest ntu60 --recipe cl", ["clean"]),
         ("pretrain --preset qu", ["quick"]),
         ("view processed/ntu60.zarr S001C001", ["S001C001P034R002A002"]),
-        ("view processed/ntu60.zarr --mix S001C002", ["S001C002P017R001A050"]),
         ("pretrain --set pair.q", ["pair.queue_size="]),
         ("pretrain --set epochs=1 pair.q", ["pair.queue_size="]),
         ("pretrain --set stream=", ["stream=joint", "stream=motion", "stream=bone"]),

@@ -112,7 +112,6 @@ OF: Mapping[str, Callable[[Given], Words]] = {
     "run": runs,
     "path": artifacts,
     "samples": samples,
-    "mix": samples,
     "split": built_splits,
     "names": possible_splits,
     "classifier": classifiers,
