@@ -192,7 +192,7 @@ def curves(
         if least is not None:
             axes.axhline(least, color=SENTINELS["faint"], linestyle=":", linewidth=1.2)
         if from_zero:
-            axes.set_ylim(bottom=0)
+            axes.set_ylim(0, _top([float(np.max(line.y)) for line in lines]))
         if len(lines) > 1:
             axes.figure.legend(loc="outside upper left", ncols=2 if max(len(line.name) for line in lines) > 16 else 4)
         axes.set_xlabel(x)
@@ -218,13 +218,13 @@ def confusion(title: str, counts: NDArray[np.int64], names: Sequence[str], ids: 
     size = max(380, min(560, 150 + 26 * count)) if count <= NAMED else 560
 
     def draw(axes: Axes) -> None:
-        levels = np.ceil(shares * 10).astype(int)
+        levels = np.ceil(10 * np.sqrt(shares)).astype(int)  # so that one clip of many is seen, and shouts not
         for level in range(1, 11):
             for right, role in ((True, SENTINELS["accent"]), (False, SENTINELS["bad"])):
                 rows, said = np.nonzero((levels == level) & (np.eye(count, dtype=bool) == right))
                 if len(rows):
                     axes.add_patch(
-                        PathPatch(_squares(said, rows), facecolor=role, alpha=0.15 + 0.085 * level, linewidth=0)
+                        PathPatch(_squares(said, rows), facecolor=role, alpha=0.05 + 0.095 * level, linewidth=0)
                     )
         if count <= NUMBERED:
             for row, column in zip(*np.nonzero(counts), strict=True):

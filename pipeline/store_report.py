@@ -203,7 +203,7 @@ def _quarantine(store: Store) -> list[Block]:
         (entry["file"], entry["name"], str(entry["line"] or ""), entry["reason"], f"{entry['size']:,}")
         for entry in refused[:LISTED]
     ]
-    many = _many(len(refused), "recording or clip", "recordings and clips")
+    many = _many(len(refused), "recording or clip", "recordings or clips")
     head = ["file", "name", "line", "reason", "bytes"]
     blocks: list[Block] = [
         Text(text=f"{many} could not be used; the rest went on without."),

@@ -88,7 +88,7 @@ def _scene(store: Store, answer: Answer, film: Film, places: dict[int, int]) -> 
     beside = [
         Moving(
             label=_class(store, label),
-            note=f"{store.names[row]}, cosine {cosine:.3f}",
+            note=f"{store.names[row]} cosine {cosine:.3f}",
             clip=place(row),
             mark="right" if label == answer.label else "wrong",
         )

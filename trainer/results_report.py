@@ -15,6 +15,7 @@ DETAILED = 8
 """Evaluations that are drawn, and shown class by class; a page has room for so many confusions."""
 PAIRS = 15
 """Confused pairs that are listed."""
+OF_BEST = "The published number is of the best epoch on the test clips; ours is of the last, with the best one beside it."
 ROLES: tuple[charts.Role, ...] = ("accent", "second", "good", "bad")
 
 
@@ -106,10 +107,12 @@ def published(run: Run, found: list[Result]) -> list[Block]:
             continue
         about, row = named[1].about, next(iter(result.rows.values()))
         doubts = _doubts(run, result, *named)
-        notes |= dict.fromkeys(doubts)
+        of_best = "best test epoch" in about.source
+        notes |= dict.fromkeys([*doubts, *([OF_BEST] if of_best else [])])
         interval = f" [{row.interval95[0]:.1f}, {row.interval95[1]:.1f}]" if row.interval95 else ""
         best = f"{row.best_epoch.top1:.1f}" if row.best_epoch else ""
-        theirs, comparable = f"{about.published[_key(result)]:.1f}", "no" if doubts else "yes"
+        theirs = f"{about.published[_key(result)]:.1f}"
+        comparable = "no" if doubts else "best epochs" if of_best else "yes"
         rows.append((result.name, f"{row.top1:.1f}{interval}", best, theirs, about.source, comparable))
     if not rows:
         said = "None is known for this data set, split and evaluation; presets name what authors report."
@@ -117,7 +120,7 @@ def published(run: Run, found: list[Result]) -> list[Block]:
     head = ["evaluation", "ours, top-1 %", "our best epoch", "published", "where", "comparable"]
     blocks: list[Block] = [table_of("Ours and the authors'", head, rows)]
     if notes:
-        blocks.append(Text(text="Not to be compared as they stand:", points=list(notes), warns=True))
+        blocks.append(Text(text="What to know before comparing:", points=list(notes), warns=True))
     return blocks
 
 
@@ -145,10 +148,9 @@ def _doubts(run: Run, result: Result, name: str, chosen: Preset) -> list[str]:
     about, meant, config, split = chosen.about, compose(chosen), run.config, result.lineage.split
     doubts = []
     if about.train_clips and split.train != about.train_clips:
-        doubts.append(
-            f"The whole data set has {about.train_clips:,} training clips, here are {split.train:,}: a part of it, or "
-            "synthetic recordings, which a store cannot tell from a sensor's."
-        )
+        said = f"The whole data set has {about.train_clips:,} training clips, here are {split.train:,}"
+        fewer = ": a part of it, or synthetic recordings, which a store cannot tell from a sensor's"
+        doubts.append(f"{said}{fewer if split.train < about.train_clips else ''}.")
     if run.preset != name:
         doubts.append(f"The published number is of preset {name}, this run of preset {run.preset}.")
     elif other := run_history.changed(run):
@@ -156,8 +158,6 @@ def _doubts(run: Run, result: Result, name: str, chosen: Preset) -> list[str]:
     if (meant.method.name, meant.stream) != (config.method.name, config.stream):
         ours = f"{config.method.name}, {config.stream} stream"
         doubts.append(f"It is of {meant.method.name}, {meant.stream} stream; this is {ours}.")
-    if "best test epoch" in about.source:
-        doubts.append("It is the best epoch on the test clips; ours is the last one, with the best beside it.")
     return doubts
 
 
@@ -197,7 +197,7 @@ def _one(result: Result, row: Row) -> list[Block]:
         )
         for place in best_first
     ]
-    title, by = f"{result.name}: confusion", f"{result.name}: accuracy by class"
+    title, by = f"{result.name}: confusion", f"{result.name}: accuracy by class, best first"
     drawn: list[Chart | Table] = [
         Chart(title=title, svg=charts.confusion(title, counts, result.class_names, row.classes)),
         *by_class(by, [labels[place] for place in best_first], [values[place] for place in best_first], "top-1 %"),
