@@ -23,7 +23,7 @@ class Original:
     """One clip before its recipe."""
 
     xyz: NDArray[np.float32]
-    """(M, T, V, 3) metres, in the sensor's space; zero where the file has nothing."""
+    """(M, T, V, 3) metres, in the sensor's space; NaN where the file has nothing, or a joint at (0, 0, 0)."""
     shown: NDArray[np.int64]
     """(T of the stored clip,) the frame of `xyz` that each frame of the stored clip comes from."""
     is_exact: bool
@@ -97,11 +97,12 @@ class Originals:
 
 
 def in_slots(recording: Recording) -> NDArray[np.float32]:
-    """(M, T, V, 3) the bodies of a recording, each in the place where it stands in its frame; absent is zero."""
+    """(M, T, V, 3) the bodies of a recording, each in the place where it stands in its frame; missing is NaN."""
     places = min(int(recording.slot.max(initial=0)) + 1, MOST_BODIES)
     taken = recording.slot < places
-    xyz = np.zeros((places, recording.frames, *recording.xyz.shape[1:]), np.float32)
+    xyz = np.full((places, recording.frames, *recording.xyz.shape[1:]), np.nan, np.float32)
     xyz[recording.slot[taken], recording.frame[taken]] = recording.xyz[taken]
+    xyz[(xyz == 0).all(axis=-1)] = np.nan  # how sensors and tools say that they do not see a joint
     return xyz
 
 

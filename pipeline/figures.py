@@ -18,7 +18,7 @@ class Panel:
 
     title: str
     xyz: NDArray[np.float32]
-    """(M, T, V, 3) metres; NaN or exactly zero where missing."""
+    """(M, T, V, 3) metres; what is missing is as in `stance.known`."""
     owner: NDArray[np.bool_] | None = None
     """(T, V) true where another clip's joints were pasted; coloured by it. None: by part of the body."""
     note: str = ""

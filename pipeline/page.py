@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.layout import Layout
-from pipeline.stance import upright
+from pipeline.stance import known, upright
 
 FRAMES_PER_SECOND = 30
 """At which clips are shown: Kinect v2's rate (Shahroudy et al. 2016); a store does not keep that of other data."""
@@ -51,18 +51,18 @@ def motion(
     """A clip as the player takes it: whole numbers of a step, 16 bits each, and the turn that puts it upright.
 
     Args:
-        xyz: (M, T, V, 3) metres; NaN, and a joint at exactly zero, is missing.
+        xyz: (M, T, V, 3) metres; what is missing is as in `stance.known`.
         layout: its skeleton.
         frames_per_second: at which it is played.
         most: frames to keep; a longer clip loses every second one, or more, and is played as much slower.
     """
     thin = 1 if most is None else max(1, -(-xyz.shape[1] // most))
     shown = xyz[:, ::thin]
-    known = np.isfinite(shown).all(axis=-1) & (shown != 0).any(axis=-1)
-    reach = float(np.abs(shown[known]).max(initial=0.0))
+    there = known(shown)
+    reach = float(np.abs(shown[there]).max(initial=0.0))
     step = max(_FINEST, reach / 32767)
     whole = np.full(shown.shape, MISSING, "<i2")
-    whole[known] = np.rint(shown[known] / step).astype("<i2")
+    whole[there] = np.rint(shown[there] / step).astype("<i2")
     M, T, V, _ = shown.shape
     return {
         "shape": [M, T, V],

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pipeline import page, publish
 from pipeline.errors import ConfigError
 from pipeline.figures import Figure, Panel
-from pipeline.stance import upright
+from pipeline.stance import known, upright
 
 SUFFIXES = (".png", ".svg", ".pdf")
 MOST_FRAMES = 300
@@ -117,8 +117,7 @@ class _Seen:
 
     def __init__(self, figure: Figure, panel: Panel) -> None:
         self._layout, self._owner = figure.layout, panel.owner
-        known = (panel.xyz != 0).any(axis=-1, keepdims=True) & np.isfinite(panel.xyz)
-        turned = np.where(known, panel.xyz, np.nan) @ upright(panel.xyz, figure.layout).T
+        turned = np.where(known(panel.xyz)[..., None], panel.xyz, np.nan) @ upright(panel.xyz, figure.layout).T
         cos, sin, up, tilt = np.cos(YAW), np.sin(YAW), np.cos(PITCH), np.sin(PITCH)
         across = cos * turned[..., 0] + sin * turned[..., 2]
         towards = -sin * turned[..., 0] + cos * turned[..., 2]
@@ -126,16 +125,24 @@ class _Seen:
         seen = self._flat[np.isfinite(self._flat).all(axis=-1)]
         low, high = np.percentile(seen, [0.5, 99.5], axis=0) if len(seen) else (-np.ones(2), np.ones(2))
         self.middle, self.reach = (low + high) / 2, max(0.2, float((high - low).max()) * 0.55)
+        self._bones = [(joint, parent) for joint, parent in enumerate(self._layout.parents) if parent >= 0]
         self._of = {joint: place for place, members in enumerate(self._layout.parts.values()) for joint in members}
 
     def draw(self, axis: Any, frame: int) -> None:
         """Draw one frame's bones and joints."""
+        from matplotlib.collections import LineCollection  # noqa: PLC0415
+
         for body, joints in enumerate(self._flat[:, frame]):
-            for joint, parent in enumerate(self._layout.parents):
-                if parent >= 0 and np.isfinite(joints[[joint, parent]]).all():
-                    ends = joints[[joint, parent]]
-                    width = 1.8 if body == 0 else 1.0
-                    axis.plot(*ends.T, color=self._colour(frame, joint), linewidth=width, solid_capstyle="round")
+            there = np.isfinite(joints).all(axis=1)
+            bones = [(joint, parent) for joint, parent in self._bones if there[joint] and there[parent]]
+            axis.add_collection(
+                LineCollection(
+                    [joints[list(bone)] for bone in bones],
+                    colors=[self._colour(frame, joint) for joint, _ in bones],
+                    linewidths=1.8 if body == 0 else 1.0,
+                    capstyle="round",
+                )
+            )
             colours = [self._colour(frame, joint) for joint in range(len(joints))]
             face = colours if body == 0 else "white"
             axis.scatter(*joints.T, s=5, facecolors=face, edgecolors=colours, linewidths=0.7, zorder=3)

@@ -71,3 +71,12 @@ def ink(page: Page, canvas: str) -> int:
         canvas,
     )
     return count
+
+
+def until(page: Page, holds: str) -> None:
+    """Wait until an expression holds; Playwright's own wait evaluates text, which the page's policy forbids."""
+    for _ in range(200):
+        if page.evaluate(holds):
+            return
+        page.wait_for_timeout(50)
+    raise AssertionError(f"never within 10 s: {holds}")

@@ -164,8 +164,8 @@ class SkeletonPlayer {
     x -= middle[0]; y -= middle[1]; z -= middle[2];
     const across = cos * x + sin * z, towards = -sin * x + cos * z;
     const deep = tilt * y + up * towards;
-    const away = 4 * view.radius;
-    const scale = (view.zoom * 0.43 * Math.min(width, height) * away) / view.radius / Math.max(0.2 * away, away - deep);
+    const away = 5 * view.radius;
+    const scale = (view.zoom * 0.41 * Math.min(width, height) * away) / view.radius / Math.max(0.2 * away, away - deep);
     return {x: width / 2 + scale * across, y: height / 2 - scale * (up * y - tilt * towards), deep, scale};
   }
 
