@@ -313,9 +313,9 @@ def _inlined(svg: str, title: str, told: str, width: int, height: int) -> str:
     body = svg[svg.index("<svg") :]
     body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
     body = re.sub(r'<g id="label">', '<g class="label">', body)
-    body = re.sub(r' id="[A-Za-z]+_\d+(_\d+)?"', "", body)
+    body = re.sub(r' id="[A-Za-z][A-Za-z.]*(2d)?_\d+"', "", body)
     body = re.sub(r"<[^>]*>", lambda tag: re.sub(r"(\.\d\d)\d+", r"\1", tag[0]), body)  # places, not what is written
-    body = re.sub(r"font: ([^;\"]*?)'DejaVu Sans'[^;\"]*", r"font: \1sans-serif", body)
+    body = body.replace("font-family: 'DejaVu Sans'; ", "")  # text has the page's font, which is no wider
     for role, colour in SENTINELS.items():
         body = body.replace(colour, f"var(--{role})")
     inside = body[body.index(">") + 1 :]

@@ -15,7 +15,9 @@ DETAILED = 8
 """Evaluations that are drawn, and shown class by class; a page has room for so many confusions."""
 PAIRS = 15
 """Confused pairs that are listed."""
-OF_BEST = "The published number is of the best epoch on the test clips; ours is of the last, with the best one beside it."
+OF_BEST = (
+    "The published number is of the best epoch on the test clips; ours is of the last, with the best one beside it."
+)
 ROLES: tuple[charts.Role, ...] = ("accent", "second", "good", "bad")
 
 
