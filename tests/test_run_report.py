@@ -9,7 +9,7 @@ from html_checks import Page
 
 from pipeline import report
 from pipeline.errors import ArtifactError
-from pipeline.report import Report, Scene, Table
+from pipeline.report import Folded, Report, Scene, Table
 from trainer import results, results_report, run_history, run_report, runs
 from trainer.config import preset
 from trainer.results import Result
@@ -166,6 +166,30 @@ def test_nothing_is_published_for_other_data(evaluated_run: Run) -> None:
     for other in (knn, transfer):
         (text,) = results_report.published(evaluated_run, [other])
         assert text.text.startswith("None is known")  # type: ignore[union-attr]
+
+
+def test_draws_of_labels_other_stores_and_added_streams_are_told_apart(evaluated_run: Run, tmp_path: Path) -> None:
+    shutil.copytree(evaluated_run.path, tmp_path / "run")
+    folder = tmp_path / "run" / "eval"
+    plain = json.loads((folder / "knn.json").read_text())
+    row = plain["rows"]["pre-trained"]
+    semi = {"top1": 41.25, "deviation": 1.75, "seeds": {"0": {**row, "subset": "x"}, "1": row}}
+    settings = {**plain["settings"], "fraction": 0.1}
+    others = {
+        "semi-0.1": {"protocol": "semi", "settings": settings, "rows": {"pre-trained": semi}},
+        "knn-with-bone": {"fused": [{}, {}]},
+        "knn-moved": {"lineage": {**plain["lineage"], "transfer": True, "test_clips_pretrained_on": 7}},
+    }
+    for name, change in others.items():
+        (folder / f"{name}.json").write_text(json.dumps({**plain, **change}))
+    run = runs.load(tmp_path / "run")
+    page = page_of(run_report.gather(run_report.Request(run=run, device=CPU)), tmp_path / "page.html")
+    assert "semi-0.1 pre-trained 41.2 ± 1.8 36 ntu60 xsub, last checkpoint at step 6" in page.text
+    assert "last checkpoint at step 6, 2 streams added up" in page.text
+    assert "knn-moved: 7 of its test clips were pre-trained on, without their labels." in page.text
+    assert "±: standard deviation over several draws" in page.text
+    titles = [block.title for block in results_report.classes(results.read_all(run)[0]) if isinstance(block, Folded)]
+    assert [title.split(",")[0] for title in titles] == ["linear", "knn", "knn-moved", "knn-with-bone"]
 
 
 def test_the_pairs_that_are_confused_most_are_listed_first(evaluated_run: Run) -> None:

@@ -117,8 +117,8 @@ def published(run: Run, found: list[Result]) -> list[Block]:
         comparable = "no" if doubts else "best epochs" if of_best else "yes"
         rows.append((result.name, f"{row.top1:.1f}{interval}", best, theirs, about.source, comparable))
     if not rows:
-        said = "None is known for this data set, split and evaluation; presets name what authors report."
-        return [Text(text=said)]
+        none = "None is known for this data set, split and evaluation; presets name what authors report."
+        return [Text(text=none if found else "Not evaluated yet: there is nothing to compare.")]
     head = ["evaluation", "ours, top-1 %", "our best epoch", "published", "where", "comparable"]
     blocks: list[Block] = [table_of("Ours and the authors'", head, rows)]
     if notes:
