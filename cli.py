@@ -4,9 +4,10 @@ import json
 import os
 import shlex
 import signal
+import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NoReturn
@@ -20,22 +21,96 @@ DAMAGED = 4
 
 
 class Command(click.Command):
-    """A command whose repeatable options also take several values at once: `--protocol knn linear`."""
+    """A command whose repeatable options also take several values at once, and whose words the shell completes."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        for param in self.params:
+            if type(param.type) is click.Choice:
+                param.type = Choice(param.type.choices)
+            elif param.type is click.STRING or type(param.type) is Place:
+                param.type = Word(param.type)
+
+    @property
+    def several(self) -> set[str]:
+        """The options that take several values."""
+        return {name for option in self.params if getattr(option, "multiple", False) for name in option.opts}
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Spread the values of repeatable options before click looks at them."""
-        several = {name for option in self.params if getattr(option, "multiple", False) for name in option.opts}
-        return super().parse_args(ctx, spread(args, several))
+        """Spread the values of repeatable options, `--protocol knn linear`, before click looks at them."""
+        try:
+            return super().parse_args(ctx, spread(args, self.several))
+        except click.NoSuchOption as error:
+            from pipeline.suggest import meant
+
+            name = error.option_name
+            if any(name in option.opts for option in main.params):
+                ctx.fail(f"{name} belongs before the command: skelepipe {name} {self.name}")
+            known = [option for param in self.get_params(ctx) for option in param.opts if option.startswith("-")]
+            ctx.fail(f"there is no option {name}{meant(name, known)}")
+        except click.BadParameter as error:
+            if isinstance(error.param, click.Argument) and isinstance(error.param.type, Choice):
+                for word in [word for word in args if word in error.param.type.choices][:1]:
+                    raise click.BadParameter(f"{error.message}; {word} stands first", ctx, error.param) from error
+            raise
 
 
-class Commands(click.Group):
-    """The group of all commands: in order of the work, with every error of ours as one line and its own exit code."""
+class Group(click.Group):
+    """Commands in the order of definition; for an unknown one, those that may be meant."""
 
     command_class = Command
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Names in the order of definition."""
         return list(self.commands)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Every command with the whole first sentence of its help: click cuts it at the width of the terminal."""
+        with formatter.section("Commands"):
+            formatter.write_dl(
+                [
+                    (name, command.get_short_help_str(limit=1000) if command.help else "")
+                    for name, command in self.commands.items()
+                ]
+            )
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Say where an option that is a command's belongs."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            whose = [
+                command
+                for command in self.commands.values()
+                if any(error.option_name in p.opts for p in command.params)
+            ]
+            if whose:
+                ctx.fail(
+                    f"{error.option_name} belongs behind a command: {ctx.command_path} COMMAND {error.option_name}"
+                )
+            raise
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find a command by its name."""
+        if not ctx.resilient_parsing and args[0] not in self.commands and not args[0].startswith("-"):
+            from pipeline.suggest import meant
+
+            ctx.fail(
+                f"there is no command {args[0]!r}{meant(args[0], self.commands)}; commands: {', '.join(self.commands)}"
+            )
+        return super().resolve_command(ctx, args)
+
+
+class Commands(Group):
+    """The group of all commands: in order of the work, with every error of ours as one line and its own exit code."""
+
+    group_class = Group
+
+    def main(self, *args: Any, **options: Any) -> Any:
+        """Run, or answer the shell by whatever name the program is called."""
+        return super().main(*args, **{"complete_var": COMPLETE, **options})
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; what goes wrong becomes one line and an exit code."""
@@ -121,9 +196,14 @@ def show(lines: Sequence[str], *renderables: Any) -> None:
     if renderables:
         from rich.console import Console
 
-        console = Console()
+        from pipeline.terminal import columns
+
+        console = Console() if sys.stdout.isatty() else Console(width=columns())
         for renderable in renderables:
-            console.print(renderable)
+            with nullcontext() if console.is_terminal else console.capture() as captured:
+                console.print(renderable)
+            for line in captured.get().splitlines() if captured else ():  # no blanks at the ends of a file's lines
+                click.echo(line.rstrip())
 
 
 def say(lines: Sequence[str]) -> None:
@@ -144,7 +224,7 @@ def _plain(value: Any) -> Any:
 
 NTU, PKU = ("ntu60", "ntu120"), ("pku1", "pku2")
 DATASETS = (*NTU, *PKU, "folder")
-dataset = click.argument("dataset", type=click.Choice(DATASETS))
+dataset = click.argument("dataset", type=click.Choice(DATASETS), metavar="DATASET")
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead.")
 which = click.option(
     "--checkpoint",
@@ -177,6 +257,95 @@ class Place(click.Path):
 Folder = Place()
 
 
+class Choice(click.Choice[str]):
+    """One of a few words."""
+
+    def get_invalid_choice_message(self, value: Any, ctx: click.Context | None) -> str:
+        """Say which there are, and which may be meant."""
+        from pipeline.suggest import meant
+
+        return f"{value!r} is not one of {', '.join(self.choices)}{meant(value, self.choices)}"
+
+    def get_missing_message(self, param: click.Parameter, ctx: click.Context | None) -> str:
+        """Say which there are."""
+        return f"one of {', '.join(self.choices)}"
+
+
+class Word(click.ParamType[Any]):
+    """A text or path whose beginning the shell completes, by what trainer/words.py knows of the parameter's name."""
+
+    def __init__(self, of: click.ParamType[Any]) -> None:
+        self.of, self.name = of, of.name
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Leave that to the type itself."""
+        return self.of.convert(value, param, ctx)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
+        """What may stand here; any path where paths do and nothing is known."""
+        from click.shell_completion import CompletionItem
+
+        from trainer import words
+
+        place, given = param.name or "", {**ctx.params, "command": ctx.info_name}
+        found = words.beginning(place, incomplete, given) if place in words.OF else []
+        items = [CompletionItem(word, help=about or None) for word, about in found]
+        return items or self.of.shell_complete(ctx, param, incomplete)
+
+
+def completer(shell: str) -> Any:
+    """Click's completion for a shell, that knows of options with several values, and in bash of `KEY=VALUE`."""
+    from click import shell_completion
+
+    known: Any = {
+        "bash": shell_completion.BashComplete,
+        "zsh": shell_completion.ZshComplete,
+        "fish": shell_completion.FishComplete,
+    }[shell]
+
+    class Completer(known):  # type: ignore[misc]
+        def get_completions(self, args: list[str], incomplete: str) -> list[Any]:
+            command = self.cli
+            for place, word in enumerate(args):
+                command = getattr(command, "commands", {}).get(word, command)
+                if isinstance(command, Command):  # a value of an option that takes several has the option before it
+                    args = args[: place + 1] + spread([*args[place + 1 :], incomplete or "VALUE"], command.several)[:-1]
+                    break
+            found: list[Any] = super().get_completions(args, incomplete)
+            return found
+
+    class Bash(Completer):
+        source_template = known.source_template.replace(
+            "COMPREPLY+=($value)", "COMPREPLY+=($value)\n            [[ $value == *= ]] && compopt -o nospace"
+        )
+
+        def get_completion_args(self) -> tuple[list[str], str]:
+            args, incomplete = super().get_completion_args()
+            joined: list[str] = []  # bash has cut KEY=VALUE into three
+            for word in [*args, incomplete]:
+                tied = word == "=" or (joined and joined[-1].endswith("=") and not joined[-1].startswith("-"))
+                joined[-1:] = [joined[-1] + word] if joined and tied else [*joined[-1:], word]
+            self.cut = len(joined[-1]) - len(incomplete.removeprefix("="))
+            return joined[:-1], joined[-1]
+
+        def format_completion(self, item: Any) -> str:
+            item.value = item.value[self.cut :] if item.type == "plain" else item.value
+            said: str = super().format_completion(item)
+            return said
+
+    return Bash if shell == "bash" else Completer
+
+
+SHELLS = {
+    "bash": 'eval "$(skelepipe completion bash)"  # in ~/.bashrc',
+    "zsh": 'eval "$(skelepipe completion zsh)"  # in ~/.zshrc, below compinit',
+    "fish": "skelepipe completion fish | source  # in ~/.config/fish/config.fish",
+}
+"""The line that makes each shell complete."""
+COMPLETE = "_SKELEPIPE_COMPLETE"
+"""The variable by which a shell asks for completions, as click calls it."""
+
+
 class Job(click.ParamType[tuple[int, int]]):
     """One of several jobs: `2/8`."""
 
@@ -191,6 +360,11 @@ class Job(click.ParamType[tuple[int, int]]):
 
 
 RAW, PROCESSED, RUNS = Path("raw"), Path("processed"), Path("runs")
+if COMPLETE in os.environ:
+    from click.shell_completion import add_completion_class
+
+    for name in SHELLS:
+        add_completion_class(completer(name), name)
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -250,7 +424,10 @@ def ingest(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Recordings to a denoised, normalised store: RAW folders or zips to processed/DATASET.zarr."""
+    """Recordings to a denoised, normalised store: RAW folders or zips to processed/DATASET.zarr.
+
+    DATASET is ntu60, ntu120, pku1, pku2 or folder (any recordings, described by a skeleton.toml).
+    """
     from pipeline import display, jobs
     from pipeline import ingest as stage
     from pipeline.recipe import load
@@ -404,20 +581,22 @@ def pretrain(
     from pipeline import splits
     from trainer import display
     from trainer import pretrain as stage
-    from trainer.config import choose, compose
+    from trainer.config import choose, layers, of_layers
     from trainer.device import pick
+    from trainer.settings import of_option, origins
 
     opened = open_store(store)
     chosen = splits.find(opened, split)
     name, found, advice = choose(
         preset, opened.facts["dataset"], chosen.name, pick(device).type == "cuda", len(chosen.train)
     )
-    settings += tuple(f"{key.replace('_', '.')}={value}" for key, value in short.items() if value is not None)
+    laid = [*layers(name, found, config, settings), *of_option(short)]
     request = stage.Request(
         store=opened,
         split=chosen,
         preset=name,
-        config=compose(found, config, settings),
+        config=of_layers(laid),
+        origins=origins(laid),
         device=pick(device),
         output=out or RUNS / f"{opened.name}-{chosen.name}-{name}",
         any_recipe=any_recipe,
@@ -708,7 +887,10 @@ def export(store: Path, out: Path, as_json: bool, **options: Any) -> None:
 @click.option("--broken", default=0, show_default=True, type=click.IntRange(0), help="Damaged recordings besides.")
 @as_json
 def synth(dataset: str, out: Path, clips: int, seed: int, broken: int, as_json: bool) -> None:
-    """Synthetic recordings in a data set's exact grammar, to try things on."""
+    """Synthetic recordings in a data set's exact grammar, to try things on.
+
+    DATASET is ntu60, ntu120, pku1, pku2 or folder.
+    """
     from pipeline.synth import write
 
     summary = write(dataset, out, clips=clips, seed=seed, broken=broken)
@@ -869,6 +1051,89 @@ def bench(parts: tuple[str, ...], rounds: int, batch: int | None, small: bool, d
     show(display.bench_notes(found))
 
 
+EXAMINED = ("pipeline.packages", "pipeline.processor", "pipeline.disks", "pipeline.compiled", "trainer.doctor")
+"""The modules that each look at a part of the machine, in the order in which it is told."""
+
+
+@main.command()
+@as_json
+@click.pass_context
+def doctor(ctx: click.Context, as_json: bool) -> None:
+    """What this machine offers, and what will not work on it and why.
+
+    Exit codes: 0 all works, 1 something will not.
+    """
+    from pipeline import doctor as stage
+    from pipeline import doctor_display, terminal
+
+    found = [*stage.examine(EXAMINED), *terminal.examine()]
+    if as_json:
+        emit(stage.to_json(found))
+    else:
+        show([], doctor_display.doctor_table(found))
+        show([doctor_display.doctor_line(found)])
+    ctx.exit(any(finding.state == "problem" for finding in found))
+
+
+@main.group("config")
+def config_group() -> None:
+    """What a training or an evaluation is made of, and where each value of it comes from."""
+
+
+@config_group.command("show")
+@click.argument("path", required=False, type=Folder, metavar="[STORE|RUN]")
+@click.option("--split", help="Of STORE, the split to train on.  [default: xsub, else the first]")
+@click.option("--preset", help="A named configuration.  [default: as pretrain takes it]")
+@click.option("--config", type=Folder, help="A TOML file over the preset.")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="One value over both: epochs=50.")
+@click.option("--eval", "evaluation", is_flag=True, help="The settings of eval instead.")
+@click.option("--toml", is_flag=True, help="Print a file for pretrain's --config.")
+@as_json
+def config_show(
+    path: Path | None,
+    split: str | None,
+    preset: str | None,
+    config: Path | None,
+    settings: tuple[str, ...],
+    evaluation: bool,
+    toml: bool,
+    as_json: bool,
+) -> None:
+    """Every value that `pretrain` would use on STORE (the newest), or that RUN was trained with, and its origin."""
+    from pipeline.verify import RUN
+    from trainer import display, origins, runs
+    from trainer.config import layers
+
+    others = {"--split": split, "--preset": preset, "--config": config}
+    if as_json:
+        never("--json", {"--toml": toml})
+    if evaluation:
+        never("--eval", {**others, "--toml": toml, "STORE": path})
+        found = origins.of_eval(settings)
+    elif path is not None and (path / RUN).is_file():
+        never("RUN", {**others, "--set": settings}, ": it shows what was trained with")
+        found = origins.of_run(runs.load(path))
+    else:
+        name, chosen, data = configured(path, split, preset)
+        found = origins.of_pretrain(name, layers(name, chosen, config, settings), data)
+    if as_json:
+        emit(origins.to_json(found))
+    elif toml:
+        show(origins.to_toml(found))
+    else:
+        show([], display.config_table(found))
+        show(found.notes)
+
+
+@main.command()
+@click.argument("shell", type=click.Choice(list(SHELLS)))
+@as_json
+def completion(shell: str, as_json: bool) -> None:
+    """The script by which SHELL completes commands, options and their values."""
+    script = completer(shell)(main, {}, "skelepipe", COMPLETE).source()
+    emit({"shell": shell, "use": SHELLS[shell], "script": script}) if as_json else show([f"# {SHELLS[shell]}", script])
+
+
 @main.command()
 @click.argument("folder", default="demo", type=Folder)
 @click.option("--clips", default=240, show_default=True, type=click.IntRange(48), help="Synthetic recordings.")
@@ -972,6 +1237,28 @@ def report_on(path: Path | None) -> tuple[Any, Any]:
 
         return None, runs.load(path)
     return open_store(path), None
+
+
+def configured(path: Path | None, split: str | None, preset: str | None) -> tuple[str, Any, Any]:
+    """The preset that `pretrain` would take, and the data that it would train on; no data where there is no store."""
+    from pipeline import splits
+    from pipeline.places import stores
+    from trainer.config import QUICK, choose
+    from trainer.config import preset as named
+
+    if path is None and split is None and not stores(PROCESSED):
+        name = preset or QUICK
+        say([f"no store in {PROCESSED}/: this is preset {name} before it is fitted to data"])
+        return name, named(name), None
+    opened = open_store(path)
+    if path is None and split is None and not splits.there(opened):
+        name = preset or QUICK
+        say([f"it has no splits (`skelepipe build-splits`): this is preset {name} before it is fitted to data"])
+        return name, named(name), None
+    chosen = splits.find(opened, split)
+    name, found, advice = choose(preset, opened.facts["dataset"], chosen.name, True, len(chosen.train))
+    say(advice)
+    return name, found, (opened, chosen)
 
 
 def newest_run() -> Any:

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from pipeline import export, ingest, jobs, splits
 from pipeline.forecast import Forecast
+from pipeline.terminal import columns
 from pipeline.verify import Verdict
 
 PLAIN_SECONDS = 10.0
@@ -132,7 +133,8 @@ def ingest_summary(report: ingest.Report) -> list[str]:
         )
     lines += [f"left out, {what}: {count}" for what, count in sorted(report.left_out.items())]
     if report.absent:
-        where = ", ".join(f"{place} {count}" for place, count in report.absent.items())
+        where = ", ".join(f"{place} {count}" for place, count in list(report.absent.items())[:SHOWN])
+        where += f" and {len(report.absent) - SHOWN} more: --json has all" if len(report.absent) > SHOWN else ""
         lines.append(f"not there, of the whole {report.dataset}: {sum(report.absent.values())} recordings ({where})")
     return lines
 
@@ -218,7 +220,8 @@ def overview_tables(found: Mapping[str, Any]) -> list[Table]:
 def quarantine_table(quarantined: Sequence[dict[str, Any]]) -> Table:
     """The recordings that could not be used, the first few of them."""
     table = Table(title=f"{len(quarantined)} quarantined", title_justify="left", box=None, pad_edge=False)
-    table.add_column("file", no_wrap=True)
+    longest = max((len(bad["file"]) for bad in quarantined[:SHOWN]), default=0)
+    table.add_column("file", no_wrap=longest <= columns() // 2, overflow="fold")
     table.add_column("line", justify="right")
     table.add_column("reason", overflow="fold")
     for bad in quarantined[:SHOWN]:

@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline import numpy_files, raw_files
+from pipeline import numpy_files, raw_files, suggest
 from pipeline.archives import BOMB_BYTES, BOMB_RATIO
 from pipeline.errors import RawFileError
 from pipeline.folder_layout import FolderSpec
@@ -126,7 +126,7 @@ def _pick(file: RawFile, arrays: Arrays, key: str) -> str:
         if key.strip("/") in arrays:
             return key.strip("/")
         has = f"it has {names or 'none'}" if "" not in arrays else "a file of this kind holds one array without a name"
-        raise RawFileError(str(file), 0, f"has no array {key!r}; {has}")
+        raise RawFileError(str(file), 0, f"has no array {key!r}{suggest.meant(key.strip('/'), arrays)}; {has}")
     meant = list(arrays) if len(arrays) == 1 else [name for name in USUAL if name in arrays]
     if len(meant) != 1:
         raise RawFileError(

@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from pipeline import toml_text
 from pipeline.errors import ConfigError, LayoutError
 from pipeline.layout import MOST_JOINTS, Layout
+from pipeline.suggest import meant
 
 NAME = "skeleton.toml"
 Unit = Literal["m", "cm", "mm", "metres", "centimetres", "millimetres", "meters", "centimeters", "millimeters"]
@@ -154,7 +155,7 @@ def _layout(path: Path, form: _Form) -> Layout:
         if isinstance(joint, int) and 0 <= joint < len(joints):
             return joint
         known = f"{', '.join(joints)}; or by number, 0..{len(joints) - 1}"
-        raise LayoutError(f"{key}: there is no joint {joint!r}; joints are {known}")
+        raise LayoutError(f"{key}: there is no joint {joint!r}{meant(joint, joints)}; joints are {known}")
 
     def parent(joint: int | str, child: int) -> int:
         is_root = joint in (-1, "", child) or joint in joints[child : child + 1]
@@ -218,7 +219,8 @@ def _told(fault: Mapping[str, Any]) -> str:
     loc = fault["loc"]
     key = ".".join(map(str, loc))
     if fault["type"] == "extra_forbidden":
-        return f"{key!r} is unknown; it takes {', '.join((_Form if len(loc) == 1 else _Sides).model_fields)}"
+        known = (_Form if len(loc) == 1 else _Sides).model_fields
+        return f"{key!r} is unknown{meant(loc[-1], known)}; it takes {', '.join(known)}"
     if fault["type"] == "missing":
         return f"{key!r} is missing"
     reason = fault["msg"].removeprefix("Value error, ")

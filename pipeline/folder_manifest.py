@@ -14,6 +14,7 @@ from pipeline.errors import ConfigError
 from pipeline.folder_clips import SUFFIXES
 from pipeline.folder_layout import Condition, FolderSpec
 from pipeline.source import Labels
+from pipeline.suggest import meant
 
 NAME = "manifest.csv"
 NUMBERED = ("subject", "camera", "setup", "replication")
@@ -264,7 +265,9 @@ def _rules(
         values = {}
         for column, wanted in condition.items():
             if column not in header and column != "name":
-                raise ConfigError(f"{where}: {path.name} has no column {column!r}; it has {', '.join(header)}")
+                raise ConfigError(
+                    f"{where}: {path.name} has no column {column!r}{meant(column, header)}; it has {', '.join(header)}"
+                )
             known = stored(column)
             found = [known.get(_plain(value), {value if isinstance(value, int) else str(value)}) for value in wanted]
             values[column] = sorted(set().union(*found), key=lambda value: (isinstance(value, str), value))

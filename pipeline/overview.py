@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import splits
+from pipeline import places, splits
 from pipeline.errors import ArtifactError
 from pipeline.recording import QUALITY
 from pipeline.store import Store
@@ -91,8 +91,8 @@ def _natural(value: Any) -> tuple[int, str]:
 def _splits(store: Store) -> dict[str, dict[str, Any]]:
     """The splits beside a store, by name: their sizes, or what is wrong with them."""
     found: dict[str, dict[str, Any]] = {}
-    for path in sorted(splits.folder(store.path).glob("*.json")):
-        if splits.SUBSET_MARK not in path.name:
+    for path in sorted(places.splits_folder(store.path).glob("*.json")):
+        if places.SUBSET_MARK not in path.name:
             try:
                 split = splits.load(path, store)
             except ArtifactError as error:

@@ -20,6 +20,7 @@ from pipeline import agcn, choose, denoise, follow, normalise, peers, pyskl, res
 from pipeline.errors import LayoutError, RecipeError
 from pipeline.recording import QUALITY, Clip, Recording
 from pipeline.segments import DEFAULT, FrameIndex
+from pipeline.suggest import beside, meant
 
 STEPS: Mapping[str, Callable[..., Clip]] = {
     "bodies_by_slot": peers.bodies_by_slot,
@@ -120,12 +121,13 @@ def load(recipe: str) -> Recipe:
         path = resources.files("pipeline") / "recipes" / source
     else:
         raise RecipeError(
-            f"no recipe is called {recipe!r}; there are {_listed(shipped())}, or give the path of a .toml"
+            f"no recipe is called {recipe!r}{meant(recipe, shipped())}; "
+            f"there are {_listed(shipped())}, or give the path of a .toml"
         )
     try:
         plain = toml_text.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise RecipeError(f"{source}: no such recipe file") from error
+        raise RecipeError(f"{source}: no such recipe file{beside(Path(source))}") from error
     except (OSError, ValueError) as error:
         raise RecipeError(f"{source}: cannot be read as TOML: {error}") from error
     return from_plain(plain, source)
@@ -195,7 +197,7 @@ def _step(entry: Mapping[str, Any], place: int, source: str) -> Step:
     if not isinstance(name, str):
         raise RecipeError(f'{where}: needs step = "..."; steps are {_listed(STEPS)}')
     if name not in STEPS:
-        raise RecipeError(f"{where}: no step is called {name!r}; steps are {_listed(STEPS)}")
+        raise RecipeError(f"{where}: no step is called {name!r}{meant(name, STEPS)}; steps are {_listed(STEPS)}")
     where = f"{where} ({name})"
     if (name in _readers()) != (place == 1):
         does = "changes a clip, so it cannot be first" if place == 1 else "reads a recording, so it can only be first"
@@ -232,7 +234,9 @@ def _told(error: ValidationError, known: list[str]) -> str:
     for fault in error.errors():
         key = ".".join(str(part) for part in fault["loc"])
         if fault["type"] == "extra_forbidden":
-            parts.append(f"{key!r} is unknown; it takes {_listed(known) or 'no parameter'}")
+            parts.append(
+                f"{key!r} is unknown{meant(fault['loc'][-1], known)}; it takes {_listed(known) or 'no parameter'}"
+            )
         elif fault["type"] == "missing":
             parts.append(f"{key!r} is missing")
         else:

@@ -24,6 +24,7 @@ from pipeline.archives import BOMB_RATIO
 from pipeline.errors import ArtifactError
 from pipeline.layout import Layout
 from pipeline.recording import QUALITY
+from pipeline.suggest import meant
 
 CHUNK = 2048
 """Body-frames a chunk: below 1024 the cost per chunk shows, above 2048 single clips read slower."""
@@ -226,7 +227,8 @@ class Store:
             values = np.array(texts[column], np.str_)
         if values is None:
             raise ArtifactError(
-                f"{self.path}: has no column {column!r}; it has {', '.join([*self.columns, *self.extra])}"
+                f"{self.path}: has no column {column!r}{meant(column, [*self.columns, *self.extra])}; "
+                f"it has {', '.join([*self.columns, *self.extra])}"
             )
         return values
 

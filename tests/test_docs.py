@@ -12,10 +12,13 @@ from pathlib import Path
 import pytest
 import released
 
-from cli import main
+from cli import SHELLS, main
+from pipeline.errors import ConfigError
 from pipeline.store import Store
 from pipeline.synth import write
 from pipeline.verify import verify
+from trainer.config import compose, preset
+from trainer.runs import Run
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -114,6 +117,19 @@ def test_the_commands_of_running_md_run(tmp_path: Path, raw: Path) -> None:
     assert [command.split()[1] for command in PAGES["running"]] == ["pretrain", "eval"]
     run_all(["skelepipe ingest ntu60 raw", "skelepipe build-splits", *PAGES["running"]], tmp_path)
     assert (tmp_path / "runs" / "watched" / "eval" / "knn-best.json").exists()
+
+
+def test_the_commands_of_doctor_md_run(tmp_path: Path, shared_store: Store, shared_run: Run) -> None:
+    shutil.copytree(shared_store.path.parent, tmp_path / "processed")
+    shutil.copytree(shared_run.path, tmp_path / "runs" / "ntu60-xsub-quick")
+    assert [command.split()[1] for command in PAGES["doctor"]] == ["doctor", *["config"] * 5]
+    run_all(PAGES["doctor"], tmp_path)
+    text = (ROOT / "docs" / "doctor.md").read_text(encoding="utf-8")
+    for shell, line in SHELLS.items():
+        assert line.partition("  #")[0] in text.replace("\\|", "|"), shell
+    (shown,) = re.findall(r"(?m)^    Error: (.*)$", text)
+    with pytest.raises(ConfigError, match=f"^{re.escape(shown)}$"):
+        compose(preset("quick"), None, ["queue_size=64"])
 
 
 def test_the_commands_for_other_peoples_weights_run(tmp_path: Path, raw: Path) -> None:
