@@ -1230,7 +1230,7 @@ def report_on(path: Path | None) -> tuple[Any, Any]:
         try:
             return None, newest_run()
         except ArtifactNotFound as error:
-            say([f"no run: {error}"])
+            say([str(error)])
         return open_store(None), None
     if (path / RUN).is_file():
         from trainer import runs

@@ -41,7 +41,7 @@ def test_without_a_run_it_is_on_the_newest_store(skelepipe: Skelepipe) -> None:
     shutil.rmtree("runs")
     done = skelepipe("report")
     assert done.exit_code == 0, done.output
-    assert "no run: runs/*: no such file or folder" in done.stderr
+    assert "runs: there is no complete run" in done.stderr
     assert "store processed/ntu60.zarr (newest)" in done.stderr
     assert done.stdout.splitlines()[-1] == "written: processed/ntu60.report.html"
     assert verify(Path("processed/ntu60.zarr")).findings == []
