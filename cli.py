@@ -918,6 +918,46 @@ def inspect(store: Path | None, quarantine: bool, as_json: bool) -> None:
 
 
 @main.command()
+@click.argument("path", required=False, type=Folder, metavar="[RUN|STORE]")
+@click.option("--out", type=Folder, help="The page.  [default: RUN/report.html, or STORE's name with .report.html]")
+@click.option(
+    "--raw",
+    "roots",
+    multiple=True,
+    type=Folder,
+    help="Of a store: where its recordings lie, to show clips before and after.  [default: raw/, if it is there]",
+)
+@click.option("--store", type=Folder, help="Of a run: where its store is now, or another one.")
+@which
+@fast
+@device
+@as_json
+def report(
+    path: Path | None, out: Path | None, roots: tuple[Path, ...], store: Path | None, as_json: bool, **options: Any
+) -> None:
+    """One page on RUN or STORE (the newest finished run, else the newest store): what is in it, what it is worth."""
+    from pipeline import report as stage
+    from pipeline.display import Bar
+
+    opened, run = report_on(path)
+    if run is None:
+        never("a STORE", {"--store": store})
+        from pipeline import store_report
+
+        page, usual = store_report.gather(opened, roots, RAW), opened.path.with_name(f"{opened.name}.report.html")
+    else:
+        never("a RUN", {"--raw": roots})
+        from trainer import run_report
+        from trainer.device import pick
+
+        request = run_report.Request(run=run, store=store, **options | {"device": pick(options["device"])})
+        with Bar("report") as bar:
+            page, usual = run_report.gather(request, bar.update), run.path / "report.html"
+    written = stage.write(page, out or usual)
+    emit(written) if as_json else show([page.answer, f"written: {written['report']}"])
+
+
+@main.command()
 @click.argument("path", type=Folder)
 @as_json
 @click.pass_context
@@ -1099,7 +1139,7 @@ def completion(shell: str, as_json: bool) -> None:
 @click.option("--clips", default=240, show_default=True, type=click.IntRange(48), help="Synthetic recordings.")
 @click.option("--epochs", default=40, show_default=True, type=click.IntRange(1), help="Of the pre-training.")
 def demo(folder: Path, clips: int, epochs: int) -> None:
-    """The whole job on synthetic recordings, in FOLDER: the four commands, shown as they run."""
+    """The whole job on synthetic recordings, in FOLDER: the commands as they run, and a page on what came out."""
     import contextlib
 
     from pipeline.errors import OutputExists
@@ -1113,7 +1153,14 @@ def demo(folder: Path, clips: int, epochs: int) -> None:
             code = main(command.split(), standalone_mode=False)
             if code not in {None, 0, QUARANTINED}:
                 click.get_current_context().exit(code)
-    say(["", f"look into {folder}: text in raw/, store and splits in processed/, encoder and results in runs/"])
+    page = folder / RUNS / "ntu60-xsub-quick" / "report.html"
+    say(
+        [
+            "",
+            f"look into {folder}: text in raw/, store and splits in processed/, encoder and results in runs/",
+            f"open {page} in a browser: all of this on a page",
+        ]
+    )
 
 
 def demo_commands(clips: int, epochs: int) -> tuple[str, ...]:
@@ -1124,6 +1171,7 @@ def demo_commands(clips: int, epochs: int) -> tuple[str, ...]:
         "build-splits",
         f"pretrain --preset quick --set epochs={epochs} batch_size=24",
         "eval",
+        "report",
     )
 
 
@@ -1171,6 +1219,24 @@ def open_store(path: Path | None) -> Any:
     opened, skipped = latest.newest(PROCESSED, "store", "*.zarr", Store, "skelepipe ingest ntu60 raw/")
     say([*skipped, f"store {opened.path} (newest)"])
     return opened
+
+
+def report_on(path: Path | None) -> tuple[Any, Any]:
+    """The store or the run at `path`, and None for the other; without one the newest finished run, else the store."""
+    from pipeline.errors import ArtifactNotFound
+    from pipeline.verify import RUN
+
+    if path is None:
+        try:
+            return None, newest_run()
+        except ArtifactNotFound as error:
+            say([str(error)])
+        return open_store(None), None
+    if (path / RUN).is_file():
+        from trainer import runs
+
+        return None, runs.load(path)
+    return open_store(path), None
 
 
 def configured(path: Path | None, split: str | None, preset: str | None) -> tuple[str, Any, Any]:

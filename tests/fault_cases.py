@@ -101,6 +101,12 @@ CASES = (
     Case("eval", [EVALUATE], [f"{RUN}/eval/knn.json", f"{RUN}/eval/linear.classifier"], TRAINED),
     Case("embed", [f"embed {RUN} --store processed/s.zarr --out f.npz"], ["f.npz"], TRAINED),
     Case("predict", [f"predict {RUN} raw --out p.csv"], ["p.csv"], (*TRAINED, EVALUATE)),
+    Case(
+        "report",
+        [f"report {RUN}", "report processed/s.zarr --raw raw"],
+        [f"{RUN}/report.html", "processed/s.report.html"],
+        (*TRAINED, EVALUATE),
+    ),
     Case("import-weights", ["import-weights w.pt --source skelemixclr --out runs/w"], ["runs/w"]),
     Case("synth", ["synth ntu60 more --clips 4"], ["more"]),
 )

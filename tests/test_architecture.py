@@ -20,7 +20,8 @@ OWNERS = {
     "packaging": {"pipeline/packages.py"},
     "filelock": {"pipeline/publish.py"},
     "jinja2": {"pipeline/page.py"},
-    "matplotlib": {"pipeline/pictures.py"},
+    "matplotlib": {"pipeline/charts.py", "pipeline/pictures.py"},
+    "sklearn": {"trainer/feature_map.py"},
     "safetensors": {"trainer/tensors.py"},
     "pickle": {"pipeline/export_pyskl.py", "pipeline/export_stgcn.py"},  # which write it
 }

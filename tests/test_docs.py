@@ -71,8 +71,12 @@ def test_make_demo_runs_the_whole_job(tmp_path: Path) -> None:
         "$ skelepipe build-splits",
         "$ skelepipe pretrain",
         "$ skelepipe eval",
+        "$ skelepipe report",
     ):
         assert told in done.stderr
+    page = tmp_path / "demo" / "runs" / "ntu60-xsub-quick" / "report.html"
+    assert page.stat().st_size < 3_000_000
+    assert f"open {page} in a browser" in done.stderr
     assert "pre-trained" in done.stdout
     assert (tmp_path / "demo" / "runs" / "ntu60-xsub-quick" / "eval" / "linear.json").exists()
 
@@ -93,7 +97,8 @@ def test_every_skelepipe_command_in_the_readme_runs(tmp_path: Path, raw: Path) -
     assert len(ours) >= 8
     assert len(PAGES["predict"]) == 3
     assert len(PAGES["evaluation"]) == 13
-    run_all([*ours, *PAGES["predict"], *PAGES["evaluation"]], tmp_path)  # pages ask the README's run
+    assert len(PAGES["report"]) == 3
+    run_all([*ours, *PAGES["predict"], *PAGES["evaluation"], *PAGES["report"]], tmp_path)  # pages ask the README's run
 
 
 @pytest.mark.slow
