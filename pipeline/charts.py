@@ -187,7 +187,7 @@ def curves(
             xs, ys = _thinned(line.x, line.y)
             axes.plot(
                 xs, ys, color=SENTINELS[line.role], label=_short(line.name), linestyle="--" if line.dashed else "-",
-                marker="o" if line.marked else None, markersize=3.5,
+                marker="o" if line.marked or len(xs) == 1 else None, markersize=3.5,
             )  # fmt: skip
         if least is not None:
             axes.axhline(least, color=SENTINELS["faint"], linestyle=":", linewidth=1.2)
