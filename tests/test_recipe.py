@@ -329,7 +329,7 @@ def test_a_wrong_recipe_is_refused_by_file_and_step_with_what_is_known(plain, me
 
 def test_an_unknown_or_broken_file_is_refused(tmp_path):
     with pytest.raises(
-        RecipeError, match="no recipe is called 'cleen'; there are agcn, aimclr-pku, clean, crosclr, ctr"
+        RecipeError, match="no recipe is called 'cleen'; there are agcn, aimclr-pku, clean, clean-certain, crosclr, ctr"
     ):
         load("cleen")
     with pytest.raises(RecipeError, match="no recipe is called ''"):
