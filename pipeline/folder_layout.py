@@ -130,6 +130,24 @@ def read(path: Path) -> FolderSpec:
     )
 
 
+def skeleton(path: Path) -> Layout:
+    """The layout alone, of a TOML that may hold no more than that.
+
+    Raises:
+        ConfigError, LayoutError: as `read`.
+    """
+    try:
+        plain = toml_text.loads(path.read_bytes().decode("utf-8-sig"))
+        form = _Form.model_validate({"units": "m", **plain})
+    except ValidationError as error:
+        raise ConfigError(f"{path}: {'; '.join(dict.fromkeys(map(_told, error.errors())))}") from error
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except ValueError as error:
+        raise ConfigError(f"{path}: cannot be read as TOML: {error}") from error
+    return _layout(path, form)
+
+
 def _layout(path: Path, form: _Form) -> Layout:
     """The layout: a shipped one by its name, or as the keys of the skeleton have it.
 
