@@ -53,15 +53,15 @@ def body_of(layout: str, xyz: Xyz) -> Xyz:
             if plain == name:
                 continue
             if plain in _FACE:
-                return own["head"] + np.multiply(_FACE[plain], (sign, 1, 1))
+                return _moved(own["head"], np.multiply(_FACE[plain], (sign, 1, 1)))
             if plain in _LIMB:
                 base, offset = _LIMB[plain]
-                return own[f"{side}_{base}"] + np.multiply(offset, (sign, 1, 1))
+                return _moved(own[f"{side}_{base}"], np.multiply(offset, (sign, 1, 1)))
             if plain == "clavicle":
                 return 0.8 * own["spine_shoulder"] + 0.2 * own[f"{side}_shoulder"]
             return own[name]
         if name == "nose":
-            return own["head"] + np.array(_FACE["nose"])
+            return _moved(own["head"], np.array(_FACE["nose"]))
         if name == "spine_chest":
             return 0.5 * (own["spine_mid"] + own["spine_shoulder"])
         if name == "neck" and layout == "body-25":
@@ -70,6 +70,10 @@ def body_of(layout: str, xyz: Xyz) -> Xyz:
 
     joints: Xyz = np.stack([joint(name) for name in shipped_layouts.load(layout).joints], axis=1)
     return joints
+
+
+def _moved(xyz: Xyz, offset: NDArray[np.float64]) -> Xyz:
+    return xyz + offset
 
 
 def write_tool(tool: str, out: Path, *, clips: int, seed: int, broken: int = 0) -> SynthSummary:

@@ -75,7 +75,9 @@ def test_a_segment_has_the_mean_of_its_own_frames(tmp_path: Path) -> None:
     (root / "manifest.csv").write_text("file,label,subject,start,end\nclips/c.npz,0,1,5,15\nclips/c.npz,0,1,15,40\n")
     store = store_of(root, tmp_path / "s.zarr")
     assert store.confidence is not None
-    np.testing.assert_allclose(store.confidence, [sure()[:, a:b].mean(axis=(0, 1)) for a, b in ((15, 40), (5, 15))], 1e-6)
+    np.testing.assert_allclose(
+        store.confidence, [sure()[:, a:b].mean(axis=(0, 1)) for a, b in ((15, 40), (5, 15))], 1e-6
+    )
 
 
 def test_inspect_names_the_least_certain_and_exports_have_it(tmp_path: Path) -> None:

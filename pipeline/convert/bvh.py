@@ -14,14 +14,11 @@ from pipeline.errors import LayoutError, RawFileError
 from pipeline.folder_layout import AXES
 from pipeline.layout import MOST_JOINTS
 
-MOST_BYTES = 512 << 20
-"""Of one file: half an hour of a hundred joints at 120 frames a second."""
+MOST_BYTES = 128 << 20
+"""Of one file: six minutes of a hundred joints at 120 frames a second."""
 PER_METRE = {"m": 1.0, "cm": 100.0, "mm": 1000.0, "inch": 1 / 0.0254}
 TALL = 1.7
 """Metres that somebody is taken to be tall who stands as the offsets have it."""
-FAST = 45
-"""Frames a second above which recipes, that assume 30, should be given fewer."""
-
 _TURNS = ("Xrotation", "Yrotation", "Zrotation")
 _MOVES = ("Xposition", "Yposition", "Zposition")
 _CHANNELS = {name.casefold(): name for name in (*_TURNS, *_MOVES)}
@@ -62,8 +59,6 @@ def read(found: Found, options: Options) -> Take:
         if options.units
         else [f"units taken to be {units}: as they lie, people are {high / PER_METRE[units]:.1f} m large"]
     )
-    if rate > FAST:
-        notes.append(f"{rate:.4g} frames a second, recipes assume about 30: --every {round(rate / 30)} takes so many")
     try:
         layout = options.skeleton or bvh_layout.of_tree([node.name for node in nodes], [node.parent for node in nodes])
     except LayoutError as error:
@@ -107,7 +102,7 @@ def parse(text: str, source: str) -> tuple[list[Node], NDArray[np.float64], floa
         return float(word)
 
     def called(line: int) -> str:
-        return " ".join(word for word, _ in _words([lines[line - 1]])[1:] if word != "{")
+        return " ".join(word for word in _WORD.findall(lines[line - 1])[1:] if word != "{")
 
     nodes: list[Node] = []
     open_at: list[int] = []
@@ -149,29 +144,14 @@ def parse(text: str, source: str) -> tuple[list[Node], NDArray[np.float64], floa
     return nodes, *_motion(lines, line, sum(len(node.channels) for node in nodes), source)
 
 
+_WORD = re.compile(r"[{}]|[^\s{}]+")
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?")
 
 
-class _Words(list[tuple[str, int]]):
-    """Words with their lines, to be taken one after another."""
-
-    at = 0
-
-    def __next__(self) -> tuple[str, int]:
-        if self.at == len(self):
-            raise StopIteration
-        self.at += 1
-        return self[self.at - 1]
-
-
-def _words(lines: list[str]) -> _Words:
-    """The words of the hierarchy, braces apart, up to MOTION."""
-    return _Words(_each_word(lines))
-
-
-def _each_word(lines: list[str]) -> Iterator[tuple[str, int]]:
+def _words(lines: list[str]) -> Iterator[tuple[str, int]]:
+    """The words of the hierarchy with their lines, braces apart, up to MOTION."""
     for number, line in enumerate(lines, start=1):
-        for word in re.findall(r"[{}]|[^\s{}]+", line):
+        for word in _WORD.findall(line):
             yield word, number
             if word.upper() == "MOTION":
                 return

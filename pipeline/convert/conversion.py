@@ -54,6 +54,10 @@ MEANT: Mapping[str, tuple[str, ...]] = {
 """Which tools each option of a request means something to."""
 
 
+FAST = 45
+"""Frames a second above which recipes, that assume 30, should be given fewer."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Request:
     """What the user asks of a conversion; None leaves it to the tool."""
@@ -154,6 +158,7 @@ def run(request: Request, progress: Callable[[int, int], None] = lambda done, to
             progress(min(done, work.recordings), work.recordings)
         if layout is None:
             raise _nothing(report)
+        report.notes = dict(notes)
         rows = _labelled(rows, report)
         classes, splits = work.described(rows)
         comment = f"Made by skelepipe convert {request.tool}; docs/folder.md says what each key means."
@@ -161,7 +166,7 @@ def run(request: Request, progress: Callable[[int, int], None] = lambda done, to
         written.skeleton(folder, layout, comment=comment, rate=rate, classes=classes, splits=splits)
         written.manifest(folder, rows)
         report.bytes = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    report.layout, report.joints, report.clips, report.notes = layout.name, len(layout.joints), len(rows), dict(notes)
+    report.layout, report.joints, report.clips = layout.name, len(layout.joints), len(rows)
     report.classes = tuple(dict.fromkeys(row["label"] for row in rows))
     report.subjects = len({row.get("subject", "") for row in rows} - {""})
     report.sources = work.sources()
@@ -177,7 +182,8 @@ class _Files:
     def __init__(self, request: Request) -> None:
         self._tool = TOOLS[request.tool]
         there = raw_files.find(request.roots)
-        files = [file for file in there.files if request.labels is None or file.path != request.labels]
+        table = request.labels and request.labels.resolve()
+        files = [file for file in there.files if file.member or file.path.resolve() != table]
         self._found = sorted(self._tool.find(files), key=lambda one: (one.name, str(one.file)))
         self.left_out = Counter(there.left_out)
         taken = sum(len(one.files) for one in self._found)
@@ -202,7 +208,8 @@ class _Files:
         """The recordings one after another."""
         for found in self._found:
             try:
-                take = self._tool.read(found, self._options)
+                with np.errstate(all="ignore"):  # absurd numbers become infinite, and are missing
+                    take = self._tool.read(found, self._options)
                 self.layout_name = take.layout.name
                 yield found, take
             except RawFileError as error:
@@ -287,10 +294,16 @@ def _changed(take: Take, request: Request) -> Take:
     if request.every > 1:
         sure = None if take.confidence is None else take.confidence[:, :: request.every]
         rate = None if take.rate is None else take.rate / request.every
-        notes = tuple(note for note in take.notes if "--every" not in note)
-        take = replace(take, xyz=take.xyz[:, :: request.every], confidence=sure, rate=rate, notes=notes)
-    if request.target is not None:
-        take = recast.to(take, request.target)
+        take = replace(take, xyz=take.xyz[:, :: request.every], confidence=sure, rate=rate)
+    if take.rate is not None and take.rate > FAST:
+        told = (
+            f"{take.rate:.4g} frames a second, recipes assume about 30: --every {round(take.rate / 30)} takes so many"
+        )
+        take = replace(take, notes=(*take.notes, told))
+    with np.errstate(all="ignore"):
+        take = replace(take, xyz=np.where(np.isfinite(take.xyz).all(axis=3, keepdims=True), take.xyz, np.nan))
+        if request.target is not None:
+            take = recast.to(take, request.target)
     if np.isnan(take.xyz).all():
         raise Unreadable("no joint is left")
     return take

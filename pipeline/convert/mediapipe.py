@@ -4,6 +4,7 @@ What is taken for a frame: an object with `pose_world_landmarks` or `pose_landma
 camel case, with or without `pose`): a list of people, each 33 landmarks; or of one person, as the older API has it,
 also below `landmark`. A landmark is an object x, y, z, visibility, presence, or a list in that order. A document is a
 list of frames, an object of frames by number, or one that holds either under `frames`; .jsonl has a frame a line.
+`width`, `height` and `fps` may stand beside.
 """
 
 import csv
@@ -41,7 +42,9 @@ def read(found: Found, options: Options) -> Take:
     """
     layout, file = shipped_layouts.load(LAYOUT), found.file
     world, image, span, aspect = Sightings(), Sightings(), list[int](), options.aspect
+    rate: float | None = None
     for number, frame, line in _csv(file) if file.suffix.lower() == ".csv" else _json(file):
+        rate = rate or _rate(frame)
         if span and number < span[-1]:
             raise Unreadable(f"frame {number} stands after frame {span[-1]}", line)
         span.append(number)
@@ -54,7 +57,7 @@ def read(found: Found, options: Options) -> Take:
             raise Unreadable(f"frame {number}: {error}", line) from error
     if world.frame:
         xyz, sure = bodies(world, (span[0], span[-1]))
-        return Take(layout=layout, xyz=(xyz * (1, -1, -1)).astype(np.float32), confidence=sure)
+        return Take(layout=layout, xyz=(xyz * (1, -1, -1)).astype(np.float32), confidence=sure, rate=rate)
     if not span:
         raise Unreadable("holds no frame")
     xyz, sure = bodies(image, (span[0], span[-1]))
@@ -62,7 +65,7 @@ def read(found: Found, options: Options) -> Take:
     wide = aspect or ASPECT
     scaled = flat.metres(xyz * (wide, 1, wide), layout)  # x and z are parts of the width, y of the height
     notes.append("no world landmarks: people are scaled to size out of the picture, depth is MediaPipe's guess")
-    return Take(layout=layout, xyz=scaled, confidence=sure, notes=tuple(notes))
+    return Take(layout=layout, xyz=scaled, confidence=sure, rate=rate, notes=tuple(notes))
 
 
 def _json(file: RawFile) -> Iterator[tuple[int, Any, int]]:
@@ -82,7 +85,7 @@ def _json(file: RawFile) -> Iterator[tuple[int, Any, int]]:
         frames = [{**_object(frames[key]), "frame": number} for number, key in ordered]
     if not isinstance(frames, list):
         raise Unreadable("expected a list of frames, or an object of frames by their numbers")
-    size = {key: shared[key] for key in ("width", "height", "image_width", "image_height") if key in shared}
+    size = {key: shared[key] for key in ("width", "height", "image_width", "image_height", "fps") if key in shared}
     for place, frame in enumerate(frames):
         yield _number(frame, place), {**size, **_object(frame)}, 0
 
@@ -103,6 +106,11 @@ def _aspect(frame: Any) -> float | None:
         if width and height and width > 0 and height > 0:
             return width / height
     return None
+
+
+def _rate(frame: Any) -> float | None:
+    rate: Any = frame.get("fps") if isinstance(frame, dict) else None
+    return float(rate) if type(rate) in (int, float) and 0 < rate <= 10_000 else None  # a boolean is an int
 
 
 def _people(frame: Any, keys: Iterable[str]) -> Iterator[NDArray[np.float64]]:
@@ -183,7 +191,7 @@ def _csv(file: RawFile) -> Iterator[tuple[int, Any, int]]:
                 names = [cell.strip().casefold() for cell in cells]
                 frame_at = next((at for at, name in enumerate(names) if name in NUMBER), -1)
                 columns = _columns(names)
-                if _float(cells[0]) is None or frame_at >= 0:
+                if any(_float(name) is None for name in names):
                     continue
             if len(cells) != len(columns):
                 raise Unreadable(f"{len(cells)} fields, expected {len(columns)}", reader.line_num)
