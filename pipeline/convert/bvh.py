@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline import raw_files
 from pipeline.convert import bvh_layout
-from pipeline.convert.takes import Found, Options, Take
+from pipeline.convert.takes import Found, Options, Take, content
 from pipeline.errors import LayoutError, RawFileError
 from pipeline.folder_layout import AXES
 from pipeline.layout import MOST_JOINTS
@@ -40,14 +39,11 @@ def read(found: Found, options: Options) -> Take:
     """One recording of one person.
 
     Raises:
+        Unreadable: it is too large.
         RawFileError: it is no BVH, it is cut short, or its tree shows no left and right arms and legs.
     """
     file = found.file
-    with raw_files.opened(file) as stream:
-        content = stream.read(MOST_BYTES + 1) or b""
-    if len(content) > MOST_BYTES:
-        raise RawFileError(str(file), 0, f"more than {MOST_BYTES >> 20} MB; cut the recording")
-    nodes, values, rate = parse(content.decode("utf-8-sig", "replace"), str(file))
+    nodes, values, rate = parse(content(file, MOST_BYTES).decode("utf-8-sig", "replace"), str(file))
     xyz = positions(nodes, values)
     up = options.up or "y"
     turned = np.stack([sign * xyz[..., axis] for axis, sign in AXES[up]], axis=-1)  # type: ignore[index]

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline import raw_files
+from pipeline.convert import takes
 from pipeline.convert.takes import Unreadable
 from pipeline.errors import RawFileError
 from pipeline.raw_files import RawFile
@@ -22,15 +23,10 @@ def read(file: RawFile) -> Any:
     """What a JSON file holds.
 
     Raises:
-        RawFileError: it cannot be read, is too large, nested too deeply or no JSON; with the line.
+        RawFileError: it cannot be read, is nested too deeply or no JSON; with the line.
+        Unreadable: it is too large.
     """
-    with raw_files.opened(file) as stream:
-        content = stream.read(MOST_BYTES + 1)
-    if content is None or len(content) > MOST_BYTES:
-        raise RawFileError(
-            str(file), 0, f"more than {MOST_BYTES >> 20} MB of JSON; cut the recording, or a line a frame"
-        )
-    return loads(content, file)
+    return loads(takes.content(file, MOST_BYTES), file)
 
 
 def read_lines(file: RawFile) -> Iterator[tuple[int, Any]]:

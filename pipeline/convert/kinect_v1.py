@@ -12,9 +12,9 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline import raw_files, shipped_layouts
+from pipeline import shipped_layouts
 from pipeline.convert import json_text
-from pipeline.convert.takes import Found, Options, Take, Unreadable
+from pipeline.convert.takes import Found, Options, Take, Unreadable, content
 from pipeline.layout import Layout
 
 LAYOUT = "kinect-v1"
@@ -93,17 +93,9 @@ def read(found: Found, options: Options) -> Take:
     return Take(layout=layout, xyz=xyz[None].astype(np.float32), confidence=sure)
 
 
-def _content(found: Found) -> bytes:
-    with raw_files.opened(found.file) as stream:
-        content = stream.read(MOST_BYTES + 1) or b""
-    if len(content) > MOST_BYTES:
-        raise Unreadable(f"more than {MOST_BYTES >> 20} MB")
-    return content
-
-
 def _msr(found: Found, layout: Layout) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
     rows = []
-    for number, line in enumerate(_content(found).splitlines(), start=1):
+    for number, line in enumerate(content(found.file, MOST_BYTES).splitlines(), start=1):
         if not (words := line.split()):
             continue
         try:
@@ -156,15 +148,15 @@ def _ucla(found: Found, layout: Layout) -> tuple[NDArray[np.float64], None]:
 
 
 def _utd(found: Found, layout: Layout) -> tuple[NDArray[np.float64], None]:
-    content = _content(found)
-    if not content.startswith(b"MATLAB 5.0"):
+    held_bytes = content(found.file, MOST_BYTES)
+    if not held_bytes.startswith(b"MATLAB 5.0"):
         raise Unreadable("is no MAT-file of version 5, as UTD-MHAD's are")
     try:
         from scipy.io import loadmat  # noqa: PLC0415 (an extra; and slow to import)
     except ImportError:
         raise Unreadable("reading .mat needs scipy: pip install 'skelepipe[analysis]'") from None
     try:
-        held = loadmat(io.BytesIO(content), variable_names=["d_skel"]).get("d_skel")
+        held = loadmat(io.BytesIO(held_bytes), variable_names=["d_skel"]).get("d_skel")
     except Exception as error:  # scipy raises nearly anything over a damaged file
         raise Unreadable(f"cannot be read as a MAT-file: {str(error)[:100]}") from error
     if held is None or held.dtype.kind not in "fiu" or held.ndim != 3 or held.shape[:2] != (JOINTS, 3):

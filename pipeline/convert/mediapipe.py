@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline import raw_files, shipped_layouts
+from pipeline import shipped_layouts
 from pipeline.convert import flat, json_text
 from pipeline.convert.people import Sightings, bodies
-from pipeline.convert.takes import Found, Options, Take, Unreadable
+from pipeline.convert.takes import Found, Options, Take, Unreadable, content
 from pipeline.raw_files import RawFile
 
 LAYOUT = "mediapipe-33"
@@ -29,7 +29,7 @@ IMAGE = ("pose_landmarks", "poseLandmarks", "landmarks", "keypoints")
 NUMBER = ("frame", "frame_id", "frame_number", "frame_index", "frameIndex", "index")
 ASPECT = 16 / 9
 """Width by height of a picture of which nothing is said."""
-MOST_BYTES = 512 << 20
+MOST_BYTES = 256 << 20
 """Of a CSV."""
 
 
@@ -170,12 +170,8 @@ def _csv(file: RawFile) -> Iterator[tuple[int, Any, int]]:
 
     Positions beyond 0 to 1 are metres about the hips: world landmarks.
     """
-    with raw_files.opened(file) as stream:
-        content = stream.read(MOST_BYTES + 1) or b""
-    if len(content) > MOST_BYTES:
-        raise Unreadable(f"more than {MOST_BYTES >> 20} MB; cut the recording")
     try:
-        text = content.decode("utf-8-sig")
+        text = content(file, MOST_BYTES).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise Unreadable(f"is not UTF-8 (byte {error.start})") from error
     first = text.lstrip().partition("\n")[0]

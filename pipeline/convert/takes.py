@@ -7,6 +7,7 @@ from pathlib import PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline import raw_files
 from pipeline.layout import Layout
 from pipeline.raw_files import RawFile
 
@@ -87,6 +88,23 @@ class Tool:
     """Names that say what a recording shows: a regular expression with named groups; empty when there are none."""
     classes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """For each suffix of a file the names of its classes, by the number in its name."""
+
+
+def content(file: RawFile, most: int, remedy: str = "cut the recording") -> bytes:
+    """A file's bytes, if they are no more than `most`; memory is taken for what there is.
+
+    Raises:
+        RawFileError: it cannot be read.
+        Unreadable: it is larger; the text says what to do.
+    """
+    blocks, size = list[bytes](), 0
+    with raw_files.opened(file) as stream:
+        while block := stream.read(raw_files.BLOCK):
+            blocks.append(block)
+            size += len(block)
+            if size > most:
+                raise Unreadable(f"has more than {most >> 20} MB; {remedy}")
+    return b"".join(blocks)
 
 
 def each_file(files: Sequence[RawFile], suffixes: Sequence[str]) -> list[Found]:
