@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+import sys
 import tomllib
 import zipfile
 from collections.abc import Callable, Mapping
@@ -447,6 +448,24 @@ def test_kinect_v1_files_that_cannot_be_used_are_refused_one_by_one(tmp_path: Pa
         "a02_s01_e00_v01.json": "nobody is seen in any frame",
     }.items():
         assert reason in told[name][1], told[name]
+
+
+def test_kinect_v1_passes_over_what_is_of_other_sensors(tmp_path: Path) -> None:
+    msr(tmp_path / "in", FACING)
+    for name in ("a1_s1_t1_inertial.mat", "readme.txt", "fileList.txt"):
+        write(tmp_path / "in" / name, "x")
+    report = convert("kinect-v1", tmp_path / "in", tmp_path / "out")
+    assert (report.clips, report.refused, sum(report.left_out.values())) == (1, [], 3)
+
+
+def test_without_scipy_mat_files_are_refused_with_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "in").mkdir()
+    savemat(tmp_path / "in" / "a1_s1_t1_skeleton.mat", {"d_skel": np.ones((20, 3, 5))})
+    monkeypatch.setitem(sys.modules, "scipy.io", None)
+    with pytest.raises(SkelepipeError, match=r"reading .mat needs scipy: pip install 'skelepipe\[analysis\]'"):
+        convert("kinect-v1", tmp_path / "in", tmp_path / "out")
 
 
 # All together

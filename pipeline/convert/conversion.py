@@ -33,7 +33,7 @@ TOOLS: Mapping[str, Tool] = {
         find=partial(each_file, suffixes=(".json",)), read=azure_kinect.read, takes=".json of offline_processor"
     ),
     "kinect-v1": Tool(
-        find=partial(each_file, suffixes=(".txt", ".json", ".mat")),
+        find=kinect_v1.find,
         read=kinect_v1.read,
         takes="*_skeleton3D.txt, .json or *_skeleton.mat",
         grammar=kinect_v1.GRAMMAR,

@@ -7,15 +7,17 @@
 
 import io
 import math
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline import shipped_layouts
 from pipeline.convert import json_text
-from pipeline.convert.takes import Found, Options, Take, Unreadable, content
+from pipeline.convert.takes import Found, Options, Take, Unreadable, content, each_file
 from pipeline.layout import Layout
+from pipeline.raw_files import RawFile
 
 LAYOUT = "kinect-v1"
 JOINTS = 20
@@ -68,6 +70,12 @@ CLASSES: Mapping[str, Mapping[str, str]] = {
         "tennis serve, push, knock, catch, pick up and throw, jog, walk, sit to stand, stand to sit, lunge, squat"
     ),
 }  # fmt: skip
+
+
+def find(files: Sequence[RawFile]) -> list[Found]:
+    """The recordings among files: by their names, for UTD-MHAD has .mat files of other sensors as well."""
+    there = each_file(files, (".txt", ".json", ".mat"))
+    return [one for one in there if re.fullmatch(GRAMMAR, one.name) or "skeleton" in one.name.lower()]
 
 
 def read(found: Found, options: Options) -> Take:
