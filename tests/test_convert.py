@@ -531,6 +531,27 @@ def test_labels_come_from_table_pattern_and_folder_in_this_order(tmp_path: Path)
     assert report.splits == {"xsub": {"subject": ["p1"]}}
 
 
+def test_a_table_may_name_the_videos_and_what_it_names_in_vain_is_counted(tmp_path: Path) -> None:
+    coco_files(tmp_path / "in", "a.json", "b.json")
+    table = write(tmp_path / "t.csv", "file,label\na.mp4,one\nvideos/b.mp4,two\nc.mp4,three\n")
+    report = convert("coco", tmp_path / "in", tmp_path / "out", labels=table)
+    assert [(row["source"], row["label"]) for row in rows(tmp_path / "out")] == [("a.json", "one"), ("b.json", "two")]
+    assert report.left_out == {"rows of --labels that name no recording here": 1}
+
+
+def test_whoever_comes_back_in_time_is_the_same_and_only_eight_stay(tmp_path: Path) -> None:
+    body = picture(standing("body-25"))[0]
+    for n in range(80):
+        here = [body + np.array([400 * k, 0]) for k in range(9) if k < 8 or n == 3]
+        gone = {0: range(5, 30), 1: range(5, 40)}
+        openpose(tmp_path / "in", n, *(person for k, person in enumerate(here) if n not in gone.get(k, ())))
+    convert("openpose", tmp_path / "in", tmp_path / "out")
+    xyz, _ = clip(tmp_path / "out", "v")
+    assert xyz.shape[:2] == (8, 80)
+    frames = sorted(np.isfinite(xyz[..., 8, 0]).sum(axis=1).tolist())
+    assert frames == [40, 55, 80, 80, 80, 80, 80, 80]  # who was away for longer is somebody new, and was seen least
+
+
 def test_names_of_ntu_are_known_for_any_tool(tmp_path: Path) -> None:
     names = [f"S001C00{c}P00{p}R001A0{a}_rgb.json" for c, p, a in ((1, 1, 43), (2, 3, 43), (3, 3, 10))]
     coco_files(tmp_path / "in", *names)

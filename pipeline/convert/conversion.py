@@ -170,6 +170,8 @@ def run(request: Request, progress: Callable[[int, int], None] = lambda done, to
     report.classes = tuple(dict.fromkeys(row["label"] for row in rows))
     report.subjects = len({row.get("subject", "") for row in rows} - {""})
     report.sources = work.sources()
+    if work.unused:
+        report.left_out["rows of --labels that name no recording here"] = work.unused
     report.splits = {name: dict(sides["train"] or {}) for name, sides in splits.items()}
     if request.target and work.layout_name not in (None, request.target):
         report.made_up = shipped_layouts.recast(str(work.layout_name), request.target).made_up
@@ -225,6 +227,11 @@ class _Files:
         """Where it comes from, for a column of its own."""
         return {"source": shown(str(found.inner.name if not found.numbers else found.name))}
 
+    @property
+    def unused(self) -> int:
+        """Rows of the table of labels that name none of the recordings."""
+        return self._labels.unused
+
     def described(self, rows: Sequence[Mapping[str, str]]) -> tuple[dict[int, str], dict[str, Any]]:
         """Names of classes, and splits."""
         names = labels.class_names(self._found, self._tool, [row["label"] for row in rows])
@@ -241,6 +248,8 @@ class _Files:
 
 class _Folder:
     """A folder data set that is there already."""
+
+    unused = 0
 
     def __init__(self, request: Request) -> None:
         if len(request.roots) != 1:

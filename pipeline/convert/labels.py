@@ -44,6 +44,9 @@ class Labels:
         self._tool = tool
         self._pattern = _compiled(pattern) if pattern else None
         self._rows = _table(table) if table else {}
+        stems = Counter(PurePosixPath(name).stem for name in self._rows)
+        self._stems = {PurePosixPath(name).stem: name for name in self._rows if stems[PurePosixPath(name).stem] == 1}
+        self._used: set[str] = set()
         self._folders = _folders(found)
 
     def of(self, found: Found) -> dict[str, str]:
@@ -67,8 +70,18 @@ class Labels:
     def _row(self, found: Found, name: str) -> Mapping[str, str]:
         path = str(found.inner)
         tries = [path.split("/", cut)[-1] for cut in range(path.count("/") + 1)] if not found.numbers else []
-        keys = (*tries, name, PurePosixPath(name).stem, found.name)
-        return next((self._rows[key] for key in keys if key in self._rows), {})
+        stem = PurePosixPath(name).stem
+        key = next((key for key in (*tries, name, stem, found.name) if key in self._rows), None)
+        key = key or self._stems.get(stem) or self._stems.get(found.name)  # a table may name the videos
+        if key is None:
+            return {}
+        self._used.add(key)
+        return self._rows[key]
+
+    @property
+    def unused(self) -> int:
+        """Rows of the table that no recording has asked for."""
+        return len(self._rows) - len(self._used)
 
     def _by_grammar(self, found: Found) -> dict[str, str]:
         match = re.fullmatch(self._tool.grammar, found.name) if self._tool.grammar else None
