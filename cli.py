@@ -338,11 +338,12 @@ def convert(
     ctx: click.Context, /, tool: str, inputs: tuple[Path, ...], out: Path, as_json: bool, **options: Any
 ) -> None:
     """What another tool wrote (files, folders, zips) to a folder data set that `ingest folder` takes."""
-    from pipeline import display
     from pipeline.convert import conversion as stage
+    from pipeline.convert import display
+    from pipeline.display import Bar
 
     request = stage.Request(tool=tool, roots=inputs, output=out, **options)
-    with display.Bar("convert") as bar:
+    with Bar("convert") as bar:
         report = stage.run(request, bar.predict)
     if as_json:
         emit(asdict(report))

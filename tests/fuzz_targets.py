@@ -50,8 +50,8 @@ from pipeline import (
 )
 from pipeline import store as stores
 from pipeline.archives import Archive
-from pipeline.convert.conversion import TOOLS
 from pipeline.convert.takes import Found, Options, Unreadable
+from pipeline.convert.tools import TOOLS
 from pipeline.errors import ArtifactError, RawFileError, SkelepipeError
 from pipeline.raw_files import RawFile
 from trainer import config, embed, eval_config, foreign, runlog, runs, tensors, torch_file

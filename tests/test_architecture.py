@@ -13,7 +13,7 @@ OWNERS = {
     "zarr": {"pipeline/store.py"},
     "numcodecs": {"pipeline/shards.py"},
     "numba": {path.relative_to(ROOT).as_posix() for path in FILES if path.stem.endswith("_kernels")},
-    "rich": {"pipeline/display.py", "trainer/display.py", "cli.py"},
+    "rich": {"pipeline/display.py", "pipeline/convert/display.py", "trainer/display.py", "cli.py"},
     "click": {"cli.py"},
     "distributed": {"pipeline/cluster.py"},
     "dask": set(),

@@ -23,8 +23,8 @@ from pipeline.folder import FolderSource
 from pipeline.segments import DEFAULT
 from pipeline.source import Reading
 from pipeline.store import Store
+from pipeline.synth_bodies import body_of
 from pipeline.synth_motion import draw_person, perform, roles
-from pipeline.synth_tools import body_of
 
 T = 12
 
