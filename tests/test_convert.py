@@ -6,7 +6,7 @@ import shutil
 import sys
 import tomllib
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -412,9 +412,10 @@ def test_nw_ucla_has_the_order_of_the_sdk_and_its_own_classes_and_views(tmp_path
     ]  # fmt: skip
 
 
-def test_utd_mhad_is_read_from_its_mat_files_and_in_a_zip(tmp_path: Path) -> None:
+@pytest.mark.parametrize("names", [kinect_v1.UTD, shipped_layouts.load("kinect-v1").joints])
+def test_utd_mhad_is_read_from_its_mat_files_and_in_a_zip(names: Sequence[str], tmp_path: Path) -> None:
     layout = shipped_layouts.load("kinect-v1")
-    order = [layout.index(joint) for joint in kinect_v1.UTD]
+    order = [layout.index(joint) for joint in names]
     (tmp_path / "in").mkdir()
     savemat(tmp_path / "a27_s8_t4_skeleton.mat", {"d_skel": np.moveaxis(FACING[:, order], 0, 2)})
     with zipfile.ZipFile(tmp_path / "in" / "Skeleton.zip", "w") as archive:

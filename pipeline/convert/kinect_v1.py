@@ -40,7 +40,8 @@ UTD = [
     *(f"{side}_{joint}" for side in _SIDES for joint in ("shoulder", "elbow", "wrist", "hand")),
     *(f"{side}_{joint}" for side in _SIDES for joint in ("hip", "knee", "ankle", "foot")),
 ]  # fmt: skip
-"""The joints of d_skel's rows, as the page of UTD-MHAD lists them."""
+"""The joints of d_skel's rows, the head first; the SDK's order differs in nothing but that its trunk begins at the
+other end, so that which of the two a file has is told by which end is up."""
 
 GRAMMAR = (
     r"a(?P<label>\d{1,2})_s(?P<subject>\d{1,2})_[et](?P<replication>\d{1,2})"
@@ -169,5 +170,7 @@ def _utd(found: Found, layout: Layout) -> tuple[NDArray[np.float64], None]:
         raise Unreadable(f"cannot be read as a MAT-file: {str(error)[:100]}") from error
     if held is None or held.dtype.kind not in "fiu" or held.ndim != 3 or held.shape[:2] != (JOINTS, 3):
         raise Unreadable(f"has no array d_skel ({JOINTS}, 3, T), as UTD-MHAD's files have")
-    order = [UTD.index(joint) for joint in layout.joints]
-    return np.moveaxis(held.astype(np.float64), 2, 0)[:, order], None
+    rows = np.moveaxis(held.astype(np.float64), 2, 0)
+    if not rows.size or np.median(rows[:, 0, 1]) < np.median(rows[:, 3, 1]):  # the hips first: the SDK's own order
+        return rows, None
+    return rows[:, [UTD.index(joint) for joint in layout.joints]], None
