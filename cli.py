@@ -224,6 +224,7 @@ def _plain(value: Any) -> Any:
 
 NTU, PKU = ("ntu60", "ntu120"), ("pku1", "pku2")
 DATASETS = (*NTU, *PKU, "folder")
+TOOLS = ("mediapipe", "openpose", "coco", "azure-kinect", "kinect-v1", "bvh")
 dataset = click.argument("dataset", type=click.Choice(DATASETS), metavar="DATASET")
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead.")
 which = click.option(
@@ -359,6 +360,19 @@ class Job(click.ParamType[tuple[int, int]]):
         return int(k), int(n)
 
 
+class Aspect(click.ParamType[float]):
+    """Width by height: `16:9`."""
+
+    name = "W:H"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Take `16:9` apart."""
+        wide, colon, high = str(value).partition(":")
+        if not (colon and wide.isdecimal() and high.isdecimal() and int(wide) and int(high)):
+            self.fail(f"{value!r} is not W:H, such as 16:9 or 1080:1920", param, ctx)
+        return int(wide) / int(high)
+
+
 RAW, PROCESSED, RUNS = Path("raw"), Path("processed"), Path("runs")
 if COMPLETE in os.environ:
     from click.shell_completion import add_completion_class
@@ -468,6 +482,54 @@ def finalise(ctx: click.Context, store: Path | None, strict: bool, force: bool, 
         say([f"store {output} (the only one that waits)"])
     report = jobs.finalise(output, strict=strict, force=force)
     show_ingest(ctx, report, display.ingest_summary(report), "skelepipe build-splits", store, as_json)
+
+
+@main.command()
+@click.argument("tool", type=click.Choice([*TOOLS, "folder"]))
+@click.argument("inputs", metavar="INPUT...", nargs=-1, required=True, type=Folder)
+@click.option("--out", required=True, type=Folder, help="The folder to write, new or empty.")
+@click.option(
+    "--to",
+    "target",
+    metavar="LAYOUT",
+    help="Make another skeleton of it: kinect-v2, as NTU RGB+D has.  [default: as is]",
+)
+@click.option("--labels", type=Folder, help="A CSV with a column file, and label, subject, camera, or any others.")
+@click.option(
+    "--pattern", metavar="REGEX", help=r"Named groups found in a file's name: '(?P<label>\w+)_(?P<subject>\d+)'."
+)
+@click.option("--every", default=1, show_default=True, type=click.IntRange(1), help="Take one of so many frames.")
+@click.option(
+    "--units",
+    type=click.Choice(["m", "cm", "mm", "inch"]),
+    help="bvh: of its offsets.  [default: that of a person's size]",
+)
+@click.option(
+    "--up", type=click.Choice(["y", "-y", "z", "-z", "x", "-x"]), help="bvh: the axis that points up.  [default: y]"
+)
+@click.option("--skeleton", type=Folder, help="bvh: a TOML with the layout, where joints' names do not tell the limbs.")
+@click.option("--aspect", type=Aspect(), help="mediapipe without world landmarks: width by height.  [default: 16:9]")
+@as_json
+@click.pass_context
+def convert(
+    ctx: click.Context, /, tool: str, inputs: tuple[Path, ...], out: Path, as_json: bool, **options: Any
+) -> None:
+    """What another tool wrote (files, folders, zips) to a folder data set that `ingest folder` takes."""
+    from pipeline.convert import conversion as stage
+    from pipeline.convert import display
+    from pipeline.display import Bar
+
+    request = stage.Request(tool=tool, roots=inputs, output=out, **options)
+    with Bar("convert") as bar:
+        report = stage.run(request, bar.predict)
+    if as_json:
+        emit(asdict(report))
+    else:
+        bad = [display.refused_table(report.refused)] if report.refused else []
+        show(
+            [*display.conversion_lines(report), *after(True, f"skelepipe ingest folder {shlex.quote(str(out))}")], *bad
+        )
+    ctx.exit(QUARANTINED if report.refused else 0)
 
 
 @main.command("build-splits")
@@ -880,16 +942,17 @@ def export(store: Path, out: Path, as_json: bool, **options: Any) -> None:
 
 
 @main.command()
-@dataset
+@click.argument("dataset", type=click.Choice([*DATASETS, *TOOLS]), metavar="DATASET")
 @click.argument("out", type=Folder)
 @click.option("--clips", default=240, show_default=True, type=click.IntRange(1), help="Usable clips.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Same seed, same files.")
 @click.option("--broken", default=0, show_default=True, type=click.IntRange(0), help="Damaged recordings besides.")
 @as_json
 def synth(dataset: str, out: Path, clips: int, seed: int, broken: int, as_json: bool) -> None:
-    """Synthetic recordings in a data set's exact grammar, to try things on.
+    """Synthetic recordings in a data set's or a tool's exact grammar, to try things on.
 
-    DATASET is ntu60, ntu120, pku1, pku2 or folder.
+    DATASET is ntu60, ntu120, pku1, pku2 or folder; or mediapipe, openpose, coco, azure-kinect, kinect-v1 or bvh, whose
+    files `convert` reads.
     """
     from pipeline.synth import write
 

@@ -21,6 +21,8 @@ PLAIN_SECONDS = 10.0
 """Off a terminal, one line so often."""
 FIRST = "starting; the first run on a machine compiles for some 10 s"
 """What the bar of an ingest or a pre-training says until something is done."""
+UNSURE = 5
+"""Joints that `inspect` names as the least certain."""
 SHOWN = 10
 """Quarantined recordings listed; `--json` has all, and so has the store."""
 
@@ -191,6 +193,13 @@ def overview_lines(found: Mapping[str, Any]) -> list[str]:
         f"made by {store['tool']} from {store['sources']['bytes'] / 1e6:.1f} MB, "
         f"{store['missing_left_out']} officially missing left out; digest {store['digest'][:12]}",
     ]
+    if found["confidence"]:
+        joints = found["confidence"]["joints"]
+        least = ", ".join(f"{name} {joints[name]:.2f}" for name in sorted(joints, key=joints.__getitem__)[:UNSURE])
+        mean = sum(joints.values()) / max(1, len(joints))
+        lines.append(
+            f"confidence of {found['confidence']['clips']} clips: mean {mean:.2f}; least certain joints: {least}"
+        )
     for name, split in found["splits"].items():
         sides = split.get("problem") or f"{split['train']} train, {split['test']} test"
         lines.append(f"split {name}: {sides}")

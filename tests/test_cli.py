@@ -117,6 +117,30 @@ def test_json_is_one_object_on_stdout(raw: Path, skelepipe: Skelepipe, tmp_path:
     assert json.loads(skelepipe("ingest", "ntu60", raw, "--dry-run", "--json").stdout)["outcome"] == "dry run"
 
 
+def test_convert_says_what_it_took_and_what_it_refused(skelepipe: Skelepipe, tmp_path: Path) -> None:
+    skelepipe("synth", "coco", "raw", "--clips", "7", "--broken", "1")
+    pattern = ("--pattern", "(?P<subject>p[0-9])_")
+    told = skelepipe("convert", "coco", "raw", "--to", "kinect-v2", *pattern, "--out", "own")
+    assert told.exit_code == 3
+    assert "own: converted, 7 clips of kinect-v2 skeletons (25 joints), " in told.stdout
+    for line in (
+        "6 classes, 2 subjects, ",
+        "label by the folders' names\nsubject by --pattern\nsplit xsub: trains on subject p1\n",
+        "made up from other joints: spine_base, ",
+        "next: skelepipe ingest folder own\n1 refused",
+        "p2_0007.json",
+    ):
+        assert line in told.stdout
+    found = json.loads(skelepipe("convert", "coco", "raw", "--out", "again", "--json").stdout)
+    assert (found["clips"], found["confident"], found["layout"]) == (7, 7, "coco-17")
+    assert found["refused"][0].keys() == {"name", "file", "line", "reason"}
+    over = skelepipe("convert", "coco", "raw", "--out", "own")
+    assert (over.exit_code, "is there and not an empty folder" in over.stderr) == (1, True)
+    for wrong in (("--aspect", "16:0"), ("--aspect", "wide"), ("--every", "0"), ("--up", "w")):
+        assert skelepipe("convert", "mediapipe", "raw", "--out", "x", *wrong).exit_code == 2
+    assert not (tmp_path / "x").exists()
+
+
 def test_inspect_shows_a_store_and_its_quarantine(workplace: Path, skelepipe: Skelepipe) -> None:
     shown = skelepipe("inspect")
     assert shown.exit_code == 0, shown.output

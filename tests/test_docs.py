@@ -167,6 +167,28 @@ def test_the_commands_of_the_view_page_run(tmp_path: Path, raw: Path, shared_sto
     }  # fmt: skip
 
 
+@pytest.mark.slow
+def test_your_own_data_takes_ten_minutes(tmp_path: Path, shared_run: Run, shared_store: Store) -> None:
+    shutil.copytree(shared_store.path.parent, tmp_path / "processed")
+    shutil.copytree(shared_run.path, tmp_path / "runs" / "ntu60-xsub-quick")
+    commands = PAGES["own-data"]
+    assert [command.split()[1] for command in commands].count("convert") == 8
+    commands = [command.replace("--clips 96", "--clips 48") for command in commands]
+    small = {"pretrain": " --set encoder.hidden_channels=4", "eval": " --set linear.epochs=2"}
+    run_all([command + small.get(command.split()[1], "") for command in commands], tmp_path)
+    for made in ("own", "own25", "own-openpose", "own-coco", "own-azure", "own-msr", "own-bvh", "own-coco25"):
+        assert (tmp_path / made / "manifest.csv").exists(), made
+    assert (tmp_path / "features.npz").exists()
+
+
+def test_the_python_of_the_page_for_own_data_is_python() -> None:
+    page = (ROOT / "docs" / "own-data.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    assert len(blocks) == 2
+    for block in blocks:
+        compile(block, "own-data.md", "exec")
+
+
 def run_all(commands: list[str], folder: Path) -> None:
     """Run commands one after the other in a folder; none may fail."""
     asked = [[*shlex.split(command)[1:], *SHORTENED.get(command.split()[1], "").split()] for command in commands]
@@ -233,7 +255,7 @@ def test_links_lead_somewhere(path: Path) -> None:
 
 def test_the_tree_in_the_readme_names_every_file() -> None:
     for folder in ("pipeline", "trainer"):
-        for file in ROOT.glob(f"{folder}/*.py"):
+        for file in ROOT.glob(f"{folder}/**/*.py"):
             if file.name != "__init__.py":
                 assert re.search(rf"\b{file.stem}(\.py)?\b", README), (
                     f"{folder}/{file.name} is not in the README's tree"

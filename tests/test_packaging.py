@@ -51,6 +51,8 @@ def test_the_wheel_works_without_the_tree(tmp_path: Path) -> None:
     run("synth", "ntu60", "raw", "--clips", "2")
     assert "2 clips" in run("ingest", "ntu60", "raw")
     assert "good (store)" in run("verify", "processed/ntu60.zarr")
+    run("synth", "coco", "dumps", "--clips", "1")
+    assert "1 clips of kinect-v2 skeletons" in run("convert", "coco", "dumps", "--to", "kinect-v2", "--out", "own")
 
 
 def test_every_dependency_is_pinned_for_reproducible_installs() -> None:
@@ -61,5 +63,5 @@ def test_every_dependency_is_pinned_for_reproducible_installs() -> None:
         if "==" in line
     }
     extras = project["optional-dependencies"]
-    for wanted in [*project["dependencies"], *extras["dev"], *extras["proof"]]:
+    for wanted in [*project["dependencies"], *extras["dev"], *extras["proof"], *extras["analysis"]]:
         assert wanted.split(">=")[0].lower() in pinned, f"{wanted} is not in constraints.txt"
