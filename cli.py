@@ -4,9 +4,10 @@ import json
 import os
 import shlex
 import signal
+import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NoReturn
@@ -20,22 +21,96 @@ DAMAGED = 4
 
 
 class Command(click.Command):
-    """A command whose repeatable options also take several values at once: `--protocol knn linear`."""
+    """A command whose repeatable options also take several values at once, and whose words the shell completes."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        for param in self.params:
+            if type(param.type) is click.Choice:
+                param.type = Choice(param.type.choices)
+            elif param.type is click.STRING or type(param.type) is Place:
+                param.type = Word(param.type)
+
+    @property
+    def several(self) -> set[str]:
+        """The options that take several values."""
+        return {name for option in self.params if getattr(option, "multiple", False) for name in option.opts}
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Spread the values of repeatable options before click looks at them."""
-        several = {name for option in self.params if getattr(option, "multiple", False) for name in option.opts}
-        return super().parse_args(ctx, spread(args, several))
+        """Spread the values of repeatable options, `--protocol knn linear`, before click looks at them."""
+        try:
+            return super().parse_args(ctx, spread(args, self.several))
+        except click.NoSuchOption as error:
+            from pipeline.suggest import meant
+
+            name = error.option_name
+            if any(name in option.opts for option in main.params):
+                ctx.fail(f"{name} belongs before the command: skelepipe {name} {self.name}")
+            known = [option for param in self.get_params(ctx) for option in param.opts if option.startswith("-")]
+            ctx.fail(f"there is no option {name}{meant(name, known)}")
+        except click.BadParameter as error:
+            if isinstance(error.param, click.Argument) and isinstance(error.param.type, Choice):
+                for word in [word for word in args if word in error.param.type.choices][:1]:
+                    raise click.BadParameter(f"{error.message}; {word} stands first", ctx, error.param) from error
+            raise
 
 
-class Commands(click.Group):
-    """The group of all commands: in order of the work, with every error of ours as one line and its own exit code."""
+class Group(click.Group):
+    """Commands in the order of definition; for an unknown one, those that may be meant."""
 
     command_class = Command
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Names in the order of definition."""
         return list(self.commands)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Every command with the whole first sentence of its help: click cuts it at the width of the terminal."""
+        with formatter.section("Commands"):
+            formatter.write_dl(
+                [
+                    (name, command.get_short_help_str(limit=1000) if command.help else "")
+                    for name, command in self.commands.items()
+                ]
+            )
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Say where an option that is a command's belongs."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            whose = [
+                command
+                for command in self.commands.values()
+                if any(error.option_name in p.opts for p in command.params)
+            ]
+            if whose:
+                ctx.fail(
+                    f"{error.option_name} belongs behind a command: {ctx.command_path} COMMAND {error.option_name}"
+                )
+            raise
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find a command by its name."""
+        if not ctx.resilient_parsing and args[0] not in self.commands and not args[0].startswith("-"):
+            from pipeline.suggest import meant
+
+            ctx.fail(
+                f"there is no command {args[0]!r}{meant(args[0], self.commands)}; commands: {', '.join(self.commands)}"
+            )
+        return super().resolve_command(ctx, args)
+
+
+class Commands(Group):
+    """The group of all commands: in order of the work, with every error of ours as one line and its own exit code."""
+
+    group_class = Group
+
+    def main(self, *args: Any, **options: Any) -> Any:
+        """Run, or answer the shell by whatever name the program is called."""
+        return super().main(*args, **{"complete_var": COMPLETE, **options})
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; what goes wrong becomes one line and an exit code."""
@@ -121,9 +196,14 @@ def show(lines: Sequence[str], *renderables: Any) -> None:
     if renderables:
         from rich.console import Console
 
-        console = Console()
+        from pipeline.terminal import columns
+
+        console = Console() if sys.stdout.isatty() else Console(width=columns())
         for renderable in renderables:
-            console.print(renderable)
+            with nullcontext() if console.is_terminal else console.capture() as captured:
+                console.print(renderable)
+            for line in captured.get().splitlines() if captured else ():  # no blanks at the ends of a file's lines
+                click.echo(line.rstrip())
 
 
 def say(lines: Sequence[str]) -> None:
@@ -144,7 +224,8 @@ def _plain(value: Any) -> Any:
 
 NTU, PKU = ("ntu60", "ntu120"), ("pku1", "pku2")
 DATASETS = (*NTU, *PKU, "folder")
-dataset = click.argument("dataset", type=click.Choice(DATASETS))
+TOOLS = ("mediapipe", "openpose", "coco", "azure-kinect", "kinect-v1", "bvh")
+dataset = click.argument("dataset", type=click.Choice(DATASETS), metavar="DATASET")
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead.")
 which = click.option(
     "--checkpoint",
@@ -177,6 +258,95 @@ class Place(click.Path):
 Folder = Place()
 
 
+class Choice(click.Choice[str]):
+    """One of a few words."""
+
+    def get_invalid_choice_message(self, value: Any, ctx: click.Context | None) -> str:
+        """Say which there are, and which may be meant."""
+        from pipeline.suggest import meant
+
+        return f"{value!r} is not one of {', '.join(self.choices)}{meant(value, self.choices)}"
+
+    def get_missing_message(self, param: click.Parameter, ctx: click.Context | None) -> str:
+        """Say which there are."""
+        return f"one of {', '.join(self.choices)}"
+
+
+class Word(click.ParamType[Any]):
+    """A text or path whose beginning the shell completes, by what trainer/words.py knows of the parameter's name."""
+
+    def __init__(self, of: click.ParamType[Any]) -> None:
+        self.of, self.name = of, of.name
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Leave that to the type itself."""
+        return self.of.convert(value, param, ctx)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
+        """What may stand here; any path where paths do and nothing is known."""
+        from click.shell_completion import CompletionItem
+
+        from trainer import words
+
+        place, given = param.name or "", {**ctx.params, "command": ctx.info_name}
+        found = words.beginning(place, incomplete, given) if place in words.OF else []
+        items = [CompletionItem(word, help=about or None) for word, about in found]
+        return items or self.of.shell_complete(ctx, param, incomplete)
+
+
+def completer(shell: str) -> Any:
+    """Click's completion for a shell, that knows of options with several values, and in bash of `KEY=VALUE`."""
+    from click import shell_completion
+
+    known: Any = {
+        "bash": shell_completion.BashComplete,
+        "zsh": shell_completion.ZshComplete,
+        "fish": shell_completion.FishComplete,
+    }[shell]
+
+    class Completer(known):  # type: ignore[misc]
+        def get_completions(self, args: list[str], incomplete: str) -> list[Any]:
+            command = self.cli
+            for place, word in enumerate(args):
+                command = getattr(command, "commands", {}).get(word, command)
+                if isinstance(command, Command):  # a value of an option that takes several has the option before it
+                    args = args[: place + 1] + spread([*args[place + 1 :], incomplete or "VALUE"], command.several)[:-1]
+                    break
+            found: list[Any] = super().get_completions(args, incomplete)
+            return found
+
+    class Bash(Completer):
+        source_template = known.source_template.replace(
+            "COMPREPLY+=($value)", "COMPREPLY+=($value)\n            [[ $value == *= ]] && compopt -o nospace"
+        )
+
+        def get_completion_args(self) -> tuple[list[str], str]:
+            args, incomplete = super().get_completion_args()
+            joined: list[str] = []  # bash has cut KEY=VALUE into three
+            for word in [*args, incomplete]:
+                tied = word == "=" or (joined and joined[-1].endswith("=") and not joined[-1].startswith("-"))
+                joined[-1:] = [joined[-1] + word] if joined and tied else [*joined[-1:], word]
+            self.cut = len(joined[-1]) - len(incomplete.removeprefix("="))
+            return joined[:-1], joined[-1]
+
+        def format_completion(self, item: Any) -> str:
+            item.value = item.value[self.cut :] if item.type == "plain" else item.value
+            said: str = super().format_completion(item)
+            return said
+
+    return Bash if shell == "bash" else Completer
+
+
+SHELLS = {
+    "bash": 'eval "$(skelepipe completion bash)"  # in ~/.bashrc',
+    "zsh": 'eval "$(skelepipe completion zsh)"  # in ~/.zshrc, below compinit',
+    "fish": "skelepipe completion fish | source  # in ~/.config/fish/config.fish",
+}
+"""The line that makes each shell complete."""
+COMPLETE = "_SKELEPIPE_COMPLETE"
+"""The variable by which a shell asks for completions, as click calls it."""
+
+
 class Job(click.ParamType[tuple[int, int]]):
     """One of several jobs: `2/8`."""
 
@@ -190,7 +360,25 @@ class Job(click.ParamType[tuple[int, int]]):
         return int(k), int(n)
 
 
+class Aspect(click.ParamType[float]):
+    """Width by height: `16:9`."""
+
+    name = "W:H"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Take `16:9` apart."""
+        wide, colon, high = str(value).partition(":")
+        if not (colon and wide.isdecimal() and high.isdecimal() and int(wide) and int(high)):
+            self.fail(f"{value!r} is not W:H, such as 16:9 or 1080:1920", param, ctx)
+        return int(wide) / int(high)
+
+
 RAW, PROCESSED, RUNS = Path("raw"), Path("processed"), Path("runs")
+if COMPLETE in os.environ:
+    from click.shell_completion import add_completion_class
+
+    for name in SHELLS:
+        add_completion_class(completer(name), name)
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -250,7 +438,10 @@ def ingest(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Recordings to a denoised, normalised store: RAW folders or zips to processed/DATASET.zarr."""
+    """Recordings to a denoised, normalised store: RAW folders or zips to processed/DATASET.zarr.
+
+    DATASET is ntu60, ntu120, pku1, pku2 or folder (any recordings, described by a skeleton.toml).
+    """
     from pipeline import display, jobs
     from pipeline import ingest as stage
     from pipeline.recipe import load
@@ -291,6 +482,54 @@ def finalise(ctx: click.Context, store: Path | None, strict: bool, force: bool, 
         say([f"store {output} (the only one that waits)"])
     report = jobs.finalise(output, strict=strict, force=force)
     show_ingest(ctx, report, display.ingest_summary(report), "skelepipe build-splits", store, as_json)
+
+
+@main.command()
+@click.argument("tool", type=click.Choice([*TOOLS, "folder"]))
+@click.argument("inputs", metavar="INPUT...", nargs=-1, required=True, type=Folder)
+@click.option("--out", required=True, type=Folder, help="The folder to write, new or empty.")
+@click.option(
+    "--to",
+    "target",
+    metavar="LAYOUT",
+    help="Make another skeleton of it: kinect-v2, as NTU RGB+D has.  [default: as is]",
+)
+@click.option("--labels", type=Folder, help="A CSV with a column file, and label, subject, camera, or any others.")
+@click.option(
+    "--pattern", metavar="REGEX", help=r"Named groups found in a file's name: '(?P<label>\w+)_(?P<subject>\d+)'."
+)
+@click.option("--every", default=1, show_default=True, type=click.IntRange(1), help="Take one of so many frames.")
+@click.option(
+    "--units",
+    type=click.Choice(["m", "cm", "mm", "inch"]),
+    help="bvh: of its offsets.  [default: that of a person's size]",
+)
+@click.option(
+    "--up", type=click.Choice(["y", "-y", "z", "-z", "x", "-x"]), help="bvh: the axis that points up.  [default: y]"
+)
+@click.option("--skeleton", type=Folder, help="bvh: a TOML with the layout, where joints' names do not tell the limbs.")
+@click.option("--aspect", type=Aspect(), help="mediapipe without world landmarks: width by height.  [default: 16:9]")
+@as_json
+@click.pass_context
+def convert(
+    ctx: click.Context, /, tool: str, inputs: tuple[Path, ...], out: Path, as_json: bool, **options: Any
+) -> None:
+    """What another tool wrote (files, folders, zips) to a folder data set that `ingest folder` takes."""
+    from pipeline.convert import conversion as stage
+    from pipeline.convert import display
+    from pipeline.display import Bar
+
+    request = stage.Request(tool=tool, roots=inputs, output=out, **options)
+    with Bar("convert") as bar:
+        report = stage.run(request, bar.predict)
+    if as_json:
+        emit(asdict(report))
+    else:
+        bad = [display.refused_table(report.refused)] if report.refused else []
+        show(
+            [*display.conversion_lines(report), *after(True, f"skelepipe ingest folder {shlex.quote(str(out))}")], *bad
+        )
+    ctx.exit(QUARANTINED if report.refused else 0)
 
 
 @main.command("build-splits")
@@ -404,20 +643,22 @@ def pretrain(
     from pipeline import splits
     from trainer import display
     from trainer import pretrain as stage
-    from trainer.config import choose, compose
+    from trainer.config import choose, layers, of_layers
     from trainer.device import pick
+    from trainer.settings import of_option, origins
 
     opened = open_store(store)
     chosen = splits.find(opened, split)
     name, found, advice = choose(
         preset, opened.facts["dataset"], chosen.name, pick(device).type == "cuda", len(chosen.train)
     )
-    settings += tuple(f"{key.replace('_', '.')}={value}" for key, value in short.items() if value is not None)
+    laid = [*layers(name, found, config, settings), *of_option(short)]
     request = stage.Request(
         store=opened,
         split=chosen,
         preset=name,
-        config=compose(found, config, settings),
+        config=of_layers(laid),
+        origins=origins(laid),
         device=pick(device),
         output=out or RUNS / f"{opened.name}-{chosen.name}-{name}",
         any_recipe=any_recipe,
@@ -701,14 +942,18 @@ def export(store: Path, out: Path, as_json: bool, **options: Any) -> None:
 
 
 @main.command()
-@dataset
+@click.argument("dataset", type=click.Choice([*DATASETS, *TOOLS]), metavar="DATASET")
 @click.argument("out", type=Folder)
 @click.option("--clips", default=240, show_default=True, type=click.IntRange(1), help="Usable clips.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Same seed, same files.")
 @click.option("--broken", default=0, show_default=True, type=click.IntRange(0), help="Damaged recordings besides.")
 @as_json
 def synth(dataset: str, out: Path, clips: int, seed: int, broken: int, as_json: bool) -> None:
-    """Synthetic recordings in a data set's exact grammar, to try things on."""
+    """Synthetic recordings in a data set's or a tool's exact grammar, to try things on.
+
+    DATASET is ntu60, ntu120, pku1, pku2 or folder; or mediapipe, openpose, coco, azure-kinect, kinect-v1 or bvh, whose
+    files `convert` reads.
+    """
     from pipeline.synth import write
 
     summary = write(dataset, out, clips=clips, seed=seed, broken=broken)
@@ -733,6 +978,46 @@ def inspect(store: Path | None, quarantine: bool, as_json: bool) -> None:
         return
     found = overview.overview(opened)
     emit(found) if as_json else show(display.overview_lines(found), *display.overview_tables(found))
+
+
+@main.command()
+@click.argument("path", required=False, type=Folder, metavar="[RUN|STORE]")
+@click.option("--out", type=Folder, help="The page.  [default: RUN/report.html, or STORE's name with .report.html]")
+@click.option(
+    "--raw",
+    "roots",
+    multiple=True,
+    type=Folder,
+    help="Of a store: where its recordings lie, to show clips before and after.  [default: raw/, if it is there]",
+)
+@click.option("--store", type=Folder, help="Of a run: where its store is now, or another one.")
+@which
+@fast
+@device
+@as_json
+def report(
+    path: Path | None, out: Path | None, roots: tuple[Path, ...], store: Path | None, as_json: bool, **options: Any
+) -> None:
+    """One page on RUN or STORE (the newest finished run, else the newest store): what is in it, what it is worth."""
+    from pipeline import report as stage
+    from pipeline.display import Bar
+
+    opened, run = report_on(path)
+    if run is None:
+        never("a STORE", {"--store": store})
+        from pipeline import store_report
+
+        page, usual = store_report.gather(opened, roots, RAW), opened.path.with_name(f"{opened.name}.report.html")
+    else:
+        never("a RUN", {"--raw": roots})
+        from trainer import run_report
+        from trainer.device import pick
+
+        request = run_report.Request(run=run, store=store, **options | {"device": pick(options["device"])})
+        with Bar("report") as bar:
+            page, usual = run_report.gather(request, bar.update), run.path / "report.html"
+    written = stage.write(page, out or usual)
+    emit(written) if as_json else show([page.answer, f"written: {written['report']}"])
 
 
 @main.command()
@@ -829,12 +1114,95 @@ def bench(parts: tuple[str, ...], rounds: int, batch: int | None, small: bool, d
     show(display.bench_notes(found))
 
 
+EXAMINED = ("pipeline.packages", "pipeline.processor", "pipeline.disks", "pipeline.compiled", "trainer.doctor")
+"""The modules that each look at a part of the machine, in the order in which it is told."""
+
+
+@main.command()
+@as_json
+@click.pass_context
+def doctor(ctx: click.Context, as_json: bool) -> None:
+    """What this machine offers, and what will not work on it and why.
+
+    Exit codes: 0 all works, 1 something will not.
+    """
+    from pipeline import doctor as stage
+    from pipeline import doctor_display, terminal
+
+    found = [*stage.examine(EXAMINED), *terminal.examine()]
+    if as_json:
+        emit(stage.to_json(found))
+    else:
+        show([], doctor_display.doctor_table(found))
+        show([doctor_display.doctor_line(found)])
+    ctx.exit(any(finding.state == "problem" for finding in found))
+
+
+@main.group("config")
+def config_group() -> None:
+    """What a training or an evaluation is made of, and where each value of it comes from."""
+
+
+@config_group.command("show")
+@click.argument("path", required=False, type=Folder, metavar="[STORE|RUN]")
+@click.option("--split", help="Of STORE, the split to train on.  [default: xsub, else the first]")
+@click.option("--preset", help="A named configuration.  [default: as pretrain takes it]")
+@click.option("--config", type=Folder, help="A TOML file over the preset.")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="One value over both: epochs=50.")
+@click.option("--eval", "evaluation", is_flag=True, help="The settings of eval instead.")
+@click.option("--toml", is_flag=True, help="Print a file for pretrain's --config.")
+@as_json
+def config_show(
+    path: Path | None,
+    split: str | None,
+    preset: str | None,
+    config: Path | None,
+    settings: tuple[str, ...],
+    evaluation: bool,
+    toml: bool,
+    as_json: bool,
+) -> None:
+    """Every value that `pretrain` would use on STORE (the newest), or that RUN was trained with, and its origin."""
+    from pipeline.verify import RUN
+    from trainer import display, origins, runs
+    from trainer.config import layers
+
+    others = {"--split": split, "--preset": preset, "--config": config}
+    if as_json:
+        never("--json", {"--toml": toml})
+    if evaluation:
+        never("--eval", {**others, "--toml": toml, "STORE": path})
+        found = origins.of_eval(settings)
+    elif path is not None and (path / RUN).is_file():
+        never("RUN", {**others, "--set": settings}, ": it shows what was trained with")
+        found = origins.of_run(runs.load(path))
+    else:
+        name, chosen, data = configured(path, split, preset)
+        found = origins.of_pretrain(name, layers(name, chosen, config, settings), data)
+    if as_json:
+        emit(origins.to_json(found))
+    elif toml:
+        show(origins.to_toml(found))
+    else:
+        show([], display.config_table(found))
+        show(found.notes)
+
+
+@main.command()
+@click.argument("shell", type=click.Choice(list(SHELLS)))
+@as_json
+def completion(shell: str, as_json: bool) -> None:
+    """The script by which SHELL completes commands, options and their values."""
+    script = completer(shell)(main, {}, "skelepipe", COMPLETE).source()
+    emit({"shell": shell, "use": SHELLS[shell], "script": script}) if as_json else show([f"# {SHELLS[shell]}", script])
+
+
 @main.command()
 @click.argument("folder", default="demo", type=Folder)
 @click.option("--clips", default=240, show_default=True, type=click.IntRange(48), help="Synthetic recordings.")
 @click.option("--epochs", default=40, show_default=True, type=click.IntRange(1), help="Of the pre-training.")
 def demo(folder: Path, clips: int, epochs: int) -> None:
-    """The whole job on synthetic recordings, in FOLDER: the four commands, shown as they run."""
+    """The whole job on synthetic recordings, in FOLDER: the commands as they run, and a page on what came out."""
     import contextlib
 
     from pipeline.errors import OutputExists
@@ -848,7 +1216,14 @@ def demo(folder: Path, clips: int, epochs: int) -> None:
             code = main(command.split(), standalone_mode=False)
             if code not in {None, 0, QUARANTINED}:
                 click.get_current_context().exit(code)
-    say(["", f"look into {folder}: text in raw/, store and splits in processed/, encoder and results in runs/"])
+    page = folder / RUNS / "ntu60-xsub-quick" / "report.html"
+    say(
+        [
+            "",
+            f"look into {folder}: text in raw/, store and splits in processed/, encoder and results in runs/",
+            f"open {page} in a browser: all of this on a page",
+        ]
+    )
 
 
 def demo_commands(clips: int, epochs: int) -> tuple[str, ...]:
@@ -859,6 +1234,7 @@ def demo_commands(clips: int, epochs: int) -> tuple[str, ...]:
         "build-splits",
         f"pretrain --preset quick --set epochs={epochs} batch_size=24",
         "eval",
+        "report",
     )
 
 
@@ -906,6 +1282,46 @@ def open_store(path: Path | None) -> Any:
     opened, skipped = latest.newest(PROCESSED, "store", "*.zarr", Store, "skelepipe ingest ntu60 raw/")
     say([*skipped, f"store {opened.path} (newest)"])
     return opened
+
+
+def report_on(path: Path | None) -> tuple[Any, Any]:
+    """The store or the run at `path`, and None for the other; without one the newest finished run, else the store."""
+    from pipeline.errors import ArtifactNotFound
+    from pipeline.verify import RUN
+
+    if path is None:
+        try:
+            return None, newest_run()
+        except ArtifactNotFound as error:
+            say([str(error)])
+        return open_store(None), None
+    if (path / RUN).is_file():
+        from trainer import runs
+
+        return None, runs.load(path)
+    return open_store(path), None
+
+
+def configured(path: Path | None, split: str | None, preset: str | None) -> tuple[str, Any, Any]:
+    """The preset that `pretrain` would take, and the data that it would train on; no data where there is no store."""
+    from pipeline import splits
+    from pipeline.places import stores
+    from trainer.config import QUICK, choose
+    from trainer.config import preset as named
+
+    if path is None and split is None and not stores(PROCESSED):
+        name = preset or QUICK
+        say([f"no store in {PROCESSED}/: this is preset {name} before it is fitted to data"])
+        return name, named(name), None
+    opened = open_store(path)
+    if path is None and split is None and not splits.there(opened):
+        name = preset or QUICK
+        say([f"it has no splits (`skelepipe build-splits`): this is preset {name} before it is fitted to data"])
+        return name, named(name), None
+    chosen = splits.find(opened, split)
+    name, found, advice = choose(preset, opened.facts["dataset"], chosen.name, True, len(chosen.train))
+    say(advice)
+    return name, found, (opened, chosen)
 
 
 def newest_run() -> Any:

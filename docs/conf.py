@@ -62,7 +62,7 @@ TAKEN_IN = {
     "CHANGELOG.md": "changelog",
 }
 """Pages outside docs/ that the site has, by their path in the tree."""
-PACKAGES = ("pipeline", "trainer")
+PACKAGES = ("pipeline", "pipeline.convert", "trainer")
 LINK = re.compile(r"(\]\()([^)#\s]+)(#[^)]*)?\)")
 
 
@@ -76,7 +76,7 @@ def make_pages() -> None:
         "[code.md](../code.md).\n"
     )
     for package in PACKAGES:
-        names = [f"{package}.{path.stem}" for path in sorted((ROOT / package).glob("[!_]*.py"))]
+        names = [f"{package}.{path.stem}" for path in sorted((ROOT / package.replace(".", "/")).glob("[!_]*.py"))]
         pages["modules.md"] += f"\n## {package}\n\n" + "".join(
             f"- [{name}]({name}.md): {about(name)}\n" for name in names
         )
@@ -119,8 +119,9 @@ def relinked(text: str, at: Path, to: Path) -> str:
         taken = TAKEN_IN.get(path.relative_to(ROOT).as_posix())
         if taken is None and path == ROOT / "README.md":
             taken = "../index"
-        if path.suffix == ".py" and path.parent.name in PACKAGES and path.parent.parent == ROOT:
-            taken = f"{path.parent.name}.{path.stem}"
+        package = ".".join(path.parent.relative_to(ROOT).parts)
+        if path.suffix == ".py" and package in PACKAGES:
+            taken = f"{package}.{path.stem}"
         path = (MADE / f"{taken}.md").resolve() if taken else path
         return f"{before}{os.path.relpath(path, to)}{anchor})"
 

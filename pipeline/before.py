@@ -84,6 +84,8 @@ class Originals:
         """
         first, before = 0, None
         for clip in recipe.stages(self._recipe, recording):
+            if isinstance(clip, Recording):
+                continue
             if before is None:
                 if clip.xyz.shape[1] > recording.frames:
                     return None

@@ -9,6 +9,7 @@ from pipeline.folder import FolderSource
 from pipeline.ntu import NtuSource
 from pipeline.pku import PkuSource
 from pipeline.source import Source
+from pipeline.suggest import meant
 
 SOURCES: Mapping[str, Callable[[Sequence[Path]], Source]] = {
     "ntu60": partial(NtuSource, "ntu60"),
@@ -26,5 +27,5 @@ def open_source(name: str, roots: Sequence[Path]) -> Source:
         ConfigError: there is none of that name, or what describes it is wrong.
     """
     if name not in SOURCES:
-        raise ConfigError(f"unknown data set {name!r}; known: {', '.join(SOURCES)}")
+        raise ConfigError(f"unknown data set {name!r}{meant(name, SOURCES)}; known: {', '.join(SOURCES)}")
     return SOURCES[name](roots)

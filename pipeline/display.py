@@ -14,12 +14,15 @@ from rich.text import Text
 
 from pipeline import export, ingest, jobs, splits
 from pipeline.forecast import Forecast
+from pipeline.terminal import columns
 from pipeline.verify import Verdict
 
 PLAIN_SECONDS = 10.0
 """Off a terminal, one line so often."""
 FIRST = "starting; the first run on a machine compiles for some 10 s"
 """What the bar of an ingest or a pre-training says until something is done."""
+UNSURE = 5
+"""Joints that `inspect` names as the least certain."""
 SHOWN = 10
 """Quarantined recordings listed; `--json` has all, and so has the store."""
 
@@ -132,7 +135,8 @@ def ingest_summary(report: ingest.Report) -> list[str]:
         )
     lines += [f"left out, {what}: {count}" for what, count in sorted(report.left_out.items())]
     if report.absent:
-        where = ", ".join(f"{place} {count}" for place, count in report.absent.items())
+        where = ", ".join(f"{place} {count}" for place, count in list(report.absent.items())[:SHOWN])
+        where += f" and {len(report.absent) - SHOWN} more: --json has all" if len(report.absent) > SHOWN else ""
         lines.append(f"not there, of the whole {report.dataset}: {sum(report.absent.values())} recordings ({where})")
     return lines
 
@@ -189,6 +193,13 @@ def overview_lines(found: Mapping[str, Any]) -> list[str]:
         f"made by {store['tool']} from {store['sources']['bytes'] / 1e6:.1f} MB, "
         f"{store['missing_left_out']} officially missing left out; digest {store['digest'][:12]}",
     ]
+    if found["confidence"]:
+        joints = found["confidence"]["joints"]
+        least = ", ".join(f"{name} {joints[name]:.2f}" for name in sorted(joints, key=joints.__getitem__)[:UNSURE])
+        mean = sum(joints.values()) / max(1, len(joints))
+        lines.append(
+            f"confidence of {found['confidence']['clips']} clips: mean {mean:.2f}; least certain joints: {least}"
+        )
     for name, split in found["splits"].items():
         sides = split.get("problem") or f"{split['train']} train, {split['test']} test"
         lines.append(f"split {name}: {sides}")
@@ -218,7 +229,8 @@ def overview_tables(found: Mapping[str, Any]) -> list[Table]:
 def quarantine_table(quarantined: Sequence[dict[str, Any]]) -> Table:
     """The recordings that could not be used, the first few of them."""
     table = Table(title=f"{len(quarantined)} quarantined", title_justify="left", box=None, pad_edge=False)
-    table.add_column("file", no_wrap=True)
+    longest = max((len(bad["file"]) for bad in quarantined[:SHOWN]), default=0)
+    table.add_column("file", no_wrap=longest <= columns() // 2, overflow="fold")
     table.add_column("line", justify="right")
     table.add_column("reason", overflow="fold")
     for bad in quarantined[:SHOWN]:

@@ -32,6 +32,8 @@ class Form:
     remedy: str
     """What to do about one that says otherwise."""
     version: int = VERSION
+    make: str = ""
+    """The command that makes one, where one does."""
 
     def check_kind(self, where: Path, plain: Any) -> None:
         """Look only at what a document says that it is.
@@ -259,6 +261,7 @@ class RunFields(Fields):
     layout: LayoutFields
     lineage: OriginFields
     total_steps: int
+    origins: dict[str, str] = {}
 
 
 class BestFields(Fields):
@@ -328,7 +331,7 @@ _SPLITS = "run `skelepipe build-splits` again"
 _TRAIN = "train again, or use the version that made it"
 _EVALUATE = "evaluate again, or use the version that made it"
 
-STORE = Form("skelepipe-store", StoreFields, _INGEST)
+STORE = Form("skelepipe-store", StoreFields, _INGEST, make="skelepipe ingest")
 FACTS = Form("skelepipe-store", FactFields, _INGEST)
 QUARANTINE = Form("skelepipe-store", QuarantineFields, _INGEST)
 SPLIT = Form("skelepipe-split", SplitFields, _SPLITS)

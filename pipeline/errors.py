@@ -3,6 +3,8 @@
 import zlib
 from pathlib import Path
 
+from pipeline.suggest import beside
+
 LONGEST = 200
 """Characters of a name that a message shows."""
 LONGEST_TEXT = 4000
@@ -67,8 +69,12 @@ class ArtifactNotFound(ArtifactError, FileNotFoundError):
 
     exit_code = 2
 
-    def __init__(self, path: Path, hint: str = "") -> None:
-        super().__init__(f"{path}: no such file or folder" + (f"; {hint}" if hint else ""))
+    def __init__(
+        self, path: Path, hint: str = "", near: str | None = None, said: str = "no such file or folder"
+    ) -> None:
+        """What is not there, what to do, and what may be meant instead (as `suggest.meant` says it; found if None)."""
+        near = beside(path) if near is None else near
+        super().__init__(f"{path}: {said}{near}" + (f"; {hint}" if hint else ""))
 
 
 class OutputExists(ArtifactError):

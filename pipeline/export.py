@@ -115,7 +115,8 @@ def _splits(request: Request) -> list[Split]:
         return []
     there = splits.there(store)
     if request.split is not None:
-        return [splits.find(store, request.split) if request.split in there else _built(store, request.split)]
+        built = request.split in there or splits.is_path(request.split)
+        return [splits.find(store, request.split) if built else _built(store, request.split)]
     one = request.form in OPTIONS["split"]
     if not there and splits.rules(store):
         with nullcontext() if one else suppress(ArtifactError):  # none can be made: there is nothing to write of them

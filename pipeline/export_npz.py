@@ -22,7 +22,8 @@ WIDTHS |= {name: len(pku_names.CLASSES) for name in pku_names.DATA_SETS}
 def plain(store: Store, handle: BinaryIO, done: padded.Done) -> None:
     """`data` float32 (N, 3, T, V, 2) metres with T the longest clip, `lengths`, `names`, `labels`, ... by sorted name.
 
-    `lengths` are int32; `labels`, `subjects`, `cameras`, `setups` and `replications` int64, -1 where unknown.
+    `lengths` are int32; `labels`, `subjects`, `cameras`, `setups` and `replications` int64, -1 where unknown;
+    `confidence` (N, V) float32, if the store has it.
     """
     names = np.array(store.names, np.str_)
     order = np.argsort(names, kind="stable")
@@ -35,9 +36,10 @@ def plain(store: Store, handle: BinaryIO, done: padded.Done) -> None:
 
 
 def small_arrays(store: Store, order: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
-    """What stands beside `data`, in an order of rows."""
+    """What stands beside `data`, in an order of rows; `confidence` (N, V) float32 where the store has it."""
     columns = ("label", "subject", "camera", "setup", "replication")
     return {
+        **({} if store.confidence is None else {"confidence": store.confidence[order]}),
         "lengths": store.columns["frames"][order].astype(np.int32),
         "names": np.array(store.names, np.str_)[order],
         **{f"{column}s": store.columns[column][order].astype(np.int64) for column in columns},

@@ -84,7 +84,7 @@ class FolderSource:
                     for row in rows:
                         yield Refusal(name=row.name, file=entry.file, line=error.line, reason=error.reason)
                     continue
-                whole = Recording.from_bodies(entry.name, self.layout, bodies.xyz)
+                whole = Recording.from_bodies(entry.name, self.layout, bodies.xyz, bodies.confidence)
                 # In a file that numbers its frames, start and end are such numbers, whatever the first one is.
                 shift = 0 if bodies.first is None else interval(bodies.first, 0, frame_index)[0]
                 for row in rows:

@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline import numpy_files, raw_files
+from pipeline import numpy_files, raw_files, suggest
 from pipeline.archives import BOMB_BYTES, BOMB_RATIO
 from pipeline.errors import RawFileError
 from pipeline.folder_layout import FolderSpec
@@ -21,6 +21,8 @@ from pipeline.raw_files import RawFile
 
 USUAL = ("xyz", "data", "keypoints")
 """The array that is meant in a file of several, when it has just one of these and the manifest names none."""
+CONFIDENCE = "confidence"
+"""The array beside that one which says how sure each joint is."""
 MOST_BODIES = 8
 """More bodies than this, and than frames, and the first two axes are the wrong way round."""
 MOST_METRES = 100
@@ -41,6 +43,8 @@ class Bodies:
     """(M, T, V, 3) metres, y up; a missing joint is at exactly (0, 0, 0), which all recipes understand."""
     first: int | None = None
     """Number of the first frame, in a file that numbers its frames."""
+    confidence: NDArray[np.float32] | None = None
+    """(M, T, V) as the file's array `confidence` has it; None where there is none."""
 
 
 @contextmanager
@@ -63,7 +67,12 @@ def opened(file: RawFile, spec: FolderSpec) -> Iterator[Callable[[str], Bodies]]
             try:
                 if isinstance(found, Table):
                     return Bodies(_joints(found.bodies, spec), found.first)
-                return Bodies(_joints(_bodies(np.asarray(found), spec.layout), spec))
+                xyz = _joints(_bodies(np.asarray(found), spec.layout), spec)
+                if name not in USUAL or CONFIDENCE not in arrays:
+                    return Bodies(xyz)
+                with _damage_told(file):
+                    sure = arrays[CONFIDENCE]()
+                return Bodies(xyz, confidence=_confidence(np.asarray(sure), xyz))
             except ValueError as error:
                 raise RawFileError(str(file), 0, (f"{name}: " if name else "") + str(error)) from error
 
@@ -126,7 +135,7 @@ def _pick(file: RawFile, arrays: Arrays, key: str) -> str:
         if key.strip("/") in arrays:
             return key.strip("/")
         has = f"it has {names or 'none'}" if "" not in arrays else "a file of this kind holds one array without a name"
-        raise RawFileError(str(file), 0, f"has no array {key!r}; {has}")
+        raise RawFileError(str(file), 0, f"has no array {key!r}{suggest.meant(key.strip('/'), arrays)}; {has}")
     meant = list(arrays) if len(arrays) == 1 else [name for name in USUAL if name in arrays]
     if len(meant) != 1:
         raise RawFileError(
@@ -176,6 +185,22 @@ def _joints(bodies: NDArray[Any], spec: FolderSpec) -> NDArray[np.float32]:
         )
     xyz[np.isnan(xyz)] = 0
     return xyz
+
+
+def _confidence(found: NDArray[Any], xyz: NDArray[np.float32]) -> NDArray[np.float32]:
+    """How sure each joint of bodies (M, T, V, 3) is, (M, T, V).
+
+    Raises:
+        ValueError: the array is no such thing; the text is the reason.
+    """
+    M, T, V = xyz.shape[:3]
+    if found.dtype.kind not in "fiu" or found.shape not in ((M, T, V), *([(T, V)] if M == 1 else [])):
+        raise ValueError(
+            f"its array {CONFIDENCE} is {found.dtype} {found.shape}, expected numbers {(M, T, V)}, one for each joint; "
+            "call it something else if it is another thing"
+        )
+    with np.errstate(over="ignore"):
+        return found.reshape(M, T, V).astype(np.float32)
 
 
 def _across(xyz: NDArray[np.float32]) -> float:

@@ -1,22 +1,23 @@
 """`skeleton.toml`: what all recordings of a folder share: joints, units, axes, names of classes, splits."""
 
 import re
-import reprlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from pipeline import toml_text
+from pipeline import layout_text, shipped_layouts, toml_text
 from pipeline.errors import ConfigError, LayoutError
-from pipeline.layout import MOST_JOINTS, Layout
+from pipeline.layout import Layout
 
 NAME = "skeleton.toml"
+UNNAMED = "folder"
+"""What a layout is called that has no name."""
 Unit = Literal["m", "cm", "mm", "metres", "centimetres", "millimetres", "meters", "centimeters", "millimeters"]
 PER_METRE = {"m": 1, "cm": 100, "mm": 1000}
 """How many of a unit, by its short name, are a metre: to divide by 100 is exact where to multiply by 0.01 is not."""
@@ -69,20 +70,6 @@ class FolderSpec:
         return out
 
 
-def _named_or_numbered(joint: Any) -> Any:
-    if isinstance(joint, bool) or not isinstance(joint, int | str):
-        raise ValueError("a joint is a name or a number from 0")  # noqa: TRY004 (what pydantic takes for a finding)
-    return joint
-
-
-def _once_each(names: list[str]) -> list[str]:
-    if twice := [name for place, name in enumerate(names) if name in names[:place]]:
-        raise ValueError(f"two joints are called {', '.join(twice)}")
-    return names
-
-
-Joint = Annotated[Any, AfterValidator(_named_or_numbered)]
-Pair = Annotated[list[Joint], Field(min_length=2, max_length=2)]
 Values = dict[str, Any]
 
 
@@ -93,22 +80,21 @@ class _Sides(BaseModel):
 
 
 class _Form(BaseModel):
-    """What the file holds, before joints are looked up."""
+    """What the file holds, its skeleton not yet looked at."""
 
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
-    name: str = Field(default="folder", min_length=1)
+    name: str | None = Field(default=None, min_length=1)
     description: str = ""
     units: Unit
     up: Up = "y"
     frames_per_second: float | None = Field(default=None, gt=0)
-    joints: Annotated[
-        list[Annotated[str, Field(min_length=1)]], Field(max_length=MOST_JOINTS), AfterValidator(_once_each)
-    ]
-    parents: Annotated[list[Joint], Field(max_length=MOST_JOINTS)]
-    parts: dict[str, list[Joint]]
-    centre: Joint
-    spine: Pair
-    shoulders: Pair
+    layout: str | None = None
+    joints: Any = None
+    parents: Any = None
+    parts: Any = None
+    centre: Any = None
+    spine: Any = None
+    shoulders: Any = None
     classes: Any = None
     splits: dict[str, _Sides] = {}
 
@@ -144,38 +130,47 @@ def read(path: Path) -> FolderSpec:
     )
 
 
-def _layout(path: Path, form: _Form) -> Layout:
-    """The layout, its joints looked up by name or number."""
-    joints = form.joints
+def skeleton(path: Path) -> Layout:
+    """The layout alone, of a TOML that may hold no more than that.
 
-    def find(joint: int | str, key: str) -> int:
-        if isinstance(joint, str) and joint in joints:
-            return joints.index(joint)
-        if isinstance(joint, int) and 0 <= joint < len(joints):
-            return joint
-        known = f"{', '.join(joints)}; or by number, 0..{len(joints) - 1}"
-        raise LayoutError(f"{key}: there is no joint {joint!r}; joints are {known}")
-
-    def parent(joint: int | str, child: int) -> int:
-        is_root = joint in (-1, "", child) or joint in joints[child : child + 1]
-        return -1 if is_root else find(joint, f"parents[{child}]")
-
-    def pair(members: list[int | str], key: str) -> tuple[int, int]:
-        first, second = (find(joint, key) for joint in members)
-        if first == second:
-            raise LayoutError(f"{key}: both are {joints[first]}; they give a direction, so name two joints")
-        return first, second
-
+    Raises:
+        ConfigError, LayoutError: as `read`.
+    """
     try:
-        return Layout(
-            name=form.name,
-            joints=tuple(joints),
-            parents=tuple(parent(joint, child) for child, joint in enumerate(form.parents)),
-            parts={part: tuple(find(joint, f"parts.{part}") for joint in held) for part, held in form.parts.items()},
-            centre=find(form.centre, "centre"),
-            spine=pair(form.spine, "spine"),
-            shoulders=pair(form.shoulders, "shoulders"),
-        )
+        plain = toml_text.loads(path.read_bytes().decode("utf-8-sig"))
+        form = _Form.model_validate({"units": "m", **plain})
+    except ValidationError as error:
+        raise ConfigError(f"{path}: {'; '.join(dict.fromkeys(map(_told, error.errors())))}") from error
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except ValueError as error:
+        raise ConfigError(f"{path}: cannot be read as TOML: {error}") from error
+    return _layout(path, form)
+
+
+def _layout(path: Path, form: _Form) -> Layout:
+    """The layout: a shipped one by its name, or as the keys of the skeleton have it.
+
+    Raises:
+        ConfigError: both, or keys that are missing or wrong.
+        LayoutError: the keys contradict each other, or no layout of that name is shipped.
+    """
+    given = {key: getattr(form, key) for key in layout_text.KEYS if getattr(form, key) is not None}
+    try:
+        if form.layout is None:
+            return layout_text.Skeleton.model_validate(given).layout(form.name or UNNAMED)
+        if given:
+            raise ConfigError(
+                f"{path}: has layout = {form.layout!r} and {', '.join(given)}; a shipped layout brings all of these, "
+                "so keep one or the other"
+            )
+        shipped = shipped_layouts.load(form.layout)
+        return shipped if form.name is None else replace(shipped, name=form.name)
+    except ValidationError as error:
+        known = list(_Form.model_fields)
+        raise ConfigError(
+            f"{path}: {'; '.join(dict.fromkeys(layout_text.told(fault, known) for fault in error.errors()))}"
+        ) from error
     except LayoutError as error:
         raise LayoutError(f"{path}: {error}") from error
 
@@ -215,11 +210,4 @@ def _condition(path: Path, split: str, side: str, given: Values) -> Condition:
 
 def _told(fault: Mapping[str, Any]) -> str:
     """One finding of pydantic's in words."""
-    loc = fault["loc"]
-    key = ".".join(map(str, loc))
-    if fault["type"] == "extra_forbidden":
-        return f"{key!r} is unknown; it takes {', '.join((_Form if len(loc) == 1 else _Sides).model_fields)}"
-    if fault["type"] == "missing":
-        return f"{key!r} is missing"
-    reason = fault["msg"].removeprefix("Value error, ")
-    return f"{key} = {reprlib.repr(fault['input'])}: {reason[0].lower()}{reason[1:]}"
+    return layout_text.told(fault, list((_Form if len(fault["loc"]) == 1 else _Sides).model_fields))

@@ -14,6 +14,7 @@ from pipeline.errors import ConfigError
 from pipeline.folder_clips import SUFFIXES
 from pipeline.folder_layout import Condition, FolderSpec
 from pipeline.source import Labels
+from pipeline.suggest import meant
 
 NAME = "manifest.csv"
 NUMBERED = ("subject", "camera", "setup", "replication")
@@ -72,18 +73,20 @@ def read(path: Path, spec: FolderSpec, *, labelled: bool = True) -> Manifest:
         ConfigError: it is no such table, has a label that `skeleton.toml` has no name for, or no column that a split
             is by.
     """
-    header, lines = _table(path, {"file", "label"} if labelled else {"file"})
-    table = [cells for _, cells, _ in lines]
+    header, lines = table(path, {"file", "label"} if labelled else {"file"})
+    cells_of = [cells for _, cells, _ in lines]
     classes, label_of = NO_CLASSES
     if labelled:
         classes, label_of = _classes(path, spec, [(line, cells.get("label", "")) for line, cells, _ in lines])
-    numbers = {column: _numbering(cells.get(column, "") for cells in table) for column in NUMBERED if column in header}
+    numbers = {
+        column: _numbering(cells.get(column, "") for cells in cells_of) for column in NUMBERED if column in header
+    }
     by_split = {column for sides in spec.splits.values() for side in sides.values() for column in side or ()}
     kept = {*header} - {*OWN} | by_split - {"name", "label", *NUMBERED}
     columns = {column: column for column in header if column in kept}
     columns |= {f"{column}_name": column for column, (_, is_text) in numbers.items() if is_text}
-    places = [_place(cells.get("file", ""), cells.get("key", "")) for cells in table]
-    names = _names(table, places)
+    places = [_place(cells.get("file", ""), cells.get("key", "")) for cells in cells_of]
+    names = _names(cells_of, places)
     taken: dict[str, int] = {}
     rows = []
     for (line, cells, fault), (file, key, misplaced), name in zip(lines, places, names, strict=True):
@@ -100,12 +103,16 @@ def read(path: Path, spec: FolderSpec, *, labelled: bool = True) -> Manifest:
         rows=tuple(rows),
         classes=classes,
         columns=tuple(columns),
-        rules=_rules(path, spec, header, table, rows, classes) if labelled else {},
+        rules=_rules(path, spec, header, cells_of, rows, classes) if labelled else {},
     )
 
 
-def _table(path: Path, needed: Set[str]) -> tuple[list[str], list[tuple[int, Cells, str]]]:
-    """The header, and for every row its line, its cells and what is wrong with their number."""
+def table(path: Path, needed: Set[str]) -> tuple[list[str], list[tuple[int, Cells, str]]]:
+    """A table with named columns: the header, and of every row line, cells and what is wrong with their number.
+
+    Raises:
+        ConfigError: it is no such table, or lacks a column that is needed.
+    """
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -264,7 +271,9 @@ def _rules(
         values = {}
         for column, wanted in condition.items():
             if column not in header and column != "name":
-                raise ConfigError(f"{where}: {path.name} has no column {column!r}; it has {', '.join(header)}")
+                raise ConfigError(
+                    f"{where}: {path.name} has no column {column!r}{meant(column, header)}; it has {', '.join(header)}"
+                )
             known = stored(column)
             found = [known.get(_plain(value), {value if isinstance(value, int) else str(value)}) for value in wanted]
             values[column] = sorted(set().union(*found), key=lambda value: (isinstance(value, str), value))

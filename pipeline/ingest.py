@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline import cluster, documents, latest, manifest, partitions, plans, pool, publish, raw_files, store, work
 from pipeline.datasets import open_source
@@ -269,7 +270,7 @@ def _assemble(request: Request, data: Source, survey: Survey, place: work.Work) 
         "dense_labels": {str(label): place for place, label in enumerate(labels)},
         "splits": dict(data.rules),
     }
-    identity = writer.finish(texts, extra, columns, facts, quarantine)
+    identity = writer.finish(texts, extra, columns, facts, quarantine, _confidence(parts, len(data.layout.joints)))
     return _describe(
         request,
         survey,
@@ -279,6 +280,16 @@ def _assemble(request: Request, data: Source, survey: Survey, place: work.Work) 
         store_bytes=size(place.store),
         digest=identity,
         quarantined=quarantine,
+    )
+
+
+def _confidence(parts: Sequence[partitions.Part], joints: int) -> NDArray[np.float32] | None:
+    """(N, V) mean confidence of each joint of every clip, NaN in clips without; None where no clip has any."""
+    if all(part.confidence is None for part in parts):
+        return None
+    unknown = [np.full((len(part.names), joints), np.nan, np.float32) for part in parts]
+    return np.concatenate(
+        [other if part.confidence is None else part.confidence for part, other in zip(parts, unknown, strict=True)]
     )
 
 

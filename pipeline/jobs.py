@@ -99,7 +99,7 @@ def only_unfinished(folder: Path) -> Path:
     """
     found = work.unfinished(folder)
     if not found:
-        raise ArtifactNotFound(folder / ".*.work", "no ingest waits to be finished; name its output")
+        raise ArtifactNotFound(folder, "name its output", near="", said="no ingest waits to be finished")
     if len(found) > 1:
         raise ArtifactError(f"{folder}: several ingests wait to be finished ({', '.join(map(str, found))}); name one")
     return found[0]

@@ -10,9 +10,9 @@ from typing import TypeVar
 
 from pipeline.errors import ArtifactError, ArtifactNotFound
 from pipeline.manifest import MANIFEST
+from pipeline.places import LATEST, noted
 from pipeline.publish import sole_file, write_file
 
-LATEST = "LATEST.json"
 Opened = TypeVar("Opened")
 
 
@@ -24,7 +24,7 @@ def record(folder: Path, kind: str, name: str) -> None:
         OutputFailed: the disk refuses.
     """
     with sole_file(folder / LATEST, wait=10):
-        write_file(folder / LATEST, json.dumps({**_noted(folder), kind: name}, indent=1).encode() + b"\n")
+        write_file(folder / LATEST, json.dumps({**noted(folder), kind: name}, indent=1).encode() + b"\n")
 
 
 def newest(
@@ -45,25 +45,18 @@ def newest(
     Raises:
         ArtifactNotFound: there is no complete one.
     """
-    noted = _noted(folder).get(kind)
-    paths = [path for path in folder.glob("*") if path.name == noted or path.match(pattern)]
-    found = [path for path in paths if path.is_dir() and (path.name == noted or not path.name.startswith("."))]
-    found.sort(key=lambda path: (path.name == noted, _age(path)), reverse=True)
+    name = noted(folder).get(kind)
+    paths = [path for path in folder.glob("*") if path.name == name or path.match(pattern)]
+    found = [path for path in paths if path.is_dir() and (path.name == name or not path.name.startswith("."))]
+    found.sort(key=lambda path: (path.name == name, _age(path)), reverse=True)
     skipped: list[str] = []
     for path in found:
         try:
             return attempt(path), skipped
         except ArtifactError as error:
             skipped.append(f"skipped {error}")
-    raise ArtifactNotFound(folder / pattern, "; ".join([*skipped, f"make one with `{make}`"]))
-
-
-def _noted(folder: Path) -> dict[str, str]:
-    try:
-        plain = json.loads((folder / LATEST).read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return plain if isinstance(plain, dict) else {}
+    hint = "; ".join([*skipped, f"make one with `{make}`, or cd to where they are"])
+    raise ArtifactNotFound(folder, hint, near="", said=f"there is no complete {kind}")
 
 
 def _age(path: Path) -> float:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.errors import LayoutError
+from pipeline.suggest import meant
 
 MOST_JOINTS = 1000
 """Of a layout; whole-body models have some hundred."""
@@ -82,7 +83,9 @@ class Layout:
             LayoutError: no joint has that name.
         """
         if joint not in self.joints:
-            raise LayoutError(f"layout {self.name} has no joint {joint!r}; it has {', '.join(self.joints)}")
+            raise LayoutError(
+                f"layout {self.name} has no joint {joint!r}{meant(joint, self.joints)}; it has {', '.join(self.joints)}"
+            )
         return self.joints.index(joint)
 
     def to_json(self) -> dict[str, Any]:

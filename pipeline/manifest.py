@@ -136,9 +136,11 @@ def inspect_folder(folder: Path, form: Form) -> list[str]:
 
 def _read_manifest(folder: Path, form: Form) -> dict[str, Any]:
     if not folder.exists():
-        raise ArtifactNotFound(folder)
+        raise ArtifactNotFound(folder, f"make one with `{form.make}`" if form.make else "")
     if not folder.is_dir():
         raise ArtifactError(f"{folder}: is a file, expected the folder of a {form.kind}")
+    if folder.joinpath("run.json").is_file():
+        raise ArtifactError(f"{folder}: is a run, expected a {form.kind}")
     if not folder.joinpath(MANIFEST).is_file():
         raise ArtifactError(f"{folder}: has no {MANIFEST}: it was never finished, or is not a {form.kind}")
     return open_document(folder / MANIFEST, form)

@@ -85,8 +85,9 @@ class ArrayRecordings:
         """
         crc32 = raw_files.crc32(entry.file)
         with folder_clips.opened(entry.file, self._spec(entry.file)) as bodies_of:
-            xyz = bodies_of("").xyz
-        yield Reading(recording=Recording.from_bodies(entry.name, self._layout, xyz), labels=UNKNOWN, crc32=crc32)
+            bodies = bodies_of("")
+        recording = Recording.from_bodies(entry.name, self._layout, bodies.xyz, bodies.confidence)
+        yield Reading(recording=recording, labels=UNKNOWN, crc32=crc32)
 
     def _spec(self, file: RawFile) -> FolderSpec:
         if self._common is not None:

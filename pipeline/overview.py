@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import splits
+from pipeline import places, splits
 from pipeline.errors import ArtifactError
 from pipeline.recording import QUALITY
 from pipeline.store import Store
@@ -22,7 +22,8 @@ def overview(store: Store) -> dict[str, Any]:
     Returns:
         `store` (what and where from), `clips`, `counts` by class, subject, camera, setup and replication, `bodies`,
         `frames` (the least, median, mean and greatest length), `quality` (for each count its total
-        and the clips that have any), `splits` beside it and `quarantine`.
+        and the clips that have any), `confidence` (the mean of each joint, or None), `splits` beside it and
+        `quarantine`.
     """
     columns = store.columns
     frames = columns["frames"]
@@ -54,6 +55,7 @@ def overview(store: Store) -> dict[str, Any]:
             }
             for count, meaning in QUALITY.items()
         },
+        "confidence": _confidence(store),
         "splits": _splits(store),
         "quarantine": store.quarantine,
     }
@@ -66,6 +68,19 @@ def quarantine_csv(store: Store) -> str:
     writer.writeheader()
     writer.writerows(store.quarantine)
     return text.getvalue()
+
+
+def _confidence(store: Store) -> dict[str, Any] | None:
+    """How many clips say how sure they are of their joints, and the mean of each joint; None when no clip does."""
+    if store.confidence is None:
+        return None
+    known = np.isfinite(store.confidence)
+    joints = {
+        name: round(float(store.confidence[known[:, joint], joint].mean(dtype=np.float64)), 4)
+        for joint, name in enumerate(store.layout.joints)
+        if known[:, joint].any()
+    }
+    return {"clips": int(known.any(axis=1).sum()), "joints": joints}
 
 
 def _class_names(store: Store) -> list[str]:
@@ -91,8 +106,8 @@ def _natural(value: Any) -> tuple[int, str]:
 def _splits(store: Store) -> dict[str, dict[str, Any]]:
     """The splits beside a store, by name: their sizes, or what is wrong with them."""
     found: dict[str, dict[str, Any]] = {}
-    for path in sorted(splits.folder(store.path).glob("*.json")):
-        if splits.SUBSET_MARK not in path.name:
+    for path in sorted(places.splits_folder(store.path).glob("*.json")):
+        if places.SUBSET_MARK not in path.name:
             try:
                 split = splits.load(path, store)
             except ArtifactError as error:

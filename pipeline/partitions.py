@@ -39,6 +39,8 @@ class Part:
     quarantine: list[dict[str, Any]]
     """name, recording, file, line (0 when none), reason, size, crc32 of each clip that could not be used."""
     stamps: list[list[Any]]
+    confidence: NDArray[np.float32] | None = None
+    """(clips, V) mean confidence of each joint, NaN in a clip without; None where no clip has any."""
 
 
 def split(entries: Sequence[Entry]) -> dict[int, Sequence[Entry]]:
@@ -70,6 +72,7 @@ def run(part: Path, entries: Sequence[Entry], data: Source, chosen: Recipe) -> i
     """
     stamps = []
     names, recordings, extra, motion, columns, quarantine = [], [], [], [], [], []
+    confidence: list[NDArray[np.float32] | None] = []
     V = len(data.layout.joints)
     for entry in entries:
         stamps.append(_stamp(entry))
@@ -83,6 +86,7 @@ def run(part: Path, entries: Sequence[Entry], data: Source, chosen: Recipe) -> i
                 extra.append(reading.labels.extra)
                 motion.append(clip.xyz.reshape(-1, V, 3))
                 columns.append(_column_values(entry, reading, clip))
+                confidence.append(reading.recording.mean_confidence)
     note = {
         "names": names,
         "recordings": recordings,
@@ -95,6 +99,9 @@ def run(part: Path, entries: Sequence[Entry], data: Source, chosen: Recipe) -> i
         "columns": np.array(columns, np.int64).reshape(len(names), len(store.COLUMNS)),
         "xyz": np.concatenate(motion) if motion else np.empty((0, V, 3), np.float32),
     }
+    if any(means is not None for means in confidence):
+        unknown = np.full(V, np.nan, np.float32)
+        arrays["confidence"] = np.array([unknown if means is None else means for means in confidence], np.float32)
     publish.write_file(
         part,
         lambda handle: np.savez(handle, **arrays),  # type: ignore[arg-type]
@@ -144,7 +151,8 @@ def read(part: Path) -> Part:
         ArtifactError: it is damaged.
     """
     with _opened(part) as kept:
-        return Part(columns=kept["columns"], **json.loads(kept["note"].tobytes()))
+        confidence = kept["confidence"] if "confidence" in kept.files else None
+        return Part(columns=kept["columns"], confidence=confidence, **json.loads(kept["note"].tobytes()))
 
 
 def read_motion(part: Path) -> NDArray[np.float32]:

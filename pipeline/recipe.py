@@ -1,7 +1,8 @@
 """Recipes: a name and an ordered list of steps with their parameters, as data, from a recording to what a store keeps.
 
 A step is a plain function. The first takes a Recording and returns a Clip, the others take a Clip and return a Clip;
-what a recipe may set are their keyword-only parameters, checked against the annotations in their signatures.
+before the first there may be some that take a Recording and return a Recording. What a recipe may set are their
+keyword-only parameters, checked against the annotations in their signatures.
 """
 
 import inspect
@@ -11,21 +12,23 @@ from functools import cache
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Any, Self, get_type_hints
+from typing import Any, Self, cast, get_type_hints
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
-from pipeline import agcn, choose, denoise, follow, normalise, peers, pyskl, resample, toml_text
+from pipeline import agcn, certain, choose, denoise, follow, normalise, peers, pyskl, resample, toml_text
 from pipeline.errors import LayoutError, RecipeError
 from pipeline.recording import QUALITY, Clip, Recording
 from pipeline.segments import DEFAULT, FrameIndex
+from pipeline.suggest import beside, meant
 
-STEPS: Mapping[str, Callable[..., Clip]] = {
+STEPS: Mapping[str, Callable[..., Clip | Recording]] = {
     "bodies_by_slot": peers.bodies_by_slot,
     "bodies_by_energy": peers.bodies_by_energy,
     "bodies_by_motion": peers.bodies_by_motion,
     "bodies_as_pyskl": pyskl.bodies_as_pyskl,
+    "drop_uncertain": certain.drop_uncertain,
     "follow_ids": follow.follow_ids,
     "rejoin": follow.rejoin,
     "drop_shaky": choose.drop_shaky,
@@ -120,12 +123,13 @@ def load(recipe: str) -> Recipe:
         path = resources.files("pipeline") / "recipes" / source
     else:
         raise RecipeError(
-            f"no recipe is called {recipe!r}; there are {_listed(shipped())}, or give the path of a .toml"
+            f"no recipe is called {recipe!r}{meant(recipe, shipped())}; "
+            f"there are {_listed(shipped())}, or give the path of a .toml"
         )
     try:
         plain = toml_text.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise RecipeError(f"{source}: no such recipe file") from error
+        raise RecipeError(f"{source}: no such recipe file{beside(Path(source))}") from error
     except (OSError, ValueError) as error:
         raise RecipeError(f"{source}: cannot be read as TOML: {error}") from error
     return from_plain(plain, source)
@@ -149,6 +153,7 @@ def from_plain(plain: Mapping[str, Any], source: str) -> Recipe:
     if not form.steps:
         raise RecipeError(f"{source}: a recipe needs at least one step; the first is one of {_listed(_readers())}")
     steps = tuple(_step(entry, place, source) for place, entry in enumerate(form.steps, start=1))
+    _refuse_places(steps, source)
     return Recipe(name=form.name, description=form.description, steps=steps, frame_index=form.frame_index)
 
 
@@ -159,26 +164,27 @@ def apply(recipe: Recipe, recording: Recording) -> Clip:
         UnusableClip: a step finds nothing to keep; the text is the reason.
         RecipeError: a step names a joint that the recording's skeleton does not have.
     """
-    *_, clip = stages(recipe, recording)
+    *_, last = stages(recipe, recording)
+    clip = cast(Clip, last)  # as `from_plain` has made sure
     clip.quality = dict.fromkeys(QUALITY, 0) | clip.quality
     return clip
 
 
-def stages(recipe: Recipe, recording: Recording) -> Iterator[Clip]:
+def stages(recipe: Recipe, recording: Recording) -> Iterator[Recording | Clip]:
     """What each step leaves, one after the other.
 
     Raises:
         UnusableClip, RecipeError: as `apply`.
     """
-    given: Recording | Clip = recording
+    at: Recording | Clip = recording
     for step in recipe.steps:
         # Absurd coordinates (infinite, 1e30) may become infinite or NaN on the way: no news, and missing means NaN.
         with np.errstate(over="ignore", invalid="ignore"):
-            given = clip = _take(recipe, step, given)
-        yield clip
+            at = _take(recipe, step, at)
+        yield at
 
 
-def _take(recipe: Recipe, step: Step, given: Recording | Clip) -> Clip:
+def _take(recipe: Recipe, step: Step, given: Recording | Clip) -> Recording | Clip:
     try:
         return STEPS[step.name](given, **step.parameters)
     except LayoutError as error:
@@ -195,17 +201,35 @@ def _step(entry: Mapping[str, Any], place: int, source: str) -> Step:
     if not isinstance(name, str):
         raise RecipeError(f'{where}: needs step = "..."; steps are {_listed(STEPS)}')
     if name not in STEPS:
-        raise RecipeError(f"{where}: no step is called {name!r}; steps are {_listed(STEPS)}")
+        raise RecipeError(f"{where}: no step is called {name!r}{meant(name, STEPS)}; steps are {_listed(STEPS)}")
     where = f"{where} ({name})"
-    if (name in _readers()) != (place == 1):
-        does = "changes a clip, so it cannot be first" if place == 1 else "reads a recording, so it can only be first"
-        raise RecipeError(f"{where}: {does}; the first is one of {_listed(_readers())}")
     form = _parameters(name)
     try:
         chosen = form.model_validate({key: value for key, value in entry.items() if key != "step"})
     except ValidationError as error:
         raise RecipeError(f"{where}: {_told(error, list(form.model_fields))}") from error
     return Step(name=name, parameters=chosen.model_dump())
+
+
+def _refuse_places(steps: tuple[Step, ...], source: str) -> None:
+    """Make sure that one step reads the recording, after those that only leave out some of it and before all others.
+
+    Raises:
+        RecipeError: a step stands elsewhere; the text names it.
+    """
+    is_read = False
+    for place, step in enumerate(steps, start=1):
+        where = f"{source}: step {place} ({step.name})"
+        if step.name in _sieves():
+            if is_read:
+                raise RecipeError(f"{where}: looks at a recording, so it stands before the step that reads it")
+            continue
+        if (step.name in _readers()) == is_read:
+            does = "reads a recording, so it can only be first" if is_read else "changes a clip, so it cannot be first"
+            raise RecipeError(f"{where}: {does}; the first is one of {_listed(_readers())}")
+        is_read = True
+    if not is_read:
+        raise RecipeError(f"{source}: no step reads the recording; add one of {_listed(_readers())}")
 
 
 @cache
@@ -222,8 +246,15 @@ def _parameters(name: str) -> type[BaseModel]:
 
 @cache
 def _readers() -> list[str]:
-    """The steps that can come first: those that take a Recording."""
-    return [name for name, function in STEPS.items() if Recording in get_type_hints(function).values()]
+    """The steps that make a clip of a recording: those that take a Recording and return a Clip."""
+    hints = {name: get_type_hints(function) for name, function in STEPS.items()}
+    return [name for name, held in hints.items() if Recording in held.values() and held["return"] is Clip]
+
+
+@cache
+def _sieves() -> list[str]:
+    """The steps that can stand before the first: those that return a Recording."""
+    return [name for name, function in STEPS.items() if get_type_hints(function)["return"] is Recording]
 
 
 def _told(error: ValidationError, known: list[str]) -> str:
@@ -232,7 +263,9 @@ def _told(error: ValidationError, known: list[str]) -> str:
     for fault in error.errors():
         key = ".".join(str(part) for part in fault["loc"])
         if fault["type"] == "extra_forbidden":
-            parts.append(f"{key!r} is unknown; it takes {_listed(known) or 'no parameter'}")
+            parts.append(
+                f"{key!r} is unknown{meant(fault['loc'][-1], known)}; it takes {_listed(known) or 'no parameter'}"
+            )
         elif fault["type"] == "missing":
             parts.append(f"{key!r} is missing")
         else:

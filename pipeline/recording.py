@@ -46,12 +46,17 @@ class Recording:
     """(R, V, 3) metres in the sensor's space (x to its left, y up, z away); not finite where the file says so."""
     tracking: NDArray[np.int8]
     """(R, V) 0 not tracked, 1 inferred, 2 tracked; 2 where the data set does not say."""
+    confidence: NDArray[np.float32] | None = None
+    """(R, V) how sure of a joint whatever found it was, mostly from 0 to 1; None where the data set does not say."""
 
     @classmethod
-    def from_bodies(cls, name: str, layout: Layout, xyz: NDArray[np.float32]) -> "Recording":
+    def from_bodies(
+        cls, name: str, layout: Layout, xyz: NDArray[np.float32], confidence: NDArray[np.float32] | None = None
+    ) -> "Recording":
         """The recording of bodies that keep their places, (M, T, V, 3) metres: of a data set without ids.
 
         A body is absent from a frame in which all its values are zero or not numbers. Its place is its id and slot.
+        `confidence` is (M, T, V).
         """
         T, V = xyz.shape[1:3]
         there = (np.isfinite(xyz) & (xyz != 0)).any(axis=(2, 3)).T  # (T, M)
@@ -65,7 +70,21 @@ class Recording:
             body=body.astype(np.int64),
             xyz=xyz[body, frame],
             tracking=np.full((len(frame), V), 2, np.int8),
+            confidence=None if confidence is None else confidence[body, frame],
         )
+
+    @property
+    def mean_confidence(self) -> NDArray[np.float32] | None:
+        """(V,) how sure of each joint, on average over all bodies and frames that it is given for; NaN for none."""
+        if self.confidence is None:
+            return None
+        known = np.isfinite(self.confidence)
+        counts = known.sum(axis=0)
+        sums = np.where(known, self.confidence, 0).sum(axis=0, dtype=np.float64)
+        means: NDArray[np.float32] = np.divide(sums, counts, out=np.full(len(sums), np.nan), where=counts > 0).astype(
+            np.float32
+        )
+        return means
 
 
 @dataclass(kw_only=True, slots=True)

@@ -38,5 +38,6 @@ def cut(recording: Recording, name: str, first: int, stop: int) -> tuple[Recordi
         body=recording.body[low:high],
         xyz=recording.xyz[low:high],
         tracking=recording.tracking[low:high],
+        confidence=None if recording.confidence is None else recording.confidence[low:high],
     )
     return clip, (stop - first) - (end - begin)

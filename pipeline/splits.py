@@ -13,16 +13,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline import manifest, pku_names, publish, split_lists
+from pipeline import manifest, pku_names, places, publish, split_lists
 from pipeline.documents import SPLIT, SUBSET
 from pipeline.errors import ArtifactError, ArtifactNotFound, ConfigError
 from pipeline.ntu_names import CAMERAS, NTU60, NTU120, XVIEW_TRAIN, is_xset_train
+from pipeline.places import SUBSET_MARK
+from pipeline.places import splits_folder as folder
 from pipeline.store import Store
+from pipeline.suggest import meant
 
-FOLDER = "splits"
-"""The folder beside a store in which a folder of its name holds its splits."""
-SUBSET_MARK = ".train-"
-"""What the name of a subset's file holds and that of a split's never does."""
 LISTED = {"recording", "name"}
 """The columns by which a split file divides; the lists are the user's, whatever the split is called."""
 Rows = NDArray[np.int64]
@@ -123,11 +122,6 @@ def _separated(train: Condition, test: Condition | None) -> str:
     return next(iter(train)) if single else ""
 
 
-def folder(store_path: Path) -> Path:
-    """Where the splits of a store lie: `splits/NAME/` beside it."""
-    return store_path.parent / FOLDER / store_path.stem
-
-
 def build(
     store: Store,
     names: Iterable[str] = (),
@@ -170,7 +164,9 @@ def build(
         )
     for name in asked:
         if name not in known:
-            raise ConfigError(f"{store.facts['dataset']} has no split {name!r}; it has {', '.join(known)}")
+            raise ConfigError(
+                f"{store.facts['dataset']} has no split {name!r}{meant(name, known)}; it has {', '.join(known)}"
+            )
     for fraction in fractions:
         if not 0 < fraction <= 1:
             raise ConfigError(f"label fraction {fraction} is not in (0, 1]; 0.01 is one per cent")
@@ -415,24 +411,51 @@ def subsets(store: Store, split: Split, fraction: float) -> list[Subset]:
 
 def there(store: Store) -> list[str]:
     """Names of the splits of a store that have been built."""
-    return sorted(path.stem for path in folder(store.path).glob("*.json") if SUBSET_MARK not in path.name)
+    return places.built_splits(store.path)
 
 
 def find(store: Store, name: str | None = None) -> Split:
-    """The split of a store by name; without one xsub, else the first there is.
+    """The split of a store by its name or by the path of its file; without one xsub, else the first there is.
 
     Raises:
         ArtifactNotFound: it has not been built.
         ArtifactError: it does not fit the store, or another split lies under its name.
+        ConfigError: a path is that of no split.
     """
     built = there(store)
     if name is None:
         name = "xsub" if "xsub" in built or not built else built[0]
+    elif is_path(name):
+        return _at(Path(name), store, built)
     path = folder(store.path) / f"{name}.json"
     if not path.exists():
         has = f"there are {', '.join(built)}; " if built else ""
-        raise ArtifactNotFound(path, f"{has}build splits with `skelepipe build-splits {store.path}`")
+        raise ArtifactNotFound(
+            path, f"{has}build splits with `skelepipe build-splits {store.path}`", meant(name, built)
+        )
     split = load(path, store)
     if split.name != name:
         raise ArtifactError(f"{path}: holds the split {split.name}; run `skelepipe build-splits {store.path}`")
     return split
+
+
+def is_path(name: str) -> bool:
+    """Whether a split is named by a file: no split's name has a point or a slash in it."""
+    return "/" in name or "." in name
+
+
+def _at(path: Path, store: Store, built: list[str]) -> Split:
+    """The split whose file is named: one of the store's own, or a copy of one."""
+    if path.suffix != ".json" or SUBSET_MARK in path.name:
+        what = "are labelled training clips, not a split" if SUBSET_MARK in path.name else "is no split's file"
+        raise ConfigError(
+            f"--split {path}: {what}; expected a name ({', '.join(built) or 'none is built'}) or {folder(store.path)}/"
+            "NAME.json; published lists go to `skelepipe build-splits --split-file`"
+        )
+    given = load(path, store)
+    own = find(store, given.name)
+    if given.digest != own.digest:
+        raise ArtifactError(
+            f"{path}: is another split than {own.path}, which trainings and evaluations go by; name that"
+        )
+    return own

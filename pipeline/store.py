@@ -24,6 +24,7 @@ from pipeline.archives import BOMB_RATIO
 from pipeline.errors import ArtifactError
 from pipeline.layout import Layout
 from pipeline.recording import QUALITY
+from pipeline.suggest import meant
 
 CHUNK = 2048
 """Body-frames a chunk: below 1024 the cost per chunk shows, above 2048 single clips read slower."""
@@ -58,6 +59,9 @@ COLUMNS = (
     *(ArraySpec(f"quality_{count}", "int32", meaning) for count, meaning in QUALITY.items()),
 )
 
+
+CONFIDENCE = "confidence"
+"""The array that is there when a clip's recording says how sure each joint is."""
 
 TEXTS = {
     "name": "name of the clip, UTF-8, padded with NUL",
@@ -111,6 +115,7 @@ class StoreWriter:
         columns: Mapping[str, NDArray[Any]],
         facts: Mapping[str, Any],
         quarantine: list[Any],
+        confidence: NDArray[np.float32] | None = None,
     ) -> str:
         """Write what stands beside the motion, and the manifest last.
 
@@ -120,6 +125,7 @@ class StoreWriter:
             columns: one array of N values for every `COLUMNS` entry.
             facts: what the store is (data set, layout, recipe, sources, ...): its attributes.
             quarantine: the recordings that could not be used.
+            confidence: (N, V) how sure of each joint each clip's recording is on average; None when none says.
 
         Returns:
             The store's digest.
@@ -135,6 +141,9 @@ class StoreWriter:
             self._text(f"extra_{place}", values, f"the data set's own column {name}")
         for spec in COLUMNS:
             self._column(spec.name, columns[spec.name].astype(spec.dtype), spec.meaning)
+        if confidence is not None:
+            meaning = "confidence of each joint as the recording has it, mean over its bodies and frames; NaN unknown"
+            self._column(CONFIDENCE, confidence.astype(np.float32), meaning)
         form = documents.STORE
         about = {"kind": form.kind, "format_version": form.version, "units": "m", "extra": list(extra), **facts}
         self._group.attrs.put({"skelepipe": about})
@@ -204,6 +213,10 @@ class Store:
                 f"{path}: its array xyz is in shards of {xyz.shards} and chunks of {xyz.chunks}, "
                 f"expected {(3, V, SHARD)} and {(3, V, CHUNK)}; ingest again"
             )
+        self.confidence: NDArray[np.float32] | None = None
+        """(N, V) how sure of each joint each clip's recording is on average, NaN where it does not say; None: all."""
+        if f"{CONFIDENCE}/zarr.json" in self._files:
+            self.confidence = self._array(CONFIDENCE, "float32", (N, V))
         self.names = self._texts("name")
         self.recordings = self._texts("recording")
         self.extra: dict[str, NDArray[np.str_]] = {
@@ -226,7 +239,8 @@ class Store:
             values = np.array(texts[column], np.str_)
         if values is None:
             raise ArtifactError(
-                f"{self.path}: has no column {column!r}; it has {', '.join([*self.columns, *self.extra])}"
+                f"{self.path}: has no column {column!r}{meant(column, [*self.columns, *self.extra])}; "
+                f"it has {', '.join([*self.columns, *self.extra])}"
             )
         return values
 

@@ -26,6 +26,7 @@ from pipeline.synth_motion import draw_person, gap, perform, roles
 from pipeline.synth_output import SynthSummary, new_folder
 from pipeline.synth_pku import FOLDERS, write_pku
 from pipeline.synth_sensor import sense, skeleton_text, view
+from pipeline.synth_tools import TOOLS, write_tool
 
 SUFFIX = ".skeleton"
 BLOCK = 24
@@ -72,7 +73,7 @@ _CASTS = {"ntu60": (_OLD,), "ntu120": (_OLD, _NEW)}
 
 
 def write(dataset: str, out: Path, *, clips: int, seed: int, broken: int = 0) -> SynthSummary:
-    """Write a synthetic data set of any kind into a new folder, all of it or nothing.
+    """Write a synthetic data set, or what a tool writes, into a new folder, all of it or nothing.
 
     Raises:
         ConfigError: a number out of range.
@@ -81,6 +82,8 @@ def write(dataset: str, out: Path, *, clips: int, seed: int, broken: int = 0) ->
     """
     if dataset == "folder":
         return write_folder(out, clips=clips, seed=seed, broken=broken)
+    if dataset in TOOLS:
+        return write_tool(dataset, out, clips=clips, seed=seed, broken=broken)
     if dataset in FOLDERS:
         return write_pku(dataset, out, clips=clips, seed=seed, broken=broken)
     return write_ntu(dataset, out, clips=clips, seed=seed, broken=broken)

@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pipeline import documents, manifest, splits, store
+from pipeline import documents, manifest, places, store
 from pipeline.documents import Form
 from pipeline.errors import ArtifactError, ArtifactNotFound, SkelepipeError
 
@@ -106,13 +106,13 @@ def _folder_form(path: Path) -> Form:
 
 
 def _lies_among_splits(path: Path) -> bool:
-    return path.suffix == ".json" and path.absolute().parent.parent.name == splits.FOLDER
+    return path.suffix == ".json" and path.absolute().parent.parent.name == places.SPLITS
 
 
 def _document_form(path: Path) -> Form:
     """Which kind of document this is: by its place, else by what it says, else by any trace that damage has left."""
     if _lies_among_splits(path):
-        return documents.SUBSET if splits.SUBSET_MARK in path.name else documents.SPLIT
+        return documents.SUBSET if places.SUBSET_MARK in path.name else documents.SPLIT
     if path.name == RUN and path.with_name(CHECKPOINTS).is_dir():
         return documents.RUN
     content = path.read_bytes()

@@ -13,6 +13,7 @@ from pipeline.before import Originals
 from pipeline.errors import ArtifactError, SkelepipeError
 from pipeline.figures import Figure, Panel
 from pipeline.store import Store
+from pipeline.suggest import meant
 
 MOST = 48
 """Clips on one page: more is a report's work."""
@@ -42,10 +43,12 @@ def rows(store: Store, samples: Sequence[str]) -> list[int]:
     found: dict[int, None] = {}
     for sample in samples:
         exact = places.get(sample, folded.get(sample.lower()))
-        meant = [exact] if exact is not None else _matching(store, sample)
-        if not meant:
-            raise ArtifactError(f"{store.path}: no clip is called {sample!r}; it has {_some(store)}")
-        found |= dict.fromkeys(meant)
+        these = [exact] if exact is not None else _matching(store, sample)
+        if not these:
+            raise ArtifactError(
+                f"{store.path}: no clip is called {sample!r}{meant(sample, store.names)}; it has {_some(store)}"
+            )
+        found |= dict.fromkeys(these)
     if len(found) > MOST:
         raise ArtifactError(f"{store.path}: {len(found):,} clips are meant, a page takes {MOST}; name fewer")
     return list(found)
@@ -187,7 +190,7 @@ def one_row(store: Store, sample: str) -> int:
         ArtifactError: none has that name.
         SkelepipeError: several are meant.
     """
-    meant = rows(store, [sample])
-    if len(meant) > 1:
-        raise SkelepipeError(f"{sample!r} means {len(meant)} clips of {store.path}; name one")
-    return meant[0]
+    these = rows(store, [sample])
+    if len(these) > 1:
+        raise SkelepipeError(f"{sample!r} means {len(these)} clips of {store.path}; name one")
+    return these[0]

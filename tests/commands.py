@@ -15,7 +15,7 @@ import pipeline
 import trainer
 from cli import QUARANTINED, main
 
-MAY_QUARANTINE = {"ingest", "finalise", "predict"}
+MAY_QUARANTINE = {"ingest", "finalise", "predict", "convert"}
 
 
 def run(words: list[str]) -> tuple[int, str]:

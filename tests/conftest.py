@@ -11,7 +11,7 @@ import torch
 from pipeline import ingest, recipe, splits
 from pipeline.store import Store
 from pipeline.synth import write_ntu
-from trainer import pretrain, runs
+from trainer import eval_config, evaluate, pretrain, runs
 from trainer.config import compose, preset
 from trainer.device import pick
 
@@ -107,3 +107,18 @@ def train_request(shared_store: Store, device: torch.device) -> Callable[..., pr
 def shared_run(train_request: Callable[..., pretrain.Request], shared_store: Store) -> runs.Run:
     """A finished tiny run; read-only by agreement, but for its results."""
     return pretrain.fit(train_request(shared_store.path.parents[1] / "runs" / "tiny")).run
+
+
+@pytest.fixture(scope="session")
+def evaluated_run(
+    shared_run: runs.Run, shared_store: Store, tmp_path_factory: pytest.TempPathFactory, device: torch.device
+) -> runs.Run:
+    """A run with its store beside it, as a user has them, evaluated twice: kNN and a short linear training."""
+    folder = tmp_path_factory.mktemp("evaluated")
+    shutil.copytree(shared_store.path.parent, folder / "processed")
+    shutil.copytree(shared_run.path, folder / "runs" / "tiny", ignore=shutil.ignore_patterns("eval"))
+    run = runs.load(folder / "runs" / "tiny")
+    config, split = eval_config.compose(["linear.epochs=3"]), splits.find(shared_store, "xsub")
+    request = {"run": run, "store": shared_store, "split": split, "device": device, "config": config}
+    evaluate.evaluate(evaluate.Request(protocols=("knn", "linear"), **request))  # type: ignore[arg-type]
+    return run

@@ -101,8 +101,15 @@ CASES = (
     Case("eval", [EVALUATE], [f"{RUN}/eval/knn.json", f"{RUN}/eval/linear.classifier"], TRAINED),
     Case("embed", [f"embed {RUN} --store processed/s.zarr --out f.npz"], ["f.npz"], TRAINED),
     Case("predict", [f"predict {RUN} raw --out p.csv"], ["p.csv"], (*TRAINED, EVALUATE)),
+    Case(
+        "report",
+        [f"report {RUN}", "report processed/s.zarr --raw raw"],
+        [f"{RUN}/report.html", "processed/s.report.html"],
+        (*TRAINED, EVALUATE),
+    ),
     Case("import-weights", ["import-weights w.pt --source skelemixclr --out runs/w"], ["runs/w"]),
     Case("synth", ["synth ntu60 more --clips 4"], ["more"]),
+    Case("convert", ["convert kinect-v1 msr --out own"], ["own"], ["synth kinect-v1 msr --clips 4"]),
 )
 
 
@@ -175,7 +182,7 @@ class Trial:
         """
         trouble = [*trouble, *self._outputs(must_be_new), *self._checkpoints(checkpoint)]
         again = self.again()
-        if again.code and not (self.case.name == "synth" and "not an empty folder" in again.said):
+        if again.code and not (self.case.name in ("synth", "convert") and "not an empty folder" in again.said):
             trouble.append(f"the next run failed: {again.said.strip()}")
         whole, there = faults.bytes_of(self.folder), names(self.folder)
         changed = sorted(name for name in whole.keys() & self.whole.keys() if whole[name] != self.whole[name])

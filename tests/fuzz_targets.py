@@ -45,10 +45,13 @@ from pipeline import (
     raw_files,
     recipe,
     split_lists,
+    synth_tools,
     verify,
 )
 from pipeline import store as stores
 from pipeline.archives import Archive
+from pipeline.convert.takes import Found, Options, Unreadable
+from pipeline.convert.tools import TOOLS
 from pipeline.errors import ArtifactError, RawFileError, SkelepipeError
 from pipeline.raw_files import RawFile
 from trainer import config, embed, eval_config, foreign, runlog, runs, tensors, torch_file
@@ -332,6 +335,40 @@ def folder_table(place: Path) -> tuple[Sequence[bytes], Judge]:
         return Outcome(isinstance(found, SkelepipeError))
 
     return seeds, judge
+
+
+def tool_file(tool: str, *clips: tuple[str, int]) -> Callable[[Path], tuple[Sequence[bytes], Judge]]:
+    """What another tool writes, read as `convert` does; small files to begin with: name and number of a clip each."""
+
+    def start(place: Path) -> tuple[Sequence[bytes], Judge]:
+        chance = np.random.default_rng(5)
+        bodies = [chance.normal(0, 0.3, (4, 25, 3)) + np.array([0, 0, 3]) for _ in range(2)]
+        seeds = [min(synth_tools.TOOLS[tool](bodies, number, chance).values(), key=len) for _, number in clips]
+        path = place / clips[0][0]
+        found = Found(path.stem, (RawFile(path),), (0,) if tool == "openpose" else ())
+
+        def read() -> Any:
+            try:
+                with np.errstate(all="ignore"):
+                    return TOOLS[tool].read(found, Options())
+            except Unreadable as error:
+                return RawFileError(str(path), error.line, str(error))
+
+        def judge(content: bytes) -> Outcome:
+            path.write_bytes(content)
+            take = ask(read, str(path))
+            if isinstance(take, SkelepipeError):
+                return Outcome(True)
+            M, frames, joints, axes = take.xyz.shape
+            if not M or not frames or (joints, axes) != (len(take.layout.joints), 3):
+                raise Wrong(f"bodies of {take.xyz.shape}")
+            if take.confidence is not None and take.confidence.shape != (M, frames, joints):
+                raise Wrong(f"confidence of {take.confidence.shape} beside {take.xyz.shape}")
+            return Outcome(False)
+
+        return seeds, judge
+
+    return start
 
 
 def folder_clip(suffix: str, seeds: Callable[[], list[bytes]]) -> Callable[[Path], tuple[Sequence[bytes], Judge]]:
@@ -707,6 +744,7 @@ def several(place: Path) -> tuple[Sequence[bytes], Judge]:
 
 _OF_TEXT = {"share": 0, "ways": mutate.TEXT}
 QUICK = {versions.SPLIT, versions.SUBSET, f"{versions.RUN}/run.json"}
+TOLD: tuple[mutate.Way, ...] = (*mutate.JSON, *mutate.TEXT)
 PACKED: tuple[mutate.Way, ...] = (*(change_member,) * 8, *mutate.NPZ)
 STORE = versions.STORE
 
@@ -721,6 +759,30 @@ TARGETS = (
     Target(name="--set", start=settings, ways=(*mutate.TOML, *mutate.TEXT), share=25, times=300, room=64 << 20),
     Target(name="skeleton.toml", start=folder_toml, ways=mutate.TOML, share=25, times=300, room=64 << 20),
     Target(name="manifest.csv", start=folder_table, ways=mutate.TEXT, share=35, times=300),
+    Target(
+        name="mediapipe", start=tool_file("mediapipe", ("a.json", 0)), ways=TOLD, share=10, times=300, room=64 << 20
+    ),
+    Target(name="openpose", start=tool_file("openpose", ("a_0_keypoints.json", 0)), ways=TOLD, share=10, times=300),
+    Target(
+        name="coco",
+        start=tool_file("coco", *((f"{number}.json", number) for number in range(3))),
+        ways=TOLD,
+        share=10,
+        times=300,
+        room=64 << 20,
+    ),
+    Target(
+        name="azure kinect",
+        start=tool_file("azure-kinect", ("a.json", 0)),
+        ways=TOLD,
+        share=10,
+        times=300,
+        room=64 << 20,
+    ),
+    Target(
+        name="kinect v1", start=tool_file("kinect-v1", ("a01_s01_e01.txt", 0)), ways=mutate.TEXT, share=10, times=100
+    ),
+    Target(name="bvh", start=tool_file("bvh", ("a.bvh", 0)), ways=mutate.TEXT, share=10, times=300),
     Target(name="clip csv", start=folder_clip(".csv", tables), ways=mutate.TEXT, share=30, times=100),
     Target(name="clip npy", start=folder_clip(".npy", npy_files), ways=mutate.NPY, share=20),
     Target(name="clip npz", start=folder_clip(".npz", npz_files), ways=PACKED, share=20, times=200),

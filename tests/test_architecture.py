@@ -7,19 +7,28 @@ import pytest
 import unsafe_code
 
 ROOT = Path(__file__).parents[1]
-FILES = sorted([*ROOT.glob("pipeline/*.py"), *ROOT.glob("trainer/*.py"), ROOT / "cli.py"])
+FILES = sorted([*ROOT.glob("pipeline/**/*.py"), *ROOT.glob("trainer/**/*.py"), ROOT / "cli.py"])
 
 OWNERS = {
     "zarr": {"pipeline/store.py"},
     "numcodecs": {"pipeline/shards.py"},
     "numba": {path.relative_to(ROOT).as_posix() for path in FILES if path.stem.endswith("_kernels")},
-    "rich": {"pipeline/display.py", "trainer/display.py", "cli.py"},
+    "rich": {
+        "pipeline/convert/display.py",
+        "pipeline/display.py",
+        "pipeline/doctor_display.py",
+        "trainer/display.py",
+        "cli.py",
+    },
     "click": {"cli.py"},
     "distributed": {"pipeline/cluster.py"},
     "dask": set(),
+    "packaging": {"pipeline/packages.py"},
     "filelock": {"pipeline/publish.py"},
     "jinja2": {"pipeline/page.py"},
-    "matplotlib": {"pipeline/pictures.py"},
+    "matplotlib": {"pipeline/charts.py", "pipeline/pictures.py"},
+    "sklearn": {"trainer/feature_map.py"},
+    "scipy": {"pipeline/convert/kinect_v1.py"},  # an extra, for .mat files
     "safetensors": {"trainer/tensors.py"},
     "pickle": {"pipeline/export_pyskl.py", "pipeline/export_stgcn.py"},  # which write it
 }

@@ -117,6 +117,30 @@ def test_json_is_one_object_on_stdout(raw: Path, skelepipe: Skelepipe, tmp_path:
     assert json.loads(skelepipe("ingest", "ntu60", raw, "--dry-run", "--json").stdout)["outcome"] == "dry run"
 
 
+def test_convert_says_what_it_took_and_what_it_refused(skelepipe: Skelepipe, tmp_path: Path) -> None:
+    skelepipe("synth", "coco", "raw", "--clips", "7", "--broken", "1")
+    pattern = ("--pattern", "(?P<subject>p[0-9])_")
+    told = skelepipe("convert", "coco", "raw", "--to", "kinect-v2", *pattern, "--out", "own")
+    assert told.exit_code == 3
+    assert "own: converted, 7 clips of kinect-v2 skeletons (25 joints), " in told.stdout
+    for line in (
+        "6 classes, 2 subjects, ",
+        "label by the folders' names\nsubject by --pattern\nsplit xsub: trains on subject p1\n",
+        "made up from other joints: spine_base, ",
+        "next: skelepipe ingest folder own\n1 refused",
+        "p2_0007.json",
+    ):
+        assert line in told.stdout
+    found = json.loads(skelepipe("convert", "coco", "raw", "--out", "again", "--json").stdout)
+    assert (found["clips"], found["confident"], found["layout"]) == (7, 7, "coco-17")
+    assert found["refused"][0].keys() == {"name", "file", "line", "reason"}
+    over = skelepipe("convert", "coco", "raw", "--out", "own")
+    assert (over.exit_code, "is there and not an empty folder" in over.stderr) == (1, True)
+    for wrong in (("--aspect", "16:0"), ("--aspect", "wide"), ("--every", "0"), ("--up", "w")):
+        assert skelepipe("convert", "mediapipe", "raw", "--out", "x", *wrong).exit_code == 2
+    assert not (tmp_path / "x").exists()
+
+
 def test_inspect_shows_a_store_and_its_quarantine(workplace: Path, skelepipe: Skelepipe) -> None:
     shown = skelepipe("inspect")
     assert shown.exit_code == 0, shown.output
@@ -227,6 +251,28 @@ def test_embed_writes_features_of_a_store_and_of_an_array(workplace: Path, skele
             "--device meta: nothing here is made for meta; use auto, cpu or cuda",
         ),
         ("rm runs/tiny/checkpoints/step-00000006/meta.json", "verify runs/tiny", 4, ""),
+        ("true", "ingst ntu60 raw", 2, "there is no command 'ingst' (did you mean ingest?)"),
+        ("true", "--json inspect", 2, "--json belongs behind a command"),
+        ("true", "inspect --debug", 2, "--debug belongs before the command: skelepipe --debug inspect"),
+        ("true", "ingest raw ntu60", 2, "'raw' is not one of ntu60, ntu120, pku1, pku2, folder; ntu60 stands first"),
+        ("true", "synth", 2, "Missing argument 'DATASET'. one of ntu60, ntu120, pku1, pku2, folder"),
+        ("true", "ingest ntu60 raw --recpe clean", 2, "there is no option --recpe (did you mean --recipe?)"),
+        ("true", "eval --protocol kn", 2, "(did you mean knn?)"),
+        ("true", "pretrain --preset quik", 2, "unknown preset 'quik' (did you mean quick?)"),
+        ("true", "pretrain --split xsbu", 2, "(did you mean xsub?); there are xsub, xview"),
+        (
+            "true",
+            "pretrain --split lists/xsub.txt",
+            2,
+            "expected a name (xsub, xview) or processed/splits/ntu60/NAME.json",
+        ),
+        ("true", "pretrain --stream bones --preset quick", 2, "--stream: 'bones' is not one of joint, motion, bone"),
+        ("true", "pretrain --device gpu", 2, "--device gpu: there is no such device (did you mean cuda?)"),
+        ("true", "pretrain runs/tiny", 1, "runs/tiny: is a run, expected a skelepipe-store"),
+        ("true", "eval processed/ntu60.zarr", 1, "it is a store: name it with --store"),
+        ("true", "eval tiny", 2, "(did you mean runs/tiny?)"),
+        ("true", "inspect ntu60", 2, "(did you mean processed/ntu60.zarr?)"),
+        ("rm -r processed", "inspect", 2, "processed: there is no complete store; make one with `skelepipe ingest"),
         ("true", "ingest ntu60 nowhere", 2, "nowhere: no such file or folder"),
         ("true", "ingest ntu61 raw", 2, "ntu61"),
         ("true", "ingest ntu60 raw --recipe dirty", 1, "no recipe is called 'dirty'"),
@@ -255,6 +301,25 @@ def test_what_goes_wrong_is_one_line_with_its_own_exit_code(
     assert (done.exit_code, done.output) == (code, done.output)
     assert says in " ".join(done.stderr.split())
     assert "Traceback" not in done.output
+
+
+def test_a_split_is_named_by_its_file_too(workplace: Path, skelepipe: Skelepipe) -> None:
+    where = "processed/splits/ntu60/xview.json"
+    shutil.copy(where, "copy.json")
+    for path in (where, workplace / where, "copy.json"):
+        assert "on processed/ntu60.zarr xview" in skelepipe("config", "show", "--split", path).stdout
+    assert (
+        skelepipe("export", "processed/ntu60.zarr", "--split", where, "--format", "ctrgcn", "--out", "x").exit_code == 0
+    )
+    assert skelepipe("build-splits", "--label-fraction", "0.5").exit_code == 0
+    refused = skelepipe("config", "show", "--split", "processed/splits/ntu60/xsub.train-0.5.seed0.json")
+    assert "labelled training clips, not a split" in refused.stderr
+
+
+def test_help_has_whole_sentences_in_a_narrow_terminal() -> None:
+    listed = CliRunner().invoke(main, ["--help"], terminal_width=60).output
+    assert "..." not in listed.partition("Commands:")[2]
+    assert max(map(len, listed.splitlines())) <= 60
 
 
 def test_a_split_of_another_store_is_refused_with_one_line(workplace: Path, raw: Path, skelepipe: Skelepipe) -> None:

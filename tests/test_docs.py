@@ -12,10 +12,13 @@ from pathlib import Path
 import pytest
 import released
 
-from cli import main
+from cli import SHELLS, main
+from pipeline.errors import ConfigError
 from pipeline.store import Store
 from pipeline.synth import write
 from pipeline.verify import verify
+from trainer.config import compose, preset
+from trainer.runs import Run
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -38,7 +41,7 @@ PAGES = {
 }
 RUN_HERE = {
     "quickstart", "commands", "predict", "evaluation", "ntu", "ctrgcn", "agcn", "stgcn", "pyskl", "running", "weights",
-    "training", "reproduce", "view", "several-gpus", "scale",
+    "training", "reproduce", "report", "own-data", "doctor", "view", "several-gpus", "scale",
 }  # fmt: skip
 """The pages whose commands a test below runs."""
 MARKDOWN = sorted(
@@ -76,8 +79,12 @@ def test_make_demo_runs_the_whole_job(tmp_path: Path) -> None:
         "$ skelepipe build-splits",
         "$ skelepipe pretrain",
         "$ skelepipe eval",
+        "$ skelepipe report",
     ):
         assert told in done.stderr
+    page = tmp_path / "demo" / "runs" / "ntu60-xsub-quick" / "report.html"
+    assert page.stat().st_size < 3_000_000
+    assert f"open {page} in a browser" in done.stderr
     assert "pre-trained" in done.stdout
     assert (tmp_path / "demo" / "runs" / "ntu60-xsub-quick" / "eval" / "linear.json").exists()
 
@@ -99,7 +106,8 @@ def test_every_skelepipe_command_in_the_readme_runs(tmp_path: Path, raw: Path) -
     assert len(PAGES["commands"]) >= 16
     assert len(PAGES["predict"]) == 3
     assert len(PAGES["evaluation"]) == 13
-    pages = ("commands", "predict", "evaluation", "ntu")  # they ask the README's run
+    assert len(PAGES["report"]) == 3
+    pages = ("commands", "predict", "evaluation", "report", "ntu")  # they ask the README's run
     run_all([*PAGES["quickstart"], *ours, *(command for page in pages for command in PAGES[page])], tmp_path)
 
 
@@ -129,6 +137,19 @@ def test_the_commands_of_running_md_run(tmp_path: Path, raw: Path) -> None:
     assert [command.split()[1] for command in PAGES["running"]] == ["pretrain", "eval"]
     run_all(["skelepipe ingest ntu60 raw", "skelepipe build-splits", *PAGES["running"]], tmp_path)
     assert (tmp_path / "runs" / "watched" / "eval" / "knn-best.json").exists()
+
+
+def test_the_commands_of_doctor_md_run(tmp_path: Path, shared_store: Store, shared_run: Run) -> None:
+    shutil.copytree(shared_store.path.parent, tmp_path / "processed")
+    shutil.copytree(shared_run.path, tmp_path / "runs" / "ntu60-xsub-quick")
+    assert [command.split()[1] for command in PAGES["doctor"]] == ["doctor", *["config"] * 5]
+    run_all(PAGES["doctor"], tmp_path)
+    text = (ROOT / "docs" / "doctor.md").read_text(encoding="utf-8")
+    for shell, line in SHELLS.items():
+        assert line.partition("  #")[0] in text.replace("\\|", "|"), shell
+    (shown,) = re.findall(r"(?m)^    Error: (.*)$", text)
+    with pytest.raises(ConfigError, match=f"^{re.escape(shown)}$"):
+        compose(preset("quick"), None, ["queue_size=64"])
 
 
 def test_the_commands_for_other_peoples_weights_run(tmp_path: Path, raw: Path) -> None:
@@ -164,6 +185,28 @@ def test_the_commands_of_the_view_page_run(tmp_path: Path, raw: Path, shared_sto
     assert {path.name for path in tmp_path.iterdir()} == {
         "raw", "processed", "clips-of-ntu60.html", "clips.html", "poses.png", "motion.gif", "poses.pdf", "mixed.html"
     }  # fmt: skip
+
+
+@pytest.mark.slow
+def test_your_own_data_takes_ten_minutes(tmp_path: Path, shared_run: Run, shared_store: Store) -> None:
+    shutil.copytree(shared_store.path.parent, tmp_path / "processed")
+    shutil.copytree(shared_run.path, tmp_path / "runs" / "ntu60-xsub-quick")
+    commands = PAGES["own-data"]
+    assert [command.split()[1] for command in commands].count("convert") == 8
+    commands = [command.replace("--clips 96", "--clips 48") for command in commands]
+    small = {"pretrain": " --set encoder.hidden_channels=4", "eval": " --set linear.epochs=2"}
+    run_all([command + small.get(command.split()[1], "") for command in commands], tmp_path)
+    for made in ("own", "own25", "own-openpose", "own-coco", "own-azure", "own-msr", "own-bvh", "own-coco25"):
+        assert (tmp_path / made / "manifest.csv").exists(), made
+    assert (tmp_path / "features.npz").exists()
+
+
+def test_the_python_of_the_page_for_own_data_is_python() -> None:
+    page = (ROOT / "docs" / "own-data.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    assert len(blocks) == 2
+    for block in blocks:
+        compile(block, "own-data.md", "exec")
 
 
 def run_all(commands: list[str], folder: Path) -> None:
@@ -244,7 +287,7 @@ def test_every_make_target_has_its_line_of_help() -> None:
 
 def test_every_command_is_in_the_list_and_in_the_readme() -> None:
     listed = re.findall(
-        r"(?m)^\| `skelepipe ([a-z-]+)` \|", (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
+        r"(?m)^\| `skelepipe ([a-z-]+)[a-z ]*` \|", (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
     )
     assert sorted(listed) == sorted(main.commands)
     for name in main.commands:
@@ -280,7 +323,7 @@ def test_links_lead_somewhere(path: Path) -> None:
 def test_the_tree_names_every_file() -> None:
     tree = (ROOT / "docs" / "code.md").read_text(encoding="utf-8")
     for folder in ("pipeline", "trainer"):
-        for file in ROOT.glob(f"{folder}/*.py"):
+        for file in ROOT.glob(f"{folder}/**/*.py"):
             if file.name != "__init__.py":
                 assert re.search(rf"\b{file.stem}(\.py)?\b", tree), f"{folder}/{file.name} is not in docs/code.md"
 

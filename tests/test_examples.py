@@ -57,7 +57,8 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copy(ROOT / "docs" / "examples" / linked, tree / package)
     files = changed(tree)
     assert files == [
-        "pipeline/datasets.py", "cli.py", "pipeline/recipe.py", "trainer/encoders.py", "trainer/methods.py"
+        "pipeline/datasets.py", "cli.py", "pipeline/recipe.py", "trainer/encoders.py", "trainer/encoder.py",
+        "trainer/methods.py",
     ]  # fmt: skip
     return tree
 

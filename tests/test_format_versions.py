@@ -88,7 +88,7 @@ class Document:
     opens: Callable[[Golden], object]
     within: Keys = ()
     """Where in the file it stands."""
-    more: tuple[Keys, Any] | None = None
+    more: tuple[tuple[Keys, Any], ...] = ()
     """What a document of the form may hold, too, and this one does not."""
 
     def __str__(self) -> str:
@@ -107,7 +107,9 @@ class Document:
 
     def read(self, root: Path = V1) -> Any:
         plain = json.loads((root / self.file).read_bytes())
-        return put(plain, self.within + self.more[0], self.more[1]) if self.more else plain
+        for keys, value in self.more:
+            plain = put(plain, self.within + keys, value)
+        return plain
 
     def write(self, root: Path, plain: Any) -> None:
         """Put `plain` into the file, and seal it, or its folder, as if skelepipe had written it."""
@@ -131,7 +133,7 @@ DOCUMENTS = (
         f"{STORE}/zarr.json",
         open_store,
         within=("attributes", "skelepipe"),
-        more=(("splits",), {"mine": {"train": {"subject": [1]}, "test": {"subject": [3]}}}),
+        more=((("splits",), {"mine": {"train": {"subject": [1]}, "test": {"subject": [3]}}}),),
     ),
     Document(documents.QUARANTINE, f"{STORE}/quarantine.json", open_store),
     Document(documents.SPLIT, SPLIT, lambda golden: splits.load(golden.root / SPLIT, golden.store)),
@@ -140,7 +142,10 @@ DOCUMENTS = (
         documents.RUN,
         f"{RUN}/run.json",
         lambda golden: runs.load(golden.root / RUN),
-        more=(("lineage", "imported"), {"file": "x.pt", "source": "skelemixclr", "holds": "pair"}),
+        more=(
+            (("lineage", "imported"), {"file": "x.pt", "source": "skelemixclr", "holds": "pair"}),
+            (("origins",), {"epochs": "preset quick"}),
+        ),
     ),
     Document(documents.CHECKPOINT, f"{BEST}/MANIFEST.json", lambda golden: runs.named_checkpoint(golden.run, "best")),
     Document(documents.META, f"{BEST}/meta.json", lambda golden: runs.named_checkpoint(golden.run, "best")),

@@ -1,5 +1,7 @@
+import ast
 import importlib.util
 import os
+import re
 import subprocess
 import sys
 import sysconfig
@@ -58,12 +60,15 @@ def test_the_wheel_works_without_the_tree(tmp_path: Path) -> None:
     inside = {path.relative_to(target) for path in target.glob("*/**/*") if path.is_file() and path.suffix != ".pyc"}
     for pattern in (
         "pipeline/pages/*",
+        "pipeline/layouts/*.toml",
         "pipeline/recipes/*.toml",
         "pipeline/*.txt",
         "trainer/presets/*.toml",
         "*/py.typed",
     ):
         assert {path.relative_to(ROOT) for path in ROOT.glob(pattern) if path.is_file()} <= inside, pattern
+    run("synth", "coco", "dumps", "--clips", "1")
+    assert "1 clips of kinect-v2 skeletons" in run("convert", "coco", "dumps", "--to", "kinect-v2", "--out", "own")
 
 
 def test_every_dependency_is_pinned_for_reproducible_installs() -> None:
@@ -103,3 +108,9 @@ def test_the_citation_names_this_version_and_licence() -> None:
         project["name"], project["version"], project["license"]
     )  # fmt: skip
     assert (ROOT / "LICENSE").read_text().startswith("MIT License")
+
+
+def test_the_site_has_the_modules_of_every_package() -> None:
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    (line,) = re.findall(r"(?m)^PACKAGES = (\(.*\))$", (ROOT / "docs" / "conf.py").read_text(encoding="utf-8"))
+    assert sorted(ast.literal_eval(line)) == sorted(listed)

@@ -50,7 +50,10 @@ def race(trial: Trial, asked: argparse.Namespace) -> None:
         trial.found["one stopped"] += codes == [0, LOCKED]
         trial.found["both ended"] += codes == [0, 0]
         trouble = []
-        refused = trial.case.name == "synth" and codes == [0, 1]  # a set that is there is not written again
+        refused = trial.case.name in ("synth", "convert") and codes == [
+            0,
+            1,
+        ]  # a set that is there is not written again
         if codes not in ([0, 0], [0, LOCKED]) and not refused:
             trouble.append(f"exit codes {codes}: {said}")
         if LOCKED in codes and not any("another process is" in told or "is at work" in told for told in said):

@@ -17,6 +17,7 @@ from torch import Tensor
 from pipeline import documents, manifest, publish
 from pipeline.errors import ArtifactError, ArtifactNotFound
 from pipeline.store import Store
+from pipeline.suggest import meant
 from pipeline.verify import CLASSIFIERS, META
 from trainer import runs, tensors
 from trainer.encoder import Encoder
@@ -130,7 +131,9 @@ def choose(run: Run, name: str | None) -> str:
     has = f"it has {', '.join(there)}; " if there else ""
     protocol = (name or "linear").partition("-")[0]
     asked = f" --protocol {protocol}" if protocol in PROTOCOLS else ""
-    raise ArtifactNotFound(wanted, f"{has}classifiers are made by `skelepipe eval {run.path}{asked}`")
+    raise ArtifactNotFound(
+        wanted, f"{has}classifiers are made by `skelepipe eval {run.path}{asked}`", meant(name or "", there)
+    )
 
 
 def load(run: Run, name: str, device: torch.device, *, fast: bool = True) -> Classifier:

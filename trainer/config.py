@@ -1,20 +1,22 @@
 """What a pre-training is made of, as one frozen value: presets, a file, `--set`, in rising order of precedence."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib import resources
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from pipeline import toml_text
 from pipeline.errors import ConfigError
+from pipeline.suggest import beside, meant
+from trainer import keys
 from trainer.augment import AugmentConfig
 from trainer.contrast import PairConfig
 from trainer.encoder import EncoderConfig
-from trainer.encoders import known
 from trainer.methods import MethodConfig
+from trainer.settings import SET, Layer, build, parse_setting
 from trainer.streams import Stream
 
 
@@ -28,7 +30,9 @@ class PretrainConfig(BaseModel):
     bodies: Literal[1, 2] = 2
     """M: bodies of a clip that are encoded, the most active first."""
     stream: Stream = "joint"
+    """What of a clip is encoded: where joints are, how they move, or which way bones point."""
     epochs: int = Field(default=300, ge=1)
+    """Passes over the training clips."""
     batch_size: int = Field(default=128, ge=2)
     """N, clips of an optimiser step, over all processes: the learning rate belongs to it."""
     micro_batch: int | None = Field(default=None, ge=2)
@@ -38,6 +42,7 @@ class PretrainConfig(BaseModel):
     """bf16: the encoders' forward passes in half precision (autocast); weights, batch norm, queue and losses stay
     float32. On CPUs bits are repeated with fp32 and with bf16, but bf16's depend on the processor's kind."""
     learning_rate: float = Field(default=0.1, gt=0)
+    """Of stochastic gradient descent, for a whole batch."""
     schedule: Literal["constant", "step", "cosine"] = "constant"
     """The released configuration steps down after epoch 300 of 300: never."""
     milestones: tuple[int, ...] = ()
@@ -45,7 +50,9 @@ class PretrainConfig(BaseModel):
     warm_up: float = Field(default=0, ge=0)
     """Epochs in which the rate rises evenly from a hundredth; it is a factor on the schedule."""
     optimiser_momentum: float = Field(default=0.9, ge=0, lt=1)
+    """Of stochastic gradient descent; the key encoder's is `pair.momentum`."""
     weight_decay: float = Field(default=1e-4, ge=0)
+    """How much of each weight is added to its gradient."""
     fit_to_data: bool = False
     """Take from the training set what of `bodies`, `pair.queue_size` and `pair.momentum` is not given; see `fitted`."""
     stream_buffer: int = Field(default=65536, ge=1)
@@ -57,9 +64,10 @@ class PretrainConfig(BaseModel):
     recipe: str | None = None
     """The recipe that the store must have; any when not given."""
     seed: int = Field(default=0, ge=0, lt=2**64)
+    """Of all that is random: start weights, order of clips, crops, shears, mixing, dropout."""
     method: MethodConfig = MethodConfig()
     pair: PairConfig = PairConfig()
-    encoder: Annotated[EncoderConfig, AfterValidator(known)] = EncoderConfig()
+    encoder: EncoderConfig = EncoderConfig()
     augment: AugmentConfig = AugmentConfig()
 
     @property
@@ -157,7 +165,7 @@ def preset(name: str) -> Preset:
         ConfigError: there is none of that name.
     """
     if name not in preset_names():
-        raise ConfigError(f"unknown preset {name!r}; known: {', '.join(preset_names())}")
+        raise ConfigError(f"unknown preset {name!r}{meant(name, preset_names())}; known: {', '.join(preset_names())}")
     return Preset.model_validate(toml_text.loads((_folder() / f"{name}.toml").read_text(encoding="utf-8")))
 
 
@@ -192,54 +200,40 @@ def choose(
     return name, chosen, advice
 
 
+def layers(name: str, chosen: Preset, file: Path | None = None, settings: Sequence[str] = ()) -> list[Layer]:
+    """A preset and what stands over it: a TOML file, then `a.b=value` settings.
+
+    Raises:
+        ConfigError: the file cannot be read, or a setting is no KEY=VALUE.
+    """
+    found = [Layer(f"preset {name}", chosen.config)]
+    if file is not None:
+        try:
+            found.append(Layer(str(file), toml_text.loads(file.read_bytes().decode("utf-8-sig"))))
+        except FileNotFoundError as error:
+            raise ConfigError(f"{file}: no such file{beside(file)}") from error
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"{file}: {getattr(error, 'strerror', None) or error}") from error
+    return found + [Layer(SET, parse_setting(setting)) for setting in settings]
+
+
+def of_layers(found: Sequence[Layer]) -> PretrainConfig:
+    """The configuration that layers make over the defaults.
+
+    Raises:
+        ConfigError: a key or value is impossible.
+    """
+    files = [layer.origin for layer in found[1:] if layer.origin != SET]
+    return build(PretrainConfig, keys.PRETRAIN, found, " with ".join(["configuration", *files]))
+
+
 def compose(chosen: Preset, file: Path | None = None, settings: Sequence[str] = ()) -> PretrainConfig:
     """A preset, overridden by a TOML file, overridden by `a.b=value` settings.
 
     Raises:
         ConfigError: the file cannot be read, or a key or value is impossible.
     """
-    plain = dict(chosen.config)
-    if file is not None:
-        try:
-            plain = merged(plain, toml_text.loads(file.read_text(encoding="utf-8")))
-        except (OSError, ValueError) as error:
-            raise ConfigError(f"{file}: {error}") from error
-    for setting in settings:
-        plain = merged(plain, parse_setting(setting))
-    try:
-        return PretrainConfig.model_validate(plain)
-    except ValidationError as error:
-        first = error.errors()[0]
-        known = f"; known: {', '.join(PretrainConfig.model_fields)}" if first["type"] == "extra_forbidden" else ""
-        where = "configuration" if file is None else f"configuration with {file}"
-        raise ConfigError(f"{where}: {'.'.join(map(str, first['loc']))}: {first['msg']}{known}") from error
-
-
-def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """Nested tables, the values of `above` over those of `below`."""
-    both = dict(below)
-    for key, value in above.items():
-        below_it = both.get(key)
-        inner = below_it if isinstance(below_it, Mapping) else {}
-        both[key] = merged(inner, value) if isinstance(value, Mapping) else value
-    return both
-
-
-def parse_setting(setting: str) -> dict[str, Any]:
-    """`a.b=value` as nested tables; the value is TOML, or a bare word for a string.
-
-    Raises:
-        ConfigError: it is no KEY=VALUE, or the value is not TOML.
-    """
-    key, equals, value = setting.partition("=")
-    if not equals or not key:
-        raise ConfigError(f"--set {setting}: expected KEY=VALUE, like epochs=50 or encoder.hidden_channels=8")
-    for text in (f"{key} = {value}", f'{key} = "{value}"'):
-        try:
-            return toml_text.loads(text)
-        except ValueError:
-            continue
-    raise ConfigError(f"--set {setting}: the value is not TOML")
+    return of_layers(layers("", chosen, file, settings))
 
 
 def _folder() -> Any:

@@ -1,10 +1,15 @@
 """Where the work is done, and that a float32 there is one."""
 
 import os
+import re
 
 import torch
 
 from pipeline.errors import ConfigError
+from pipeline.suggest import meaning, meant
+
+KNOWN = {"cpu", "cuda", "meta", "mps", "xpu", "hpu", "xla", "mtia", "vulkan"}
+"""Kinds of device that torch has a name for, though nothing here is made for most."""
 
 
 def pick(name: str) -> torch.device:
@@ -28,6 +33,9 @@ def pick(name: str) -> torch.device:
         )
     if name == "cuda" and "LOCAL_RANK" in os.environ:
         name = f"cuda:{os.environ['LOCAL_RANK']}"
+    if not re.fullmatch(r"[a-z]+(:\d+)?", name) or name.partition(":")[0] not in KNOWN:
+        near = meaning(["cuda"]) if name.startswith("gpu") else meant(name, ["auto", "cpu", "cuda"])
+        raise ConfigError(f"--device {name}: there is no such device{near}; use auto, cpu or cuda")
     try:
         device = torch.device(name)
         if device.type in {"cpu", "cuda"}:

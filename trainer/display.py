@@ -1,5 +1,7 @@
 """What the terminal shows of training and evaluation."""
 
+import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,12 +11,18 @@ from rich.text import Text
 
 from pipeline.display import FIRST, Bar, duration
 from pipeline.errors import RawFileError
-from trainer import evaluate, frozen, import_weights, predict, pretrain
+from pipeline.terminal import columns
+from trainer import evaluate, frozen, import_weights, origins, predict, pretrain, settings
 
 ROWS = (frozen.PRETRAINED, frozen.RECALIBRATED, evaluate.SCRATCH, frozen.RANDOM, frozen.RAW)
 """Of the results' table, from top to bottom."""
+PUBLISHED = "published"
 WITH_INTERVALS = 2
 """Columns of the results' table that leave room for intervals in a terminal of 80."""
+WITH_THEN = 80
+"""Columns of a terminal in which there is room for what a clip may be besides."""
+WITH_WORDS = 110
+"""Columns of a terminal in which there is room for what a setting is for."""
 MEASURED_STEPS = 3
 """Steps after which the expected time is said: the first is slower than the others."""
 
@@ -52,7 +60,9 @@ def pretrain_summary(report: pretrain.Report) -> list[str]:
         )
     if report.outcome == "up to date":
         return [*lines, f"{run.path}: up to date, trained to step {run.total_steps}", *best]
-    lines.append(f"{run.path}: {report.outcome}, {report.steps} steps in {duration(report.seconds)} on {report.device}")
+    lines.append(
+        f"{run.path}: {report.outcome}, {_count(report.steps, 'step')} in {duration(report.seconds)} on {report.device}"
+    )
     lines.append(
         f"{report.samples_per_second:.0f} samples/s, mean loss of the first epoch {report.first_loss:.3f}, "
         f"of the last {report.last_loss:.3f}"
@@ -84,18 +94,22 @@ def pretrain_json(report: pretrain.Report) -> dict[str, Any]:
 def predictions_table(report: predict.Report) -> Table:
     """What each clip is taken for: the likeliest class with its probability, then the next ones."""
     several = any(answer.clip != Path(answer.file).stem for answer in report.answers)
+    narrow = columns() < WITH_THEN
+    short = narrow and len({Path(answer.file).name for answer in report.answers}) == len(report.answers)
     table = Table(box=None, pad_edge=False)
     table.add_column("file", overflow="fold")
     if several:
         table.add_column("clip", overflow="fold")
     table.add_column("class", overflow="fold")
     table.add_column("probability", justify="right", no_wrap=True)
-    table.add_column("then", overflow="fold")
+    if not narrow:
+        table.add_column("then", overflow="fold")
     for answer in report.answers:
         first, *others = answer.top
-        cells = [answer.file, *([answer.clip] if several else []), _class(first), f"{first.probability:.3f}"]
+        file = Path(answer.file).name if short else answer.file
+        cells = [file, *([answer.clip] if several else []), _class(first), f"{first.probability:.3f}"]
         then = ", ".join(f"{_class(guess)} {guess.probability:.3f}" for guess in others)
-        table.add_row(*map(Text, [*cells, then]))  # Text, since names may hold square brackets
+        table.add_row(*map(Text, [*cells, *([] if narrow else [then])]))  # Text, since names may hold square brackets
     return table
 
 
@@ -150,22 +164,55 @@ def import_json(report: import_weights.Report) -> dict[str, Any]:
     }
 
 
+def config_table(shown: origins.Shown) -> Table:
+    """Every value of a configuration with its origin; in a wide terminal also what it is for."""
+    table = Table(title=Text(shown.of), title_justify="left", box=None, pad_edge=False)
+    for head in ("key", "value", "origin"):
+        table.add_column(head, overflow="fold", no_wrap=head == "key")
+    wide = columns() >= WITH_WORDS
+    if wide:
+        table.add_column("what it is", ratio=1)
+    for value in shown.values:
+        told = json.dumps(value.value, ensure_ascii=False) if not isinstance(value.value, str) else value.value
+        style = "" if value.origin == settings.DEFAULT else "bold"
+        cells = [Text(value.key, style), Text("-" if value.value is None else told, style), Text(value.origin, style)]
+        table.add_row(*cells, *([Text(re.split(r"\.(?= [A-Z]|$)", value.about, maxsplit=1)[0])] if wide else []))
+    return table
+
+
 def results_table(results: Mapping[str, Mapping[str, Any]]) -> Table:
     """All protocols of one run side by side: a row per representation, top-1 with its 95 % interval."""
     first = next(iter(results.values()))
     lineage = first["lineage"]
     who = " + ".join(part["run"]["path"] for part in first.get("fused", ())) or lineage["run"]["path"]
     title = f"{who} on {lineage['store']['name']} {lineage['split']['name']}, top-1 %"
+    wide = len(results) <= WITH_INTERVALS
+    names = sorted(dict.fromkeys(name for result in results.values() for name in result["rows"]), key=ROWS.index)
+    rows = {name: [_cell(result["rows"].get(name), wide) for result in results.values()] for name in names}
+    if any(result["published"] for result in results.values()):
+        rows[PUBLISHED] = [_published(result["published"]) for result in results.values()]
+    widths = [max(map(len, column)) for column in zip(results, *rows.values(), strict=True)]
+    if max(map(len, rows)) + sum(widths) + 3 * len(widths) + 4 > columns():
+        return _one_by_one(title, list(results), rows)
     table = Table(title=title, title_justify="left")
     table.add_column("representation", no_wrap=True)
     for protocol in results:
         table.add_column(protocol, justify="right", no_wrap=True)
-    wide = len(results) <= WITH_INTERVALS
-    names = dict.fromkeys(name for result in results.values() for name in result["rows"])
-    for name in sorted(names, key=ROWS.index):
-        table.add_row(name, *(_cell(result["rows"].get(name), wide) for result in results.values()))
-    if any(result["published"] for result in results.values()):
-        table.add_row("published", *(_published(result["published"]) for result in results.values()), style="dim")
+    for name, cells in rows.items():
+        table.add_row(name, *cells, style="dim" if name == PUBLISHED else None)
+    return table
+
+
+def _one_by_one(title: str, protocols: Sequence[str], rows: Mapping[str, Sequence[str]]) -> Table:
+    """The same for a narrow terminal, a line for every figure."""
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    table.add_column("protocol", no_wrap=True)
+    table.add_column("representation", overflow="fold")
+    table.add_column("top-1 %", no_wrap=True)
+    for place, protocol in enumerate(protocols):
+        for name, cells in rows.items():
+            if cells[place]:
+                table.add_row(protocol, name, cells[place], style="dim" if name == PUBLISHED else None)
     return table
 
 

@@ -25,8 +25,8 @@ class EncoderConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    name: str = "st-gcn"
-    """Which encoder: a key of `encoders.ENCODERS`."""
+    name: Literal["st-gcn"] = "st-gcn"
+    """Which encoder (see encoders.py)."""
     hidden_channels: int = Field(default=16, ge=1)
     """Channels of the first four blocks; later ones have twice and four times as many. ST-GCN itself has 64."""
     hidden_dim: int = Field(default=256, ge=1)

@@ -1,15 +1,14 @@
 """What an evaluation is made of, as one frozen value: the protocols' own settings, overridden by `--set`."""
 
 from collections.abc import Sequence
-from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from pipeline.errors import ConfigError
-from trainer.config import merged, parse_setting
+from trainer import keys
 from trainer.finetune import FinetuneConfig
 from trainer.knn import KnnConfig
 from trainer.linear import LinearConfig
+from trainer.settings import SET, Layer, build, parse_setting
 
 SEMI = FinetuneConfig(epochs=150, decay_at=(80 / 150,), warm_up=0.0, nesterov=False)
 """The reference's semi-supervised evaluation with 10 % of the labels (czhaneva/SkeleMixCLR)."""
@@ -39,18 +38,28 @@ class EvalConfig(BaseModel):
 DEFAULTS = EvalConfig()
 
 
+def layers(settings: Sequence[str]) -> list[Layer]:
+    """What stands over the defaults: `a.b=value` settings.
+
+    Raises:
+        ConfigError: one is no KEY=VALUE.
+    """
+    return [Layer(SET, parse_setting(setting)) for setting in settings]
+
+
+def of_layers(found: Sequence[Layer]) -> EvalConfig:
+    """The settings that layers make over the defaults.
+
+    Raises:
+        ConfigError: a key or value is impossible.
+    """
+    return build(EvalConfig, keys.EVALUATE, found, "evaluation")
+
+
 def compose(settings: Sequence[str]) -> EvalConfig:
     """The defaults, overridden by `a.b=value` settings.
 
     Raises:
         ConfigError: a key or value is impossible.
     """
-    plain: dict[str, Any] = {}
-    for setting in settings:
-        plain = merged(plain, parse_setting(setting))
-    try:
-        return EvalConfig.model_validate(plain)
-    except ValidationError as error:
-        first = error.errors()[0]
-        known = f"; known: {', '.join(EvalConfig.model_fields)}" if first["type"] == "extra_forbidden" else ""
-        raise ConfigError(f"evaluation: {'.'.join(map(str, first['loc']))}: {first['msg']}{known}") from error
+    return of_layers(layers(settings))

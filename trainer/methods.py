@@ -1,9 +1,10 @@
 """The methods that can be trained, by name: SkeletonCLR, SkeleMixCLR and SkeleMixCLR+, and what is set of them."""
 
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from pipeline.layout import Layout
@@ -44,7 +45,7 @@ class MethodConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    name: str = "skelemixclr+"
+    name: Literal["skeletonclr", "skelemixclr", "skelemixclr+"] = "skelemixclr+"
     """SkeletonCLR contrasts plain views; SkeleMixCLR adds the mean over mixed clips, SkeleMixCLR+ their sum."""
     temperature: float = Field(default=0.2, gt=0.0)
     """What cosines are divided by. SkeletonCLR's release has 0.07."""
@@ -58,13 +59,6 @@ class MethodConfig(BaseModel):
     def repeats(self) -> int:
         """Regions that a step takes."""
         return self.mix.repeats if METHODS[self.name].mixing else 0
-
-    @field_validator("name")
-    @classmethod
-    def _is_known(cls, name: str) -> str:
-        if name not in METHODS:
-            raise ValueError(f"there is no method {name!r}; there are {', '.join(METHODS)}")
-        return name
 
 
 def build(layout: Layout, encoder: EncoderConfig, contrast: PairConfig, method: MethodConfig, seed: int) -> Method:

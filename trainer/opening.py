@@ -2,7 +2,9 @@
 
 import importlib.metadata
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -13,11 +15,21 @@ from pipeline.splits import Split
 from pipeline.store import Store
 from trainer import monitor, runs, skelemix
 from trainer.config import PretrainConfig
+from trainer.monitor import Division
 from trainer.runs import Run
+from trainer.settings import FITTED, flat
 
 
 def open_run(
-    store: Store, split: Split, preset: str, config: PretrainConfig, output: Path, *, any_recipe: bool, force: bool
+    store: Store,
+    split: Split,
+    preset: str,
+    config: PretrainConfig,
+    output: Path,
+    *,
+    any_recipe: bool,
+    force: bool,
+    origins: Mapping[str, str] = MappingProxyType({}),
 ) -> Run:
     """The run at the output if it is the one asked for, else a new one; the caller holds the output's lock.
 
@@ -29,6 +41,7 @@ def open_run(
         output: the run's folder.
         any_recipe: train although the configuration names another recipe than the store's.
         force: replace a run that was made from other input, or is damaged.
+        origins: where values of the configuration come from, for the record; no part of what a run is.
 
     Raises:
         OutputExists: the output is another run and `force` is off.
@@ -41,17 +54,16 @@ def open_run(
             f"{store.path}: was made by recipe {store.facts['recipe']['name']}, the configuration is for "
             f"{config.recipe}; ingest with --recipe {config.recipe}, or train on it with --any-recipe"
         )
-    columns = store.columns
-    division = monitor.divide(store, split, config)
-    kept = division.kept
-    config = config.fitted(len(kept), int(columns["bodies"][kept].max(initial=1)))
+    asked = config
+    config, division = fitted(store, split, asked)
     if config.method.repeats:
         skelemix.check(store.layout, config.method.mix, config.batch_size)
     facts: dict[str, Any] = {
         "preset": preset,
         "config": config.model_dump(mode="json"),
         "layout": store.layout.to_json(),
-        "total_steps": config.epochs * (len(kept) // config.batch_size),
+        "total_steps": config.epochs * (len(division.kept) // config.batch_size),
+        "origins": {**origins, **dict.fromkeys(changed(asked, config), FITTED)},
     }
     made_from = {
         "store": {
@@ -80,6 +92,23 @@ def open_run(
     return runs.create(output, **facts, lineage={**made_from, "versions": versions})
 
 
+def fitted(store: Store, split: Split, config: PretrainConfig) -> tuple[PretrainConfig, Division]:
+    """A configuration as a training set will have it, and the groups that are held out.
+
+    Raises:
+        ConfigError: the batch is larger than the training set, or what is to be held out is not there.
+    """
+    division = monitor.divide(store, split, config)
+    most = int(store.columns["bodies"][division.kept].max(initial=1))
+    return config.fitted(len(division.kept), most), division
+
+
+def changed(before: PretrainConfig, after: PretrainConfig) -> list[str]:
+    """The values, by `a.b`, that fitting has changed."""
+    were = flat(before.model_dump(mode="json"))
+    return [key for key, value in flat(after.model_dump(mode="json")).items() if value != were[key]]
+
+
 def _difference(run: Run, config: dict[str, Any], made_from: dict[str, Any]) -> str:
     """In what a run differs from the one asked for, in words; nothing when it is that run. A name is no difference."""
     if run.imported:
@@ -88,7 +117,7 @@ def _difference(run: Run, config: dict[str, Any], made_from: dict[str, Any]) -> 
         there, asked = run.lineage[what], made_from[what]
         if there["digest"] != asked["digest"]:
             return f"{what}: {_called(there)} there, {_called(asked)} asked"
-    were, are = _flat(run.config.model_dump(mode="json")), _flat(config)
+    were, are = flat(run.config.model_dump(mode="json")), flat(config)
     for key in sorted(were.keys() | are.keys()):
         if were.get(key) != are.get(key):
             return f"config: {key} is {were.get(key)} there, {are.get(key)} asked"
@@ -103,11 +132,3 @@ def _holds_something(folder: Path) -> bool:
 def _called(artifact: dict[str, Any]) -> str:
     recipe = f", recipe {artifact['recipe']['name']}" if "recipe" in artifact else ""
     return f"{artifact['name']} ({artifact['digest'][:12]}{recipe})"
-
-
-def _flat(nested: dict[str, Any], above: str = "") -> dict[str, Any]:
-    """Nested tables as `a.b`: value."""
-    flat: dict[str, Any] = {}
-    for key, value in nested.items():
-        flat |= _flat(value, f"{above}{key}.") if isinstance(value, dict) else {f"{above}{key}": value}
-    return flat

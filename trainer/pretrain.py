@@ -3,9 +3,9 @@
 import math
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +53,8 @@ class Request:
     """Where the clips lie; changes nothing but speed and memory."""
     workers: int = 1
     """Threads that prepare batches ahead of the step; change nothing but speed and memory."""
+    origins: Mapping[str, str] = field(default_factory=dict)
+    """Where each value of the configuration that is no default comes from, for the record."""
     fast: bool = True
     """Encode by trainer/fast.py where it can; off, by the encoder's plain equations. They differ by rounding, and by
     which activations dropout takes."""
@@ -130,6 +132,7 @@ def fit(
                 request.output,
                 any_recipe=request.any_recipe,
                 force=request.force,
+                origins=request.origins,
             )
             latest.record(run.path.parent, "run", run.path.name)
             return run

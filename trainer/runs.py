@@ -49,6 +49,8 @@ class Run:
     """
     total_steps: int
     digest: str
+    origins: Mapping[str, str] | None = None
+    """Where values of the configuration come from that are no defaults, by `a.b`; None: the run does not say."""
 
     @property
     def imported(self) -> Mapping[str, Any] | None:
@@ -83,7 +85,8 @@ def load(path: Path) -> Run:
     if not path.exists():
         raise ArtifactNotFound(path, "make a run with `skelepipe pretrain`")
     if not (path / RUN).is_file():
-        raise ArtifactError(f"{path}: is not a run (it has no {RUN})")
+        store = "; it is a store: name it with --store" if (path / manifest.MANIFEST).is_file() else ""
+        raise ArtifactError(f"{path}: is not a run (it has no {RUN}){store}")
     plain = manifest.open_document(path / RUN, documents.RUN)
     try:
         config = PretrainConfig.model_validate(plain["config"])
@@ -100,6 +103,7 @@ def load(path: Path) -> Run:
         lineage=plain["lineage"],
         total_steps=plain["total_steps"],
         digest=plain["digest"],
+        origins=plain.get("origins"),
     )
 
 
