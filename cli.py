@@ -485,7 +485,7 @@ def finalise(ctx: click.Context, store: Path | None, strict: bool, force: bool, 
 
 
 @main.command()
-@click.argument("tool", type=click.Choice([*TOOLS, "folder"]))
+@click.argument("tool", type=click.Choice([*TOOLS, "folder"]), metavar="TOOL")
 @click.argument("inputs", metavar="INPUT...", nargs=-1, required=True, type=Folder)
 @click.option("--out", required=True, type=Folder, help="The folder to write, new or empty.")
 @click.option(
@@ -514,7 +514,10 @@ def finalise(ctx: click.Context, store: Path | None, strict: bool, force: bool, 
 def convert(
     ctx: click.Context, /, tool: str, inputs: tuple[Path, ...], out: Path, as_json: bool, **options: Any
 ) -> None:
-    """What another tool wrote (files, folders, zips) to a folder data set that `ingest folder` takes."""
+    """What another tool wrote (files, folders, zips) to a folder data set that `ingest folder` takes.
+
+    TOOL is mediapipe, openpose, coco, azure-kinect, kinect-v1 or bvh; or folder, to make another skeleton of one.
+    """
     from pipeline.convert import conversion as stage
     from pipeline.convert import display
     from pipeline.display import Bar
