@@ -82,7 +82,7 @@ def test_set_beats_file_beats_preset(tmp_path: Path) -> None:
         ("queue_size=16", r"^--set queue_size: no such key \(did you mean pair.queue_size\?\)"),
         ("method.mix.fil=zeros", r"method.mix.fil: no such key \(did you mean method.mix.fill\?\)"),
         ("pear.queue_size=16", r"^--set pear.queue_size: .*did you mean pair.queue_size\?"),
-        ("encoder.qwertz=3", "encoder.qwertz: no such key; known in encoder: hidden_channels, hidden_dim"),
+        ("encoder.qwertz=3", "encoder.qwertz: no such key; known in encoder: name, hidden_channels, hidden_dim"),
         ("stream=bones", r"^--set stream: 'bones' is not one of joint, motion, bone \(did you mean bone\?\)"),
         ("pair=3", "^--set pair: is a table, not a value; it takes momentum, queue_size, start"),
         ("warm_up=1000", "^configuration: warm_up: 1000.0 is more than the 60 epochs"),
