@@ -146,8 +146,12 @@ def read(app: Sphinx, name: str, source: list[str]) -> None:
         source[0] += "\n" + "\n".join(contents(heading, entries) for heading, entries in tables)
 
 
-def begin_below(app: Sphinx, what: str, name: str, of: object, options: object, lines: list[str]) -> None:
-    """Keep napoleon from taking what stands before a colon in the docstring of a field for its type."""
+def as_written(app: Sphinx, what: str, name: str, of: object, options: object, lines: list[str]) -> None:
+    """Docstrings are plain words: a star in them is a star, and what stands before a colon in a field's is no type."""
+    for place, line in enumerate(lines):
+        parts = line.split("`")
+        parts[::2] = [re.sub(r"(?<![*\\])\*(?!\*)", r"\\*", part) for part in parts[::2]]
+        lines[place] = "`".join(parts)
     if what in ("attribute", "data", "property"):
         lines[:0] = ["..", ""]  # an empty comment: napoleon looks at the first line alone
 
@@ -175,4 +179,4 @@ def setup(app: Sphinx) -> None:
     for language in ("sh", "csv"):  # commands as they are, without `eval` in the colour of a builtin
         app.add_lexer(language, TextLexer)
     app.connect("source-read", read)
-    app.connect("autodoc-process-docstring", begin_below, priority=400)  # napoleon has 500
+    app.connect("autodoc-process-docstring", as_written, priority=400)  # napoleon has 500
