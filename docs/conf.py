@@ -125,7 +125,11 @@ def relinked(text: str, at: Path, to: Path) -> str:
         path = (MADE / f"{taken}.md").resolve() if taken else path
         return f"{before}{os.path.relpath(path, to)}{anchor})"
 
-    return LINK.sub(link, text)
+    def unlinked(found: re.Match[str]) -> str:
+        """A folder is no page: its name stays, without the link."""
+        return found[1] if (at / found[2]).is_dir() else found[0]
+
+    return LINK.sub(link, re.sub(r"\[([^]]+)\]\(([^)#\s]+)\)", unlinked, text))
 
 
 def sections(index: str) -> Iterator[tuple[str, list[tuple[str, str]]]]:
