@@ -78,7 +78,7 @@ def film(axes: Axes, clip: torch.Tensor, owner: NDArray[np.bool_], colours: tupl
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
     axes.set_aspect("equal", adjustable="box")
-    axes.set(xlim=(-0.75, (len(shown) - 1) * apart + 0.85), ylim=(-1.42, 0.72))
+    axes.set(xlim=(-0.75, (len(shown) - 1) * apart + 0.85), ylim=(-1.5, 0.72))
     axes.set_title(title)
 
 
