@@ -43,6 +43,12 @@ AFTER = (
     "export processed/s.zarr --format npz --out s.npz",
     "export processed/s.zarr --format hdf5 --out s.h5",
     f"predict {RUN} raw --out p.csv",
+    "view processed/s.zarr --html clips.html --png poses.png --poses 2",
+    f"report {RUN}",
+    "report processed/s.zarr",
+    "synth mediapipe taken --clips 4",
+    "convert mediapipe taken --out own",
+    f"config show {RUN}",
     "verify processed/s.zarr",
     f"verify {RUN}",
 )

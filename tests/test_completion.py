@@ -45,7 +45,7 @@ def completed(line: str) -> list[str]:
         ("config ", ["show"]),
         ("ingest ntu1", ["ntu120"]),
         ("ingest ntu60 --rec", ["--recipe"]),
-        ("ingest ntu60 --recipe cl", ["clean"]),
+        ("ingest ntu60 --recipe cl", ["clean", "clean-certain"]),
         ("pretrain --preset qu", ["quick"]),
         ("view processed/ntu60.zarr S001C001", ["S001C001P034R002A002"]),
         ("pretrain --set pair.q", ["pair.queue_size="]),
