@@ -21,6 +21,8 @@ OWNERS = {
     "jinja2": {"pipeline/page.py"},
     "matplotlib": {"pipeline/pictures.py"},
     "safetensors": {"trainer/tensors.py"},
+    "onnx": {"trainer/onnx_facts.py", "trainer/onnx_graph.py"},
+    "onnxruntime": {"trainer/export_onnx.py"},
     "pickle": {"pipeline/export_pyskl.py", "pipeline/export_stgcn.py"},  # which write it
 }
 """Who alone may import a library, wherever in the file the import stands."""

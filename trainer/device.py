@@ -7,7 +7,7 @@ import torch
 from pipeline.errors import ConfigError
 
 
-def pick(name: str) -> torch.device:
+def pick(name: str = "auto") -> torch.device:
     """`auto` (the GPU when there is one), `cpu`, `cuda` or `cuda:N`.
 
     With torchrun, which counts the processes of a host in `LOCAL_RANK`, `auto` and `cuda` mean a GPU for each of them.

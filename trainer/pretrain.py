@@ -5,7 +5,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,7 @@ class Request:
     preset: str
     config: PretrainConfig
     output: Path
-    device: torch.device
+    device: torch.device = field(default_factory=devices.pick)
     any_recipe: bool = False
     """Train although the configuration names another recipe than the store's."""
     force: bool = False
