@@ -16,6 +16,7 @@ from cli import main
 from pipeline.store import Store
 from pipeline.synth import write
 from pipeline.verify import verify
+from trainer.runs import Run
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -143,6 +144,17 @@ def test_the_commands_of_the_view_page_run(tmp_path: Path, raw: Path, shared_sto
     run_all(PAGES["view"], tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {
         "raw", "processed", "clips-of-ntu60.html", "clips.html", "poses.png", "motion.gif", "poses.pdf", "mixed.html"
+    }  # fmt: skip
+
+
+def test_the_commands_of_the_onnx_page_run(tmp_path: Path, shared_store: Store, shared_run: Run) -> None:
+    shutil.copytree(shared_store.path.parent, tmp_path / "processed")
+    shutil.copytree(shared_run.path, tmp_path / "runs" / "ntu60-xsub-quick", ignore=shutil.ignore_patterns("eval"))
+    quick = "skelepipe eval runs/ntu60-xsub-quick --protocol linear --no-baselines --set linear.epochs=1"
+    assert [command.split()[1] for command in PAGES["onnx"]] == ["export"] * 4 + ["embed"]
+    run_all([quick, *PAGES["onnx"]], tmp_path)
+    assert {path.name for path in tmp_path.glob("[!.]*.*")} == {
+        "encoder.onnx", "projection.onnx", "classifier.onnx", "clips.npz", "by-embed.npz"
     }  # fmt: skip
 
 

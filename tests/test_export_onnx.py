@@ -13,12 +13,15 @@ import pytest
 import released
 import torch
 from click.testing import CliRunner
+from test_architecture import imports
 
 from cli import main
-from pipeline import splits
+from docs import onnx_features
+from pipeline import export, splits
 from pipeline.errors import ArtifactError, ConfigError, OutputLocked, SkelepipeError
 from pipeline.layout import KINECT_V2
 from pipeline.publish import sole_file
+from pipeline.resample import resized
 from pipeline.store import Store
 from trainer import classifier, embed, evaluate, export_onnx, import_weights, onnx_graph, predict, runs
 from trainer.encoder import Encoder, EncoderConfig
@@ -260,3 +263,38 @@ def test_the_clips_that_are_compared_have_one_body_and_none_at_all() -> None:
     there = (clips != 0).any(axis=(1, 2, 3))
     assert there.tolist() == [[True, False], [True, True], [True, True], [True, False], [False, False]]
     assert all(samples < more or frames != other for (samples, frames), (more, other) in pairwise(export_onnx.CHECKED))
+
+
+def test_the_script_without_torch_gives_what_embed_and_the_evaluation_give(
+    run: Run, shared_store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    export.run(export.Request(store=shared_store, form="npz", output=tmp_path / "clips.npz"))
+    export_onnx.run(Request(run=run, output=tmp_path / "x", classifier="linear"))
+    onnx_features.main(tmp_path / "x", tmp_path / "clips.npz", tmp_path / "found.npz")
+    stored = embed.encode(run, embed.from_store(run, shared_store, None, "all"), device=CPU)
+    with np.load(tmp_path / "found.npz") as found:
+        assert_close(found["features"], stored.features)
+        chosen = classifier.load(run, "linear", CPU)
+        likeliest = chosen.scores(torch.from_numpy(stored.features)).argmax(dim=1)
+        assert found["scores"].argmax(axis=1).tolist() == likeliest.tolist()
+    told = capsys.readouterr().out
+    assert told.startswith("Encoder of skeleton clips by skelepipe")
+    assert f"\n71 {chosen.classes[likeliest[71]]} {chosen.names[likeliest[71]]}\n" in told
+    with np.load(tmp_path / "clips.npz") as exported:
+        np.savez(tmp_path / "bare.npz", data=exported["data"])
+    onnx_features.main(tmp_path / "x", tmp_path / "bare.npz", tmp_path / "found.npz")
+    padded = embed.encode(run, embed.from_file(run, tmp_path / "bare.npz"), device=CPU)
+    with np.load(tmp_path / "found.npz") as found:
+        assert_close(found["features"], padded.features)
+
+
+def test_the_script_needs_nothing_but_onnxruntime_and_numpy() -> None:
+    assert imports(Path(onnx_features.__file__)) == {"json", "sys", "pathlib", "numpy", "onnxruntime"}
+
+
+@pytest.mark.parametrize("frames", [1, 7, 16, 40])
+def test_the_scripts_resize_is_the_trainings(frames: int) -> None:
+    clip = people(1, 16, 5, 2, seed=3)[0]
+    clip[:, 4, 2, 0] = np.nan
+    theirs = resized(np.ascontiguousarray(clip.transpose(3, 1, 2, 0)), frames).transpose(3, 1, 2, 0)
+    np.testing.assert_allclose(onnx_features.resized(clip, frames), np.nan_to_num(theirs), atol=1e-6)

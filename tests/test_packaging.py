@@ -35,6 +35,7 @@ def test_the_wheel_works_without_the_tree(tmp_path: Path) -> None:
     (target / "lent.pth").write_text("\n".join({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}))
     shipped = {path.relative_to(target).parts[0] for path in target.iterdir()}
     assert {"pipeline", "trainer", "cli.py"} <= shipped
+    assert all((target / package / "py.typed").is_file() for package in ("pipeline", "trainer"))
     assert not shipped & {"tests", "raw", "processed", "runs", "benchmarks", "docs"}
 
     def run(*command: str) -> str:
@@ -61,5 +62,5 @@ def test_every_dependency_is_pinned_for_reproducible_installs() -> None:
         if "==" in line
     }
     extras = project["optional-dependencies"]
-    for wanted in [*project["dependencies"], *extras["dev"], *extras["proof"]]:
+    for wanted in [*project["dependencies"], *(wanted for extra in extras.values() for wanted in extra)]:
         assert wanted.split(">=")[0].lower() in pinned, f"{wanted} is not in constraints.txt"

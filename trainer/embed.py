@@ -16,7 +16,6 @@ from pipeline.publish import sole_file, write_file
 from pipeline.splits import Split
 from pipeline.store import Store
 from trainer import features, loader, runs
-from trainer.device import pick
 from trainer.features import Layer
 from trainer.runs import Run, Which
 
@@ -43,7 +42,7 @@ class Encoded:
     """Where they come from: path, digest, step, newer ones that were skipped."""
 
 
-def from_store(run: Run, store: Store, split: Split | None, subset: str) -> Batch:
+def from_store(run: Run, store: Store, split: Split | None = None, subset: str = "all") -> Batch:
     """A store's clips, of one side of a split or all of them, resized to the run's T; in row order."""
     rows = np.arange(len(store)) if split is None else np.sort(split.side(subset))
     return Batch(
@@ -140,7 +139,7 @@ def encode(
         ArtifactError: the run's checkpoint is missing or damaged.
         ConfigError: there is no such device.
     """
-    encoder, checkpoint = runs.load_encoder(run, device or pick(), which, fast=fast)
+    encoder, checkpoint = runs.load_encoder(run, device, which, fast=fast)
     found = features.of_positions(encoder, batch.clips, run, layer)
     return Encoded(features=(normalize(found, dim=1) if normalised else found).numpy(), checkpoint=checkpoint)
 

@@ -39,7 +39,7 @@ class EvalConfig(BaseModel):
 DEFAULTS = EvalConfig()
 
 
-def compose(settings: Sequence[str]) -> EvalConfig:
+def compose(settings: Sequence[str] = ()) -> EvalConfig:
     """The defaults, overridden by `a.b=value` settings.
 
     Raises:
