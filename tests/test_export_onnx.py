@@ -156,6 +156,18 @@ def test_what_the_file_says_of_itself(run: Run, shared_store: Store, tmp_path: P
     assert (proto.opset_import[0].version, proto.producer_name) == (17, "skelepipe")
 
 
+def test_names_that_no_text_can_hold_are_written_out(run: Run, tmp_path: Path) -> None:
+    lineage = run.lineage | {"store": run.lineage["store"] | {"dataset": "\ud800\x1b[31m"}}
+    odd = replace(run, layout=replace(run.layout, name="a\udcffb\nc"), lineage=lineage)
+    export_onnx.run(Request(run=odd, output=tmp_path / "x"))
+    proto = onnx.load(tmp_path / "x")
+    assert r"layout a\udcffb\nc in the" in proto.doc_string
+    assert r"trained on \ud800\x1b[31m, step" in proto.doc_string
+    said = {entry.key: entry.value for entry in proto.metadata_props}
+    assert said["dataset"] == r"\ud800\x1b[31m"
+    assert json.loads(said["layout"])["name"] == odd.layout.name
+
+
 def test_the_same_run_gives_the_same_bytes_wherever_it_lies(run: Run, tmp_path: Path) -> None:
     shutil.copytree(run.path, tmp_path / "moved")
     for number, one in enumerate((run, runs.load(tmp_path / "moved"))):

@@ -131,7 +131,7 @@ def onnx_lines(report: export_onnx.Report) -> list[str]:
         *report.checkpoint.get("skipped", []),
         f"{report.out}: clips (N, 3, T, {report.joints}, M) to features (N, {report.dimensions}){scores}, "
         f"opset {report.opset}, {report.bytes / 1e6:,.1f} MB",
-        f"{trained(report.checkpoint)}, {report.layer}; off torch by at most {worst:.0e} of the largest number",
+        f"{trained(report.checkpoint)}, {report.layer}; differs from torch by at most {worst:.0e} of the largest",
     ]
 
 

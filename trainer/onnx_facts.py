@@ -5,6 +5,7 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from pipeline.errors import one_line
 from trainer.classifier import Classifier
 from trainer.features import Layer
 from trainer.runs import Run
@@ -97,7 +98,7 @@ def prose(known: Mapping[str, Any]) -> str:
             f"Output `scores`: float32 (N, {len(known['classes'])}) of the classifier {known['classifier']['name']}, "
             "columns in the order of `classes`; their softmax is how sure it is among these classes."
         )
-    return "\n".join(text)
+    return "\n".join(map(one_line, text))  # names in it come out of files
 
 
 def describe(
@@ -107,7 +108,7 @@ def describe(
     known = facts(run, layer, checkpoint, chosen)
     for key, value in known.items():
         entry = proto.metadata_props.add()
-        entry.key, entry.value = key, value if isinstance(value, str) else json.dumps(value)
+        entry.key, entry.value = key, one_line(value) if isinstance(value, str) else json.dumps(value)
     proto.doc_string = prose(known)
     proto.producer_name, proto.producer_version = "skelepipe", importlib.metadata.version("skelepipe")
     proto.graph.name = "encoder"
