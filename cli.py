@@ -910,14 +910,13 @@ def predict(
 
 
 @main.command()
-@click.argument("store", type=Folder)
+@click.argument("path", type=Folder)
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["npz", "ctrgcn", "stgcn", "pyskl", "hdf5"]),
-    default="npz",
-    show_default=True,
-    help="npz, hdf5: padded arrays and what is known of each clip. Others: what the code bases of that name train on.",
+    type=click.Choice(["npz", "ctrgcn", "stgcn", "pyskl", "hdf5", "onnx"]),
+    help="npz, hdf5: a store as padded arrays and what is known of each clip. onnx: a run's encoder. Others: a store "
+    "for the code bases of that name to train on.  [default: npz; of a run onnx]",
 )
 @click.option("--split", help="ctrgcn, stgcn: whose train and test sides to write.  [default: xsub, else the first]")
 @click.option(
@@ -932,16 +931,43 @@ def predict(
     type=click.Choice(["float32", "float16"]),
     help="pyskl: of the coordinates; PYSKL's own file has float16, to 2 mm.  [default: float32]",
 )
+@click.option(
+    "--layer",
+    type=click.Choice(["backbone", "head"]),
+    help="onnx: features before or after the projection head.  [default: backbone]",
+)
+@click.option("--checkpoint", type=click.Choice(["last", "best"]), help="onnx: of the run.  [default: last]")
+@click.option(
+    "--classifier", help="onnx: also the scores of this one that eval left, over its own encoder: linear, ..."
+)
 @click.option("--out", required=True, type=Folder, help="The file (stgcn: folder) to write, named exactly so.")
 @as_json
-def export(store: Path, out: Path, as_json: bool, **options: Any) -> None:
-    """A store in another format, for other people's code."""
+def export(path: Path, form: Any, out: Path, as_json: bool, **options: Any) -> None:
+    """A store (PATH) in another format, for other people's code; or the encoder of a run (PATH), as ONNX."""
     from pipeline import display
     from pipeline import export as stage
+    from pipeline.verify import RUN
 
+    for_run = {name: options.pop(name) for name in ("layer", "checkpoint", "classifier")}
+    if (path / RUN).is_file():
+        of_other_kind(path, "run", {f"--format {form}": form not in {None, "onnx"}, **flags(options)})
+        export_run(path, out, as_json, for_run)
+        return
+    store = open_store(path)
+    of_other_kind(path, "store", {"--format onnx": form == "onnx", **flags(for_run)})
     with display.Bar("export") as bar:
-        report = stage.run(stage.Request(store=open_store(store), output=out, **options), bar.export)
+        report = stage.run(stage.Request(store=store, form=form or "npz", output=out, **options), bar.export)
     emit(asdict(report)) if as_json else show(display.export_lines(report))
+
+
+def export_run(path: Path, out: Path, as_json: bool, options: dict[str, Any]) -> None:
+    """The encoder of a run as ONNX; options that were not given are the request's defaults."""
+    from trainer import display, runs
+    from trainer import export_onnx as stage
+
+    given = {name: value for name, value in options.items() if value is not None}
+    report = stage.run(stage.Request(run=runs.load(path), output=out, **given))
+    emit(asdict(report)) if as_json else show(display.onnx_lines(report))
 
 
 @main.command()
@@ -1253,6 +1279,21 @@ def never(option: str, others: dict[str, Any], why: str = "") -> None:
     for other, given in others.items():
         if given:
             raise click.UsageError(f"{option} and {other} exclude one another{why}")
+
+
+def flags(options: dict[str, Any]) -> dict[str, Any]:
+    """Options by the names that users write."""
+    return {f"--{name.removesuffix('s')}": value for name, value in options.items()}
+
+
+def of_other_kind(path: Path, kind: str, given: dict[str, Any]) -> None:
+    """Refuse what means something to the other kind of artifact that `export` takes."""
+    from pipeline.errors import ConfigError
+
+    if wrong := [option for option, value in given.items() if value]:
+        goes, other = ("onnx", "stores") if kind == "run" else ("npz, ctrgcn, stgcn, pyskl or hdf5", "runs")
+        belong = f"{' and '.join(wrong)} {'belongs' if len(wrong) == 1 else 'belong'} to {other}"
+        raise ConfigError(f"{path}: is a {kind}, which goes to --format {goes}; {belong}")
 
 
 def show_ingest(

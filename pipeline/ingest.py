@@ -22,7 +22,7 @@ from pipeline import cluster, documents, latest, manifest, partitions, plans, po
 from pipeline.datasets import open_source
 from pipeline.errors import ArtifactError, OutputExists, RawFileError, SkelepipeError
 from pipeline.forecast import Forecast, forecast
-from pipeline.recipe import Recipe
+from pipeline.recipe import Recipe, load
 from pipeline.source import Entry, Source, Survey, checksum
 
 POOL_BYTES = 256 << 20
@@ -47,7 +47,7 @@ class Request:
     dataset: str
     roots: tuple[Path, ...]
     output: Path
-    recipe: Recipe
+    recipe: Recipe = field(default_factory=load)
     keep_missing: bool = False
     """Take in the samples that the data set's authors list as damaged."""
     workers: int | None = None

@@ -106,7 +106,7 @@ def shipped() -> list[str]:
     return sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml"))
 
 
-def load(recipe: str) -> Recipe:
+def load(recipe: str = "clean") -> Recipe:
     """Read a recipe.
 
     Args:

@@ -100,6 +100,7 @@ CASES = (
     Case("pretrain --force over another run", [f"{TRAIN} seed=5 --force"], [], TRAINED),
     Case("eval", [EVALUATE], [f"{RUN}/eval/knn.json", f"{RUN}/eval/linear.classifier"], TRAINED),
     Case("embed", [f"embed {RUN} --store processed/s.zarr --out f.npz"], ["f.npz"], TRAINED),
+    Case("export onnx", [f"export {RUN} --format onnx --out e.onnx"], ["e.onnx"], TRAINED),
     Case("predict", [f"predict {RUN} raw --out p.csv"], ["p.csv"], (*TRAINED, EVALUATE)),
     Case(
         "report",

@@ -25,6 +25,7 @@ AFTER = (
     f"eval {RUN} --protocol retrieval semi finetune --label-fraction 0.5 --set semi.epochs=1 finetune.epochs=1",
     f"embed {RUN} --store processed/ntu60.zarr --out features.npz",
     f"predict {RUN} raw --out labels.csv",
+    f"export {RUN} --format onnx --classifier linear --out exports/classifier.onnx",
     *(f"export processed/ntu60.zarr --format {form} --out exports/{out}" for form, out in EXPORTS.items()),
 )
 

@@ -30,6 +30,8 @@ OWNERS = {
     "sklearn": {"trainer/feature_map.py"},
     "scipy": {"pipeline/convert/kinect_v1.py"},  # an extra, for .mat files
     "safetensors": {"trainer/tensors.py"},
+    "onnx": {"trainer/onnx_facts.py", "trainer/onnx_graph.py"},
+    "onnxruntime": {"trainer/export_onnx.py"},
     "pickle": {"pipeline/export_pyskl.py", "pipeline/export_stgcn.py"},  # which write it
 }
 """Who alone may import a library, wherever in the file the import stands."""

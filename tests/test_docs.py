@@ -41,7 +41,7 @@ PAGES = {
 }
 RUN_HERE = {
     "quickstart", "commands", "predict", "evaluation", "ntu", "ctrgcn", "agcn", "stgcn", "pyskl", "running", "weights",
-    "training", "reproduce", "report", "own-data", "doctor", "view", "several-gpus", "scale",
+    "training", "reproduce", "report", "own-data", "doctor", "view", "several-gpus", "scale", "onnx",
 }  # fmt: skip
 """The pages whose commands a test below runs."""
 MARKDOWN = sorted(
@@ -107,8 +107,11 @@ def test_every_skelepipe_command_in_the_readme_runs(tmp_path: Path, raw: Path) -
     assert len(PAGES["predict"]) == 3
     assert len(PAGES["evaluation"]) == 13
     assert len(PAGES["report"]) == 3
-    pages = ("commands", "predict", "evaluation", "report", "ntu")  # they ask the README's run
+    assert [command.split()[1] for command in PAGES["onnx"]] == ["export"] * 4 + ["embed"]
+    pages = ("commands", "predict", "evaluation", "report", "ntu", "onnx")  # they ask the README's run
     run_all([*PAGES["quickstart"], *ours, *(command for page in pages for command in PAGES[page])], tmp_path)
+    made = {"encoder.onnx", "projection.onnx", "classifier.onnx", "clips.npz", "by-embed.npz"}
+    assert made <= {path.name for path in tmp_path.iterdir()}
 
 
 @pytest.mark.slow

@@ -38,6 +38,7 @@ def test_the_wheel_works_without_the_tree(tmp_path: Path) -> None:
     (target / "lent.pth").write_text("\n".join({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}))
     shipped = {path.relative_to(target).parts[0] for path in target.iterdir()}
     assert {"pipeline", "trainer", "cli.py"} <= shipped
+    assert all((target / package / "py.typed").is_file() for package in ("pipeline", "trainer"))
     assert not shipped & {"tests", "raw", "processed", "runs", "benchmarks", "docs"}
 
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}

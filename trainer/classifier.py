@@ -20,6 +20,7 @@ from pipeline.store import Store
 from pipeline.suggest import meant
 from pipeline.verify import CLASSIFIERS, META
 from trainer import runs, tensors
+from trainer.device import pick
 from trainer.encoder import Encoder
 from trainer.runs import Run
 
@@ -136,8 +137,8 @@ def choose(run: Run, name: str | None) -> str:
     )
 
 
-def load(run: Run, name: str, device: torch.device, *, fast: bool = True) -> Classifier:
-    """Read a classifier, every byte held against its seal.
+def load(run: Run, name: str, device: torch.device | None = None, *, fast: bool = True) -> Classifier:
+    """Read a classifier, every byte held against its seal; onto the GPU, if there is one, unless a device is named.
 
     Raises:
         ArtifactNotFound: there is none of that name.
@@ -166,7 +167,7 @@ def load(run: Run, name: str, device: torch.device, *, fast: bool = True) -> Cla
             raise ArtifactError(f"{path / TENSORS}: its tensor {tensor} {there}, expected {shape}; {again}")
     return Classifier(
         name=name,
-        encoder=encoder.to(device).eval(),
+        encoder=encoder.to(device or pick()).eval(),
         weight=kept[WEIGHT],
         bias=kept[BIAS],
         classes=tuple(meta["classes"]),

@@ -12,7 +12,7 @@ KNOWN = {"cpu", "cuda", "meta", "mps", "xpu", "hpu", "xla", "mtia", "vulkan"}
 """Kinds of device that torch has a name for, though nothing here is made for most."""
 
 
-def pick(name: str) -> torch.device:
+def pick(name: str = "auto") -> torch.device:
     """`auto` (the GPU when there is one), `cpu`, `cuda` or `cuda:N`.
 
     With torchrun, which counts the processes of a host in `LOCAL_RANK`, `auto` and `cuda` mean a GPU for each of them.

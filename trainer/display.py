@@ -12,7 +12,7 @@ from rich.text import Text
 from pipeline.display import FIRST, Bar, duration
 from pipeline.errors import RawFileError
 from pipeline.terminal import columns
-from trainer import evaluate, frozen, import_weights, origins, predict, pretrain, settings
+from trainer import evaluate, export_onnx, frozen, import_weights, origins, predict, pretrain, settings
 
 ROWS = (frozen.PRETRAINED, frozen.RECALIBRATED, evaluate.SCRATCH, frozen.RANDOM, frozen.RAW)
 """Of the results' table, from top to bottom."""
@@ -135,6 +135,18 @@ def trained(checkpoint: Mapping[str, Any]) -> str:
     if checkpoint.get("imported"):
         return f"weights imported from {checkpoint['imported']}"
     return f"step {checkpoint['step']} of {checkpoint['total_steps']}"
+
+
+def onnx_lines(report: export_onnx.Report) -> list[str]:
+    """What was exported of a run, in lines."""
+    scores = f" and scores (N, {report.classes}) of {report.classifier}" if report.classes else ""
+    worst = max(report.differences.values())
+    return [
+        *report.checkpoint.get("skipped", []),
+        f"{report.out}: clips (N, 3, T, {report.joints}, M) to features (N, {report.dimensions}){scores}, "
+        f"opset {report.opset}, {report.bytes / 1e6:,.1f} MB",
+        f"{trained(report.checkpoint)}, {report.layer}; differs from torch by at most {worst:.0e} of the largest",
+    ]
 
 
 def import_summary(report: import_weights.Report) -> list[str]:

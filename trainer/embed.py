@@ -32,7 +32,17 @@ class Batch:
     """(N,)."""
 
 
-def from_store(run: Run, store: Store, split: Split | None, subset: str) -> Batch:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Encoded:
+    """What an encoder makes of clips."""
+
+    features: NDArray[np.float32]
+    """(N, D), rows in the batch's order."""
+    checkpoint: dict[str, Any]
+    """Where they come from: path, digest, step, newer ones that were skipped."""
+
+
+def from_store(run: Run, store: Store, split: Split | None = None, subset: str = "all") -> Batch:
     """A store's clips, of one side of a split or all of them, resized to the run's T; in row order."""
     rows = np.arange(len(store)) if split is None else np.sort(split.side(subset))
     return Batch(
@@ -59,26 +69,79 @@ def from_file(run: Run, path: Path) -> Batch:
         raise ArtifactError(f"{path}: cannot be read as an .npz of plain arrays ({error})") from error
     if "data" not in held:
         raise ArtifactError(f"{path}: holds no array `data` (N, 3, T, V, M)")
-    data, joints = held["data"], len(run.layout.joints)
+    return from_array(run, held["data"], held.get("labels"), held.get("names"), source=str(path))
+
+
+def from_array(
+    run: Run,
+    data: NDArray[Any],
+    labels: NDArray[Any] | None = None,
+    names: NDArray[Any] | None = None,
+    *,
+    source: str = "array",
+) -> Batch:
+    """An array of clips as it is: no frame is added or taken away.
+
+    Args:
+        run: whose skeleton the clips must have.
+        data: numbers (N, 3, T, V, M), positions in metres as the run's recipe leaves them; missing is 0.
+        labels: (N,) whole numbers, -1 unknown, which they all are when not given.
+        names: (N,); 0, 1, ... when not given.
+        source: where the arrays come from, for what is said of them.
+
+    Raises:
+        ArtifactError: an array does not fit the run's skeleton or the others, or holds something else than numbers.
+    """
+    joints = len(run.layout.joints)
     if data.ndim != 5 or data.shape[1] != 3 or data.shape[3] != joints or data.dtype.kind not in "fiu" or not data.size:
         raise ArtifactError(
-            f"{path}: data is {data.dtype} {data.shape}, expected numbers (N, 3, T, {joints}, M) for {run.path}"
+            f"{source}: data is {data.dtype} {data.shape}, expected numbers (N, 3, T, {joints}, M) for {run.path}"
         )
     with np.errstate(over="ignore"):
         clips = np.ascontiguousarray(data, np.float32)
     if not np.isfinite(clips).all():
         clip = int(np.flatnonzero(~np.isfinite(clips).reshape(len(clips), -1).all(1))[0])
-        raise ArtifactError(f"{path}: data is not finite in clip {clip}; write missing joints as 0")
-    for name in ("labels", "names"):
-        if name in held and held[name].shape != (len(data),):
-            raise ArtifactError(f"{path}: {name} has shape {held[name].shape}, expected ({len(data)},)")
-    if "labels" in held and held["labels"].dtype.kind not in "iu":
-        raise ArtifactError(f"{path}: labels are {held['labels'].dtype}, expected whole numbers, -1 where unknown")
+        raise ArtifactError(f"{source}: data is not finite in clip {clip}; write missing joints as 0")
+    for name, given in (("labels", labels), ("names", names)):
+        if given is not None and given.shape != (len(data),):
+            raise ArtifactError(f"{source}: {name} has shape {given.shape}, expected ({len(data)},)")
+    if labels is not None and labels.dtype.kind not in "iu":
+        raise ArtifactError(f"{source}: labels are {labels.dtype}, expected whole numbers, -1 where unknown")
     return Batch(
         clips=torch.from_numpy(clips),
-        labels=held.get("labels", np.full(len(data), -1)).astype(np.int64),
-        names=held.get("names", np.arange(len(data))).astype(np.str_),
+        labels=(np.full(len(data), -1) if labels is None else labels).astype(np.int64),
+        names=(np.arange(len(data)) if names is None else names).astype(np.str_),
     )
+
+
+def encode(
+    run: Run,
+    batch: Batch,
+    *,
+    layer: Layer = "backbone",
+    normalised: bool = False,
+    device: torch.device | None = None,
+    which: Which = "last",
+    fast: bool = True,
+) -> Encoded:
+    """The features of a batch by a run's frozen encoder.
+
+    Args:
+        run: whose encoder.
+        batch: the clips.
+        layer: before or behind the projection head.
+        normalised: scale every vector to length 1.
+        device: where it is computed; the GPU if there is one when not given.
+        which: of the run's checkpoints.
+        fast: encode by trainer/fast.py where it can.
+
+    Raises:
+        ArtifactError: the run's checkpoint is missing or damaged.
+        ConfigError: there is no such device.
+    """
+    encoder, checkpoint = runs.load_encoder(run, device, which, fast=fast)
+    found = features.of_positions(encoder, batch.clips, run, layer)
+    return Encoded(features=(normalize(found, dim=1) if normalised else found).numpy(), checkpoint=checkpoint)
 
 
 def embed(
@@ -86,13 +149,15 @@ def embed(
     batch: Batch,
     output: Path,
     *,
-    layer: Layer,
-    normalised: bool,
-    device: torch.device,
+    layer: Layer = "backbone",
+    normalised: bool = False,
+    device: torch.device | None = None,
     which: Which = "last",
     fast: bool = True,
 ) -> dict[str, Any]:
     """Write `features` float32 (N, D), `labels` and `names` to `output`, rows in the batch's order.
+
+    Args as `encode` has them.
 
     Returns:
         clips N, dimensions D, and the checkpoint they come from: path, digest, step, newer ones that were skipped.
@@ -103,11 +168,9 @@ def embed(
         OutputFailed: the disk refuses.
     """
     with sole_file(output):
-        encoder, checkpoint = runs.load_encoder(run, device, which, fast=fast)
-        found = features.of_positions(encoder, batch.clips, run, layer)
-        if normalised:
-            found = normalize(found, dim=1)
-        arrays = {"features": found.numpy(), "labels": batch.labels, "names": batch.names}
+        found = encode(run, batch, layer=layer, normalised=normalised, device=device, which=which, fast=fast)
+        arrays: dict[str, NDArray[Any]] = {"features": found.features, "labels": batch.labels, "names": batch.names}
         needed = sum(array.nbytes for array in arrays.values())
         write_file(output, lambda handle: np.savez(handle, **arrays), needed=needed)  # type: ignore[arg-type]
-    return {"clips": found.shape[0], "dimensions": found.shape[1], "checkpoint": checkpoint}
+    clips, dimensions = found.features.shape
+    return {"clips": clips, "dimensions": dimensions, "checkpoint": found.checkpoint}

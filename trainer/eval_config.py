@@ -56,7 +56,7 @@ def of_layers(found: Sequence[Layer]) -> EvalConfig:
     return build(EvalConfig, keys.EVALUATE, found, "evaluation")
 
 
-def compose(settings: Sequence[str]) -> EvalConfig:
+def compose(settings: Sequence[str] = ()) -> EvalConfig:
     """The defaults, overridden by `a.b=value` settings.
 
     Raises:

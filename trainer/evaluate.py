@@ -2,7 +2,7 @@
 
 import importlib.metadata
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -35,8 +35,8 @@ class Request:
     run: Run
     store: Store
     split: Split
-    protocols: tuple[Protocol, ...]
-    device: torch.device
+    protocols: tuple[Protocol, ...] = ("knn", "linear")
+    device: torch.device = field(default_factory=devices.pick)
     config: EvalConfig = DEFAULTS
     fractions: tuple[float, ...] = (0.1,)
     """Of the training labels, for `semi`; each on every stored subset."""

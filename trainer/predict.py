@@ -20,6 +20,7 @@ from pipeline.publish import sole_file, write_file
 from pipeline.resample import resized
 from pipeline.source import Entry, Refusal
 from trainer import checkpoint, classifier, features
+from trainer import device as devices
 from trainer.classifier import Classifier
 from trainer.runs import Run
 
@@ -33,7 +34,7 @@ class Request:
 
     run: Run
     roots: tuple[Path, ...]
-    device: torch.device
+    device: torch.device = field(default_factory=devices.pick)
     classifier: str | None = None
     """Name of the classifier; None: the newest that is not recalibrated."""
     skeleton: Path | None = None

@@ -44,7 +44,7 @@ class Request:
     preset: str
     config: PretrainConfig
     output: Path
-    device: torch.device
+    device: torch.device = field(default_factory=devices.pick)
     any_recipe: bool = False
     """Train although the configuration names another recipe than the store's."""
     force: bool = False

@@ -22,6 +22,7 @@ from pipeline.store import Store
 from pipeline.verify import CHECKPOINTS, RUN
 from trainer import checkpoint
 from trainer.config import PretrainConfig
+from trainer.device import pick
 from trainer.encoder import Encoder
 from trainer.foreign import encoder_alone
 from trainer.method import Method
@@ -174,9 +175,11 @@ def start(run: Run, *, fast: bool = True) -> Method:
 
 
 def load_encoder(
-    run: Run, device: torch.device, which: Which = "last", *, fast: bool = True
+    run: Run, device: torch.device | None = None, which: Which = "last", *, fast: bool = True
 ) -> tuple[Encoder, dict[str, Any]]:
     """The query encoder of a run's newest whole checkpoint, or of its best, in evaluation mode, and what that is.
+
+    It lies on the GPU, if there is one, unless a device is named.
 
     Raises:
         ArtifactError: there is none, or it does not fit the run's description.
@@ -195,7 +198,7 @@ def load_encoder(
         "imported": run.imported["file"] if run.imported else None,
         "skipped": skipped,
     }
-    return pair.query.to(device).eval(), facts
+    return pair.query.to(device or pick()).eval(), facts
 
 
 def find_store(run: Run, override: Path | None = None) -> Store:
@@ -233,7 +236,7 @@ def find_store(run: Run, override: Path | None = None) -> Store:
     return store
 
 
-def find_split(run: Run, store: Store, name: str | None) -> Split:
+def find_split(run: Run, store: Store, name: str | None = None) -> Split:
     """The split to evaluate on: the run's own, or the one that is named, of `store`.
 
     Raises:
