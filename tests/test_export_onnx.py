@@ -229,6 +229,13 @@ def test_what_cannot_be_exported_is_refused_in_a_line(
     assert not (tmp_path / "x").exists()
 
 
+def test_another_encoder_is_refused_by_its_name(run: Run, tmp_path: Path) -> None:
+    other = run.config.model_copy(update={"encoder": run.config.encoder.model_copy(update={"name": "mlp"})})
+    with pytest.raises(ConfigError, match="has encoder mlp; only st-gcn is known as an ONNX graph"):
+        export_onnx.run(Request(run=replace(run, config=other), output=tmp_path / "x.onnx"))
+    assert not (tmp_path / "x.onnx").exists()
+
+
 def test_the_checkpoint_that_is_named_is_the_one_that_is_written(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -69,7 +69,7 @@ def run(request: Request) -> Report:
 
     Raises:
         SkelepipeError: a package of the extra `onnx` is missing, or onnxruntime computes something else.
-        ConfigError: both a checkpoint and a classifier are named.
+        ConfigError: both a checkpoint and a classifier are named, or the encoder is another than ST-GCN.
         ArtifactNotFound: the run has no such classifier.
         ArtifactError: the run, its checkpoint or the classifier is damaged, or the weights are more than a file holds.
         OutputLocked: another process is writing there.
@@ -83,6 +83,10 @@ def run(request: Request) -> Report:
     from trainer import onnx_graph  # noqa: PLC0415 - of the extra, which only those who ask for it need
 
     run, layer, output = request.run, request.layer, request.output
+    if run.config.encoder.name != onnx_graph.ENCODER:
+        raise ConfigError(
+            f"{run.path}: has encoder {run.config.encoder.name}; only {onnx_graph.ENCODER} is known as an ONNX graph"
+        )
     with publish.sole_file(output):
         encoder, checkpoint, chosen = _source(request)
         if sum(tensor.nbytes for tensor in encoder.state_dict().values()) > MOST_BYTES:

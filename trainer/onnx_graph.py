@@ -18,6 +18,8 @@ from trainer.encoder import COORDINATES, Encoder
 from trainer.features import Layer
 from trainer.streams import Stream
 
+ENCODER = "st-gcn"
+"""The encoder that this graph is, as its configuration calls it."""
 OPSET, IR = 17, 8
 """Of ONNX 1.12 (June 2022): onnxruntime reads them from 1.12 on."""
 INPUT, FEATURES, SCORES = "clips", "features", "scores"
