@@ -393,6 +393,57 @@ def main(debug: bool) -> None:
 
 
 @main.command()
+@click.argument("tool", type=click.Choice([*TOOLS, "folder"]), metavar="TOOL")
+@click.argument("inputs", metavar="INPUT...", nargs=-1, required=True, type=Folder)
+@click.option("--out", required=True, type=Folder, help="The folder to write, new or empty.")
+@click.option(
+    "--to",
+    "target",
+    metavar="LAYOUT",
+    help="Make another skeleton of it: kinect-v2, as NTU RGB+D has.  [default: as is]",
+)
+@click.option("--labels", type=Folder, help="A CSV with a column file, and label, subject, camera, or any others.")
+@click.option(
+    "--pattern", metavar="REGEX", help=r"Named groups found in a file's name: '(?P<label>\w+)_(?P<subject>\d+)'."
+)
+@click.option("--every", default=1, show_default=True, type=click.IntRange(1), help="Take one of so many frames.")
+@click.option(
+    "--units",
+    type=click.Choice(["m", "cm", "mm", "inch"]),
+    help="bvh: of its offsets.  [default: that of a person's size]",
+)
+@click.option(
+    "--up", type=click.Choice(["y", "-y", "z", "-z", "x", "-x"]), help="bvh: the axis that points up.  [default: y]"
+)
+@click.option("--skeleton", type=Folder, help="bvh: a TOML with the layout, where joints' names do not tell the limbs.")
+@click.option("--aspect", type=Aspect(), help="mediapipe without world landmarks: width by height.  [default: 16:9]")
+@as_json
+@click.pass_context
+def convert(
+    ctx: click.Context, /, tool: str, inputs: tuple[Path, ...], out: Path, as_json: bool, **options: Any
+) -> None:
+    """What another tool wrote (files, folders, zips) to a folder data set that `ingest folder` takes.
+
+    TOOL is mediapipe, openpose, coco, azure-kinect, kinect-v1 or bvh; or folder, to make another skeleton of one.
+    """
+    from pipeline.convert import conversion as stage
+    from pipeline.convert import display
+    from pipeline.display import Bar
+
+    request = stage.Request(tool=tool, roots=inputs, output=out, **options)
+    with Bar("convert") as bar:
+        report = stage.run(request, bar.predict)
+    if as_json:
+        emit(asdict(report))
+    else:
+        bad = [display.refused_table(report.refused)] if report.refused else []
+        show(
+            [*display.conversion_lines(report), *after(True, f"skelepipe ingest folder {shlex.quote(str(out))}")], *bad
+        )
+    ctx.exit(QUARANTINED if report.refused else 0)
+
+
+@main.command()
 @dataset
 @click.argument("raw", nargs=-1, required=True, type=Folder)
 @click.option("--out", type=Folder, help="Where the store goes.  [default: processed/DATASET.zarr]")
@@ -482,57 +533,6 @@ def finalise(ctx: click.Context, store: Path | None, strict: bool, force: bool, 
         say([f"store {output} (the only one that waits)"])
     report = jobs.finalise(output, strict=strict, force=force)
     show_ingest(ctx, report, display.ingest_summary(report), "skelepipe build-splits", store, as_json)
-
-
-@main.command()
-@click.argument("tool", type=click.Choice([*TOOLS, "folder"]), metavar="TOOL")
-@click.argument("inputs", metavar="INPUT...", nargs=-1, required=True, type=Folder)
-@click.option("--out", required=True, type=Folder, help="The folder to write, new or empty.")
-@click.option(
-    "--to",
-    "target",
-    metavar="LAYOUT",
-    help="Make another skeleton of it: kinect-v2, as NTU RGB+D has.  [default: as is]",
-)
-@click.option("--labels", type=Folder, help="A CSV with a column file, and label, subject, camera, or any others.")
-@click.option(
-    "--pattern", metavar="REGEX", help=r"Named groups found in a file's name: '(?P<label>\w+)_(?P<subject>\d+)'."
-)
-@click.option("--every", default=1, show_default=True, type=click.IntRange(1), help="Take one of so many frames.")
-@click.option(
-    "--units",
-    type=click.Choice(["m", "cm", "mm", "inch"]),
-    help="bvh: of its offsets.  [default: that of a person's size]",
-)
-@click.option(
-    "--up", type=click.Choice(["y", "-y", "z", "-z", "x", "-x"]), help="bvh: the axis that points up.  [default: y]"
-)
-@click.option("--skeleton", type=Folder, help="bvh: a TOML with the layout, where joints' names do not tell the limbs.")
-@click.option("--aspect", type=Aspect(), help="mediapipe without world landmarks: width by height.  [default: 16:9]")
-@as_json
-@click.pass_context
-def convert(
-    ctx: click.Context, /, tool: str, inputs: tuple[Path, ...], out: Path, as_json: bool, **options: Any
-) -> None:
-    """What another tool wrote (files, folders, zips) to a folder data set that `ingest folder` takes.
-
-    TOOL is mediapipe, openpose, coco, azure-kinect, kinect-v1 or bvh; or folder, to make another skeleton of one.
-    """
-    from pipeline.convert import conversion as stage
-    from pipeline.convert import display
-    from pipeline.display import Bar
-
-    request = stage.Request(tool=tool, roots=inputs, output=out, **options)
-    with Bar("convert") as bar:
-        report = stage.run(request, bar.predict)
-    if as_json:
-        emit(asdict(report))
-    else:
-        bad = [display.refused_table(report.refused)] if report.refused else []
-        show(
-            [*display.conversion_lines(report), *after(True, f"skelepipe ingest folder {shlex.quote(str(out))}")], *bad
-        )
-    ctx.exit(QUARANTINED if report.refused else 0)
 
 
 @main.command("build-splits")

@@ -25,7 +25,7 @@ ROWS = {"ingest": 4, "load": 9, "train": 9, "eval": 5}
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "part", ["ingest", "eval", *(pytest.param(part, marks=pytest.mark.rehearsal) for part in ("load", "train"))]
+    "part", ["eval", *(pytest.param(part, marks=pytest.mark.rehearsal) for part in ("ingest", "load", "train"))]
 )
 def test_a_part_tells_every_way(part):
     done = CliRunner().invoke(main, ["bench", part, "--small", "--rounds", "1", "--json", "--device", "cpu"])

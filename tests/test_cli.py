@@ -405,7 +405,7 @@ def test_output_is_plain_off_a_terminal_and_without_colour(workplace: Path) -> N
 
 
 def test_the_commands_come_in_the_order_of_the_work() -> None:
-    assert list(main.commands)[:5] == ["ingest", "finalise", "build-splits", "pretrain", "eval"]
+    assert list(main.commands)[:6] == ["convert", "ingest", "finalise", "build-splits", "pretrain", "eval"]
     assert cli.main.list_commands(None) == list(main.commands)  # type: ignore[arg-type]
 
 

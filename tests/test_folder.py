@@ -213,7 +213,7 @@ def test_arrays_of_one_file_go_by_key(tmp_path: Path) -> None:
         "all_a_one": (8, 0),
         "all_a_two": (9, 1),
     }
-    assert refusals["all_a_gone"].reason == "has no array 'a/gone'; it has a/one, a/two"
+    assert refusals["all_a_gone"].reason == "has no array 'a/gone' (did you mean a/one?); it has a/one, a/two"
     assert refusals["all_a_gone"].file.name == "all.h5"
 
 

@@ -220,7 +220,7 @@ def test_the_array_that_is_meant_is_named_or_clear(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read(tmp_path / "usual.npz", "score").xyz[0], other)
     with pytest.raises(RawFileError, match=r"two.npz: holds 2 arrays \(xyz, data\); name the one in .* column key"):
         read(tmp_path / "two.npz")
-    with pytest.raises(RawFileError, match="has no array 'xy'; it has xyz, data"):
+    with pytest.raises(RawFileError, match=r"has no array 'xy' .did you mean xyz.*; it has xyz, data"):
         read(tmp_path / "two.npz", "xy")
     with pytest.raises(RawFileError, match="has no array 'xyz'; a file of this kind holds one"):
         read(npy(tmp_path / "clip", clip), "xyz")

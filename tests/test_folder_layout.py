@@ -94,7 +94,7 @@ def test_windows_line_ends_and_byte_order_mark_do_no_harm(tmp_path: Path) -> Non
         (
             'left = ["left_hand"]',
             'left = ["lefthand"]',
-            r"parts\.left: there is no joint 'lefthand'; joints are hip, .*",
+            r"parts\.left: there is no joint 'lefthand' .did you mean left_hand.*; joints are hip, .*",
         ),
         ('[-1, "hip", 1,', '[-1, "head", 1,', "parents of chest run in a circle: chest -> head -> chest"),
         ('[-1, "hip", 1,', '["head", "hip", 1,', "parents of hip run in a circle: hip -> head -> chest -> hip"),
@@ -116,7 +116,11 @@ def test_a_layout_that_contradicts_itself_is_refused_with_the_joint(
 @pytest.mark.parametrize(
     ("old", "new", "told"),
     [
-        ('name = "small"', 'nmae = "small"', "'nmae' is unknown; it takes name, description, units, up"),
+        (
+            'name = "small"',
+            'nmae = "small"',
+            "'nmae' is unknown .did you mean name.*; it takes name, description, units, up",
+        ),
         ('units = "cm"', "", "'units' is missing"),
         ('units = "cm"', 'units = "inch"', "units = 'inch': input should be 'm', 'cm', 'mm'"),
         ('units = "cm"', 'units = "cm"\nup = "w"', "up = 'w': input should be 'y', '-y', 'z'"),
@@ -130,7 +134,11 @@ def test_a_layout_that_contradicts_itself_is_refused_with_the_joint(
         ("names = [", 'names = "wave" # [', "classes: expected names = "),
         ("names = [", "name = [", "classes.name is unknown; it takes names, or labels"),
         ("[splits.rest]", '[splits."../rest"]', "a split cannot be called '../rest'"),
-        ("train = { subject = 1 }", "trian = { subject = 1 }", "'splits.rest.trian' is unknown; it takes train, test"),
+        (
+            "train = { subject = 1 }",
+            "trian = { subject = 1 }",
+            "'splits.rest.trian' is unknown .did you mean train.*; it takes train, test",
+        ),
         ("train = { subject = 1 }", "train = {}", r"splits\.rest\.train: names no column"),
         ("train = { subject = 1 }", "train = { subject = [] }", "subject: expected a list of numbers or texts"),
         ("test = { subject = [3] }", "test = { subject = [[3]] }", r"splits\.xsub\.test: subject: expected a list"),

@@ -80,7 +80,7 @@ def test_each_equivalent_is_a_mutant(module: str) -> None:
     mutants = pytest.importorskip("mutants", reason="needs cosmic-ray, which `make mutants` installs")
     keys, unmatched = mutants.matched(mutants.equivalents(module), mutants.enumerate_mutants(module))
     assert unmatched == []
-    assert len(keys) == sum(len(entry["becomes"]) for entry in LISTED if entry["module"] == module)
+    assert len(keys) >= sum(len(entry["becomes"]) for entry in LISTED if entry["module"] == module)
 
 
 def test_what_is_changed_is_logic() -> None:

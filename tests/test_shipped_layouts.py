@@ -75,7 +75,10 @@ def test_every_layout_becomes_kinect_v2_by_weights_that_mirror(name: str) -> Non
 def test_what_cannot_be_made_is_told_with_what_can() -> None:
     with pytest.raises(LayoutError, match="kinect-v2: cannot be made into coco-17; there is azure-kinect-32 to kin"):
         shipped_layouts.recast("kinect-v2", "coco-17")
-    with pytest.raises(LayoutError, match="no layout is called 'coco'; there are azure-kinect-32, body-25, coco-17"):
+    with pytest.raises(
+        LayoutError,
+        match=r"no layout is called 'coco' .did you mean coco-17.*; there are azure-kinect-32, body-25, coco-17",
+    ):
         shipped_layouts.load("coco")
 
 
@@ -91,7 +94,7 @@ def test_a_skeleton_may_name_a_shipped_layout(tmp_path: Path) -> None:
     ("text", "error", "told"),
     [
         ('layout = "coco-17"\ncentre = "nose"', ConfigError, "has layout = 'coco-17' and centre; .* keep one"),
-        ('layout = "coco-18"', LayoutError, "no layout is called 'coco-18'; there are azure"),
+        ('layout = "coco-18"', LayoutError, r"no layout is called 'coco-18' .did you mean coco-17.*; there are azure"),
         ('layout = "../layouts/coco-17"', LayoutError, "no layout is called"),
         ("layout = 17", ConfigError, "layout = 17: input should be a valid string"),
         ("", ConfigError, "'joints' is missing; 'parents' is missing"),

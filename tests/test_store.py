@@ -65,7 +65,7 @@ def test_clips_come_back_bit_for_bit_across_shards(tmp_path: Path, clips: list[n
     assert opened.columns["label"].tolist() == [0, 1, 2, 3, 4]
     assert opened.recordings == [f"clip-{n}.txt" for n in range(5)]
     assert opened.values("how").tolist() == ["right", "", "ö", "right", ""]
-    with pytest.raises(ArtifactError, match=r"no column 'hwo'; it has frames, .*, how"):
+    with pytest.raises(ArtifactError, match=r"no column 'hwo' .did you mean how.*; it has frames, .*, how"):
         opened.values("hwo")
 
 
