@@ -20,7 +20,7 @@ OWNERS = {
         "trainer/display.py",
         "cli.py",
     },
-    "click": {"cli.py"},
+    "click": {"cli.py", "trainer/commands.py", "trainer/completion.py"},
     "distributed": {"pipeline/cluster.py"},
     "dask": set(),
     "packaging": {"pipeline/packages.py"},

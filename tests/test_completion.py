@@ -9,12 +9,13 @@ from pathlib import Path
 import click
 import pytest
 
-import cli
-from cli import Choice, main
+from cli import main
 from pipeline import recipe
 from pipeline.splits import OFFICIAL
 from pipeline.store import Store
 from trainer import keys, words
+from trainer.commands import Choice
+from trainer.completion import completer
 from trainer.config import PretrainConfig, preset_names
 from trainer.eval_config import EvalConfig
 from trainer.runs import Run
@@ -35,7 +36,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, shared_store: Store, shared_
 
 def completed(line: str) -> list[str]:
     *args, incomplete = line.split(" ")
-    return [item.value for item in cli.completer("zsh")(main, {}, "skelepipe", "X").get_completions(args, incomplete)]
+    return [item.value for item in completer("zsh")(main, {}, "skelepipe", "X").get_completions(args, incomplete)]
 
 
 @pytest.mark.parametrize(
@@ -138,7 +139,9 @@ def test_bash_completes_by_the_printed_script(place: Path) -> None:
 
 def test_completing_imports_nothing_heavy(place: Path) -> None:
     code = (
-        "import sys, cli; comp = cli.completer('bash')(cli.main, {}, 'skelepipe', 'X')\n"
+        "import sys, cli\n"
+        "from trainer.completion import completer\n"
+        "comp = completer('bash')(cli.main, {}, 'skelepipe', 'X')\n"
         "for args in (['pretrain', '--set'], ['ingest', 'ntu60', '--recipe'], ['pretrain', '--split'], ['eval']):\n"
         "    assert comp.get_completions(args, '')\n"
         "sys.exit(bool({'numpy', 'torch', 'zarr', 'numba', 'rich', 'pydantic'} & set(sys.modules)))"

@@ -12,11 +12,12 @@ from pathlib import Path
 import pytest
 import released
 
-from cli import SHELLS, main
+from cli import main
 from pipeline.errors import ConfigError
 from pipeline.store import Store
 from pipeline.synth import write
 from pipeline.verify import verify
+from trainer.completion import SHELLS
 from trainer.config import compose, preset
 from trainer.runs import Run
 
