@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, assert_never
 
-from pipeline import export_hdf5, export_npz, export_pyskl, export_stgcn, padded, publish, splits
+from pipeline import export_hdf5, export_npz, export_pyskl, export_stgcn, padded, publish, split_rules, splits
 from pipeline.errors import ArtifactError, ConfigError, OutputExists
 from pipeline.splits import Split
 from pipeline.store import Store
@@ -118,7 +118,7 @@ def _splits(request: Request) -> list[Split]:
         built = request.split in there or splits.is_path(request.split)
         return [splits.find(store, request.split) if built else _built(store, request.split)]
     one = request.form in OPTIONS["split"]
-    if not there and splits.rules(store):
+    if not there and split_rules.rules(store):
         with nullcontext() if one else suppress(ArtifactError):  # none can be made: there is nothing to write of them
             splits.build(store)
         there = splits.there(store)

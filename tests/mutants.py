@@ -111,6 +111,9 @@ SUITES = {
     "pipeline/splits.py": Suite(
         tests=("test_splits",), also=("test_leakage", "test_verify"), never=("golden", "no_command_uses"), compiled=True
     ),
+    "pipeline/split_rules.py": Suite(
+        tests=("test_splits",), also=("test_leakage", "test_verify"), never=("golden", "no_command_uses"), compiled=True
+    ),
     "pipeline/split_lists.py": Suite(tests=("test_split_lists",), compiled=True),
     "trainer/skelemix.py": Suite(tests=("test_skelemix",), also=("test_config",), compiled=True),
     "trainer/pooling.py": Suite(tests=("test_pooling",), compiled=True),

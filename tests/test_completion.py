@@ -11,7 +11,7 @@ import pytest
 
 from cli import main
 from pipeline import recipe
-from pipeline.splits import OFFICIAL
+from pipeline.split_rules import OFFICIAL
 from pipeline.store import Store
 from trainer import keys, words
 from trainer.commands import Choice

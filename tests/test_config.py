@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from pipeline import recipe
 from pipeline.errors import ConfigError
 from pipeline.ntu_names import NTU60
-from pipeline.splits import OFFICIAL
+from pipeline.split_rules import OFFICIAL
 from trainer.config import PretrainConfig, choose, compose, preset, preset_names
 
 

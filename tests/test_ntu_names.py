@@ -4,7 +4,7 @@ import pytest
 
 from pipeline import ntu_names
 from pipeline.ntu_names import NTU60, NTU120, NtuName
-from pipeline.splits import OFFICIAL
+from pipeline.split_rules import OFFICIAL
 
 
 def test_a_name_says_five_numbers_and_reads_back():

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline import manifest, splits
+from pipeline import manifest, split_rules, splits
 from pipeline.documents import SPLIT
 from pipeline.errors import ArtifactError, ArtifactNotFound, ConfigError
 from pipeline.ntu_names import NTU60
@@ -29,11 +29,11 @@ def test_xsub_divides_by_performer_and_xview_by_camera(shared_store: Store) -> N
 
 
 def test_the_official_lists_are_those_of_the_paper() -> None:
-    xsub, xview = splits.OFFICIAL["ntu60"]
+    xsub, xview = split_rules.OFFICIAL["ntu60"]
     assert xsub.train["subject"] == [1, 2, 4, 5, 8, 9, 13, 14, 15, 16, 17, 18, 19, 25, 27, 28, 31, 34, 35, 38]
     assert sorted([*xsub.train["subject"], *xsub.test["subject"]]) == list(range(1, 41))
     assert (xview.train, xview.test) == ({"camera": [2, 3]}, {"camera": [1]})
-    xsub, xset = splits.OFFICIAL["ntu120"]
+    xsub, xset = split_rules.OFFICIAL["ntu120"]
     assert len(xsub.train["subject"]) == len(xsub.test["subject"]) == 53
     assert sorted([*xsub.train["subject"], *xsub.test["subject"]]) == list(range(1, 107))
     assert (xset.train, xset.test) == ({"setup": [*range(2, 33, 2)]}, {"setup": [*range(1, 33, 2)]})
@@ -148,14 +148,14 @@ def test_a_file_is_called_what_its_lists_are_for(own_store: Path, tmp_path: Path
 
 def test_one_column_that_divides_is_separated_and_several_are_not() -> None:
     even, odd = {"subject": [2, 4]}, {"subject": [1, 3]}
-    assert splits._separated(even, odd) == splits._separated(even, None) == "subject"
-    assert splits._separated(even, {"camera": [1]}) == splits._separated(even, {}) == ""
-    assert splits._separated({**even, "camera": [1]}, {**odd, "camera": [1]}) == ""
+    assert split_rules._separated(even, odd) == split_rules._separated(even, None) == "subject"
+    assert split_rules._separated(even, {"camera": [1]}) == split_rules._separated(even, {}) == ""
+    assert split_rules._separated({**even, "camera": [1]}, {**odd, "camera": [1]}) == ""
 
 
 def test_whole_numbers_are_equal_however_they_are_written() -> None:
-    assert {splits._plain(value) for value in (1, "1", "01", " 1 ", np.int64(1))} == {1}
-    assert [splits._plain(value) for value in ("-2", "1.5", "a1", "--3")] == [-2, "1.5", "a1", "--3"]
+    assert {split_rules._plain(value) for value in (1, "1", "01", " 1 ", np.int64(1))} == {1}
+    assert [split_rules._plain(value) for value in ("-2", "1.5", "a1", "--3")] == [-2, "1.5", "a1", "--3"]
 
 
 def test_fractions_differ_by_seed_and_are_training_rows(own_store: Path) -> None:

@@ -12,7 +12,7 @@ from trainer import keys
 
 PROCESSED, RUNS = Path("processed"), Path("runs")
 SPLITS = {"ntu60": ("xsub", "xview"), "ntu120": ("xsub", "xset"), "pku1": ("xsub", "xview"), "pku2": ("xsub", "xview")}
-"""The official splits by data set, as pipeline/splits.py has their rules."""
+"""The official splits by data set, as pipeline/split_rules.py has their rules."""
 
 Given = Mapping[str, Any]
 """What stands before: the command, and its parameters by name."""
