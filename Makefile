@@ -12,7 +12,7 @@ DEMO_FOLDER ?= demo
 WHEELS = annotated-types donfig filelock google-crc32c isal markdown-it-py mdurl numcodecs packaging pydantic \
 	pydantic-core pygments pyyaml rich safetensors typing-extensions typing-inspection zarr
 
-.PHONY: help demo test format lint types unit rehearse nojit bounds fuzz mutants prove resumes soak coverage scan audit bench gpu wheels pictures docs clean
+.PHONY: help demo test format lint types unit thorough rehearse nojit bounds fuzz mutants prove resumes soak coverage scan audit bench gpu wheels pictures docs clean
 
 help:  ## list what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -44,7 +44,10 @@ types: $(READY)  ## strict type check
 	$(BIN)/mypy
 
 unit: $(READY)  ## the tests
-	$(PYTEST) --durations 25 -m "not rehearsal"
+	$(PYTEST) --durations 25 -m "not rehearsal and not thorough"
+
+thorough: $(READY)  ## longer forms of some tests, such as three processes where two are usual (two minutes)
+	$(PYTEST) --durations 25 -m thorough
 
 rehearse: $(READY)  ## the long benchmarks at tiny sizes, that of the GPU on the CPU: do they still run? (five minutes)
 	$(PYTEST) --durations 25 -m rehearsal
@@ -69,7 +72,7 @@ resumes: $(READY)  ## stop pre-trainings after every step and kill them at rando
 # Not with the disks that take 5,000 bytes: what coverage writes does not fit, either.
 coverage: $(PROOF)  ## which lines and branches the tests reach, file by file; kernels uncompiled, too (20 minutes)
 	$(BIN)/coverage erase
-	$(PYTEST) -m "not rehearsal" -k "not a_disk_that_refuses" --cov --cov-report=
+	$(PYTEST) -m "not rehearsal and not thorough" -k "not a_disk_that_refuses" --cov --cov-report=
 	NUMBA_DISABLE_JIT=1 $(PYTEST) -m kernels -k "not golden" --cov --cov-append --cov-report=
 	$(BIN)/coverage report
 

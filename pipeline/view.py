@@ -122,6 +122,10 @@ def facts(store: Store, row: int) -> list[tuple[str, str]]:
         ("frames", f"{frames} ({frames / page.FRAMES_PER_SECOND:.1f} s at {page.FRAMES_PER_SECOND} a second)"),
         ("people", str(int(columns["bodies"][row]))),
     ]
+    if store.confidence is not None and np.isfinite(store.confidence[row]).any():
+        least = np.argsort(np.where(np.isfinite(store.confidence[row]), store.confidence[row], np.inf))[:3].tolist()
+        sure = [f"{store.layout.joints[joint]} {store.confidence[row, joint]:.2f}" for joint in least]
+        told.append(("least certain", ", ".join(sure).replace("_", " ")))
     told += [
         (name.removeprefix("quality_").replace("_", " "), str(int(values[row])))
         for name, values in columns.items()

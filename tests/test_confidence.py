@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from test_folder import V, folder, motion
 
-from pipeline import display, export, ingest, overview, recipe, verify
+from pipeline import display, export, ingest, overview, recipe, verify, view
 from pipeline.errors import RecipeError
 from pipeline.folder import FolderSource
 from pipeline.layout import KINECT_V2
@@ -61,6 +61,15 @@ def test_the_store_keeps_the_mean_of_each_joint(tmp_path: Path, suffix: str) -> 
     np.testing.assert_allclose(store.confidence[row], twin, rtol=1e-6)
     assert np.isnan(store.confidence[[store.names.index("a"), store.names.index("b")]]).all()
     assert verify.verify(store.path).findings == []
+
+
+def test_view_names_the_least_certain_joints_of_a_clip(tmp_path: Path) -> None:
+    store = store_of(own(tmp_path / "raw", {"confidence": sure()}), tmp_path / "s.zarr")
+    assert store.confidence is not None
+    row = store.names.index("c")
+    told = dict(view.facts(store, row))["least certain"].split(", ")
+    assert [word.split()[-1] for word in told] == [f"{value:.2f}" for value in np.sort(store.confidence[row])[:3]]
+    assert "least certain" not in dict(view.facts(store, store.names.index("a")))
 
 
 def test_a_store_without_confidence_has_no_such_array(tmp_path: Path) -> None:

@@ -18,7 +18,10 @@ def alone() -> dict[str, torch.Tensor]:
     return rank_work.steps()
 
 
-@pytest.fixture(scope="module", params=[pytest.param(2, id="two"), pytest.param(3, id="three", marks=pytest.mark.slow)])
+TWO, THREE = pytest.param(2, id="two"), pytest.param(3, id="three", marks=pytest.mark.thorough)
+
+
+@pytest.fixture(scope="module", params=[TWO, THREE])
 def together(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Found:
     """What each rank of two or three has found."""
     folder = tmp_path_factory.mktemp("ranks")

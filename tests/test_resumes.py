@@ -11,8 +11,8 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.mark.slow
 def test_a_training_stopped_anywhere_ends_as_one_that_never_was() -> None:
-    """The quick form of `make resumes`: a signal after every sixth step, and a few stops at random times."""
-    command = [sys.executable, ROOT / "tests" / "resume_points.py", "--every", "6", "--kills", "2"]
+    """The quick form of `make resumes`: a signal after every ninth step, and two stops at random times."""
+    command = [sys.executable, ROOT / "tests" / "resume_points.py", "--every", "9", "--kills", "2"]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=400)
     assert done.returncode == 0, done.stdout + done.stderr
