@@ -45,15 +45,12 @@ def skeleton(layout: Layout) -> dict[str, Any]:
     }
 
 
-def motion(
-    xyz: NDArray[np.float32], layout: Layout, *, frames_per_second: float = FRAMES_PER_SECOND, most: int | None = None
-) -> dict[str, Any]:
+def motion(xyz: NDArray[np.float32], layout: Layout, *, most: int | None = None) -> dict[str, Any]:
     """A clip as the player takes it: whole numbers of a step, 16 bits each, and the turn that puts it upright.
 
     Args:
         xyz: (M, T, V, 3) metres; what is missing is as in `stance.known`.
         layout: its skeleton.
-        frames_per_second: at which it is played.
         most: frames to keep; a longer clip loses every second one, or more, and is played as much slower.
     """
     thin = 1 if most is None else max(1, -(-xyz.shape[1] // most))
@@ -67,7 +64,7 @@ def motion(
     return {
         "shape": [M, T, V],
         "step": step,
-        "rate": frames_per_second / thin,
+        "rate": FRAMES_PER_SECOND / thin,
         "thin": thin,
         "turn": [round(float(value), 6) for value in upright(xyz, layout).ravel()],
         "data": packed(whole),
