@@ -18,11 +18,12 @@ import pytest
 from click.testing import CliRunner, Result
 
 import cli
-from cli import main, spread
+from cli import main
 from pipeline import display, latest, partitions, splits
 from pipeline.errors import SkelepipeError
 from pipeline.publish import sole_writer
 from pipeline.store import Store
+from trainer.commands import spread
 from trainer.runs import Run
 
 ROOT = Path(__file__).parents[1]
