@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from pipeline import packages
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -63,5 +65,6 @@ def test_every_dependency_is_pinned_for_reproducible_installs() -> None:
         if "==" in line
     }
     extras = project["optional-dependencies"]
+    assert set(packages.EXTRAS) == set(extras) - {"dev", "proof"}  # what doctor tells of
     for wanted in [*project["dependencies"], *extras["dev"], *extras["proof"], *extras["analysis"]]:
         assert wanted.split(">=")[0].lower() in pinned, f"{wanted} is not in constraints.txt"
