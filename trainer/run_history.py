@@ -9,9 +9,10 @@ from pipeline import charts, documents, manifest
 from pipeline.charts import Curve
 from pipeline.errors import ArtifactError
 from pipeline.report import Block, Chart, Charts, Facts, Text, number, table_of
-from trainer import checkpoint, runlog, runs
+from trainer import checkpoint, origins, runlog, runs
 from trainer.config import PretrainConfig, compose, preset, preset_names
 from trainer.runs import Run
+from trainer.settings import flat
 
 TERMS: tuple[tuple[str, charts.Role], ...] = (("total", "accent"), ("instance", "second"), ("mixed", "good"))
 """Of the loss, as `pretrain` logs it."""
@@ -63,35 +64,28 @@ def training(run: Run) -> list[Block]:
 
 
 def configuration(run: Run) -> list[Block]:
-    """Every setting; first those that differ from the preset or the default."""
-    ours, usual = _flat(run.config), _flat(PretrainConfig())
+    """Every setting with its origin; first those that differ from the preset or the default."""
+    usual = _flat(PretrainConfig())
     known = run.preset in preset_names()
     named = _flat(compose(preset(run.preset))) if known else {}
-    head = ["setting", "this run", *([f"preset {run.preset}"] if known else []), "default"]
+    head = ["setting", "this run", "from", *([f"preset {run.preset}"] if known else []), "default"]
     rows: list[tuple[str, ...]] = []
     marked: list[int] = []
-    for key, value in ours.items():
-        told = [_told(value), *([_told(named.get(key))] if known else []), _told(usual.get(key))]
+    off_preset: list[int] = []
+    for one in origins.of_run(run).values:
+        key, value = one.key, one.value
         if value != usual.get(key) or (known and value != named.get(key)):
+            if known and value != named.get(key):
+                off_preset.append(len(marked))
             marked.append(len(rows))
+        told = [_told(value), one.origin, *([_told(named.get(key))] if known else []), _told(usual.get(key))]
         rows.append((key, *told))
     differing = [rows[place] for place in marked]
-    off_preset = frozenset(place for place, row in enumerate(differing) if known and row[1] != row[2])
-    blocks: list[Block] = [
-        Text(
-            text=f"Preset {run.preset}. "
-            + (
-                f"Settings other than the preset's: {len(off_preset)} (marked)"
-                + ("; some of them follow the data, since fit_to_data is on." if run.config.fit_to_data else ".")
-                if known
-                else "This version has no such preset."
-            )
-        )
-    ]
+    said = f"Settings other than the preset's: {len(off_preset)} (marked)." if known else "This version has none such."
+    blocks: list[Block] = [Text(text=f"Preset {run.preset}. {said}")]
     if differing:
-        blocks.append(
-            table_of("Settings that are not the default or not the preset's", head, differing, marked=off_preset)
-        )
+        title = "Settings that are not the default or not the preset's"
+        blocks.append(table_of(title, head, differing, marked=frozenset(off_preset)))
     blocks.append(table_of("All settings", head, rows, marked=frozenset(marked), folded=True))
     return blocks
 
@@ -178,17 +172,7 @@ def _held(held: Any) -> str:
 
 
 def _flat(config: PretrainConfig) -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-
-    def walk(nested: Mapping[str, Any], above: str) -> None:
-        for key, value in nested.items():
-            if isinstance(value, dict):
-                walk(value, f"{above}{key}.")
-            else:
-                flat[f"{above}{key}"] = value
-
-    walk(config.model_dump(mode="json"), "")
-    return flat
+    return flat(config.model_dump(mode="json"))
 
 
 def _told(value: Any) -> str:
