@@ -17,10 +17,9 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.errors import ConfigError
 from pipeline.layout import KINECT_V2
 from pipeline.synth_motion import draw_person, gap, perform, roles
-from pipeline.synth_output import SynthSummary, new_folder
+from pipeline.synth_output import SynthSummary, new_folder, refuse_impossible
 from pipeline.synth_sensor import turned
 
 BLOCK = 24
@@ -95,12 +94,7 @@ def write_folder(out: Path, *, clips: int, seed: int, broken: int = 0) -> SynthS
         OutputExists: `out` holds something already.
         OutputFailed: the disk refuses.
     """
-    if clips < 1:
-        raise ConfigError(f"clips {clips}: a set has at least one")
-    if not 0 <= broken <= MOST_BROKEN:
-        raise ConfigError(f"broken {broken}: must be from 0 to {MOST_BROKEN}")
-    if seed < 0:
-        raise ConfigError(f"seed {seed}: must not be negative")
+    refuse_impossible(clips, broken, MOST_BROKEN, seed)
     wrong: dict[str, str] = {}
     with new_folder(out) as folder:
         (folder / "clips").mkdir()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline import publish
-from pipeline.errors import OutputExists
+from pipeline.errors import ConfigError, OutputExists
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -24,6 +24,20 @@ class SynthSummary:
     """Performers of the good clips, ascending; empty where the data set does not tell them apart."""
     bytes: int
     """Size of all files together."""
+
+
+def refuse_impossible(clips: int, broken: int, most_broken: int, seed: int) -> None:
+    """Refuse numbers of which no set can be made.
+
+    Raises:
+        ConfigError: one is out of range.
+    """
+    if clips < 1:
+        raise ConfigError(f"clips {clips}: a set has at least one")
+    if not 0 <= broken <= most_broken:
+        raise ConfigError(f"broken {broken}: must be from 0 to {most_broken}")
+    if seed < 0:
+        raise ConfigError(f"seed {seed}: must not be negative")
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from pipeline.layout import KINECT_V2
 from pipeline.pku_names import CLASSES, DATA_SETS, INTERACTIONS, PkuDataSet, PkuName
 from pipeline.synth_kernels import FIXED_BYTES, write_fixed_rows
 from pipeline.synth_motion import draw_person, gap, perform, roles
-from pipeline.synth_output import SynthSummary, new_folder
+from pipeline.synth_output import SynthSummary, new_folder, refuse_impossible
 from pipeline.synth_pku_damage import LABELLING, ROWS, TEXTS
 from pipeline.synth_sensor import from_camera, track, turned
 
@@ -90,10 +90,7 @@ def write_pku(dataset: str, out: Path, *, clips: int, seed: int, broken: int = 0
     """
     facts = DATA_SETS[dataset]
     videos = plan(facts, clips)
-    if not 0 <= broken <= BROKEN_LIMIT:
-        raise ConfigError(f"broken {broken}: must be from 0 to {BROKEN_LIMIT}")
-    if seed < 0:
-        raise ConfigError(f"seed {seed}: must not be negative")
+    refuse_impossible(clips, broken, BROKEN_LIMIT, seed)
     recordings, labels, *lists = FOLDERS[dataset]
     damaged = _plan_damage(facts, broken)
     bad_rows = list(ROWS) * broken

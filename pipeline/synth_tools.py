@@ -15,10 +15,9 @@ from numpy.typing import NDArray
 
 from pipeline import shipped_layouts, synth_bvh
 from pipeline.convert.kinect_v1 import MSR
-from pipeline.errors import ConfigError
 from pipeline.synth_bodies import body_of
 from pipeline.synth_motion import draw_person, gap, perform, roles
-from pipeline.synth_output import SynthSummary, new_folder
+from pipeline.synth_output import SynthSummary, new_folder, refuse_impossible
 from pipeline.synth_sensor import turned
 
 MOVEMENTS = (1, 2, 3, 4, 6, 50)
@@ -49,12 +48,7 @@ def write_tool(tool: str, out: Path, *, clips: int, seed: int, broken: int = 0) 
         OutputExists: `out` holds something already.
         OutputFailed: the disk refuses.
     """
-    if clips < 1:
-        raise ConfigError(f"clips {clips}: a set has at least one")
-    if not 0 <= broken <= MOST_BROKEN:
-        raise ConfigError(f"broken {broken}: must be from 0 to {MOST_BROKEN}")
-    if seed < 0:
-        raise ConfigError(f"seed {seed}: must not be negative")
+    refuse_impossible(clips, broken, MOST_BROKEN, seed)
     wrong: dict[str, str] = {}
     with new_folder(out) as folder:
         for number in range(clips + broken):

@@ -1,6 +1,10 @@
 """What every page must be: well-formed, self-contained, readable by ear."""
 
 from html.parser import HTMLParser
+from pathlib import Path
+
+from pipeline import report
+from pipeline.report import Report
 
 VOID = {"meta", "br", "img", "input", "hr", "link", "path", "use", "rect"}
 
@@ -68,3 +72,11 @@ class Page(HTMLParser):
                 self.faults.append(f"a {tag} has no name")
         if self.count("table") != self.count("caption"):
             self.faults.append("a table has no caption")
+
+
+def page_of(made: Report, out: Path) -> Page:
+    """A report's page, written and read again, without a fault."""
+    report.write(made, out)
+    page = Page(out.read_text(encoding="utf-8"))
+    assert page.faults == []
+    return page

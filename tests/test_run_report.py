@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from html_checks import Page
+from html_checks import page_of
 
 from pipeline import report
 from pipeline.errors import ArtifactError
@@ -16,13 +16,6 @@ from trainer.results import Result
 from trainer.runs import Run
 
 CPU = torch.device("cpu")
-
-
-def page_of(made: Report, out: Path) -> Page:
-    report.write(made, out)
-    page = Page(out.read_text(encoding="utf-8"))
-    assert page.faults == []
-    return page
 
 
 @pytest.fixture(scope="module")

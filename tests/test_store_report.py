@@ -3,7 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from html_checks import Page
+from html_checks import page_of
 
 from pipeline import report, store_examples, store_report
 from pipeline.errors import SkelepipeError
@@ -13,13 +13,6 @@ from pipeline.store import Store
 
 HOSTILE = "<script>alert(1)</script>\"'&</table>`x`"
 NOWHERE = Path("nowhere")
-
-
-def page_of(made: Report, out: Path) -> Page:
-    report.write(made, out)
-    page = Page(out.read_text(encoding="utf-8"))
-    assert page.faults == []
-    return page
 
 
 @pytest.fixture(scope="module")
