@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from pipeline import recipe
 from pipeline.datasets import open_source
-from pipeline.errors import RawFileError, UnusableClip
+from pipeline.errors import RawFileError, SkelepipeError, UnusableClip
 from pipeline.recording import Clip, Recording
 from pipeline.source import Entry, Reading
 from pipeline.store import Store
@@ -96,6 +96,27 @@ class Originals:
                 first += cut
             before = clip
         return first
+
+
+def nearby(store: Store, roots: Sequence[Path], usual: Path) -> tuple[Originals | None, list[str]]:
+    """The recordings of a store, and what is to be said of where they were looked for.
+
+    Args:
+        store: whose recordings.
+        roots: folders and zips that the user named.
+        usual: a folder that is looked into when none is named, if it is there and holds the data set.
+
+    Raises:
+        SkelepipeError: a root that was named does not exist, or holds nothing of the data set.
+    """
+    if roots:
+        return Originals(store, roots), []
+    if not usual.is_dir():
+        return None, [f"only as stored: no {usual}/ here; --raw names the folder of the recordings"]
+    try:
+        return Originals(store, [usual]), [f"recordings {usual}/ (found here)"]
+    except SkelepipeError:
+        return None, [f"only as stored: {usual}/ holds no {store.facts['dataset']} recording; --raw names the folder"]
 
 
 def in_slots(recording: Recording) -> NDArray[np.float32]:

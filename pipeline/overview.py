@@ -3,7 +3,7 @@
 import csv
 import io
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -44,7 +44,7 @@ def overview(store: Store) -> dict[str, Any]:
         "frames": {name: round(float(value), 1) for name, value in lengths.items()},
         "bodies": _counted(columns["bodies"].tolist()),
         "counts": {
-            "class": _counted(_class_names(store)),
+            "class": _counted(map(store.class_name, columns["label"].tolist())),
             **{name: _counted(columns[name].tolist()) for name in ("subject", "camera", "setup", "replication")},
         },
         "quality": {
@@ -81,14 +81,6 @@ def _confidence(store: Store) -> dict[str, Any] | None:
         if known[:, joint].any()
     }
     return {"clips": int(known.any(axis=1).sum()), "joints": joints}
-
-
-def _class_names(store: Store) -> list[str]:
-    labels: Mapping[str, str] = store.facts["classes"]
-    return [
-        f"{label} {labels.get(str(label), '')}".rstrip() if label >= 0 else "unknown"
-        for label in store.columns["label"].tolist()
-    ]
 
 
 def _counted(values: Iterable[Any]) -> dict[str, int]:

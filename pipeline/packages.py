@@ -16,7 +16,11 @@ from packaging.utils import canonicalize_name
 from pipeline.doctor import ROOT, Finding
 
 OURS = ("cli", "pipeline", "trainer")
-EXTRAS = {"cluster": "only for ingest --dask"}
+EXTRAS = {
+    "analysis": "only for t-SNE in report, and for .mat files in convert",
+    "cluster": "only for ingest --dask",
+    "onnx": "only for export --format onnx",
+}
 """The extras for users, and what each is for."""
 EACH_OTHERS = ("numba", "zarr", "numcodecs", "torch", "h5py", "numpy")
 """Packages that have broken one another, whose own demands are looked at, too."""

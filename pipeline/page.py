@@ -5,6 +5,7 @@ the JSON that scripts read; a content security policy forbids the browser to loa
 """
 
 import base64
+import importlib.metadata
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -30,7 +31,8 @@ def render(template: str, **values: Any) -> str:
         template: its file name.
         **values: what the template shows.
     """
-    text: str = _environment().get_template(template).render(values)
+    tool = f"skelepipe {importlib.metadata.version('skelepipe')}"
+    text: str = _environment().get_template(template).render(tool=tool, **values)
     return text
 
 

@@ -3,7 +3,6 @@
 Whoever reports gathers these; the template alone knows HTML. Text is escaped there, whatever a file had for a name.
 """
 
-import importlib.metadata
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -187,8 +186,7 @@ def write(report: Report, out: Path) -> dict[str, Any]:
         OutputFailed: the disk refuses.
     """
     film = {"skeleton": page.skeleton(report.film.layout), "clips": report.film.clips} if report.film else None
-    tool = f"skelepipe {importlib.metadata.version('skelepipe')}"
-    text = page.render("report.html", report=report, film=film, title=report.title, tool=tool)
+    text = page.render("report.html", report=report, film=film, title=report.title)
     content = text.encode("utf-8", "backslashreplace")
     with sole_file(out):
         write_file(out, content)

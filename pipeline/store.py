@@ -244,6 +244,10 @@ class Store:
             )
         return values
 
+    def class_name(self, label: int) -> str:
+        """A class as people know it: its number, and its name where it has one; `unknown` below 0."""
+        return f"{label} {self.facts['classes'].get(str(label), '')}".rstrip() if label >= 0 else "unknown"
+
     @property
     def name(self) -> str:
         """What the store is called: its folder without suffix."""

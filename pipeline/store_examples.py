@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.before import Originals
-from pipeline.errors import SkelepipeError
+from pipeline.before import nearby
 from pipeline.report import Block, Film, Moving, Scene, Text
 from pipeline.store import Store
 
@@ -24,18 +23,8 @@ def examples(store: Store, film: Film, roots: Sequence[Path], usual: Path) -> li
         SkelepipeError: a named root is not there, or holds nothing of the data set.
     """
     blocks: list[Block] = []
-    originals, why_not = None, ""
-    try:
-        if roots or usual.is_dir():
-            originals = Originals(store, roots or [usual])
-        else:
-            why_not = "The recordings are not here; `--raw FOLDER` says where they lie."
-    except SkelepipeError as error:
-        if roots:
-            raise
-        why_not = f"The recordings are not shown: {error}; `--raw FOLDER` says where they lie."
-    if why_not:
-        blocks.append(Text(text=why_not, warns=True))
+    originals, notes = nearby(store, roots, usual)
+    blocks += [Text(text=note, warns=True) for note in (notes if originals is None else ())]
     for row, why in _picked(store):
         shown: list[Moving] = []
         original = originals.find(row) if originals else None
@@ -47,9 +36,11 @@ def examples(store: Store, film: Film, roots: Sequence[Path], usual: Path) -> li
             for name in ("bodies_dropped", "joints_despiked", *MENDED, "frames_trimmed")
             if store.columns[f"quality_{name}"][row]
         ]
-        absent = "" if original or why_not else "; its recording is not there, or is another file than was read"
+        absent = (
+            "" if original or originals is None else "; its recording is not there, or is another file than was read"
+        )
         shown.append(Moving(label="after", note="as the store has it", clip=film.add(store.clip(row))))
-        title = f"{store.names[row]}: {class_of(store, row)}"
+        title = f"{store.names[row]}: {store.class_name(int(store.columns['label'][row]))}"
         note = f"{why}; {', '.join(counts) or 'nothing was changed'}{absent}"
         blocks.append(Scene(title=title, note=note, shown=shown, together=True))
     return blocks
@@ -87,9 +78,3 @@ def mended_joints(store: Store) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     mended = sum((columns[f"quality_{name}"].astype(np.int64) for name in MENDED), np.zeros(len(store), np.int64))
     joints = columns["frames"].astype(np.int64) * columns["bodies"] * len(store.layout.joints)
     return np.minimum(mended, joints), joints
-
-
-def class_of(store: Store, row: int) -> str:
-    """A clip's class: number and name."""
-    label = int(store.columns["label"][row])
-    return f"{label} {store.facts['classes'].get(str(label), '')}".rstrip() if label >= 0 else "unknown"

@@ -158,7 +158,7 @@ def _mended(store: Store, found: Mapping[str, Any]) -> list[Block]:
     worst = [
         (
             store.names[row],
-            store_examples.class_of(store, row),
+            store.class_name(int(store.columns["label"][row])),
             f"{100 * shares[row]:.1f}",
             *(
                 int(columns[f"quality_{name}"][row])

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline import page, pictures, publish
-from pipeline.before import Originals
+from pipeline import before, page, pictures, publish
 from pipeline.errors import ArtifactError, SkelepipeError
 from pipeline.figures import Figure, Panel
 from pipeline.store import Store
@@ -66,7 +65,7 @@ def look(store: Store, chosen: Sequence[int], roots: Sequence[Path], nearby: Pat
     Raises:
         SkelepipeError: a root does not exist, or holds nothing of the data set.
     """
-    originals, notes = find_originals(store, roots, nearby)
+    originals, notes = before.nearby(store, roots, nearby)
     figures, without = [], []
     for row in chosen:
         original = originals.find(row) if originals else None
@@ -91,27 +90,10 @@ def look(store: Store, chosen: Sequence[int], roots: Sequence[Path], nearby: Pat
     return Looked(figures=figures, notes=notes)
 
 
-def find_originals(store: Store, roots: Sequence[Path], nearby: Path) -> tuple[Originals | None, list[str]]:
-    """The recordings of a store, and what is to be said of where they were looked for; arguments as for `look`.
-
-    Raises:
-        SkelepipeError: as `look`.
-    """
-    if roots:
-        return Originals(store, roots), []
-    if not nearby.is_dir():
-        return None, [f"only as stored: no {nearby}/ here; --raw names the folder of the recordings"]
-    try:
-        return Originals(store, [nearby]), [f"recordings {nearby}/ (found here)"]
-    except SkelepipeError:
-        return None, [f"only as stored: {nearby}/ holds no {store.facts['dataset']} recording; --raw names the folder"]
-
-
 def facts(store: Store, row: int) -> list[tuple[str, str]]:
     """What a store knows of a clip, for people: class, who and where, length, what its recipe did."""
     columns = store.columns
-    label = int(columns["label"][row])
-    told = [("class", f"{label} {store.facts['classes'].get(str(label), '')}".rstrip() if label >= 0 else "unknown")]
+    told = [("class", store.class_name(int(columns["label"][row])))]
     told += [
         (name, str(value))
         for name in ("subject", "camera", "setup", "replication")
@@ -173,7 +155,6 @@ def write_page(looked: Looked, store: Store, out: Path) -> None:
         about=about,
         figures=figures,
         parts=list(figures[0].layout.parts),
-        tool=store.facts["tool"],
     ).encode()
     publish.write_file(out, text, needed=len(text))
 

@@ -117,7 +117,7 @@ def test_kills_power_cuts_full_disks_and_second_writers_leave_nothing_half_done(
     assert found["BAD"] == 0
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_what_the_promises_rest_on_is_missed_when_it_is_gone() -> None:
     done = prover("planted_faults")
     assert done.returncode == 0, done.stdout + done.stderr

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from pipeline import packages
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -80,6 +82,7 @@ def test_every_dependency_is_pinned_for_reproducible_installs() -> None:
         if "==" in line
     }
     extras = project["optional-dependencies"]
+    assert set(packages.EXTRAS) == set(extras) - {"dev", "docs", "proof"}  # what doctor tells of
     for wanted in [*project["dependencies"], *(wanted for extra in extras.values() for wanted in extra)]:
         assert wanted.split(">=")[0].lower() in pinned, f"{wanted} is not in constraints.txt"
 

@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_a_training_stopped_anywhere_ends_as_one_that_never_was() -> None:
     """The quick form of `make resumes`: a signal after every ninth step, and two stops at random times."""
     command = [sys.executable, ROOT / "tests" / "resume_points.py", "--every", "9", "--kills", "2"]

@@ -109,7 +109,7 @@ def test_what_one_process_began_two_end(
     assert_close(tmp_path / "run", alone)
 
 
-@pytest.mark.parametrize("event", ["SIGKILL@4", "stuck@4"])
+@pytest.mark.parametrize("event", ["SIGKILL@4", pytest.param("stuck@4", marks=pytest.mark.thorough)])
 def test_a_lost_process_ends_the_others_with_the_last_whole_step(
     event: str, shared_store: Store, stopped: tuple[Path, Ended], tmp_path: Path
 ) -> None:

@@ -2,7 +2,6 @@
 
 import base64
 import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -286,9 +285,8 @@ def test_a_joint_tells_its_name_and_place_and_draws_its_path(
         assert name == "head"
         row = view.rows(shared_store, [page.locator("h2").first.inner_text()])[0]
         x, y, z = shared_store.clip(row)[0, 0, KINECT_V2.index("head")]
-        assert place == f"x {x:.3f}  y {y:.3f}  z {z:.3f} m" or np.allclose(
-            [float(word) for word in place.split()[1:6:2]], [x, y, z], atol=0.0011
-        )
+        assert place.split()[::2] == ["x", "y", "z", "m"]
+        assert np.allclose([float(word) for word in place.split()[1::2]], [x, y, z], atol=0.0011)
         without = drawn(page, 1)
         page.mouse.down()
         page.mouse.up()
@@ -378,4 +376,4 @@ def test_nothing_outside_is_named(clips: Path, mixed: Path) -> None:
         text = path.read_text()
         assert not any(word in text for word in ("http:", "https:", "src=", "url(", "@import"))
         assert "default-src 'none'" in text
-    assert shutil.which("chromium") is None or clips.stat().st_size < 500_000
+    assert clips.stat().st_size < 500_000

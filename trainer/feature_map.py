@@ -20,9 +20,10 @@ from trainer.runs import Run
 from trainer.streams import derive
 
 MAPPED = 2000
-"""Test clips of a map at most: t-SNE of so many takes 40 s of one core (Intel Xeon, 2026-11-26)."""
+"""Test clips of a map at most: t-SNE of so many takes 40 s of one core (AMD EPYC, 2026-11-26)."""
 BANK = 10_000
-"""Training clips at most among which neighbours are looked for: some 40 s of encoding at full width on two cores."""
+"""Training clips at most among which neighbours are looked for: at full width some 35 s of encoding
+(298 a second on two cores, benchmarks/RESULTS.md)."""
 PERPLEXITY = 30.0
 """Van der Maaten and Hinton (2008) take 5 to 50."""
 VOTING = 20

@@ -84,10 +84,10 @@ def _scene(store: Store, answer: Answer, film: Film, places: dict[int, int]) -> 
             places[row] = film.add(store.clip(row), FRAMES)
         return places[row]
 
-    said = "taken for what it is" if answer.said == answer.label else f"taken for {_class(store, answer.said)}"
+    said = "taken for what it is" if answer.said == answer.label else f"taken for {store.class_name(answer.said)}"
     beside = [
         Moving(
-            label=_class(store, label),
+            label=store.class_name(label),
             note=f"{store.names[row]} cosine {cosine:.3f}",
             clip=place(row),
             mark="right" if label == answer.label else "wrong",
@@ -95,13 +95,9 @@ def _scene(store: Store, answer: Answer, film: Film, places: dict[int, int]) -> 
         for row, label, cosine in answer.nearest
     ]
     own = Moving(label="test clip", note=store.names[answer.row], clip=place(answer.row))
-    return Scene(title=f"{_class(store, answer.label)}: {said}", note="", shown=[own, *beside])
+    return Scene(title=f"{store.class_name(answer.label)}: {said}", note="", shown=[own, *beside])
 
 
 def _name(store: Store, label: int) -> str:
     name: str = store.facts["classes"].get(str(label), "")
     return name
-
-
-def _class(store: Store, label: int) -> str:
-    return f"{label} {_name(store, label)}".rstrip()

@@ -26,7 +26,7 @@ class Options:
     """What a user may say about the files; None leaves it to the tool."""
 
     units: str | None = None
-    """`m`, `cm` or `mm`."""
+    """`m`, `cm`, `mm` or `inch`."""
     up: str | None = None
     """The axis that points up, as `skeleton.toml` has it."""
     aspect: float | None = None
