@@ -4,10 +4,9 @@ All of them run `trainer.step.train_step` itself; what a way does otherwise, it 
 given. Axes as in trainer/encoder.py, and G: passes of the query encoder, the clip's and each mixed one's.
 """
 
-import copy
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,14 +19,15 @@ from torch import Tensor
 from torch.nn import functional
 
 from pipeline.layout import KINECT_V2
-from trainer import methods, runs
+from trainer import runs
 from trainer.config import PretrainConfig
 from trainer.contrast import MomentumPair
 from trainer.encoder import Encoder
 from trainer.method import LossTerms, Method, Mixed
 from trainer.methods import METHODS
 from trainer.pooling import pool, pool_masked
-from trainer.step import train_step
+from trainer.replay import Replay
+from trainer.step import replayed, train_step
 
 WHOLE = slice(None)
 
@@ -52,6 +52,7 @@ class Training:
         self.clips = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(device)
         self.rows = np.arange(config.batch_size)
         self.steps = 0
+        self.replay: Replay | None = None
         self.around: Callable[[], AbstractContextManager[Any]] = nullcontext
         """What every step runs in."""
 
@@ -62,13 +63,13 @@ class Training:
     def step(self) -> float:
         """One step and its loss, waited for as `pretrain` does."""
         with self.around():
-            terms = train_step(self.method, self.optimiser, self.clips, self.rows, self.steps, 0, self.run)
+            terms = train_step(self.method, self.optimiser, self.clips, self.rows, self.steps, 0, self.run, self.replay)
             self.steps += 1
             return float(terms["total"])
 
 
 def plain(training: Training) -> None:
-    """The encoder as it is, float32 without TF32, deterministic algorithms."""
+    """As with `--fast off`: the encoder as it reads, float32 without TF32, deterministic algorithms."""
 
 
 def fast(training: Training) -> None:
@@ -130,7 +131,7 @@ def _marked() -> Iterator[None]:
 
 def half_logits(training: Training) -> None:
     """Products with the queue in bf16 (added up in float32, answers rounded to bf16), one cross-entropy on them."""
-    training.around = lambda: mock.patch.object(methods, "info_nce", _half_info_nce)
+    training.around = lambda: mock.patch("trainer.method.info_nce", _half_info_nce)
 
 
 def _half_info_nce(
@@ -254,72 +255,9 @@ def key_stream(training: Training) -> None:
     training.method = Overlapped(training)
 
 
-class Captured(Method):
-    """From the key encoder's update to the gradients one CUDA graph; views, queue and optimiser stay outside."""
-
-    def __init__(self, training: Training) -> None:
-        super().__init__(training.pair, training.config.method)
-        self.inner = training.method
-        self.optimiser = training.optimiser
-        self.bf16 = training.config.precision == "bf16"
-        self.graph: torch.cuda.CUDAGraph | None = None
-        self.pair.follow = lambda: None
-        self.pair.keys = self.replay
-        training.optimiser.zero_grad = lambda: None  # the graph writes gradients, it does not add to them
-
-    def mixes(self, query: Tensor, regions: Any) -> list[Mixed]:
-        self.fresh = (query, *(tensor for mixed in super().mixes(query, regions) for tensor in mixed))
-        return []
-
-    def replay(self, key: Tensor) -> Tensor:
-        """In the place of `MomentumPair.keys`: all that is captured."""
-        if self.graph is None:
-            self.given = [tensor.clone() for tensor in (key, *self.fresh)]
-            self.capture()
-        for given, fresh in zip(self.given, (key, *self.fresh), strict=True):
-            given.copy_(fresh)
-        self.graph.replay()
-        return self.keys
-
-    def capture(self) -> None:
-        """Three steps for the libraries to make up their minds, taken back; then the one that is kept."""
-        before = copy.deepcopy(self.pair.state_dict())
-        side = torch.cuda.Stream()
-        side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):
-            for _ in range(3):
-                self.work()
-        torch.cuda.current_stream().wait_stream(side)
-        self.pair.load_state_dict(before)
-        self.graph = torch.cuda.CUDAGraph()
-        for parameter in self.pair.query.parameters():
-            parameter.grad = None
-        with torch.cuda.graph(self.graph):
-            self.keys, self.terms = self.work()
-
-    def work(self) -> tuple[Tensor, LossTerms]:
-        key, query, *rest = self.given
-        mixes = [Mixed(*rest[place : place + 3]) for place in range(0, len(rest), 3)]
-        for parameter in self.pair.query.parameters():
-            parameter.grad = None
-        torch.clear_autocast_cache()  # the caller's autocast would keep weights that were cast for another step
-        with torch.autocast("cuda", torch.bfloat16, enabled=self.bf16):
-            MomentumPair.follow(self.pair)
-            keys = MomentumPair.keys(self.pair, key)
-            terms = self.inner.losses(WHOLE, query, mixes, keys, self.pair.queue)
-        terms.total.backward()
-        torch.clear_autocast_cache()
-        total, instance, mixed = (term.detach() for term in (terms.total, terms.instance, terms.mixed))
-        return keys, LossTerms(instance=instance, trimmed=(), truncated=(), mixed=mixed, total=total)
-
-    def losses(self, *_: Any) -> LossTerms:
-        """What the graph has left, with a total whose backward does nothing."""
-        return replace(self.terms, total=self.terms.total.clone().requires_grad_())
-
-
 def captured(training: Training) -> None:
-    """Both encoders and the backward pass as one CUDA graph."""
-    training.method = Captured(training)
+    """From the key encoder's update to the gradients one CUDA graph; views, queue and optimiser stay outside."""
+    training.replay = replayed(training.method, training.optimiser, training.config)
 
 
 def together(*ways: Callable[[Training], None]) -> Callable[[Training], None]:
@@ -345,14 +283,14 @@ class Way:
 
 WAYS = {
     "plain": Way(apply=plain),
-    "fast as shipped": Way(apply=fast),
+    "fast": Way(apply=fast),
     "one batch": Way(apply=one_batch),
     # In float32 torch 2.13 can spoil its own memory on a CPU so ("double free", seen on an AMD EPYC).
     "channels last": Way(apply=channels_last, needs_gpu=True),
     "bf16 logits": Way(apply=half_logits),
     "key stream": Way(apply=key_stream, needs_gpu=True),
     "CUDA graph": Way(apply=captured, needs_gpu=True),
-    "fast + CUDA graph": Way(apply=together(fast, captured), needs_gpu=True),
+    "fast + CUDA graph, as shipped": Way(apply=together(fast, captured), needs_gpu=True),
     "one batch + CUDA graph": Way(apply=together(one_batch, captured), needs_gpu=True),
     "any algorithm": Way(apply=any_algorithm, needs_gpu=True),
     "any algorithm + TF32": Way(apply=partial(any_algorithm, tf32=True), needs_gpu=True, precisions=("fp32",)),

@@ -1,13 +1,18 @@
 """What another device must answer as the CPU does; plain functions, for pytest and for `benchmarks/check_gpu.py`."""
 
+from pathlib import Path
+
+import numpy as np
 import torch
 
 from pipeline.layout import KINECT_V2
-from trainer import augment, draws, skelemix
+from trainer import augment, draws, runs, skelemix
+from trainer.config import compose, preset
 from trainer.contrast import MomentumPair, PairConfig
 from trainer.encoder import Encoder, EncoderConfig
 from trainer.losses import info_nce
 from trainer.pooling import pool, pool_masked
+from trainer.step import replayed, train_step
 from trainer.streams import derive
 
 SAMPLES = torch.tensor([0, 1, 77, 2**40, 5])
@@ -98,6 +103,25 @@ def fast_and_plain_encoders_are_close(device):
         torch.testing.assert_close(answers[1], answers[0], rtol=1e-4, atol=1e-5)
 
 
+def recorded_steps_are_those_taken_one_by_one(device):
+    """Three steps with dropout and a queue: losses and weights."""
+    states = []
+    for recorded in (False, True):
+        config = compose(preset("quick"), None, ("batch_size=12", "precision=fp32", "pair.queue_size=64"))
+        run = runs.Run(path=Path(), preset="", config=config, layout=KINECT_V2, lineage={}, total_steps=9, digest="")
+        method = runs.start(run)
+        method.pair.to(device).train()
+        optimiser = torch.optim.SGD(method.pair.query.parameters(), lr=0.005, momentum=0.9)
+        replay = replayed(method, optimiser, config) if recorded else None
+        x = torch.randn(12, 3, config.frames, 25, 1, generator=torch.Generator().manual_seed(4)).to(device)
+        losses = [
+            train_step(method, optimiser, x + step, np.arange(12), step, 0, run, replay)["total"].cpu()
+            for step in range(3)
+        ]
+        states.append((losses, {name: tensor.cpu() for name, tensor in method.pair.state_dict().items()}))
+    torch.testing.assert_close(states[1], states[0], rtol=1e-5, atol=1e-6)
+
+
 CHECKS = (
     draws_are_equal_bit_for_bit,
     crops_are_equal_and_views_close,
@@ -108,3 +132,5 @@ CHECKS = (
     losses_are_close,
     fast_and_plain_encoders_are_close,
 )
+ON_GPU = (recorded_steps_are_those_taken_one_by_one,)
+"""What no CPU can do."""

@@ -34,7 +34,7 @@ def test_float32_means_float32_once_a_device_is_picked(monkeypatch: pytest.Monke
     assert torch.backends.cudnn.deterministic
 
 
-@pytest.mark.parametrize("check", device_checks.CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("check", [*device_checks.CHECKS, *device_checks.ON_GPU], ids=lambda check: check.__name__)
 def test_another_device_answers_as_the_cpu(check: Callable[[torch.device], None], device: torch.device) -> None:
     if device.type == "cpu":
         pytest.skip("compares the CPU with --device cuda")

@@ -11,7 +11,7 @@ from pipeline.layout import KINECT_V2
 from trainer import augment, draws, runs, skelemix
 from trainer.config import PretrainConfig, compose, preset
 from trainer.peers_step import PeersStep
-from trainer.step import train_step
+from trainer.step import replayed, train_step
 
 SMALL = PretrainConfig(
     frames=16,
@@ -51,10 +51,11 @@ def way(config: PretrainConfig, device: torch.device, how: str, precision: str) 
     optimiser = torch.optim.SGD(
         pair.query.parameters(), config.learning_rate, config.optimiser_momentum, weight_decay=config.weight_decay
     )
+    replay = replayed(method, optimiser, config) if how == "fast" and device.type == "cuda" else None
     clips, rows, done = _clips(config, device), np.arange(config.batch_size), iter(range(10**9))
 
     def step() -> None:
-        train_step(method, optimiser, clips, rows, next(done), 0, run)
+        train_step(method, optimiser, clips, rows, next(done), 0, run, replay)
 
     return Way(f"{how}, {precision}", _size(config), "samples/s", config.batch_size, timed(step, device))
 

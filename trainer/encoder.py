@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from torch import Tensor, nn
 
 from pipeline.layout import Layout
-from trainer import fast
+from trainer import fast, fast_gpu
 from trainer.batchnorm import BatchNorm1d, BatchNorm2d
 from trainer.block import Block
 from trainer.graph import Graph, adjacency
@@ -73,7 +73,7 @@ class Encoder(nn.Module):
 
     adjacency: Tensor
     fast: bool = False
-    """Whether to compute by trainer/fast.py where that can, which rounds otherwise; never part of a checkpoint."""
+    """Whether to compute by trainer/fast.py, on a GPU by fast_gpu.py; both round otherwise. No part of a checkpoint."""
     skip_absent: bool = True
     """With `fast`, whether all absent bodies are encoded once when nothing is trained."""
 
@@ -137,8 +137,9 @@ class Encoder(nn.Module):
         Returns:
             (N*M, D, T', V), the bodies of a sample next to each other.
         """
-        if self.fast and x.device.type == "cpu":
-            return fast.feature_map(x, self.input_norm, self.blocks, self.adjacency)
+        if self.fast:
+            feature_map = fast.feature_map if x.device.type == "cpu" else fast_gpu.feature_map
+            return feature_map(x, self.input_norm, self.blocks, self.adjacency)
         x = self.normed(x)
         for block in self.blocks:
             x = block(x, self.adjacency)

@@ -1,11 +1,14 @@
 """Linear evaluation: one linear layer on frozen, cached features, trained as the reference trains it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 from torch.nn.functional import cross_entropy
+
+from trainer.replay import Replay
 
 
 class LinearConfig(BaseModel):
@@ -61,17 +64,31 @@ def fit(
     optimiser = torch.optim.SGD(
         [weight, bias], lr=config.learning_rate, momentum=config.momentum, weight_decay=config.weight_decay
     )
+
+    def step(chosen: Tensor) -> tuple[()]:
+        loss = cross_entropy(train[chosen] @ weight.T + bias, labels[chosen])
+        optimiser.zero_grad()
+        torch.autograd.backward(loss)
+        optimiser.step()
+        return ()
+
+    moved = [weight, bias]
+    if train.is_cuda:  # the optimiser's momenta, which it would make at its first step
+        for parameter in (weight, bias):
+            optimiser.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+            moved.append(optimiser.state[parameter]["momentum_buffer"])
+    whole_step: Callable[[Tensor], tuple[Tensor, ...]] = step
+    recorded_at = None
     curve = []
     scores = test @ weight.detach().T
     for epoch in range(config.epochs):
         rate = config.learning_rate * (0.1 if epoch >= round(config.decay_at * config.epochs) else 1.0)
         for group in optimiser.param_groups:
             group["lr"] = rate
+        if train.is_cuda and rate != recorded_at:  # a recorded step keeps its rate
+            whole_step, recorded_at = Replay(step, moved), rate
         for chosen in torch.split(torch.randperm(len(train), generator=generator).to(train.device), config.batch_size):
-            loss = cross_entropy(train[chosen] @ weight.T + bias, labels[chosen])
-            optimiser.zero_grad()
-            torch.autograd.backward(loss)
-            optimiser.step()
+            (whole_step if len(chosen) == config.batch_size else step)(chosen)
         with torch.no_grad():
             scores = test @ weight.T + bias
             curve.append(100 * float((scores.argmax(1) == test_labels).float().mean()))

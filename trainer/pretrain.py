@@ -29,7 +29,7 @@ from trainer.residency import Feed, Residency
 from trainer.runlog import RunLog
 from trainer.runs import Run
 from trainer.saving import NotFinite, Saving
-from trainer.step import require_clips_for_all, train_step
+from trainer.step import replayed, require_clips_for_all, train_step
 
 CHECKPOINT_SECONDS = 120.0
 """A kill costs at most so much work; saving takes some milliseconds, so once in two minutes is free."""
@@ -247,13 +247,15 @@ def _steps(
     config, rows = run.config, division.kept
     watch = Monitor(request.store, division, config) if config.validate_every else None
     per_epoch = len(rows) // config.batch_size
+    one_gpu = request.device.type == "cuda" and ranks.size() == 1
+    replay = replayed(method, optimiser, config) if request.fast and one_gpu else None
     started = time.perf_counter()
     planned = batches(feed.order, config.batch_size, first, run.total_steps)
     for step, epoch, chosen, batch in feed.clips.follow(planned):
         rate = schedule.learning_rate(config, step / per_epoch)
         for group in optimiser.param_groups:
             group["lr"] = rate
-        loss = train_step(method, optimiser, batch, rows[chosen], step, epoch, run)
+        loss = train_step(method, optimiser, batch, rows[chosen], step, epoch, run, replay)
         values, done, now = {name: float(value) for name, value in loss.items()}, step + 1, time.perf_counter()
         names = ", ".join(request.store.names[row] for row in rows[chosen])
         if not math.isfinite(values["total"]):

@@ -7,7 +7,8 @@ Batch-norm statistics alone are the part's, over all ranks.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import pairwise
+from functools import partial
+from itertools import chain, pairwise
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from trainer import augment, draws, ranks, skelemix
 from trainer.config import PretrainConfig
 from trainer.contrast import MomentumPair
 from trainer.method import Method, Mixed
+from trainer.replay import Replay
 from trainer.runs import Run
 from trainer.streams import derive
 
@@ -32,8 +34,12 @@ def train_step(
     step: int,
     epoch: int,
     run: Run,
+    replay: Replay | None = None,
 ) -> dict[str, Tensor]:
-    """One step on clips (N, C, T, V, M) of some store rows; its draws depend on seed, epoch, row and step alone."""
+    """One step on clips (N, C, T, V, M) of some store rows; its draws depend on seed, epoch, row and step alone.
+
+    With a `replay` (of `replayed`, made for this method and optimiser) passes and gradients are one CUDA graph.
+    """
     config, layout, pair = run.config, run.layout, method.pair
     since, samples = _drawn_for(rows, step, epoch, run)
     views = []
@@ -46,22 +52,43 @@ def train_step(
         skelemix.draw(layout, config.method.mix, len(clips), frames_out, draws.generator(config.seed, step, repeat))
         for repeat in range(config.method.repeats)
     ]
-    parts = [share(part) for part in cut(len(clips), config.parts)]
     draws.seed_torch(config.seed, step, ranks.rank())
     with _taken_back_if_lost(pair):
         mixes = method.mixes(query, regions)
-        pair.follow()
-        keys = pair.queue.new_zeros(len(clips), len(pair.queue))
-        for part in parts:
-            with _precision(config, clips.device):
-                keys[part] = pair.keys(key[part])
-        ranks.add(keys)
-        optimiser.zero_grad()
-        terms = torch.stack([_backward(method, part, query, mixes, keys, config) for part in parts]).sum(dim=0)
-        _add_gradients(list(pair.query.parameters()), terms)
+        work = replay or partial(_keys_and_gradients, method, optimiser, config)
+        keys, terms = work(query, key, *chain.from_iterable(mixes))
     pair.enqueue(keys)
     optimiser.step()
-    return dict(zip(("total", "instance", "mixed"), terms, strict=True))
+    return dict(zip(("total", "instance", "mixed"), terms.clone(), strict=True))
+
+
+def replayed(method: Method, optimiser: torch.optim.Optimizer, config: PretrainConfig) -> Replay:
+    """What `train_step` takes to do its passes and gradients as one CUDA graph; for one process with a GPU."""
+    pair = method.pair
+    moved = [*pair.key.parameters(), *(buffer for encoder in (pair.query, pair.key) for buffer in encoder.buffers())]
+    return Replay(partial(_keys_and_gradients, method, optimiser, config), moved)
+
+
+def _keys_and_gradients(
+    method: Method, optimiser: torch.optim.Optimizer, config: PretrainConfig, query: Tensor, key: Tensor, *mixed: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The key encoder's update, all passes, and backward: keys (N, D) and total, instance and mixed loss (3,).
+
+    Query and key are (N, C, T, V, M), a view of each sample; `mixed` has clips, mask and partner of each mixing.
+    """
+    pair = method.pair
+    mixes = [Mixed(*tensors) for tensors in zip(mixed[::3], mixed[1::3], mixed[2::3], strict=True)]
+    parts = [share(part) for part in cut(len(query), config.parts)]
+    pair.follow()
+    keys = pair.queue.new_zeros(len(query), len(pair.queue))
+    for part in parts:
+        with _precision(config, query.device):
+            keys[part] = pair.keys(key[part])
+    ranks.add(keys)
+    optimiser.zero_grad()
+    terms = torch.stack([_backward(method, part, query, mixes, keys, config) for part in parts]).sum(dim=0)
+    _add_gradients(list(pair.query.parameters()), terms)
+    return keys, terms
 
 
 def require_clips_for_all(config: PretrainConfig) -> None:
