@@ -1,3 +1,4 @@
+import pytest
 import torch
 
 from trainer import linear
@@ -33,3 +34,18 @@ def test_one_step_is_plain_gradient_descent_on_cross_entropy() -> None:
     off = torch.full((8, 3), 1 / 3) - torch.eye(3)[labels]
     weight, bias = -0.5 * off.T @ train / 8, -0.5 * off.mean(0)
     torch.testing.assert_close(scores, train @ weight.T + bias)
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.01])
+def test_steps_by_hand_are_those_by_autograd(decay: float) -> None:
+    train, labels = blobs(60, 0)
+    config = linear.LinearConfig(weight_decay=decay)
+    start = torch.randn(3, 3, generator=torch.Generator().manual_seed(3)).double()
+    ways = [way(start, train.double(), labels, config) for way in (linear._ByHand, linear._ByAutograd)]
+    for step in range(40):
+        chosen = torch.randperm(60, generator=torch.Generator().manual_seed(step))[: 32 if step % 3 else 7]
+        for way in ways:
+            way.take(chosen, rate=0.3 if step < 30 else 0.03)
+    assert (ways[1].weight - start).abs().max() > 0.1
+    torch.testing.assert_close(ways[0].weight, ways[1].weight.detach(), rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(ways[0].bias, ways[1].bias.detach(), rtol=1e-12, atol=1e-12)

@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor
 
+from pipeline.errors import ConfigError
+
 WARM_UP = 3
 """Runs before the work is recorded, for the libraries to choose and set up what they use (PyTorch's own advice)."""
 
@@ -23,7 +25,11 @@ class Replay:
         self._graph: torch.cuda.CUDAGraph | None = None
 
     def __call__(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        """The work's answers, which the next call overwrites."""
+        """The work's answers, which the next call overwrites.
+
+        Raises:
+            ConfigError: the work does something that cannot be recorded.
+        """
         if self._graph is None:
             self._record(inputs)
         assert self._graph is not None
@@ -47,7 +53,14 @@ class Replay:
             for tensor, was in zip(self._moved, before, strict=True):
                 tensor.copy_(was)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            self._answers = self._work(*self._inputs)
+        try:
+            # Of this thread alone: others may be pinning memory for the next batches meanwhile.
+            with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+                self._answers = self._work(*self._inputs)
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:
+            reason = str(error).splitlines()[0]
+            raise ConfigError(f"a step cannot be recorded as a CUDA graph: {reason}; use --fast off") from error
         torch.cuda.set_rng_state(random, device)
         self._graph = graph
