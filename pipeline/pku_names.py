@@ -63,9 +63,6 @@ class PkuDataSet:
     """Videos that were never released."""
     one_view_short: int
     """A take of which one view, sources do not say which, was never released, either; 0 when there is none."""
-    videos: int
-    instances: int
-    """Annotated actions in all of them."""
     actions: int
     """Annotated actions in a typical video."""
     rules: Mapping[str, SplitRule]
@@ -96,8 +93,6 @@ PKU1 = PkuDataSet(
     subjects=(-1,),
     lacking=frozenset(),
     one_view_short=60,
-    videos=1_076,
-    instances=21_545,
     actions=20,
     rules={"xsub": SplitRule("setup", frozenset(range(1, 365)) - _TEST_TAKES, _TEST_TAKES), "xview": _XVIEW},
 )
@@ -108,15 +103,10 @@ PKU2 = PkuDataSet(
     subjects=tuple(range(1, 14)),
     lacking=frozenset({"A05N04-M", "A07N12-M", "A08N12-M", "A14N12-M", "A20N01-M"}),
     one_view_short=0,
-    videos=1_009,
-    instances=6_945,
     actions=7,
     rules={"xsub": SplitRule("subject", frozenset(range(1, 14)) - _TEST_SUBJECTS, _TEST_SUBJECTS), "xview": _XVIEW},
 )
 DATA_SETS = {facts.name: facts for facts in (PKU1, PKU2)}
-
-SUSPECT_TAKES: Mapping[int, str] = {99: "labels", 107: "ghost body", 119: "labels"}
-"""Takes of phase I that users found faulty, and in what; nothing is left out for it."""
 
 CLASSES = (
     "bow", "brush hair", "brush teeth", "check time", "cheer up", "clap", "cross hands in front", "drink", "drop",

@@ -1,7 +1,7 @@
 """Clips cut out of long recordings, and the three ways in which people count the frames of an interval."""
 
 from dataclasses import replace
-from typing import Literal, get_args
+from typing import Literal
 
 from pipeline.recording import Recording
 
@@ -13,7 +13,6 @@ from 0, AimCLR [start, end] from 1. Phase II has intervals that start at 0, so c
 the other two, that whose neighbours never share a frame is the default.
 """
 DEFAULT: FrameIndex = "0-exclusive"
-CONVENTIONS: tuple[FrameIndex, ...] = get_args(FrameIndex)
 
 
 def interval(start: int, end: int, convention: FrameIndex) -> tuple[int, int]:

@@ -34,7 +34,6 @@ TREE = (
 ENDS = {"Head": (0.0, 0.1, 0.0), "LeftHand": (0.0, -0.1, 0.0), "RightHand": (0.0, -0.1, 0.0),
         "LeftFoot": (0.0, -0.06, -0.1), "RightFoot": (0.0, -0.06, -0.1)}  # fmt: skip
 """Ends of branches, metres from their joint at rest."""
-ROOT = "Hips"
 FRAME_TIME = 1 / 30
 
 Xyz = NDArray[np.float64]

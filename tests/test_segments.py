@@ -1,8 +1,10 @@
+from typing import get_args
+
 import numpy as np
 import pytest
 from bodies import people, recorded
 
-from pipeline.segments import CONVENTIONS, DEFAULT, cut, interval
+from pipeline.segments import DEFAULT, FrameIndex, cut, interval
 
 
 @pytest.mark.parametrize(
@@ -10,7 +12,7 @@ from pipeline.segments import CONVENTIONS, DEFAULT, cut, interval
 )
 def test_the_conventions_are_those_of_the_peers(convention, wanted):
     assert interval(3, 8, convention) == wanted
-    assert CONVENTIONS[0] == DEFAULT
+    assert get_args(FrameIndex)[0] == DEFAULT
 
 
 @pytest.mark.parametrize(("first", "stop"), [(0, 40), (5, 12), (39, 40), (0, 1)])

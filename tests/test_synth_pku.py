@@ -3,6 +3,7 @@
 import itertools
 import re
 from collections import Counter
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from pipeline import split_lists, synth, synth_pku
 from pipeline.errors import ConfigError, OutputExists, OutputFailed, RawFileError
 from pipeline.pku import PkuSource
 from pipeline.pku_names import DATA_SETS, INTERACTIONS, PkuName
-from pipeline.segments import CONVENTIONS
+from pipeline.segments import FrameIndex
 from pipeline.source import Refusal
 from pipeline.synth_kernels import FIXED_BYTES, write_fixed_rows
 from pipeline.synth_pku import FOLDERS, plan, write_pku
@@ -51,7 +52,7 @@ def clips(made):
 
 def test_all_good_clips_are_read_and_all_broken_ones_refused(made):
     facts, out, summary = made
-    for frame_index in CONVENTIONS:
+    for frame_index in get_args(FrameIndex):
         good, refused = read_all(facts, out, frame_index)
         assert len(good) == CLIPS
         assert refused.keys() == summary.broken.keys()
