@@ -33,7 +33,8 @@ from pipeline import ingest, partitions, pool, recipe, text_kernels
 from pipeline.archives import Archive
 from pipeline.bench import processor
 from pipeline.datasets import open_source
-from pipeline.ntu_text import PADDING, parse
+from pipeline.ntu_text import parse
+from pipeline.raw_text import PADDING
 from pipeline.store import CHUNK, SHARD, Store
 from pipeline.synth import write
 

@@ -22,7 +22,8 @@ from reference import parse_skeleton
 
 from pipeline.bench import processor
 from pipeline.bench_ingest import read_as_peers_do
-from pipeline.ntu_text import TextReader, parse
+from pipeline.ntu_text import parse
+from pipeline.raw_text import TextReader
 
 PEERS = "as the peers read: readline, split, float, dict"
 FIRST_FILE = """

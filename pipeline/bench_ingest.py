@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from pipeline import ingest, recipe
 from pipeline.bench import Progress, Row, Way, compare
-from pipeline.ntu_text import TextReader, parse
+from pipeline.ntu_text import parse
+from pipeline.raw_text import TextReader
 from pipeline.synth import write_ntu
 
 CLIPS, SMALL_CLIPS = 480, 24

@@ -16,6 +16,7 @@ from pipeline.folder_layout import FolderSpec
 from pipeline.layout import KINECT_V2, Layout
 from pipeline.pku_names import PkuName
 from pipeline.raw_files import RawFile
+from pipeline.raw_text import TextReader
 from pipeline.recording import Recording
 from pipeline.segments import FrameIndex
 from pipeline.source import Entry, Labels, Reader, Reading, Refusal
@@ -41,7 +42,7 @@ class TextRecordings:
     """Kinect v2's text: a recording of NTU RGB+D's form is one clip; of PKU-MMD's as its labels cut it, else one."""
 
     def __init__(self) -> None:
-        self._reader = ntu_text.TextReader()
+        self._reader = TextReader()
 
     def read(self, entry: Entry, frame_index: FrameIndex) -> Iterator[Reading | Refusal]:
         """Parse one recording and yield its clips; of a label file beside it only the intervals count.

@@ -9,7 +9,8 @@ from pipeline import raw_files
 from pipeline.errors import RawFileError, SkelepipeError
 from pipeline.layout import KINECT_V2, Layout
 from pipeline.ntu_names import NTU60, NTU120, NtuDataSet, NtuName, captured, class_names, missing_names
-from pipeline.ntu_text import TextReader, parse
+from pipeline.ntu_text import parse
+from pipeline.raw_text import TextReader
 from pipeline.segments import FrameIndex
 from pipeline.source import Entry, Labels, Reading, Refusal, Survey
 

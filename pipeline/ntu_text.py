@@ -1,25 +1,15 @@
 """NTU RGB+D skeleton text to a `Recording`: its rows as they stand, or a refusal that says where and why."""
 
 import re
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Protocol
 
 import numpy as np
-from isal import isal_zlib
 from numpy.typing import NDArray
 
 from pipeline import text_kernels
 from pipeline.errors import RawFileError
 from pipeline.layout import KINECT_V2, Layout
+from pipeline.raw_text import LONGEST_LINE, PIECE, foreign, line_at, quote, read_left, terminate
 from pipeline.recording import Recording
-
-PADDING = text_kernels.PADDING
-"""Bytes that must follow the text in the buffer given to `parse`, which sets them to zero."""
-PIECE = 1 << 20
-"""Bytes of a text that is refused that are looked at together."""
-LONGEST_LINE = 1 << 16
-"""Bytes of a line whose fields a refusal counts."""
 
 # Each kind of line: its name, its fields, and what the first and the last field are when they are not just numbers.
 _LINES = {
@@ -29,54 +19,6 @@ _LINES = {
     text_kernels.JOINTS_LINE: ("number of joints", 1, "a count below 1000000000", ""),
     text_kernels.JOINT_LINE: ("joint row", 12, "", "a tracking state (0, 1 or 2)"),
 }
-_FOREIGN = {
-    b"\xef\xbb\xbf": "a UTF-8 byte order mark",
-    b"\xff\xfe": "UTF-16 text",
-    b"\xfe\xff": "UTF-16 text",
-    b"PK\x03\x04": "a zip archive",
-    b"\x1f\x8b": "a gzip archive",
-    b"7z\xbc\xaf\x27\x1c": "a 7z archive",
-}
-
-
-class ByteStream(Protocol):
-    """What can be read into a buffer: open binary files, members of zips, `io.BytesIO`."""
-
-    def readinto(self, room: memoryview, /) -> int | None: ...  # noqa: D102
-
-
-class TextReader:
-    """Reads one file after another into the same growing buffer, which thereby stays in the processor's cache."""
-
-    def __init__(self) -> None:
-        self.text = np.zeros(2**19, np.uint8)
-        """The bytes read last, then at least `PADDING` more; overwritten by the next read."""
-
-    def read_file(self, path: Path) -> tuple[int, int]:
-        """Read a file whole; its size and crc32.
-
-        Raises:
-            OSError: the file cannot be read.
-        """
-        with path.open("rb", buffering=0) as stream:
-            return self.read(stream)
-
-    def read(self, stream: ByteStream) -> tuple[int, int]:
-        """Read a stream, such as a member of a zip, to its end; its size and crc32.
-
-        Raises:
-            OSError: the stream cannot be read.
-        """
-        size = checksum = 0
-        while True:
-            if len(self.text) <= size + PADDING:
-                self.text = np.concatenate([self.text, np.zeros_like(self.text)])
-            room = self.text[size:-PADDING].data
-            count = stream.readinto(room)
-            if not count:
-                return size, checksum
-            checksum = isal_zlib.crc32(room[:count], checksum)
-            size += count
 
 
 def parse(text: NDArray[np.uint8], size: int, *, source: str, name: str, layout: Layout = KINECT_V2) -> Recording:
@@ -85,7 +27,7 @@ def parse(text: NDArray[np.uint8], size: int, *, source: str, name: str, layout:
     Coordinates are `numpy.float32(float(token))`, bit for bit; the columns that are not kept are checked to be numbers.
 
     Args:
-        text: bytes of the file and `PADDING` more, which are overwritten.
+        text: bytes of the file and `raw_text.PADDING` more, which are overwritten.
         size: bytes of the file.
         source: the file as the user knows it, for messages.
         name: the sample's name.
@@ -94,9 +36,7 @@ def parse(text: NDArray[np.uint8], size: int, *, source: str, name: str, layout:
     Raises:
         RawFileError: the file breaks the grammar.
     """
-    if len(text) < size + PADDING:
-        raise ValueError(f"{size} bytes of text need a buffer of {size + PADDING}, got {len(text)}")
-    text[size : size + PADDING] = 0
+    terminate(text, size)
     joints = len(layout.joints)
     # No body is shorter than its fields and separators, which bounds the memory by the file's size.
     shortest_body = 20 + len(f"{joints}\n") + 24 * joints
@@ -110,8 +50,7 @@ def parse(text: NDArray[np.uint8], size: int, *, source: str, name: str, layout:
         code, line, at, frame, frames, rows, n_left = text_kernels.walk(text, size, marks, keys, xyz, tracking, left)
         if code != text_kernels.ACCEPTED:
             raise RawFileError(source, *_refusal(text[:size], code, line, at, frame, frames, joints))
-        for place, start, length in left[:n_left].tolist():
-            xyz[place] = np.float32(float(text[start : start + length].tobytes()))
+        read_left(text, left[:n_left], xyz)
     return Recording(
         name=name,
         layout=layout,
@@ -122,34 +61,6 @@ def parse(text: NDArray[np.uint8], size: int, *, source: str, name: str, layout:
         xyz=xyz[: rows * joints * 3].reshape(rows, joints, 3).copy(),
         tracking=tracking[:rows].copy(),
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """Where in a text a walk has stopped."""
-
-    number: int
-    """From 1."""
-    first: int
-    """Offset of its first byte."""
-    size: int
-    """Bytes, without its line end."""
-    is_last: bool
-    """Whether the text ends with it, without a line end."""
-
-
-def line_at(text: NDArray[np.uint8], at: int) -> Line:
-    """The line around an offset, found without a copy of the text or of a line that goes on for gigabytes."""
-    number, first = 1, 0
-    for start in range(0, at, PIECE):
-        piece = text[start : min(at, start + PIECE)].tobytes()
-        number += piece.count(b"\n")
-        if (last := piece.rfind(b"\n")) >= 0:
-            first = start + last + 1
-    for start in range(at, len(text), PIECE):
-        if (found := text[start : start + PIECE].tobytes().find(b"\n")) >= 0:
-            return Line(number, first, start + found - first, is_last=False)
-    return Line(number, first, len(text) - first, is_last=True)
 
 
 def _refusal(
@@ -190,17 +101,3 @@ def _refusal(
     if here.is_last:
         return here.number, f"{reason}; file ends here{', ' + where if where else ''}: truncated? download it again"
     return here.number, reason
-
-
-def foreign(text: bytes) -> str:
-    """What a text is that is no plain text, and what to do; empty when nothing says so."""
-    for start, what in _FOREIGN.items():
-        if text.startswith(start):
-            return f"this is {what}, expected plain ASCII text; convert or unpack it"
-    return ""
-
-
-def quote(field: bytes) -> str:
-    """A field for a message: printable, and not long."""
-    shown = field[:41].decode("ascii", "backslashreplace")
-    return repr(shown if len(field) <= 40 and len(shown) <= 40 else shown[:40] + "...")

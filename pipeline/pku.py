@@ -10,10 +10,10 @@ from typing import Any
 from pipeline import pku_labels, pku_text, raw_files
 from pipeline.errors import ConfigError, RawFileError, SkelepipeError, UnusableClip
 from pipeline.layout import KINECT_V2, Layout
-from pipeline.ntu_text import TextReader
 from pipeline.pku_labels import LabelRow
 from pipeline.pku_names import CLASSES, DATA_SETS, VIEWS, PkuName
 from pipeline.raw_files import RawFile
+from pipeline.raw_text import TextReader
 from pipeline.recording import Recording
 from pipeline.segments import FrameIndex, cut, interval
 from pipeline.source import Entry, Labels, Reading, Refusal, Survey, checksum

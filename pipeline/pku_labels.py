@@ -4,8 +4,8 @@ import re
 from dataclasses import dataclass
 
 from pipeline.errors import RawFileError
-from pipeline.ntu_text import foreign, quote
 from pipeline.pku_names import CLASSES
+from pipeline.raw_text import foreign, quote
 
 _FRAME = re.compile(rb"\d{1,9}")
 _CONFIDENCE = re.compile(rb"[+-]?\d{1,9}(\.\d{1,9})?|")

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from pipeline import text_kernels
 from pipeline.errors import RawFileError
 from pipeline.layout import KINECT_V2, Layout
-from pipeline.ntu_text import LONGEST_LINE, PADDING, PIECE, foreign, line_at, quote
+from pipeline.raw_text import LONGEST_LINE, PIECE, foreign, line_at, quote, read_left, terminate
 from pipeline.recording import Recording
 
 BODIES = 2
@@ -24,7 +24,7 @@ def parse(text: NDArray[np.uint8], size: int, *, source: str, name: str, layout:
     `numpy.float32(float(token))`, bit for bit. A body all zeros (or NaN) in a frame is absent from it.
 
     Args:
-        text: bytes of the file and `PADDING` more, which are overwritten.
+        text: bytes of the file and `raw_text.PADDING` more, which are overwritten.
         size: bytes of the file.
         source: the file as the user knows it, for messages.
         name: the video's name.
@@ -33,9 +33,7 @@ def parse(text: NDArray[np.uint8], size: int, *, source: str, name: str, layout:
     Raises:
         RawFileError: the file breaks the grammar, or may have lost its end.
     """
-    if len(text) < size + PADDING:
-        raise ValueError(f"{size} bytes of text need a buffer of {size + PADDING}, got {len(text)}")
-    text[size : size + PADDING] = 0
+    terminate(text, size)
     fields = BODIES * len(layout.joints) * 3
     # No row is shorter than its digits and separators, which bounds the memory by the file's size.
     rows = min(int(np.count_nonzero(text[:size] == text_kernels.LF)), (size + 1) // (2 * fields)) + 1
@@ -45,8 +43,7 @@ def parse(text: NDArray[np.uint8], size: int, *, source: str, name: str, layout:
         code, at, rows, n_left = text_kernels.walk_rows(text, size, fields, numbers, left)
         if code != text_kernels.ACCEPTED or rows == 0:
             raise RawFileError(source, *_refusal(text[:size], at, fields))
-        for place, start, length in left[:n_left].tolist():
-            numbers[place] = np.float32(float(text[start : start + length].tobytes()))
+        read_left(text, left[:n_left], numbers)
     if not _WHOLE.search(text[max(0, size - 256) : size].tobytes()):
         raise RawFileError(source, rows, "file ends within the row's last number: truncated? download it again")
     bodies = numbers[: rows * fields].reshape(rows, BODIES, len(layout.joints), 3)

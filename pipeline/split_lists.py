@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.errors import ArtifactNotFound, ConfigError
-from pipeline.ntu_text import foreign
+from pipeline.raw_text import foreign
 
 _HEADER = re.compile(rb"\s*(train|val|test)[a-z]*( +[a-z]+)?\s*:", re.IGNORECASE)
 _NAME = re.compile(r"\w[\w.-]*", re.ASCII)

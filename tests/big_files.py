@@ -10,9 +10,9 @@ from pathlib import Path
 
 from pipeline import pku_labels, split_lists
 from pipeline.errors import RawFileError, SkelepipeError
-from pipeline.ntu_text import TextReader
 from pipeline.ntu_text import parse as parse_ntu
 from pipeline.pku_text import parse as parse_pku
+from pipeline.raw_text import TextReader
 
 TESTS = Path(__file__).parent
 PIECE = 1 << 20

@@ -17,7 +17,8 @@ from reference import BrokenTextError, parse_skeleton
 
 from pipeline.bench_ingest import read_as_peers_do
 from pipeline.errors import RawFileError
-from pipeline.ntu_text import PADDING, PIECE, TextReader, parse
+from pipeline.ntu_text import parse
+from pipeline.raw_text import PADDING, PIECE, TextReader
 
 pytestmark = pytest.mark.kernels
 of_megabytes = pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="plain Python would take an hour")

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from reference import BrokenTextError, parse_pku_rows
 
 from pipeline.errors import RawFileError
-from pipeline.pku_text import PADDING, parse
+from pipeline.pku_text import parse
+from pipeline.raw_text import PADDING
 
 pytestmark = pytest.mark.kernels
 of_megabytes = pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="plain Python would take an hour")

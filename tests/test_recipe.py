@@ -8,7 +8,8 @@ import pytest
 from bodies import STANDING, WIDE, errors, people, recorded, seen
 
 from pipeline.errors import RecipeError, UnusableClip
-from pipeline.ntu_text import TextReader, parse
+from pipeline.ntu_text import parse
+from pipeline.raw_text import TextReader
 from pipeline.recipe import QUALITY, STEPS, Recipe, apply, from_plain, load, shipped
 from pipeline.recording import Recording
 

@@ -9,7 +9,8 @@ from pipeline import synth
 from pipeline.errors import ConfigError, OutputExists, OutputFailed
 from pipeline.layout import KINECT_V2
 from pipeline.ntu_names import NTU60, NTU120, TWO_PERSON, XVIEW_TRAIN, NtuName, is_xset_train, missing_names
-from pipeline.ntu_text import PADDING, parse
+from pipeline.ntu_text import parse
+from pipeline.raw_text import PADDING
 from pipeline.synth import BLOCK, plan, plan_broken, write_ntu
 from pipeline.synth_damage import DAMAGE
 from pipeline.synth_kernels import ROW_BYTES, write_joint_rows
