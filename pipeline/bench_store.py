@@ -4,7 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.store import COLUMNS, TEXTS, Store, StoreWriter
+from pipeline.store import COLUMNS, TEXTS, Store
+from pipeline.store_writer import StoreWriter
 
 
 def repeated(small: Store, output: Path, clips: int) -> Store:

@@ -11,6 +11,7 @@ from pipeline import partitions, store
 from pipeline.publish import disk_errors
 from pipeline.recipe import Recipe
 from pipeline.source import Entry, Source
+from pipeline.store_writer import StoreWriter
 
 SAMPLE_FILES, SAMPLE_BYTES = 64, 32 << 20
 """The sample is full with either: a fraction of a second of work, after the compiler's."""
@@ -53,7 +54,7 @@ def forecast(data: Source, entries: Sequence[Entry], recipe: Recipe, output: Pat
         bad = partitions.run(folder / "part.npz", sample, data, recipe)
         motion = partitions.read_motion(folder / "part.npz")
         parsed = time.perf_counter()
-        group = store.StoreWriter(folder / "sample.zarr", len(data.layout.joints), len(motion))
+        group = StoreWriter(folder / "sample.zarr", len(data.layout.joints), len(motion))
         group.append(motion)
         group.flush()
         packed = time.perf_counter()

@@ -24,6 +24,7 @@ from pipeline.errors import ArtifactError, OutputExists, RawFileError, Skelepipe
 from pipeline.forecast import Forecast, forecast
 from pipeline.recipe import Recipe, load
 from pipeline.source import Entry, Source, Survey, checksum
+from pipeline.store_writer import StoreWriter
 
 POOL_BYTES = 256 << 20
 """Below this much text one process is done before others have started: some two seconds, at over 100 MB/s."""
@@ -245,7 +246,7 @@ def _assemble(request: Request, data: Source, survey: Survey, place: work.Work) 
     columns = {spec.name: table[:, index] for index, spec in enumerate(store.COLUMNS)}
     body_frames = int((columns["bodies"] * columns["frames"]).sum())
     shutil.rmtree(place.store, ignore_errors=True)
-    writer = store.StoreWriter(place.store, len(data.layout.joints), body_frames)
+    writer = StoreWriter(place.store, len(data.layout.joints), body_frames)
     for path in paths:
         writer.append(partitions.read_motion(path))
     sources = sorted(

@@ -79,7 +79,7 @@ def terminate(text: NDArray[np.uint8], size: int) -> None:
 
 
 def read_left(text: NDArray[np.uint8], left: NDArray[np.int64], numbers: NDArray[np.float32]) -> None:
-    """Write what the loops have left to Python, (n, 3) place in `numbers`, offset and length in the text, as it reads it."""
+    """Write the numbers that the loops leave to Python, (n, 3) place in `numbers`, offset and length in the text."""
     for place, start, length in left.tolist():
         numbers[place] = np.float32(float(text[start : start + length].tobytes()))
 

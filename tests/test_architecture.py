@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[1]
 FILES = sorted([*ROOT.glob("pipeline/**/*.py"), *ROOT.glob("trainer/**/*.py"), ROOT / "cli.py"])
 
 OWNERS = {
-    "zarr": {"pipeline/store.py"},
+    "zarr": {"pipeline/store.py", "pipeline/store_writer.py"},
     "numcodecs": {"pipeline/shards.py"},
     "numba": {path.relative_to(ROOT).as_posix() for path in FILES if path.stem.endswith("_kernels")},
     "rich": {

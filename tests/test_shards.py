@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from pipeline import shards, store
-from pipeline.store import CHUNK, SHARD, StoreWriter
+from pipeline.store import CHUNK, SHARD
+from pipeline.store_writer import StoreWriter
 
 JOINTS = 2
 

@@ -11,7 +11,8 @@ import zarr
 from pipeline import documents, store
 from pipeline.errors import ArtifactError, ArtifactNotFound
 from pipeline.layout import KINECT_V2
-from pipeline.store import COLUMNS, SHARD, Store, StoreWriter
+from pipeline.store import COLUMNS, SHARD, Store
+from pipeline.store_writer import StoreWriter
 
 FACTS = {
     "tool": "test",
