@@ -26,18 +26,13 @@ def examine(folders: Sequence[Path] = FOLDERS) -> Iterator[Finding]:
     """Each folder that is written to, the temporary one, and the one where compiled loops are kept."""
     seen: dict[Path, Finding] = {}
     for folder in [*folders, Path(tempfile.gettempdir())]:
-        there = existing(folder)
+        there = publish.nearest_folder(folder)
         if there.resolve() in seen:
             yield replace(seen[there.resolve()], text=f"{shown(folder)}: the same, in {there}")
             continue
         seen[there.resolve()] = place(folder, there)
         yield seen[there.resolve()]
     yield cache()
-
-
-def existing(folder: Path) -> Path:
-    """The folder, or the nearest one above it that is there, in which it would be made."""
-    return next(parent for parent in [folder.absolute(), *folder.absolute().parents] if parent.is_dir())
 
 
 def shown(folder: Path) -> str:
@@ -113,7 +108,7 @@ def cache() -> Finding:
     home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     places = [Path(chosen)] if chosen else [ROOT / "pipeline" / "__pycache__", home / "numba"]
     for folder in places:
-        if os.access(existing(folder), os.W_OK):
+        if os.access(publish.nearest_folder(folder), os.W_OK):
             return Finding("disk", "ok", f"compiled loops are kept in {folder}")
     said = f"compiled loops cannot be kept in {' or '.join(map(str, places))}"
     return Finding("disk", "problem", said, "NUMBA_CACHE_DIR=FOLDER, one that you can write to")

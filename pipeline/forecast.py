@@ -1,14 +1,12 @@
 """What an ingest will cost, measured on a sample of its own recordings before anything is written."""
 
-import shutil
 import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline import partitions, store
-from pipeline.publish import disk_errors
+from pipeline import partitions, publish, store
 from pipeline.recipe import Recipe
 from pipeline.source import Entry, Source
 from pipeline.store_writer import StoreWriter
@@ -47,7 +45,7 @@ def forecast(data: Source, entries: Sequence[Entry], recipe: Recipe, output: Pat
         OutputFailed: there is no room even for the sample.
     """
     sample = _spread(entries)
-    with tempfile.TemporaryDirectory() as name, disk_errors(Path(name)):
+    with tempfile.TemporaryDirectory() as name, publish.disk_errors(Path(name)):
         folder = Path(name)
         partitions.run(folder / "warm.npz", sample[:1], data, recipe)  # the first pays for the compiler
         began = time.perf_counter()
@@ -60,7 +58,7 @@ def forecast(data: Source, entries: Sequence[Entry], recipe: Recipe, output: Pat
         packed = time.perf_counter()
         small = len(partitions.read(folder / "part.npz").names) * 4 * len(store.COLUMNS)
         part_bytes = (folder / "part.npz").stat().st_size
-        store_bytes = small + sum(path.stat().st_size for path in (folder / "sample.zarr").rglob("*") if path.is_file())
+        store_bytes = small + publish.folder_size(folder / "sample.zarr")
     whole, seen = sum(entry.size for entry in entries), sum(entry.size for entry in sample)
     scale = whole / max(seen, 1)
     return Forecast(
@@ -69,7 +67,7 @@ def forecast(data: Source, entries: Sequence[Entry], recipe: Recipe, output: Pat
         quarantined=bad,
         store_bytes=round(store_bytes * scale),
         work_bytes=round((part_bytes + store_bytes) * scale),
-        free_bytes=shutil.disk_usage(_existing(output)).free,
+        free_bytes=publish.free_bytes(output.absolute().parent),
         seconds=scale * ((parsed - began) / max(workers, 1) + packed - parsed),
     )
 
@@ -79,8 +77,3 @@ def _spread(entries: Sequence[Entry]) -> list[Entry]:
     fit = SAMPLE_BYTES * len(entries) // max(1, sum(entry.size for entry in entries))
     count = min(len(entries), SAMPLE_FILES, max(1, fit))
     return [entries[(2 * n + 1) * len(entries) // (2 * count)] for n in range(count)]
-
-
-def _existing(path: Path) -> Path:
-    """The nearest folder above that is there."""
-    return next(parent for parent in path.absolute().parents if parent.exists())

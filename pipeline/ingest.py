@@ -4,27 +4,22 @@ The store's bytes depend on the recordings and the recipe alone: not on the numb
 place or the time.
 """
 
-import importlib.metadata
 import os
-import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from pipeline import cluster, documents, latest, manifest, partitions, plans, pool, publish, raw_files, store, work
+from pipeline import cluster, latest, partitions, plans, pool, publish, standing, work
+from pipeline.assembly import assemble
 from pipeline.datasets import open_source
-from pipeline.errors import ArtifactError, OutputExists, RawFileError, SkelepipeError
 from pipeline.forecast import Forecast, forecast
 from pipeline.recipe import Recipe, load
-from pipeline.source import Entry, Source, Survey, checksum
-from pipeline.store_writer import StoreWriter
+from pipeline.source import Entry, Source, Survey
+from pipeline.store import Store
 
 POOL_BYTES = 256 << 20
 """Below this much text one process is done before others have started: some two seconds, at over 100 MB/s."""
@@ -104,7 +99,7 @@ def run(request: Request, progress: Callable[[Tick], None] = lambda tick: None) 
         data = open_source(request.dataset, request.roots)
         survey = data.survey(keep_missing=request.keep_missing)
         with publish.sole_writer(request.output):
-            there = is_there(request.output)
+            there = standing.is_there(request.output)
             work.refuse_jobs(request.output)
             plan = plans.make(data, request.roots, request.keep_missing, request.recipe, survey.entries)
             if there and not request.force:
@@ -127,11 +122,11 @@ def finish(request: Request, data: Source, survey: Survey, place: work.Work) -> 
     """
     needed = sum(part.stat().st_size for part in place.parts.glob("part-*.npz"))
     with publish.disk_errors(request.output, needed=needed):
-        report = _assemble(request, data, survey, place)
+        made = assemble(place, data, survey, request.recipe, keep_missing=request.keep_missing, strict=request.strict)
         publish.publish_folder(place.store, request.output)
     latest.record(request.output.parent, "store", request.output.name)
     work.discard(request.output)
-    return report
+    return _describe(request, survey, outcome="ingested", **asdict(made))
 
 
 def publish_nothing(request: Request, data: Source, survey: Survey, plan: bytes) -> Report:
@@ -140,7 +135,8 @@ def publish_nothing(request: Request, data: Source, survey: Survey, plan: bytes)
     Raises:
         OutputExists: it was made from other input.
     """
-    report = up_to_date(request, data, survey)
+    kept = standing.require_same(request.output, data, survey, request.recipe, keep_missing=request.keep_missing)
+    report = _describe(request, survey, outcome="up to date", **contents(kept))
     if work.forget(request.output, plan):
         latest.record(request.output.parent, "store", request.output.name)
     return report
@@ -157,6 +153,17 @@ def dry_run(request: Request) -> Report:
     workers = _workers(request, sum(entry.size for entry in survey.entries))
     cost = forecast(data, survey.entries, request.recipe, request.output, workers)
     return _describe(request, survey, outcome="dry run", forecast=cost)
+
+
+def contents(kept: Store) -> dict[str, Any]:
+    """What a report says of a store that stands at the output."""
+    return {
+        "clips": len(kept),
+        "body_frames": int(kept.offset[-1]),
+        "store_bytes": publish.folder_size(kept.path),
+        "digest": kept.digest,
+        "quarantined": kept.quarantine,
+    }
 
 
 def _describe(request: Request, survey: Survey, **known: Any) -> Report:
@@ -224,151 +231,6 @@ def run_partitions(
     return resumed
 
 
-def _assemble(request: Request, data: Source, survey: Survey, place: work.Work) -> Report:
-    """Write the store into the work folder from the finished partitions, in input order."""
-    paths = [partitions.path(place.parts, number) for number in partitions.split(survey.entries)]
-    parts = [partitions.read(path) for path in paths]
-    rows = [values for part in parts for values in part.extra]
-    texts = {
-        "name": [name for part in parts for name in part.names],
-        "recording": [name for part in parts for name in part.recordings],
-    }
-    extra = {name: [values[place] for values in rows] for place, name in enumerate(data.columns)}
-    quarantine = [bad for part in parts for bad in part.quarantine]
-    if quarantine and (request.strict or not texts["name"]):
-        why = "--strict" if request.strict else "none of the recordings can be used"
-        shown = "; ".join(str(RawFileError(bad["file"], bad["line"], bad["reason"])) for bad in quarantine[:3])
-        raise SkelepipeError(
-            f"{len(quarantine)} of {len(survey.entries)} recordings quarantined, nothing published ({why}): {shown}; "
-            f"the work is kept in {place.folder}, so another run has only changed files to read"
-        )
-    table = np.concatenate([part.columns for part in parts])
-    columns = {spec.name: table[:, index] for index, spec in enumerate(store.COLUMNS)}
-    body_frames = int((columns["bodies"] * columns["frames"]).sum())
-    shutil.rmtree(place.store, ignore_errors=True)
-    writer = StoreWriter(place.store, len(data.layout.joints), body_frames)
-    for path in paths:
-        writer.append(partitions.read_motion(path))
-    sources = sorted(
-        {*zip(texts["recording"], columns["source_size"].tolist(), columns["source_crc32"].tolist(), strict=True)}
-        | {(bad["recording"], bad["size"], bad["crc32"]) for bad in quarantine}
-    )
-    labels = sorted(set(columns["label"].tolist()) - {-1})
-    facts = {
-        "tool": f"skelepipe {importlib.metadata.version('skelepipe')}",
-        "dataset": request.dataset,
-        "layout": data.layout.to_json(),
-        "recipe": request.recipe.resolved,
-        "keep_missing": request.keep_missing,
-        "missing_left_out": len(survey.missing),
-        "sources": {
-            "count": len(sources),
-            "bytes": sum(size for _, size, _ in sources),
-            "shared": data.shared,
-            "digest": manifest.digest([data.shared, *sources]),
-        },
-        "classes": {str(label): data.classes[label] for label in labels},
-        "dense_labels": {str(label): place for place, label in enumerate(labels)},
-        "splits": dict(data.rules),
-    }
-    identity = writer.finish(texts, extra, columns, facts, quarantine, _confidence(parts, len(data.layout.joints)))
-    return _describe(
-        request,
-        survey,
-        outcome="ingested",
-        clips=len(texts["name"]),
-        body_frames=body_frames,
-        store_bytes=size(place.store),
-        digest=identity,
-        quarantined=quarantine,
-    )
-
-
-def _confidence(parts: Sequence[partitions.Part], joints: int) -> NDArray[np.float32] | None:
-    """(N, V) mean confidence of each joint of every clip, NaN in clips without; None where no clip has any."""
-    if all(part.confidence is None for part in parts):
-        return None
-    unknown = [np.full((len(part.names), joints), np.nan, np.float32) for part in parts]
-    return np.concatenate(
-        [other if part.confidence is None else part.confidence for part, other in zip(parts, unknown, strict=True)]
-    )
-
-
-def up_to_date(request: Request, data: Source, survey: Survey) -> Report:
-    """Report that the store at the output is what the request would make, down to the bytes of its input.
-
-    Raises:
-        OutputExists: it is not; the text says how they differ.
-    """
-    try:
-        kept = store.Store(request.output)
-    except ArtifactError as error:
-        raise OutputExists(f"{error}; --force makes it anew") from error
-    asked = {"data set": request.dataset, "recipe": request.recipe.name, "keep-missing": request.keep_missing}
-    asked["missing left out"] = len(survey.missing)
-    there = {
-        "data set": kept.facts["dataset"],
-        "recipe": kept.facts["recipe"]["name"],
-        "keep-missing": kept.facts["keep_missing"],
-        "missing left out": kept.facts["missing_left_out"],
-    }
-    differences = [f"{what} {there[what]} there, {asked[what]} asked" for what in asked if there[what] != asked[what]]
-    if not differences and kept.facts["recipe"] != request.recipe.resolved:
-        differences.append(f"recipe {request.recipe.name} has other steps or parameters")
-    if kept.facts["sources"]["shared"] != data.shared:
-        differences.append("what describes the recordings (manifest, layout, classes) has changed")
-    differences += _changed_sources(kept, survey.entries)
-    if differences:
-        raise OutputExists(
-            f"{request.output}: was made from other input ({'; '.join(differences)}); "
-            "--force replaces it, another --out keeps both"
-        )
-    return _describe(
-        request,
-        survey,
-        outcome="up to date",
-        clips=len(kept),
-        body_frames=int(kept.offset[-1]),
-        store_bytes=size(request.output),
-        digest=kept.digest,
-        quarantined=kept.quarantine,
-    )
-
-
-def _changed_sources(kept: store.Store, entries: Sequence[Entry]) -> list[str]:
-    """How the recordings that lie there now differ from those that a store was made from, in words."""
-    sizes, sums = kept.columns["source_size"].tolist(), kept.columns["source_crc32"].tolist()
-    before = dict(zip(kept.recordings, zip(sizes, sums, strict=True), strict=True))
-    before |= {bad["recording"]: (bad["size"], bad["crc32"]) for bad in kept.quarantine}
-    now = {entry.name: entry for entry in entries}
-    both = sorted(now.keys() & before.keys())
-
-    def is_changed(entry: Entry) -> bool:
-        size, crc32 = before[entry.name]
-        return bool(entry.size != size or checksum([raw_files.crc32(file) for file in entry.files]) != crc32)
-
-    changes = {
-        "added": sorted(now.keys() - before.keys()),
-        "gone": sorted(before.keys() - now.keys()),
-        "changed": [name for name in both if is_changed(now[name])],
-    }
-    return [f"{len(names)} recordings {how}, first {names[0]}" for how, names in changes.items() if names]
-
-
-def is_there(output: Path) -> bool:
-    """Whether a store, whole or not, stands at the output; an empty folder is as good as none.
-
-    Raises:
-        OutputExists: something stands there that no ingest has made.
-    """
-    if not output.exists() or (output.is_dir() and not any(output.iterdir())):
-        return False
-    papers = [path for path in (output / manifest.MANIFEST, output / "zarr.json") if path.is_file()]
-    if not any(documents.STORE.kind.encode() in path.read_bytes() for path in papers):
-        raise OutputExists(f"{output}: is not a skelepipe store and is not replaced; name another --out")
-    return True
-
-
 def _workers(request: Request, size: int) -> int:
     """Processes for so many bytes of text: what the user says, else all cores when there is much to do."""
     if request.workers is not None:
@@ -379,8 +241,3 @@ def _workers(request: Request, size: int) -> int:
 def _cores() -> int:
     """Cores that this process may use: a batch scheduler grants fewer than the machine has."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def size(folder: Path) -> int:
-    """Bytes of all files in a folder."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

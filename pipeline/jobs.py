@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipeline import ingest, partitions, plans, publish, recipe, store, work
+from pipeline import ingest, partitions, plans, publish, recipe, standing, store, work
 from pipeline.datasets import open_source
 from pipeline.errors import ArtifactError, ArtifactNotFound
 from pipeline.source import Entry
@@ -64,11 +64,11 @@ def run(
     }
     with ExitStack() as held:
         with publish.sole_writer(request.output, wait=work.SETUP_SECONDS):
-            there = ingest.is_there(request.output) and not request.force
+            there = standing.is_there(request.output) and not request.force
             if not there:
                 place = held.enter_context(work.join(request.output, plan, job))
         if there:
-            ingest.up_to_date(request, data, survey)
+            standing.require_same(request.output, data, survey, request.recipe, keep_missing=request.keep_missing)
             return Report(outcome="up to date", **known)
         members = partitions.split(survey.entries)
         mine = {number: entries for number, entries in members.items() if number % job[1] == job[0] - 1}
@@ -126,7 +126,7 @@ def finalise(output: Path, *, strict: bool = False, force: bool = False) -> inge
         try:
             place = work.kept(output)
         except ArtifactNotFound:
-            if ingest.is_there(output):
+            if standing.is_there(output):
                 work.discard(output)  # what has no plan any more serves nobody
                 return _finished_before(output)
             raise
@@ -143,7 +143,7 @@ def finalise(output: Path, *, strict: bool = False, force: bool = False) -> inge
         data = open_source(request.dataset, request.roots)
         survey = data.survey(keep_missing=request.keep_missing)
         plan = plans.make(data, request.roots, request.keep_missing, request.recipe, survey.entries)
-        if ingest.is_there(output) and not force:
+        if standing.is_there(output) and not force:
             return ingest.publish_nothing(request, data, survey, plan)
         if plan != place.plan:
             raise ArtifactError(
@@ -163,11 +163,7 @@ def _finished_before(output: Path) -> ingest.Report:
         output=output,
         dataset=kept.facts["dataset"],
         recipe=kept.facts["recipe"]["name"],
-        clips=len(kept),
-        body_frames=int(kept.offset[-1]),
-        store_bytes=ingest.size(output),
-        digest=kept.digest,
-        quarantined=kept.quarantine,
+        **ingest.contents(kept),
     )
 
 

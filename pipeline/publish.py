@@ -75,9 +75,8 @@ def disk_errors(output: Path, needed: int = 0, outcome: str = "nothing was publi
             raise
         room = ""
         if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-            folder = next(parent for parent in [output, *output.absolute().parents] if parent.is_dir())
             asked = f"needs about {needed / 1e6:.0f} MB, " if needed else ""
-            room = f" ({asked}{shutil.disk_usage(folder).free / 1e6:.0f} MB free)"
+            room = f" ({asked}{free_bytes(output) / 1e6:.0f} MB free)"
         raise OutputFailed(f"{output}: cannot be written: {error.strerror}{room}; {outcome}") from error
 
 
@@ -180,12 +179,26 @@ def require_room(output: Path, needed: int) -> None:
     Raises:
         OutputFailed: it has not.
     """
-    folder = next(parent for parent in [output, *output.absolute().parents] if parent.is_dir())
-    free = shutil.disk_usage(folder).free
+    free = free_bytes(output)
     if needed > free:
         raise OutputFailed(
             f"{output}: needs about {needed / 1e6:,.0f} MB, {free / 1e6:,.0f} MB are free; nothing was written"
         )
+
+
+def free_bytes(path: Path) -> int:
+    """Bytes that are free on the disk where something lies, or would."""
+    return shutil.disk_usage(nearest_folder(path)).free
+
+
+def nearest_folder(path: Path) -> Path:
+    """The folder, or the nearest one above it that is there, in which it would be made."""
+    return next(parent for parent in [path.absolute(), *path.absolute().parents] if parent.is_dir())
+
+
+def folder_size(folder: Path) -> int:
+    """Bytes of all files in a folder."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def forget_partials(folder: Path, name: str = "") -> None:

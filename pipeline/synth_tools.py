@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from pipeline import shipped_layouts, synth_bvh
 from pipeline.convert.kinect_v1 import MSR
+from pipeline.publish import folder_size
 from pipeline.synth_bodies import body_of
 from pipeline.synth_motion import draw_person, gap, perform, roles
 from pipeline.synth_output import SynthSummary, new_folder, refuse_impossible
@@ -64,7 +65,7 @@ def write_tool(tool: str, out: Path, *, clips: int, seed: int, broken: int = 0) 
             for name, content in files.items():
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 (folder / name).write_bytes(content)
-        size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+        size = folder_size(folder)
     return SynthSummary(
         files=clips + broken,
         broken=wrong,

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import shipped_layouts
+from pipeline import publish, shipped_layouts
 from pipeline.convert import labels, recast, written
 from pipeline.convert.inputs import Files, Folder, Request
 from pipeline.convert.takes import Found, Take, Unreadable
@@ -108,7 +108,7 @@ def run(request: Request, progress: Callable[[int, int], None] = lambda done, to
         rate = rates.pop() if len(rates) == 1 else None
         written.skeleton(folder, layout, comment=comment, rate=rate, classes=classes, splits=splits)
         written.manifest(folder, rows)
-        report.bytes = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+        report.bytes = publish.folder_size(folder)
     report.layout, report.joints, report.clips = layout.name, len(layout.joints), len(rows)
     report.classes = tuple(dict.fromkeys(row["label"] for row in rows))
     report.subjects = len({row.get("subject", "") for row in rows} - {""})
