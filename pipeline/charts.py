@@ -1,66 +1,20 @@
-"""Charts for pages, as SVG text, by matplotlib.
-
-Colours are sentinels that become `var(--ink)` and the like, so that a page's colour schemes reach charts by CSS alone.
-The same values give the same bytes: no date, ids by hash, coordinates to a hundredth of a pixel.
-"""
+"""The charts of pages, each by one function that gives its SVG."""
 
 import colorsys
-import html
-import io
-import re
-import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from pipeline.errors import one_line
+from pipeline.svg import SENTINELS, drawn
+from pipeline.svg import Role as Role
 
-Role = Literal["ink", "paper", "faint", "line", "accent", "second", "good", "bad"]
-SENTINELS: dict[Role, str] = {
-    "ink": "#0a0b01",
-    "paper": "#0a0b02",
-    "faint": "#0a0b03",
-    "line": "#0a0b04",
-    "accent": "#0a0b05",
-    "second": "#0a0b06",
-    "good": "#0a0b07",
-    "bad": "#0a0b08",
-}
-"""What is drawn with, and the CSS variable that it stands for; nothing else has these colours."""
-STYLE: dict[Any, Any] = {
-    "svg.fonttype": "none",  # text stays text: it can be searched, and takes the page's font
-    "font.family": "DejaVu Sans",  # comes with matplotlib, so that every machine lays out the same
-    "font.size": 10,
-    "text.parse_math": False,  # class names may hold dollars
-    "text.color": SENTINELS["ink"],
-    "axes.edgecolor": SENTINELS["line"],
-    "axes.labelcolor": SENTINELS["ink"],
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": SENTINELS["line"],
-    "grid.linewidth": 0.6,
-    "xtick.color": SENTINELS["line"],
-    "ytick.color": SENTINELS["line"],
-    "xtick.labelcolor": SENTINELS["ink"],
-    "ytick.labelcolor": SENTINELS["ink"],
-    "legend.frameon": False,
-    "legend.fontsize": 9.5,
-    "lines.linewidth": 1.7,
-    "figure.constrained_layout.use": True,
-}
-WIDTH, HEIGHT = 480, 270
-"""Pixels of a usual chart: on a phone of 390 it shrinks by a fifth, and stays readable."""
 ROW = 16
 """Pixels of a horizontal bar."""
 LONGEST = 30
@@ -123,7 +77,7 @@ def bars(
         axes.set_ylabel(of)
 
     said = ", ".join(f"{name} {value:,.4g}" for name, value in zip(names, values, strict=True))
-    return _chart(title, f"{unit} by {of}: {said}", draw, height=60 + ROW * len(values))
+    return drawn(title, f"{unit} by {of}: {said}", draw, height=60 + ROW * len(values))
 
 
 def columns(title: str, names: Sequence[str], values: Sequence[float], *, unit: str, of: str) -> str:
@@ -143,7 +97,7 @@ def columns(title: str, names: Sequence[str], values: Sequence[float], *, unit: 
         axes.set_ylabel(unit)
 
     some = f"{len(values)} bars from {min(values, default=0):,.4g} to {max(values, default=0):,.4g}"
-    return _chart(title, f"{unit} by {of}: {some}", draw)
+    return drawn(title, f"{unit} by {of}: {some}", draw)
 
 
 def histogram(title: str, values: NDArray[np.number], *, unit: str, of: str, bins: int = 32) -> str:
@@ -165,7 +119,7 @@ def histogram(title: str, values: NDArray[np.number], *, unit: str, of: str, bin
         axes.set_ylabel(of)
 
     told = f"from {values.min():g} to {values.max():g}, median {np.median(values):g}"
-    return _chart(title, f"Distribution of {unit}: {told}", draw)
+    return drawn(title, f"Distribution of {unit}: {told}", draw)
 
 
 def curves(
@@ -199,7 +153,7 @@ def curves(
         axes.set_ylabel(y)
 
     told = "; ".join(f"{line.name} from {line.y[0]:.4g} to {line.y[-1]:.4g}" for line in lines if len(line.y))
-    return _chart(title, f"{y} over {x}: {told}", draw)
+    return drawn(title, f"{y} over {x}: {told}", draw)
 
 
 def confusion(title: str, counts: NDArray[np.int64], names: Sequence[str], ids: Sequence[int]) -> str:
@@ -248,7 +202,7 @@ def confusion(title: str, counts: NDArray[np.int64], names: Sequence[str], ids: 
 
     right = int(np.trace(counts))
     told = f"{count} classes, {right} of {int(counts.sum())} clips on the diagonal, that is right"
-    return _chart(title, told, draw, width=size, height=size)
+    return drawn(title, told, draw, width=size, height=size)
 
 
 def scatter(title: str, points: NDArray[np.floating], groups: NDArray[np.integer], names: Sequence[str]) -> str:
@@ -284,44 +238,13 @@ def scatter(title: str, points: NDArray[np.floating], groups: NDArray[np.integer
         for side in ("top", "right"):
             axes.spines[side].set_visible(True)
 
-    return _chart(title, f"{len(points)} points in {len(names)} groups", draw, width=560, height=460)
+    return drawn(title, f"{len(points)} points in {len(names)} groups", draw, width=560, height=460)
 
 
 def hue(place: int, count: int) -> str:
     """A colour of its own for each of `count` groups, of a lightness that is seen on white and on black."""
     red, green, blue = colorsys.hls_to_rgb((place * 0.618034) % 1 if count > 12 else place / max(count, 1), 0.5, 0.62)
     return f"#{round(255 * red):02x}{round(255 * green):02x}{round(255 * blue):02x}"
-
-
-def _chart(title: str, told: str, draw: Callable[[Axes], None], width: int = WIDTH, height: int = HEIGHT) -> str:
-    """What `draw` draws, as an <svg> that carries its title and what it shows in words."""
-    title = one_line(title)
-    with mpl.rc_context({**STYLE, "svg.hashsalt": title}), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph")  # of letters the page's font has
-        figure = Figure(figsize=(width / 72, height / 72))
-        figure.patch.set_visible(False)
-        axes = figure.add_subplot()
-        axes.patch.set_visible(False)
-        draw(axes)
-        text = io.StringIO()
-        figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
-    return _inlined(text.getvalue(), title, told, width, height)
-
-
-def _inlined(svg: str, title: str, told: str, width: int, height: int) -> str:
-    """Matplotlib's SVG as a part of a page: no prolog, no ids that stand in every chart, colours by name."""
-    body = svg[svg.index("<svg") :]
-    body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
-    body = re.sub(r'<g id="label">', '<g class="label">', body)
-    body = re.sub(r' id="[A-Za-z][A-Za-z.]*(2d)?_\d+"', "", body)
-    body = re.sub(r"<[^>]*>", lambda tag: re.sub(r"(\.\d\d)\d+", r"\1", tag[0]), body)  # places, not what is written
-    body = body.replace("font-family: 'DejaVu Sans'; ", "")  # text has the page's font, which is no wider
-    for role, colour in SENTINELS.items():
-        body = body.replace(colour, f"var(--{role})")
-    inside = body[body.index(">") + 1 :]
-    said = f"<title>{html.escape(title)}</title><desc>{html.escape(one_line(told))}</desc>"
-    head = f'<svg class="chart" role="img" viewBox="0 0 {width} {height}" style="max-width:{width}px"'
-    return re.sub(r"\n\s*", "\n", f'{head} aria-label="{html.escape(title)}">{said}{inside}').strip()
 
 
 def _squares(columns: NDArray[np.int64], rows: NDArray[np.int64]) -> Path:

@@ -26,7 +26,7 @@ OWNERS = {
     "packaging": {"pipeline/packages.py"},
     "filelock": {"pipeline/publish.py"},
     "jinja2": {"pipeline/page.py"},
-    "matplotlib": {"pipeline/charts.py", "pipeline/pictures.py"},
+    "matplotlib": {"pipeline/charts.py", "pipeline/pictures.py", "pipeline/svg.py"},
     "sklearn": {"trainer/feature_map.py"},
     "scipy": {"pipeline/convert/kinect_v1.py"},  # an extra, for .mat files
     "safetensors": {"trainer/tensors.py"},
