@@ -4,7 +4,7 @@ import glob
 import importlib.metadata
 import itertools
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from pipeline.documents import SPLIT, SUBSET
 from pipeline.errors import ArtifactError, ArtifactNotFound, ConfigError
 from pipeline.places import SUBSET_MARK
 from pipeline.places import splits_folder as folder
-from pipeline.split_rules import divide, rules
+from pipeline.split_rules import Rule, divide, rules
 from pipeline.store import Store
 from pipeline.suggest import meant
 
@@ -89,28 +89,9 @@ def build(
         SkelepipeError: the split file cannot be used.
         OutputFailed: the disk refuses.
     """
-    known = rules(store)
-    asked = list(dict.fromkeys(names))
-    fractions = sorted(set(fractions))
     built = Built(splits=[], subsets=[], skipped=[], notes=[])
-    if split_file is not None:
-        if len(asked) > 1:
-            raise ConfigError(f"{split_file}: holds one split; name one with --split, not {', '.join(asked)}")
-        name = asked[0] if asked else split_rules.called(split_file)
-        if not re.fullmatch(r"\w(\w|[ -])*", name):  # it becomes the name of a file, and a subset's has a point
-            raise ConfigError(f"{split_file}: a split cannot be called {name!r}; give it a plain name with --split")
-        rule = split_rules.listed(store, split_file, name, built.notes)
-        known, asked = {rule.name: rule}, [rule.name]
-    if not known:
-        raise ConfigError(
-            f"{store.path}: its skeleton.toml names no splits; add [splits.NAME] and ingest again, "
-            "or give lists with --split-file"
-        )
-    for name in asked:
-        if name not in known:
-            raise ConfigError(
-                f"{store.facts['dataset']} has no split {name!r}{meant(name, known)}; it has {', '.join(known)}"
-            )
+    known, asked = _chosen(store, list(dict.fromkeys(names)), split_file, built.notes)
+    fractions = sorted(set(fractions))
     for fraction in fractions:
         if not 0 < fraction <= 1:
             raise ConfigError(f"label fraction {fraction} is not in (0, 1]; 0.01 is one per cent")
@@ -125,14 +106,7 @@ def build(
                     raise ArtifactError(f"{store.path}: {problem}; ingest the files that are missing")
                 built.skipped.append(problem)
                 continue
-            path = folder(store.path) / f"{name}.json"
-            where, remedy = f"{split_file or store.path}: {name}", "put each on one side in the lists"
-            if split_file is None:
-                remedy = "put each on one side in [splits] of its skeleton.toml and ingest again"
-            sides = _rows(where, store, split["train"], split["test"], remedy)
-            _refuse_shared(where, store, known[name].separates, *sides, remedy)
-            publish.write_file(path, manifest.seal_document(SPLIT, split))
-            made = load(path, store)
+            made = _written(store, split, split_file)
             built.splits.append(made)
             for fraction, seed in itertools.product(fractions, sorted(set(seeds))):
                 at = folder(store.path) / f"{name}{SUBSET_MARK}{fraction:.9g}.seed{seed}.json"
@@ -141,6 +115,53 @@ def build(
     if not built.splits:
         raise ArtifactError(f"{store.path}: no split can be made: {'; '.join(built.skipped)}")
     return built
+
+
+def _chosen(
+    store: Store, asked: list[str], split_file: Path | None, notes: list[str]
+) -> tuple[Mapping[str, Rule], list[str]]:
+    """The rules that a store may be divided by, by name, and the names that were asked for; with a file both are its.
+
+    Raises:
+        ConfigError, ArtifactError: as `build`, for what is wrong with names and file.
+    """
+    known = rules(store)
+    if split_file is not None:
+        if len(asked) > 1:
+            raise ConfigError(f"{split_file}: holds one split; name one with --split, not {', '.join(asked)}")
+        name = asked[0] if asked else split_rules.called(split_file)
+        if not re.fullmatch(r"\w(\w|[ -])*", name):  # it becomes the name of a file, and a subset's has a point
+            raise ConfigError(f"{split_file}: a split cannot be called {name!r}; give it a plain name with --split")
+        rule = split_rules.listed(store, split_file, name, notes)
+        known, asked = {rule.name: rule}, [rule.name]
+    if not known:
+        raise ConfigError(
+            f"{store.path}: its skeleton.toml names no splits; add [splits.NAME] and ingest again, "
+            "or give lists with --split-file"
+        )
+    for name in asked:
+        if name not in known:
+            raise ConfigError(
+                f"{store.facts['dataset']} has no split {name!r}{meant(name, known)}; it has {', '.join(known)}"
+            )
+    return known, asked
+
+
+def _written(store: Store, split: Mapping[str, Any], split_file: Path | None) -> Split:
+    """A split's document, once it is written and read back.
+
+    Raises:
+        ArtifactError: its sides share a clip, or a value of what it separates; the text says where to put that right.
+        OutputFailed: the disk refuses.
+    """
+    where, remedy = f"{split_file or store.path}: {split['name']}", "put each on one side in the lists"
+    if split_file is None:
+        remedy = "put each on one side in [splits] of its skeleton.toml and ingest again"
+    sides = _rows(where, store, split["train"], split["test"], remedy)
+    _refuse_shared(where, store, split["separates"], *sides, remedy)
+    path = folder(store.path) / f"{split['name']}.json"
+    publish.write_file(path, manifest.seal_document(SPLIT, split))
+    return load(path, store)
 
 
 def stratified(labels: NDArray[Any], fraction: float, rng: np.random.Generator) -> Rows:
