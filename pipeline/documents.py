@@ -1,83 +1,20 @@
-"""The kinds of artifact, their format versions, and the fields that each sealed document must have.
+"""The kinds of artifact, and the fields that each sealed document must have.
 
-Format version 1 of every kind is read for ever. What says another version, lacks a field or has one of another type is
-refused by the field's name; fields that are not listed here are left alone.
+Format version 1 of every kind is read for ever. Fields that are not listed here are left alone.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from pipeline.errors import ArtifactError, LayoutError
+from pipeline.errors import LayoutError
+from pipeline.forms import Fields, Form
 from pipeline.layout import Layout
 
-VERSION = 1
 Pair = Annotated[list[int], Field(min_length=2, max_length=2)]
 Row = Annotated[int, Field(ge=0, lt=2**63)]
 """A row of a store, as int64 has room for it."""
-
-
-@dataclass(frozen=True)
-class Form:
-    """What a JSON document must say of itself."""
-
-    kind: str
-    """The value of its field `kind`."""
-    fields: type["Fields"]
-    """What it must hold beside `kind`, `format_version` and `digest`."""
-    remedy: str
-    """What to do about one that says otherwise."""
-    version: int = VERSION
-    make: str = ""
-    """The command that makes one, where one does."""
-
-    def check_kind(self, where: Path, plain: Any) -> None:
-        """Look only at what a document says that it is.
-
-        Raises:
-            ArtifactError: it is something else.
-        """
-        if not isinstance(plain, Mapping) or plain.get("kind") != self.kind:
-            raise ArtifactError(f"{where}: is not a {self.kind}")
-
-    def check(self, where: Path, plain: Any) -> None:
-        """Hold a document against its form.
-
-        Raises:
-            ArtifactError: it is of another kind or version, or lacks a field, or has one of another type; the text
-                names it.
-        """
-        self.check_kind(where, plain)
-        found = plain.get("format_version")
-        if type(found) is not int or found != self.version:  # 1.0 and true are equal to 1
-            said = "has no format_version" if found is None else f"has format version {found!r}"
-            raise ArtifactError(f"{where}: {said}, this skelepipe reads {self.version}; {self.remedy}")
-        self.check_fields(where, plain)
-
-    def check_fields(self, where: Path, plain: Mapping[str, Any]) -> None:
-        """The same without a look at the version, for a document beside the one that has it.
-
-        Raises:
-            ArtifactError: as `check`.
-        """
-        try:
-            self.fields.model_validate(plain)
-        except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False)[0]
-            field = ".".join(str(part) for part in first["loc"])
-            said = first["msg"][:1].lower() + first["msg"][1:]
-            wrong = f"has no field {field}" if first["type"] == "missing" else f"field {field}: {said}"
-            raise ArtifactError(f"{where}: {wrong}; {self.remedy}") from error
-
-
-class Fields(BaseModel):
-    """Fields with their types; others are left alone."""
-
-    model_config = ConfigDict(strict=True)
 
 
 class FileSeal(Fields):

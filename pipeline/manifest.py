@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pipeline.documents import Form
 from pipeline.errors import ArtifactError, ArtifactNotFound
+from pipeline.forms import Form
 
 MANIFEST = "MANIFEST.json"
 SMALL = 1 << 20

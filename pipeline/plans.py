@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline import documents, manifest, partitions
+from pipeline import forms, manifest, partitions
 from pipeline.recipe import Recipe
 from pipeline.source import Entry, Source
 
@@ -15,7 +15,7 @@ def make(data: Source, roots: Sequence[Path], keep_missing: bool, chosen: Recipe
     """All that the partitions depend on and all that is needed to assemble them, as canonical JSON."""
     return manifest.canonical(
         {
-            "format_version": documents.VERSION,
+            "format_version": forms.VERSION,
             "tool": importlib.metadata.version("skelepipe"),
             "dataset": data.name,
             "roots": [str(root.absolute()) for root in roots],

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipeline import documents, manifest, places, store
-from pipeline.documents import Form
 from pipeline.errors import ArtifactError, ArtifactNotFound, SkelepipeError
+from pipeline.forms import Form
 
 RUN, CHECKPOINTS, META = "run.json", "checkpoints", "meta.json"
 """Where a run's description, its checkpoints and what each says of itself lie."""

@@ -18,8 +18,8 @@ import zarr
 from pydantic import TypeAdapter, ValidationError
 
 from pipeline import documents, manifest, splits
-from pipeline.documents import Fields, Form
 from pipeline.errors import ArtifactError
+from pipeline.forms import Fields, Form
 from pipeline.overview import overview
 from pipeline.splits import Split
 from pipeline.store import CHUNK, COLUMNS, SHARD, TEXTS, Store

@@ -3,16 +3,17 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import documents, manifest
+from pipeline import manifest
 from pipeline.errors import ArtifactError, ArtifactNotFound
+from pipeline.forms import Fields, Form
 
 
-class Things(documents.Fields):
+class Things(Fields):
     rows: list[int] | None = None
 
 
-FORM = documents.Form("skelepipe-thing", Things, "make it again")
-OTHER = documents.Form("skelepipe-other", Things, "make it again")
+FORM = Form("skelepipe-thing", Things, "make it again")
+OTHER = Form("skelepipe-other", Things, "make it again")
 
 
 @pytest.fixture

@@ -25,6 +25,7 @@ from safetensors.torch import save as save_tensors
 
 from cli import main
 from pipeline import documents, manifest
+from pipeline.forms import Form
 from pipeline.store import Store
 from pipeline.synth import write
 from trainer.runs import Run
@@ -118,7 +119,7 @@ def lab(kept: Path, tmp_path: Path) -> Lab:
     return Lab(tmp_path / "lab", b"")
 
 
-def seal(folder: Path, form: documents.Form) -> None:
+def seal(folder: Path, form: Form) -> None:
     """Seal a folder again over what was put there."""
     facts = json.loads((folder / manifest.MANIFEST).read_bytes())
     for own in ("kind", "format_version", "digest", "files"):
@@ -261,7 +262,7 @@ def texts(lab: Lab, file: h5py.File) -> None:
     held[0] = np.frombuffer(lab.payload, np.uint8)
 
 
-def resealed(place: str, form: documents.Form, content: Callable[[Lab], bytes] | None = None) -> Callable[[Lab], Path]:
+def resealed(place: str, form: Form, content: Callable[[Lab], bytes] | None = None) -> Callable[[Lab], Path]:
     """The payload in the place of a file of a sealed folder, which is sealed again over it."""
 
     def plant(lab: Lab) -> Path:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numcodecs import blosc
 
-from pipeline.documents import VERSION
+from pipeline.forms import VERSION
 from pipeline.store import CHUNK, COLUMNS, SHARD, Store
 
 TEXT = (Path(__file__).parents[1] / "pipeline" / "STORE.md").read_text(encoding="utf-8")
