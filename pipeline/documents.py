@@ -198,7 +198,7 @@ class RunFields(Fields):
     layout: LayoutFields
     lineage: OriginFields
     total_steps: int
-    origins: dict[str, str] = {}
+    origins: dict[str, str] = Field(default_factory=dict)
 
 
 class BestFields(Fields):

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from pipeline import ntu_names, padded, pku_names
 from pipeline.errors import ArtifactError
+from pipeline.source import NUMBERED
 from pipeline.splits import Split
 from pipeline.store import Store
 
@@ -37,7 +38,7 @@ def plain(store: Store, handle: BinaryIO, done: padded.Done) -> None:
 
 def small_arrays(store: Store, order: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
     """What stands beside `data`, in an order of rows; `confidence` (N, V) float32 where the store has it."""
-    columns = ("label", "subject", "camera", "setup", "replication")
+    columns = ("label", *NUMBERED)
     return {
         **({} if store.confidence is None else {"confidence": store.confidence[order]}),
         "lengths": store.columns["frames"][order].astype(np.int32),

@@ -13,11 +13,10 @@ from typing import Any
 from pipeline.errors import ConfigError
 from pipeline.folder_clips import SUFFIXES
 from pipeline.folder_layout import Condition, FolderSpec
-from pipeline.source import Labels
+from pipeline.source import NUMBERED, Labels
 from pipeline.suggest import meant
 
 NAME = "manifest.csv"
-NUMBERED = ("subject", "camera", "setup", "replication")
 OWN = ("file", "key", "name", "label", *NUMBERED, "start", "end")
 """The columns that mean something here; every other one is kept as it is."""
 MOST_CLASSES = 100_000

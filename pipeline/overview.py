@@ -11,6 +11,7 @@ import numpy as np
 from pipeline import places, splits
 from pipeline.errors import ArtifactError
 from pipeline.recording import QUALITY
+from pipeline.source import NUMBERED
 from pipeline.store import Store
 
 QUARANTINE_FIELDS = ("name", "recording", "file", "line", "reason", "size", "crc32")
@@ -45,7 +46,7 @@ def overview(store: Store) -> dict[str, Any]:
         "bodies": _counted(columns["bodies"].tolist()),
         "counts": {
             "class": _counted(map(store.class_name, columns["label"].tolist())),
-            **{name: _counted(columns[name].tolist()) for name in ("subject", "camera", "setup", "replication")},
+            **{name: _counted(columns[name].tolist()) for name in NUMBERED},
         },
         "quality": {
             count: {

@@ -19,7 +19,7 @@ from pipeline import publish, raw_files, recipe, store
 from pipeline.errors import ArtifactError, RawFileError, UnusableClip
 from pipeline.recipe import Recipe
 from pipeline.recording import QUALITY, Clip
-from pipeline.source import Entry, Reader, Reading, Refusal, Source, checksum
+from pipeline.source import NUMBERED, Entry, Reader, Reading, Refusal, Source, checksum
 
 RECORDINGS, BYTES = 256, 64 << 20
 """A partition is full with either: a second of work or less, so an interruption costs little and memory stays flat."""
@@ -187,7 +187,7 @@ def _column_values(entry: Entry, reading: Reading, clip: Clip) -> list[int]:
         "source_size": entry.size,
         "source_crc32": reading.crc32,
     }
-    values |= {name: getattr(reading.labels, name) for name in ("label", "subject", "camera", "setup", "replication")}
+    values |= {name: getattr(reading.labels, name) for name in ("label", *NUMBERED)}
     values |= {f"quality_{count}": clip.quality[count] + reading.quality.get(count, 0) for count in QUALITY}
     return [values[spec.name] for spec in store.COLUMNS]
 

@@ -46,6 +46,10 @@ class Labels:
     """A value for each of the source's `columns`."""
 
 
+NUMBERED = ("subject", "camera", "setup", "replication")
+"""What is known of a clip as numbers besides its class: fields of Labels, columns of a store and of a manifest."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Survey:
     """What lies in the folders that the user named."""

@@ -11,6 +11,7 @@ import numpy as np
 from pipeline import charts, recipe, store_examples
 from pipeline.overview import overview
 from pipeline.report import Block, Chart, Charts, Facts, Film, Report, Section, Text, number, table_of
+from pipeline.source import NUMBERED
 from pipeline.store import Store
 
 CHUNK = 60
@@ -98,7 +99,7 @@ def _counts(store: Store, found: Mapping[str, Any]) -> list[Block]:
         ("clips", number(len(store))),
         ("recordings", number(found["recordings"])),
         ("body-frames", number(found["body_frames"])),
-        *((f"{name}s", number(_known(store, name))) for name in ("subject", "camera", "setup", "replication")),
+        *((f"{name}s", number(_known(store, name))) for name in NUMBERED),
         ("skeleton", f"{found['store']['layout']['name']}, {found['store']['layout']['joints']} joints"),
     ]
     names, values = list(counts["class"]), list(counts["class"].values())

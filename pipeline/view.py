@@ -11,6 +11,7 @@ import numpy as np
 from pipeline import before, page, pictures, publish
 from pipeline.errors import ArtifactError, SkelepipeError
 from pipeline.figures import Figure, Panel
+from pipeline.source import NUMBERED
 from pipeline.store import Store
 from pipeline.suggest import meant
 
@@ -94,11 +95,7 @@ def facts(store: Store, row: int) -> list[tuple[str, str]]:
     """What a store knows of a clip, for people: class, who and where, length, what its recipe did."""
     columns = store.columns
     told = [("class", store.class_name(int(columns["label"][row])))]
-    told += [
-        (name, str(value))
-        for name in ("subject", "camera", "setup", "replication")
-        if (value := int(columns[name][row])) >= 0
-    ]
+    told += [(name, str(value)) for name in NUMBERED if (value := int(columns[name][row])) >= 0]
     frames = int(columns["frames"][row])
     told += [
         ("frames", f"{frames} ({frames / page.FRAMES_PER_SECOND:.1f} s at {page.FRAMES_PER_SECOND} a second)"),

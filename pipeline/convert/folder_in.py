@@ -13,9 +13,7 @@ from pipeline.folder import FolderSource
 from pipeline.folder_layout import FolderSpec
 from pipeline.recording import Recording
 from pipeline.segments import DEFAULT
-from pipeline.source import Labels, Reading, Refusal
-
-NUMBERS = ("subject", "camera", "setup", "replication")
+from pipeline.source import NUMBERED, Labels, Reading, Refusal
 
 
 def read(root: Path) -> tuple[FolderSpec, int, Iterator[tuple[Found, Take | RawFileError]]]:
@@ -62,7 +60,7 @@ def _bodies(recording: Recording, rows: NDArray[np.float32]) -> NDArray[np.float
 def _columns(labels: Labels, source: FolderSource) -> dict[str, str]:
     """What the manifest says of a clip, names in the place of the numbers that stand for them."""
     extra = dict(zip(source.columns, labels.extra, strict=True))
-    numbers = {name: getattr(labels, name) for name in NUMBERS}
+    numbers = {name: getattr(labels, name) for name in NUMBERED}
     told = {
         name: extra.pop(f"{name}_name", "") or ("" if number < 0 else str(number)) for name, number in numbers.items()
     }

@@ -14,8 +14,9 @@ from pipeline.convert.takes import Take
 from pipeline.errors import shown
 from pipeline.folder_clips import CONFIDENCE, NUDGE
 from pipeline.layout import Layout
+from pipeline.source import NUMBERED
 
-FIRST = ("file", "label", *folder_manifest.NUMBERED)
+FIRST = ("file", "label", *NUMBERED)
 
 
 class Names:
