@@ -1,6 +1,5 @@
 """The last part of an ingest: finished partitions to one store, in the order of the recordings."""
 
-import importlib.metadata
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -74,7 +73,7 @@ def assemble(
     )
     labels = sorted(set(columns["label"].tolist()) - {-1})
     facts = {
-        "tool": f"skelepipe {importlib.metadata.version('skelepipe')}",
+        "tool": manifest.tool(),
         "dataset": data.name,
         "layout": data.layout.to_json(),
         "recipe": chosen.resolved,

@@ -1,4 +1,4 @@
-"""Compiled loops of choose.py: who is there, how wide and how active, of (M, T, V, 3) metres, NaN where missing."""
+"""Compiled loops of choose.py, and of follow.py who is there: of (M, T, V, 3) metres with NaN where missing."""
 
 import numba
 import numpy as np

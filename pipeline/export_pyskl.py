@@ -46,7 +46,7 @@ def write(store: Store, splits: Sequence[Split], dtype: DTypes, handle: BinaryIO
     names = {
         f"{split.name}_{side}": [store.names[row] for row in split.side(subset)]
         for split in splits
-        for side, subset in (("train", "train"), ("val", "test"))
+        for side, subset in padded.SIDES
     }
     pickler = pickle.Pickler(handle, PROTOCOL)
     pickler.fast = True  # without a memo, which would hold every clip

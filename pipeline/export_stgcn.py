@@ -11,8 +11,6 @@ from pipeline.publish import write_file
 from pipeline.splits import Split
 from pipeline.store import Store
 
-SIDES = (("train", "train"), ("val", "test"))
-"""How the peers call the two sides of a split; their "val" is the test set."""
 PROTOCOL = 4
 """The newest pickle protocol that Python 3.4 to 3.7 know: the peers run on old ones."""
 
@@ -31,7 +29,7 @@ SUFFIX = ".skeleton"
 
 def files() -> set[str]:
     """The names of all that exports write into their folder."""
-    return {f"{side}_{what}" for side, _ in SIDES for what in (*ARRAYS.values(), LABELS)}
+    return {f"{side}_{what}" for side, _ in padded.SIDES for what in (*ARRAYS.values(), LABELS)}
 
 
 def write(store: Store, split: Split, streams: Sequence[padded.Stream], folder: Path, done: padded.Done) -> None:
@@ -41,7 +39,7 @@ def write(store: Store, split: Split, streams: Sequence[padded.Stream], folder: 
     have, else 300, or the longest clip's when that is more. Without streams the one array has joints.
     """
     frames = padded.room(store)
-    for side, subset in SIDES:
+    for side, subset in padded.SIDES:
         rows = split.side(subset)
         shape = (len(rows), 3, frames, len(store.layout.joints), padded.BODIES)
         names = [store.names[row] + SUFFIX for row in rows]

@@ -106,13 +106,7 @@ def read(path: Path) -> FolderSpec:
         ConfigError: it cannot be read as TOML, or a key is missing, unknown or has a value that it cannot have.
         LayoutError: its joints, parents or parts contradict each other.
     """
-    try:
-        plain = toml_text.loads(path.read_bytes().decode("utf-8-sig"))
-        form = _Form.model_validate(plain)
-    except ValidationError as error:
-        raise ConfigError(f"{path}: {'; '.join(dict.fromkeys(map(_told, error.errors())))}") from error
-    except ValueError as error:  # TOML and UTF-8
-        raise ConfigError(f"{path}: cannot be read as TOML: {error}") from error
+    form = _form(path)
     return FolderSpec(
         path=path,
         layout=_layout(path, form),
@@ -137,15 +131,24 @@ def skeleton(path: Path) -> Layout:
         ConfigError, LayoutError: as `read`.
     """
     try:
-        plain = toml_text.loads(path.read_bytes().decode("utf-8-sig"))
-        form = _Form.model_validate({"units": "m", **plain})
-    except ValidationError as error:
-        raise ConfigError(f"{path}: {'; '.join(dict.fromkeys(map(_told, error.errors())))}") from error
+        form = _form(path, units="m")
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except ValueError as error:
-        raise ConfigError(f"{path}: cannot be read as TOML: {error}") from error
     return _layout(path, form)
+
+
+def _form(path: Path, **unless_said: str) -> _Form:
+    """What the file holds, over what is taken for granted.
+
+    Raises:
+        ConfigError: it cannot be read as TOML, or a key is missing, unknown or has a value that it cannot have.
+    """
+    try:
+        return _Form.model_validate({**unless_said, **toml_text.loads(path.read_bytes().decode("utf-8-sig"))})
+    except ValidationError as error:
+        raise ConfigError(f"{path}: {'; '.join(dict.fromkeys(map(_told, error.errors())))}") from error
+    except ValueError as error:  # TOML and UTF-8
+        raise ConfigError(f"{path}: cannot be read as TOML: {error}") from error
 
 
 def _layout(path: Path, form: _Form) -> Layout:

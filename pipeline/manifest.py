@@ -1,6 +1,7 @@
 """Seals: a folder's MANIFEST.json and a JSON document's own digest, and what they find when something was touched."""
 
 import hashlib
+import importlib.metadata
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,6 +23,11 @@ def canonical(plain: Any) -> bytes:
 def digest(plain: Any) -> str:
     """sha256 of a value's canonical JSON, in hex."""
     return hashlib.sha256(canonical(plain)).hexdigest()
+
+
+def tool() -> str:
+    """What writes, as it stands in what is written."""
+    return f"skelepipe {importlib.metadata.version('skelepipe')}"
 
 
 def seal_document(form: Form, facts: Mapping[str, Any]) -> bytes:

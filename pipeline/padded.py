@@ -15,6 +15,8 @@ BODIES = 2
 """M of every array: what every code base of the field expects."""
 FRAMES = 300
 """T of the peers' arrays; the longest recording of NTU RGB+D."""
+SIDES = (("train", "train"), ("val", "test"))
+"""How the peers call the two sides of a split; their "val" is the test set."""
 
 Stream = Literal["joint", "bone", "motion", "bone-motion"]
 Done = Callable[[int], None]

@@ -5,7 +5,6 @@ the JSON that scripts read; a content security policy forbids the browser to loa
 """
 
 import base64
-import importlib.metadata
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline import manifest
 from pipeline.layout import Layout
 from pipeline.stance import known, upright
 
@@ -31,8 +31,7 @@ def render(template: str, **values: Any) -> str:
         template: its file name.
         **values: what the template shows.
     """
-    tool = f"skelepipe {importlib.metadata.version('skelepipe')}"
-    text: str = _environment().get_template(template).render(tool=tool, **values)
+    text: str = _environment().get_template(template).render(tool=manifest.tool(), **values)
     return text
 
 

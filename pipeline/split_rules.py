@@ -1,6 +1,5 @@
 """How a store may be divided: the official splits as rules, those that a data set brings, and lists out of a file."""
 
-import importlib.metadata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import filterfalse
@@ -10,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline import pku_names, split_lists
+from pipeline import manifest, pku_names, split_lists
 from pipeline.documents import SPLIT
 from pipeline.errors import ArtifactError
 from pipeline.ntu_names import CAMERAS, NTU60, NTU120, XVIEW_TRAIN, is_xset_train
@@ -102,7 +101,7 @@ def divide(store: Store, rule: Rule) -> dict[str, Any]:
     train = _holds(store, rule.train)
     test = ~train if rule.test is None else _holds(store, rule.test)
     return {
-        "tool": f"skelepipe {importlib.metadata.version('skelepipe')}",
+        "tool": manifest.tool(),
         "name": rule.name,
         "store": {"name": store.name, "dataset": store.facts["dataset"], "digest": store.digest, "clips": len(store)},
         "separates": rule.separates,

@@ -1,7 +1,6 @@
 """Which rows of a store train and which test, and labelled fractions of them: sealed JSON bound to that store."""
 
 import glob
-import importlib.metadata
 import itertools
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -180,7 +179,7 @@ def _fraction(store: Store, split: Split, fraction: float, seed: int) -> dict[st
     rng = np.random.default_rng([seed, round(fraction * 1e9)])
     rows = split.train[stratified(store.columns["label"][split.train], fraction, rng)]
     return {
-        "tool": f"skelepipe {importlib.metadata.version('skelepipe')}",
+        "tool": manifest.tool(),
         "store": {"name": store.name, "digest": store.digest},
         "split": {"name": split.name, "digest": split.digest},
         "fraction": fraction,
