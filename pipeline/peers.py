@@ -4,14 +4,14 @@ Each step takes a recording's rows, as the file has them, to bodies on one time 
 NaN, and zeros, NaN and infinities of the file stay: the peers add and compare them, and so must whoever repeats them.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from pipeline import peers_kernels
+from pipeline import peers_kernels, segments
 from pipeline.errors import UnusableClip
 from pipeline.recording import MOST_JOINTS, Clip, Recording
 
@@ -186,17 +186,7 @@ def _within(recording: Recording, max_frames: int, longer: Longer) -> tuple[Reco
     if longer == "refuse":
         raise UnusableClip(f"{frames} frames, and the peers' arrays end at {max_frames}")
     start = (frames - max_frames) // 2 if longer == "centre" else 0
-    first, last = np.searchsorted(recording.frame, [start, start + max_frames])
-    cut = replace(
-        recording,
-        frames=max_frames,
-        frame=recording.frame[first:last] - np.int32(start),
-        slot=recording.slot[first:last],
-        body=recording.body[first:last],
-        xyz=recording.xyz[first:last],
-        tracking=recording.tracking[first:last],
-    )
-    return cut, frames - max_frames
+    return segments.cut(recording, recording.name, start, start + max_frames)[0], frames - max_frames
 
 
 def _slots(recording: Recording, count: int) -> NDArray[np.float32]:
