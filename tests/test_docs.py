@@ -115,7 +115,7 @@ def test_every_skelepipe_command_in_the_readme_runs(tmp_path: Path, raw: Path) -
     assert made <= {path.name for path in tmp_path.iterdir()}
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_the_commands_that_reproduce_the_paper_run(tmp_path: Path, raw: Path, shared_store: Store) -> None:
     shutil.copytree(raw, tmp_path / "raw")
     shutil.copytree(shared_store.path.parent, tmp_path / "processed")
@@ -156,6 +156,7 @@ def test_the_commands_of_doctor_md_run(tmp_path: Path, shared_store: Store, shar
         compose(preset("quick"), None, ["queue_size=64"])
 
 
+@pytest.mark.thorough
 def test_the_commands_for_other_peoples_weights_run(tmp_path: Path, raw: Path) -> None:
     shutil.copytree(raw, tmp_path / "raw")
     (tmp_path / "weights").mkdir()
@@ -172,7 +173,7 @@ def test_the_commands_for_other_peoples_weights_run(tmp_path: Path, raw: Path) -
     assert list((tmp_path / "runs" / "skelemixclr" / "eval").glob("linear-skelemixclr-*-xsub.json"))
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_every_skelepipe_command_of_the_training_page_runs(tmp_path: Path, raw: Path, shared_store: Store) -> None:
     shutil.copytree(raw, tmp_path / "raw")
     shutil.copytree(shared_store.path.parent, tmp_path / "processed")
@@ -233,7 +234,7 @@ def test_a_command_that_fails_is_told(tmp_path: Path) -> None:
         run_all(["skelepipe --version", "skelepipe ingest ntu60 raw", "skelepipe never"], tmp_path)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_the_commands_for_several_gpus_run(tmp_path: Path, shared_store: Store) -> None:
     commands = commands_of((ROOT / "docs" / "several-gpus.md").read_text(encoding="utf-8"))
     assert [command.split()[0] for command in commands] == ["skelepipe", "torchrun"]

@@ -94,6 +94,7 @@ def test_a_signal_to_one_stops_all_at_one_step_and_one_process_goes_on(
     assert_close(tmp_path / "run", alone)
 
 
+@pytest.mark.thorough
 def test_what_one_process_began_two_end(
     shared_store: Store, alone: Path, train_request: Callable[..., pretrain.Request], tmp_path: Path
 ) -> None:
@@ -129,6 +130,7 @@ def test_a_lost_process_ends_the_others_with_the_last_whole_step(
     assert runlog.read(tmp_path / "run" / "log.jsonl")[-1]["step"] == 3
 
 
+@pytest.mark.thorough
 def test_a_loss_that_is_no_number_stops_all(shared_store: Store, tmp_path: Path) -> None:
     (code, _, errors), (other, _, silence) = fitted(shared_store, tmp_path / "run", "none", "learning_rate=1e30")
     assert (code, other) == (1, 1)
