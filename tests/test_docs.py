@@ -215,12 +215,18 @@ def test_the_python_of_the_page_for_own_data_is_python() -> None:
 
 def run_all(commands: list[str], folder: Path) -> None:
     """Run commands one after the other in a folder; none may fail."""
-    asked = [[*shlex.split(command)[1:], *SHORTENED.get(command.split()[1], "").split()] for command in commands]
+    run_words(
+        [[*shlex.split(command)[1:], *SHORTENED.get(command.split()[1], "").split()] for command in commands], folder
+    )
+
+
+def run_words(asked: list[list[str]], folder: Path, tree: Path = ROOT) -> None:
+    """The same of commands without the program's name, word by word, by the code of a tree."""
     done = subprocess.run(
         [sys.executable, ROOT / "tests" / "commands.py"],
         input=json.dumps(asked),
         cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        env=os.environ | {"PYTHONPATH": str(tree)},
         capture_output=True,
         text=True,
         check=False,

@@ -4,7 +4,6 @@ import dataclasses
 import json
 import os
 import shlex
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -18,16 +17,6 @@ from pipeline.errors import ArtifactError, ArtifactNotFound, OutputExists, Outpu
 from pipeline.store import Store
 
 ROOT = Path(__file__).parents[1]
-
-
-@pytest.fixture
-def copy(raw: Path, shared_store: Store, tmp_path: Path) -> Path:
-    """The first dozen good recordings, to change at will."""
-    folder = tmp_path / "raw"
-    folder.mkdir()
-    for name in shared_store.names[:12]:
-        shutil.copy(raw / f"{name}.skeleton", folder)
-    return folder
 
 
 @pytest.fixture(autouse=True)
