@@ -13,6 +13,7 @@ import pytest
 import released
 
 from cli import main
+from pipeline import folder_layout
 from pipeline.errors import ConfigError
 from pipeline.store import Store
 from pipeline.synth import write
@@ -336,6 +337,11 @@ def test_the_tree_names_every_file() -> None:
         for file in ROOT.glob(f"{folder}/**/*.py"):
             if file.name != "__init__.py":
                 assert re.search(rf"\b{file.stem}(\.py)?\b", tree), f"{folder}/{file.name} is not in docs/code.md"
+
+
+def test_the_skeleton_of_the_data_that_was_measured_is_one_that_ingest_takes() -> None:
+    spec = folder_layout.read(ROOT / "docs" / "examples" / "ui-prmd.toml")
+    assert (len(spec.layout.joints), spec.layout.name) == (22, "ui-prmd")
 
 
 def test_the_readme_is_one_screen_and_a_table() -> None:
