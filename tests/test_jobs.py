@@ -225,7 +225,7 @@ def test_a_damaged_plan_is_named(ask: Callable[..., ingest.Request]) -> None:
         jobs.run(ask(), (1, 1))
 
 
-def test_jobs_started_at_once_share_one_work_folder(copy: Path, shared_store: Store, tmp_path: Path) -> None:
+def test_jobs_started_at_once_share_one_work_folder(copy: Path, tmp_path: Path) -> None:
     """Four processes that race to make the folder; one plan, every partition once, the same bytes."""
     script = tmp_path / "job.py"
     script.write_text(
