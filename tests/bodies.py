@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.layout import KINECT_V2
+from pipeline.layout import KINECT_V2, Layout
 from pipeline.recording import Clip, Recording
 
 # One person standing, arms down, in the order of KINECT_V2.joints: metres, x, y up, z away from the sensor.
@@ -39,6 +39,18 @@ def people(
     return np.array(out, np.float32)
 
 
+CHAIN = Layout(
+    name="chain",
+    joints=("a", "b", "c"),
+    parents=(-1, 0, 1),
+    parts={"low": (0,), "mid": (1,), "high": (2,)},
+    centre=0,
+    spine=(0, 2),
+    shoulders=(0, 2),
+)
+"""As simple as a skeleton may be."""
+
+
 def recorded(
     bodies: NDArray[np.floating],
     ids: list[int] | NDArray[np.int64] | None = None,
@@ -59,11 +71,16 @@ def recorded(
     for t in range(T):
         there = [m for m in (order or range(M)) if not np.isnan(bodies[m, t]).all()]
         rows += [(t, slot, names[m, t], bodies[m, t]) for slot, m in enumerate(there)]
+    return of_rows(rows, T)
+
+
+def of_rows(rows: list[tuple[int, int, int, NDArray[np.floating]]], frames: int) -> Recording:
+    """A recording of so many frames out of rows as a file has them: frame, slot, id, joints (V, 3) metres."""
     frame, slot, body, xyz = zip(*rows, strict=True) if rows else ((), (), (), ())
     return Recording(
         name="S001C001P001R001A001",
         layout=KINECT_V2,
-        frames=T,
+        frames=frames,
         frame=np.array(frame, np.int32),
         slot=np.array(slot, np.int32),
         body=np.array(body, np.int64),

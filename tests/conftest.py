@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from click.testing import CliRunner, Result
 
+from cli import main
 from pipeline import ingest, recipe, splits
 from pipeline.store import Store
 from pipeline.synth import write_ntu
@@ -74,6 +76,23 @@ def own_store(shared_store: Store, tmp_path: Path) -> Path:
     """A copy of the store and its splits to damage at will."""
     shutil.copytree(shared_store.path.parent, tmp_path / "processed")
     return tmp_path / "processed" / shared_store.path.name
+
+
+@pytest.fixture
+def copy(raw: Path, shared_store: Store, tmp_path: Path) -> Path:
+    """The first dozen good recordings, to change at will."""
+    folder = tmp_path / "raw"
+    folder.mkdir()
+    for name in shared_store.names[:12]:
+        shutil.copy(raw / f"{name}.skeleton", folder)
+    return folder
+
+
+@pytest.fixture
+def skelepipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    """Run a command in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    return lambda *args: CliRunner().invoke(main, [str(arg) for arg in args])
 
 
 TINY = (

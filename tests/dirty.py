@@ -1,9 +1,8 @@
 """Recordings with everything in them that the peers' preparation trips over, drawn from a seed."""
 
 import numpy as np
-from bodies import STANDING, WIDE
+from bodies import STANDING, WIDE, of_rows
 
-from pipeline.layout import KINECT_V2
 from pipeline.recording import Recording
 
 
@@ -58,14 +57,4 @@ def dirty(seed: int) -> Recording:
         if chance(0.2):
             there = [there[i] for i in rng.permutation(len(there))]
         flat += [(t, slot, *row) for slot, row in enumerate(there) if not silent[t]]
-    frame, slot, body_id, xyz = zip(*flat, strict=True) if flat else ((), (), (), ())
-    return Recording(
-        name="S001C001P001R001A001",
-        layout=KINECT_V2,
-        frames=frames,
-        frame=np.array(frame, np.int32),
-        slot=np.array(slot, np.int32),
-        body=np.array(body_id, np.int64),
-        xyz=np.array(xyz, np.float32).reshape(-1, 25, 3),
-        tracking=np.full((len(flat), 25), 2, np.int8),
-    )
+    return of_rows(flat, frames)

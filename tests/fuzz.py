@@ -1,7 +1,7 @@
 """Fuzz every parser: damaged files by the hundred thousand, each read by a process that may crash, hang or grow.
 
 A case follows from its target, the seed and its number alone: `--only "ntu text:4711"` repeats one. All kernels are
-compiled with a check of every index. A case fails when its target's judge says so (tests/fuzz_targets.py), when it
+compiled with a check of every index. A case fails when its target's judge says so (tests/fuzz_judging.py), when it
 takes more memory than a small multiple of its file, or when its process dies or does not come back; then the file is
 kept in proof/fuzz/. Prints a table; exits 1 if anything failed.
 """
@@ -26,7 +26,8 @@ from typing import Any
 
 import big_files
 import faults
-from fuzz_targets import BY_NAME, TARGETS, Judge, Target, Wrong
+from fuzz_judging import Judge, Target, Wrong
+from fuzz_targets import BY_NAME, TARGETS
 
 FOUND = Path(__file__).parents[1] / "proof" / "fuzz"
 HANG, START = 20.0, 600.0

@@ -18,6 +18,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass, fields
+from importlib.util import find_spec
 from multiprocessing import util
 from pathlib import Path
 
@@ -36,10 +37,14 @@ BEFORE = (
     "ingest ntu60 raw --out processed/s.zarr --workers 2",
     "build-splits processed/s.zarr --label-fraction 0.5",
 )
+ONNX = f"export {RUN} --format onnx --out encoder.onnx"
+NEEDS = {ONNX: ("onnx", "onnxruntime")}
+"""What a command cannot do without, of what skelepipe does not install by itself."""
 AFTER = (
     TRAIN,
     f"eval {RUN} --protocol knn linear retrieval --set linear.epochs=2",
     f"embed {RUN} --store processed/s.zarr --out features.npz",
+    ONNX,
     "export processed/s.zarr --format npz --out s.npz",
     "export processed/s.zarr --format hdf5 --out s.h5",
     f"predict {RUN} raw --out p.csv",
@@ -69,6 +74,12 @@ class Held:
     children: int
     temporary: int
     """Files and folders in the temporary folder."""
+
+
+def left_out() -> dict[str, list[str]]:
+    """The commands that cannot run here, each with the packages that are not installed."""
+    missing = {command: [name for name in names if find_spec(name) is None] for command, names in NEEDS.items()}
+    return {command: names for command, names in missing.items() if names}
 
 
 def held(temporary: Path) -> Held:
@@ -127,7 +138,8 @@ def one_round(folder: Path, number: int) -> str:
         code = faults.first_failure([TRAIN])
     if code != 128 + number:
         return f"exit code {code} of a training that was stopped by signal {number}"
-    if code := faults.first_failure(AFTER):
+    missing = left_out()
+    if code := faults.first_failure([command for command in AFTER if command not in missing]):
         return f"exit code {code} after the training"
     half = [path.name for path in folder.rglob("*") if path.name.endswith((".partial", ".work"))]
     return f"half-written: {', '.join(half)}" if half else ""
@@ -138,6 +150,8 @@ def soak(minutes: float, place: Path) -> int:
     temporary, rounds = place / "temporary", list[Held]()
     temporary.mkdir()
     tempfile.tempdir = os.environ["TMPDIR"] = str(temporary)
+    for command, missing in left_out().items():
+        print(f"left out, {' and '.join(missing)} not installed: {command}")
     print(f"{'round':>8}{'minutes':>9}{'MB':>9}{'handles':>9}{'threads':>9}{'children':>9}{'files':>9}")
     began = told = time.monotonic()
     while not rounds or time.monotonic() - began < minutes * 60:

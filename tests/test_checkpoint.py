@@ -116,9 +116,7 @@ def test_a_failed_save_never_costs_the_last_good_one(
     assert checkpoint.newest(tmp_path) == (first, [])
 
 
-def test_what_is_needed_is_said_when_the_disk_is_full(
-    tmp_path: Path, trained: tuple[nn.Module, torch.optim.SGD], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_is_needed_is_said_when_the_disk_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two numbers of a megabyte: one of the model's, one the momentum of it."""
     model = nn.Linear(250_000, 1, bias=False)
     optimiser = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)

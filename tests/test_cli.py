@@ -31,13 +31,6 @@ Skelepipe = Callable[..., Result]
 
 
 @pytest.fixture
-def skelepipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Skelepipe:
-    """Run a command in an empty folder."""
-    monkeypatch.chdir(tmp_path)
-    return lambda *args: CliRunner().invoke(main, [str(arg) for arg in args])
-
-
-@pytest.fixture
 def workplace(own_store: Path, shared_run: Run, tmp_path: Path) -> Path:
     """A folder with a store, its splits and a finished run, where commands need no argument."""
     shutil.copytree(shared_run.path.parent, tmp_path / "runs")

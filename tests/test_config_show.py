@@ -136,9 +136,7 @@ def test_a_terminal_that_is_wide_has_words_and_a_narrow_one_folds_no_key(
     assert "every clip is resized" in show("--preset", "quick").stdout
 
 
-def test_origins_are_no_part_of_what_a_run_is(
-    train_request: Callable[..., pretrain.Request], shared_run: Run, tmp_path: Path
-) -> None:
+def test_origins_are_no_part_of_what_a_run_is(train_request: Callable[..., pretrain.Request], shared_run: Run) -> None:
     request = train_request(shared_run.path)
     assert request.origins == {}
     assert pretrain.fit(request).outcome == "up to date"

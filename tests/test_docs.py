@@ -13,6 +13,7 @@ import pytest
 import released
 
 from cli import main
+from pipeline import folder_layout
 from pipeline.errors import ConfigError
 from pipeline.store import Store
 from pipeline.synth import write
@@ -216,12 +217,18 @@ def test_the_python_of_the_page_for_own_data_is_python() -> None:
 
 def run_all(commands: list[str], folder: Path) -> None:
     """Run commands one after the other in a folder; none may fail."""
-    asked = [[*shlex.split(command)[1:], *SHORTENED.get(command.split()[1], "").split()] for command in commands]
+    run_words(
+        [[*shlex.split(command)[1:], *SHORTENED.get(command.split()[1], "").split()] for command in commands], folder
+    )
+
+
+def run_words(asked: list[list[str]], folder: Path, tree: Path = ROOT) -> None:
+    """The same of commands without the program's name, word by word, by the code of a tree."""
     done = subprocess.run(
         [sys.executable, ROOT / "tests" / "commands.py"],
         input=json.dumps(asked),
         cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        env=os.environ | {"PYTHONPATH": str(tree)},
         capture_output=True,
         text=True,
         check=False,
@@ -331,6 +338,11 @@ def test_the_tree_names_every_file() -> None:
         for file in ROOT.glob(f"{folder}/**/*.py"):
             if file.name != "__init__.py":
                 assert re.search(rf"\b{file.stem}(\.py)?\b", tree), f"{folder}/{file.name} is not in docs/code.md"
+
+
+def test_the_skeleton_of_the_data_that_was_measured_is_one_that_ingest_takes() -> None:
+    spec = folder_layout.read(ROOT / "docs" / "examples" / "ui-prmd.toml")
+    assert (len(spec.layout.joints), spec.layout.name) == (22, "ui-prmd")
 
 
 def test_the_readme_is_one_screen_and_a_table() -> None:

@@ -1,8 +1,9 @@
 import pytest
 import torch
+from bodies import CHAIN
 from pydantic import ValidationError
 
-from pipeline.layout import KINECT_V2, Layout
+from pipeline.layout import KINECT_V2
 from trainer.encoder import Encoder, EncoderConfig
 
 NARROW = EncoderConfig(hidden_channels=4, hidden_dim=24, feature_dim=8)
@@ -28,16 +29,7 @@ def test_any_length_passes_and_the_feature_map_has_the_promised_frames(frames):
 
 
 def test_another_layout_and_one_body_are_as_good():
-    chain = Layout(
-        name="chain",
-        joints=("a", "b", "c"),
-        parents=(-1, 0, 1),
-        parts={"low": (0,), "mid": (1,), "high": (2,)},
-        centre=0,
-        spine=(0, 2),
-        shoulders=(0, 2),
-    )
-    assert Encoder(chain, NARROW)(torch.randn(2, 3, 9, 3, 1)).shape == (2, 8)
+    assert Encoder(CHAIN, NARROW)(torch.randn(2, 3, 9, 3, 1)).shape == (2, 8)
 
 
 def test_samples_do_not_touch_each_other_in_evaluation():

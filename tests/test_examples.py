@@ -1,7 +1,6 @@
 """The worked examples of CONTRIBUTING.md, built as the text says and run."""
 
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -10,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_docs import commands_of
+from test_docs import commands_of, run_words
 
 from pipeline.store import Store
 
@@ -90,16 +89,7 @@ def test_the_examples_run_together(tree: Path, tmp_path: Path) -> None:
     commands = [command.split()[1:] for command in commands_of(TEXT)]
     assert [command[0] for command in commands] == ["ingest", "build-splits", "pretrain", "eval"]
     commands[2] += ["epochs=2", "batch_size=8", "encoder.hidden_channels=4"]
-    done = subprocess.run(
-        [sys.executable, ROOT / "tests" / "commands.py"],
-        input=json.dumps(commands),
-        cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(tree)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    run_words(commands, tmp_path, tree)
     store = Store(tmp_path / "processed" / "msr3d.zarr")
     assert len(store.names) == 30
     assert store.facts["layout"]["name"] == "kinect-v1-msr"

@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from bodies import CHAIN
 
-from pipeline.layout import KINECT_V2, Layout
+from pipeline.layout import KINECT_V2
 from trainer import fast as fast_cpu
 from trainer import fast_gpu, fast_ops, features, pretrain, runs
 from trainer.config import PretrainConfig
@@ -19,15 +20,6 @@ from trainer.encoder import Encoder, EncoderConfig
 from trainer.step import train_step
 
 SMALL = EncoderConfig(hidden_channels=4, hidden_dim=24, feature_dim=8, dropout=0.0)
-CHAIN = Layout(
-    name="chain",
-    joints=("a", "b", "c"),
-    parents=(-1, 0, 1),
-    parts={"low": (0,), "mid": (1,), "high": (2,)},
-    centre=0,
-    spine=(0, 2),
-    shoulders=(0, 2),
-)
 
 
 @pytest.fixture(params=["cpu", "gpu"])

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import big_files
 import fuzz
-import fuzz_targets
+import fuzz_texts
 import numpy as np
 import pytest
-from fuzz_targets import BY_NAME, TARGETS, Outcome, Target, Wrong
+from fuzz_judging import Outcome, Target, Wrong
+from fuzz_targets import BY_NAME, TARGETS
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -179,8 +180,8 @@ def found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_process_that_dies_or_hangs_is_noticed_with_its_case_and_the_rest_goes_on(
     found: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    contents = {number: LABELS.content(fuzz_targets.LABELS, 3, number) for number in range(50)}
-    once = [n for n, held in contents.items() if [*contents.values(), *fuzz_targets.LABELS].count(held) == 1]
+    contents = {number: LABELS.content(fuzz_texts.LABELS, 3, number) for number in range(50)}
+    once = [n for n, held in contents.items() if [*contents.values(), *fuzz_texts.LABELS].count(held) == 1]
     first, second = once[5], once[15]
     deadly, endless = contents[first], contents[second]
 
@@ -192,7 +193,7 @@ def test_a_process_that_dies_or_hangs_is_noticed_with_its_case_and_the_rest_goes
             time.sleep(60)
         return Outcome(refused=False, twin=True)
 
-    target = dataclasses.replace(LABELS, start=lambda _: (fuzz_targets.LABELS, judge))
+    target = dataclasses.replace(LABELS, start=lambda _: (fuzz_texts.LABELS, judge))
     monkeypatch.setitem(BY_NAME, LABELS.name, target)
     lane, tally = fuzz.Lane(seed=3, hang=1.0, method="fork"), fuzz.Tally()
     with warnings.catch_warnings():

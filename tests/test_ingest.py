@@ -41,16 +41,6 @@ def interrupt_after_one_partition(request: ingest.Request) -> None:
         ingest.run(request, stop)
 
 
-@pytest.fixture
-def copy(raw: Path, shared_store: Store, tmp_path: Path) -> Path:
-    """The first dozen good recordings, to change at will."""
-    folder = tmp_path / "raw"
-    folder.mkdir()
-    for name in shared_store.names[:12]:
-        shutil.copy(raw / f"{name}.skeleton", folder)
-    return folder
-
-
 def test_the_golden_files_become_what_skelemixclr_makes_of_them(
     golden: Path, tmp_path: Path, request_for: Requests
 ) -> None:

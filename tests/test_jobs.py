@@ -4,7 +4,6 @@ import dataclasses
 import json
 import os
 import shlex
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -18,16 +17,6 @@ from pipeline.errors import ArtifactError, ArtifactNotFound, OutputExists, Outpu
 from pipeline.store import Store
 
 ROOT = Path(__file__).parents[1]
-
-
-@pytest.fixture
-def copy(raw: Path, shared_store: Store, tmp_path: Path) -> Path:
-    """The first dozen good recordings, to change at will."""
-    folder = tmp_path / "raw"
-    folder.mkdir()
-    for name in shared_store.names[:12]:
-        shutil.copy(raw / f"{name}.skeleton", folder)
-    return folder
 
 
 @pytest.fixture(autouse=True)
@@ -236,7 +225,7 @@ def test_a_damaged_plan_is_named(ask: Callable[..., ingest.Request]) -> None:
         jobs.run(ask(), (1, 1))
 
 
-def test_jobs_started_at_once_share_one_work_folder(copy: Path, shared_store: Store, tmp_path: Path) -> None:
+def test_jobs_started_at_once_share_one_work_folder(copy: Path, tmp_path: Path) -> None:
     """Four processes that race to make the folder; one plan, every partition once, the same bytes."""
     script = tmp_path / "job.py"
     script.write_text(

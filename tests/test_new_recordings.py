@@ -188,7 +188,7 @@ def test_kinects_arrays_are_in_its_own_space_where_nothing_is_said(tmp_path: Pat
     assert [found.reason for found in bad] == ["has shape (2, 9, 17, 3): 17 joints, but layout kinect-v2 has 25"]
 
 
-def test_another_kind_of_skeleton_is_told_in_one_line(ntu: Path, own: Path, tmp_path: Path) -> None:
+def test_another_kind_of_skeleton_is_told_in_one_line(ntu: Path, own: Path) -> None:
     layout = read(own / "skeleton.toml").layout
     with pytest.raises(
         SkelepipeError, match=r"no recording of .* skeletons there \(kinect-v2 skeletons, expected .*: 4"

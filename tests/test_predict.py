@@ -11,10 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from click.testing import CliRunner, Result
+from click.testing import Result
 from conftest import TINY
 
-from cli import main
 from pipeline import ingest, recipe, splits
 from pipeline.errors import ArtifactNotFound, SkelepipeError
 from pipeline.store import Store
@@ -168,13 +167,6 @@ def test_coordinates_that_no_encoder_can_take_are_refused_and_the_rest_goes_on(
 
 
 Skelepipe = Callable[..., Result]
-
-
-@pytest.fixture
-def skelepipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Skelepipe:
-    """Run a command in an empty folder."""
-    monkeypatch.chdir(tmp_path)
-    return lambda *args: CliRunner().invoke(main, [str(arg) for arg in args])
 
 
 def test_a_damaged_recording_is_one_line_and_the_rest_goes_on(lab: Lab, skelepipe: Skelepipe, tmp_path: Path) -> None:

@@ -129,9 +129,7 @@ def test_force_replaces_a_run_whose_description_is_damaged(train_request: Reques
         pretrain.fit(train_request(tmp_path / "theirs", force=True))
 
 
-def test_a_kill_while_the_log_is_cut_back_loses_none_of_it(
-    train_request: Requests, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_kill_while_the_log_is_cut_back_loses_none_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     log = tmp_path / "log.jsonl"
     log.write_text("".join(f'{{"step": {step}}}\n' for step in range(9)) + "5\n")
     monkeypatch.setattr(Path, "replace", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
@@ -173,9 +171,7 @@ def test_a_folder_that_is_no_run_is_never_replaced(train_request: Requests, tmp_
     assert (tmp_path / "mine" / "notes").exists()
 
 
-def test_a_loss_that_is_no_number_stops_and_names_the_batch(
-    shared_store: Store, train_request: Requests, tmp_path: Path
-) -> None:
+def test_a_loss_that_is_no_number_stops_and_names_the_batch(train_request: Requests, tmp_path: Path) -> None:
     with pytest.raises(pretrain.NotFinite, match=r"the loss is (nan|inf) at step \d; its batch: S\d{3}C"):
         pretrain.fit(train_request(tmp_path / "run", "learning_rate=1e30"))
 
@@ -300,9 +296,7 @@ def test_every_switch_trains_and_gives_another_loss(
 
 
 @pytest.mark.parametrize("name", preset_names())
-def test_every_preset_trains(
-    train_request: Requests, tmp_path: Path, name: str, shared_store: Store, device: torch.device
-) -> None:
+def test_every_preset_trains(train_request: Requests, tmp_path: Path, name: str) -> None:
     narrow = ("encoder.hidden_channels=2", "encoder.hidden_dim=8", "encoder.feature_dim=4", "pair.queue_size=64")
     shipped = preset(name)
     short = ("epochs=2", "milestones=[1]") if shipped.config.get("schedule") == "step" else ("epochs=1",)
@@ -321,7 +315,7 @@ def test_what_cannot_be_mixed_is_refused_before_a_run_is_begun(train_request: Re
 
 
 def test_a_run_finds_its_store_and_split_and_refuses_others(
-    own_store: Path, shared_run: Run, train_request: Requests, tmp_path: Path
+    own_store: Path, train_request: Requests, tmp_path: Path
 ) -> None:
     run = pretrain.fit(train_request(tmp_path / "runs" / "r", store=Store(own_store))).run
     assert find_split(run, find_store(run), None).name == "xsub"

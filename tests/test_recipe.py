@@ -125,7 +125,7 @@ def test_clean_moves_no_joint_of_the_golden_files_far(clean, name):
         assert np.mean(ways) < 0.005  # the files have 3 mm of noise on each axis
 
 
-def test_every_clip_leaves_with_every_count(golden, clean):
+def test_every_clip_leaves_with_every_count():
     for recipe in map(load, shipped()):
         quality = apply(recipe, recorded(people(np.random.default_rng(0)))).quality
         assert list(quality) == list(QUALITY)

@@ -76,9 +76,7 @@ def test_what_is_no_evaluation_is_passed_over(evaluated_run: Run, tmp_path: Path
     assert "odd.json: passed over: " in skipped[0]
 
 
-def test_a_file_that_is_too_large_is_not_read(
-    evaluated_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_that_is_too_large_is_not_read(evaluated_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(results, "LARGEST", 100)
     found, skipped = results.read_all(evaluated_run)
     assert found == []

@@ -45,6 +45,7 @@ def scenes(made: Report) -> list[Scene]:
 
 
 def test_neighbours_are_marked_by_whether_they_show_the_same_class(gathered: Report) -> None:
+    assert scenes(gathered)
     for scene in scenes(gathered):
         true = scene.title.split(":")[0]
         own, *beside = scene.shown

@@ -47,3 +47,13 @@ def test_what_a_process_holds_is_seen(tmp_path: Path) -> None:
     more = {name: getattr(after, name) - getattr(before, name) for name in ("threads", "children", "temporary")}
     assert more == {"threads": 1, "children": 1, "temporary": 1}
     assert after.handles - before.handles == 2  # the file, and the pipe to the child
+
+
+def test_a_command_whose_packages_are_not_installed_is_left_out_with_their_names(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert soak.NEEDS.keys() <= set(soak.AFTER)
+    monkeypatch.setitem(soak.NEEDS, soak.ONNX, ("json", "never_installed"))
+    assert soak.left_out() == {soak.ONNX: ["never_installed"]}
+    monkeypatch.setitem(soak.NEEDS, soak.ONNX, ("json",))
+    assert soak.left_out() == {}

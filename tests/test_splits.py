@@ -249,7 +249,7 @@ def test_unknown_splits_and_fractions_are_said(own_store: Path) -> None:
         splits.build(store, fractions=[10])
 
 
-def test_a_side_without_rows_is_refused_or_skipped(own_store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_side_without_rows_is_refused_or_skipped(own_store: Path) -> None:
     store = Store(own_store)
     store.columns["camera"][:] = 1
     with pytest.raises(ArtifactError, match="no training rows by its rule"):

@@ -248,8 +248,8 @@ def test_every_class_has_rows_on_all_sides_of_both_splits(clips):
     for name in plan(clips):
         rows.setdefault(name.label, []).append((name.performer in NTU60.xsub_train, name.camera in XVIEW_TRAIN))
     for sides in rows.values():
-        assert {train for train, _ in sides} == {True, False}
-        assert {train for _, train in sides} == {True, False}
+        assert {by_performer for by_performer, _ in sides} == {True, False}
+        assert {by_camera for _, by_camera in sides} == {True, False}
 
 
 def test_a_whole_block_is_even():

@@ -90,7 +90,7 @@ def test_long_clips_can_be_thinned() -> None:
     assert told["rate"] == page.FRAMES_PER_SECOND / 4
 
 
-def test_what_files_say_is_escaped(shared_store: Store, own_store: Path, tmp_path: Path) -> None:
+def test_what_files_say_is_escaped(own_store: Path, tmp_path: Path) -> None:
     store = Store(own_store)
     store.names[0] = "</script><script>alert(1)</script>"
     store.facts["classes"] = {str(label): "<b>&'\"" for label in range(99)}

@@ -1,0 +1,86 @@
+"""Recipes and configurations, as files and as words of a command line, and the fuzzer's judges of them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import mutate
+from fuzz_judging import Judge, Outcome, Target, ask, same
+
+from pipeline import recipe
+from pipeline.errors import SkelepipeError
+from trainer import config, eval_config
+
+
+def recipe_file(place: Path) -> tuple[Sequence[bytes], Judge]:
+    path = place / "r.toml"
+    seeds = [file.read_bytes() for file in sorted(Path(recipe.__file__).with_name("recipes").glob("*.toml"))]
+
+    def judge(content: bytes) -> Outcome:
+        path.write_bytes(content)
+        found = ask(lambda: recipe.load(str(path)), str(path))
+        if isinstance(found, SkelepipeError):
+            return Outcome(True)
+        same(recipe.from_plain(found.resolved, "again").resolved, found.resolved)
+        return Outcome(False)
+
+    return seeds, judge
+
+
+CONFIG = b"""
+frames = 32
+epochs = 20
+batch_size = 16
+precision = "bf16"
+schedule = "step"
+milestones = [5, 10]
+held_out = [1, "a"]
+warm_up = 0.5
+
+[method]
+name = "skelemixclr+"
+temperature = 0.2
+[method.mix]
+frames = [1, 3]
+[encoder]
+hidden_channels = 8
+[augment]
+[pair]
+queue_size = 64
+"""
+
+
+def pretrain_config(place: Path) -> tuple[Sequence[bytes], Judge]:
+    path, quick = place / "c.toml", config.preset("quick")
+    presets = [file.read_bytes() for file in sorted(Path(config.__file__).with_name("presets").glob("*.toml"))]
+    seeds = [CONFIG, *(text.partition(b"[config]")[2].replace(b"[config.", b"[") for text in presets[:4])]
+
+    def judge(content: bytes) -> Outcome:
+        path.write_bytes(content)
+        found = ask(lambda: config.compose(quick, path), str(path))
+        return Outcome(isinstance(found, SkelepipeError))
+
+    return seeds, judge
+
+
+def settings(_: Path) -> tuple[Sequence[bytes], Judge]:
+    """Texts of --set, of both commands that take it."""
+    seeds = [
+        *(b"seed=3", b"linear.epochs=5", b"finetune.decay_at=[0.5]", b"knn.k=20", b"semi.nesterov=true"),
+        *(b"frames=16", b"method.mix.frames=[1, 3]", b"encoder.hidden_channels=2", b"stream=bone", b"a.b.c='x'"),
+    ]
+    quick = config.preset("quick")
+
+    def judge(content: bytes) -> Outcome:
+        text = content.decode("utf-8", "surrogateescape")
+        evaluation = ask(lambda: eval_config.compose([text]), "")
+        training = ask(lambda: config.compose(quick, None, [text]), "")
+        return Outcome(isinstance(evaluation, SkelepipeError) and isinstance(training, SkelepipeError))
+
+    return seeds, judge
+
+
+TARGETS = (
+    Target(name="recipe toml", start=recipe_file, ways=mutate.TOML, share=25, times=300, room=64 << 20),
+    Target(name="pretrain toml", start=pretrain_config, ways=mutate.TOML, share=25, times=300, room=64 << 20),
+    Target(name="--set", start=settings, ways=(*mutate.TOML, *mutate.TEXT), share=25, times=300, room=64 << 20),
+)
