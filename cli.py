@@ -78,7 +78,8 @@ fast = click.option(
     default="on",
     show_default=True,
     callback=lambda context, option, value: value == "on",
-    help="On a CPU, compiled loops and a reordered encoder; off: its plain equations, equal but for rounding.",
+    help="A reordered encoder: on a CPU with compiled loops, in training on one GPU as a CUDA graph; off: its plain "
+    "equations, equal but for rounding.",
 )
 force = click.option("--force", is_flag=True, help="Replace an output that was made from other input.")
 

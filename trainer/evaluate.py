@@ -47,7 +47,7 @@ class Request:
     """Also what the encoder is held against: the same network from its start, random or trained from scratch, and raw
     coordinates."""
     fast: bool = True
-    """Encode by trainer/fast.py where it can."""
+    """Encode in less time, equal but for rounding: by trainer/fast.py, on a GPU by trainer/fast_gpu.py."""
 
     @property
     def starts(self) -> tuple[str, ...]:

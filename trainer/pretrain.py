@@ -56,8 +56,8 @@ class Request:
     origins: Mapping[str, str] = field(default_factory=dict)
     """Where each value of the configuration that is no default comes from, for the record."""
     fast: bool = True
-    """Encode by trainer/fast.py where it can; off, by the encoder's plain equations. They differ by rounding, and by
-    which activations dropout takes."""
+    """Encode by trainer/fast.py, on a GPU by trainer/fast_gpu.py, where one process also repeats a step's passes as one
+    CUDA graph; off, by the encoder's plain equations. They differ by rounding, and by which activations dropout takes."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -25,6 +25,7 @@ class Request:
     checkpoint: Which = "last"
     """Whose features are shown."""
     fast: bool = True
+    """Encode in less time, equal but for rounding: by trainer/fast.py, on a GPU by trainer/fast_gpu.py."""
 
 
 Progress = Callable[[float, float, str], None]
