@@ -6,14 +6,14 @@ The key encoder runs first, the reference's last: neither sees anything of the o
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
 
 from trainer.contrast import MomentumPair, unit
 from trainer.losses import info_nce
-from trainer.skelemix import Regions, mix
+from trainer.skelemix import Mixed, Regions, mix
 
 if TYPE_CHECKING:
     from trainer.methods import MethodConfig
@@ -33,17 +33,6 @@ class LossTerms:
     """The mean of each trimmed and truncated pair, summed or averaged over regions; zero without regions."""
     total: Tensor
     """Instance and mixed together: what to minimise."""
-
-
-class Mixed(NamedTuple):
-    """One mixing of a whole batch, as `skelemix.mix` returns it."""
-
-    clips: Tensor
-    """(N, C, T, V, M)."""
-    mask: Tensor
-    """bool, (T', V) or (N, T', V); true where pasted."""
-    partner: Tensor
-    """(N,) int64: from whom."""
 
 
 class Method:
@@ -79,7 +68,7 @@ class Method:
         """The mixed clips of a whole batch, (N, C, T, V, M) each: partners may be anywhere in it."""
         if len(regions) != self.config.repeats:
             raise ValueError(f"{self.config.name} takes {self.config.repeats} regions a step, found {len(regions)}")
-        return [Mixed(*mix(query, region, self.pair.query.stride)) for region in regions]
+        return [mix(query, region, self.pair.query.stride) for region in regions]
 
     def losses(self, part: slice, query: Tensor, mixes: Sequence[Mixed], keys: Tensor, queue: Tensor) -> LossTerms:
         """Losses of a part of a batch, each the mean over the part. Nothing moves on but batch-norm statistics.
