@@ -850,10 +850,6 @@ def bench(parts: tuple[str, ...], rounds: int, batch: int | None, small: bool, d
     show(display.bench_notes(found))
 
 
-EXAMINED = ("pipeline.packages", "pipeline.processor", "pipeline.disks", "pipeline.compiled", "trainer.doctor")
-"""The modules that each look at a part of the machine, in the order in which it is told."""
-
-
 @main.command()
 @as_json
 @click.pass_context
@@ -862,12 +858,13 @@ def doctor(ctx: click.Context, as_json: bool) -> None:
 
     Exit codes: 0 all works, 1 something will not.
     """
-    from pipeline import doctor as stage
-    from pipeline import doctor_display, terminal
+    from pipeline import doctor_display
+    from pipeline.doctor import to_json
+    from trainer import machine
 
-    found = [*stage.examine(EXAMINED), *terminal.examine()]
+    found = machine.examine()
     if as_json:
-        emit(stage.to_json(found))
+        emit(to_json(found))
     else:
         show([], doctor_display.doctor_table(found))
         show([doctor_display.doctor_line(found)])
