@@ -447,7 +447,7 @@ def evaluate(
 ) -> None:
     """What the encoder of RUN (the newest finished one) is worth, beside no pre-training at all; several RUNs apart."""
     from pipeline.display import Bar
-    from trainer import display, eval_config, fusion, runs
+    from trainer import eval_config, fusion, results_display, runs
     from trainer import evaluate as stage
     from trainer.device import pick
 
@@ -476,8 +476,8 @@ def evaluate(
         emit(next(iter(found.values())) if len(found) == 1 else found)
         return
     for results in found.values():
-        show([], display.results_table(results))
-        show(display.results_notes(results))
+        show([], results_display.results_table(results))
+        show(results_display.results_notes(results))
 
 
 @main.command()
@@ -834,7 +834,7 @@ def bench(parts: tuple[str, ...], rounds: int, batch: int | None, small: bool, d
     """How fast PARTS (all of them) are on this machine, beside the peers' way of doing them."""
     from pipeline.display import Bar
     from trainer import bench as stage
-    from trainer import display
+    from trainer import bench_display
     from trainer.device import pick
 
     asked = parts or ("ingest", "load", "train", "eval")
@@ -846,8 +846,8 @@ def bench(parts: tuple[str, ...], rounds: int, batch: int | None, small: bool, d
         emit(found)
         return
     for part, rows in found["parts"].items():
-        show([], display.bench_table(part, rows))
-    show(display.bench_notes(found))
+        show([], bench_display.bench_table(part, rows))
+    show(bench_display.bench_notes(found))
 
 
 @main.command()

@@ -14,8 +14,8 @@ from cli import main
 from pipeline.bench import Way, compare
 from pipeline.layout import KINECT_V2
 from trainer import draws, skelemix
+from trainer.bench_display import bench_table
 from trainer.contrast import PairConfig
-from trainer.display import bench_table
 from trainer.encoder import EncoderConfig
 from trainer.methods import MethodConfig, build
 from trainer.peers_step import PeersStep
