@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from trainer import completion as shells
-from trainer.commands import COMPLETE, Aspect, Commands, Folder, Job
+from trainer.commands import COMPLETE, PROCESSED, RAW, RUNS, Aspect, Commands, Folder, Job
 
 QUARANTINED = 3
 DAMAGED = 4
@@ -84,7 +84,6 @@ fast = click.option(
 force = click.option("--force", is_flag=True, help="Replace an output that was made from other input.")
 
 
-RAW, PROCESSED, RUNS = Path("raw"), Path("processed"), Path("runs")
 shells.answer()
 
 
@@ -521,10 +520,9 @@ def embed(
 ) -> None:
     """Features of clips by the frozen encoder of RUN, as one .npz."""
     from pipeline import splits
+    from trainer import display, runs
     from trainer import embed as stage
-    from trainer import runs
     from trainer.device import pick
-    from trainer.display import trained
 
     if (store is None) == (array is None):
         raise click.UsageError("name either --store or --input")
@@ -538,11 +536,7 @@ def embed(
     where = {"device": pick(device), "which": checkpoint, "fast": fast}
     found = stage.embed(opened, batch, out, layer=layer, normalised=normalise, **where)
     result = {"out": out, **found, "layer": layer, "normalised": normalise}
-    lines = [
-        f"{out}: {layer} features of {found['clips']} clips, {found['dimensions']} dimensions",
-        trained(found["checkpoint"]),
-    ]
-    emit(result) if as_json else show([*found["checkpoint"]["skipped"], *lines])
+    emit(result) if as_json else show(display.embed_lines(result))
 
 
 @main.command("import-weights")
@@ -1052,14 +1046,14 @@ def configured(path: Path | None, split: str | None, preset: str | None) -> tupl
     from trainer.config import QUICK, choose
     from trainer.config import preset as named
 
-    if path is None and split is None and not stores(PROCESSED):
+    is_asked = path is not None or split is not None
+    missing = "" if is_asked or stores(PROCESSED) else f"no store in {PROCESSED}/"
+    if not missing:
+        opened = open_store(path)
+        missing = "" if is_asked or splits.there(opened) else "it has no splits (`skelepipe build-splits`)"
+    if missing:
         name = preset or QUICK
-        say([f"no store in {PROCESSED}/: this is preset {name} before it is fitted to data"])
-        return name, named(name), None
-    opened = open_store(path)
-    if path is None and split is None and not splits.there(opened):
-        name = preset or QUICK
-        say([f"it has no splits (`skelepipe build-splits`): this is preset {name} before it is fitted to data"])
+        say([f"{missing}: this is preset {name} before it is fitted to data"])
         return name, named(name), None
     chosen = splits.find(opened, split)
     name, found, advice = choose(preset, opened.facts["dataset"], chosen.name, True, len(chosen.train))

@@ -132,6 +132,15 @@ def trained(checkpoint: Mapping[str, Any]) -> str:
     return f"step {checkpoint['step']} of {checkpoint['total_steps']}"
 
 
+def embed_lines(found: Mapping[str, Any]) -> list[str]:
+    """What was written of a run's features, in lines."""
+    return [
+        *found["checkpoint"]["skipped"],
+        f"{found['out']}: {found['layer']} features of {found['clips']} clips, {found['dimensions']} dimensions",
+        trained(found["checkpoint"]),
+    ]
+
+
 def onnx_lines(report: export_onnx.Report) -> list[str]:
     """What was exported of a run, in lines."""
     scores = f" and scores (N, {report.classes}) of {report.classifier}" if report.classes else ""

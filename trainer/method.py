@@ -36,7 +36,7 @@ class LossTerms:
 
 
 class Method:
-    """A method's losses on a pair of encoders: of a batch in one piece (`step`), or of one part after another.
+    """A method's losses on a pair of encoders, of one part of a batch after another; `trainer.step` puts them together.
 
     A method of its own overrides `over_regions`, or `losses` as a whole.
     """
@@ -48,24 +48,13 @@ class Method:
         self.pair = pair
         self.config = config
 
-    def step(self, query: Tensor, key: Tensor, regions: Sequence[Regions]) -> LossTerms:
-        """Losses of one batch in one piece; key encoder and queue move on. Backward and optimiser are the caller's.
+    def mixes(self, query: Tensor, regions: Sequence[Regions]) -> list[Mixed]:
+        """The mixed clips of a whole batch, (N, C, T, V, M) each: partners may be anywhere in it.
 
         Args:
-            query: (N, C, T, V, M), one view of each sample; it is also what is mixed.
-            key: (N, C, T, V, M), another view of the same samples.
+            query: (N, C, T, V, M), one view of each sample.
             regions: what to mix, as many as the configuration's `repeats`.
         """
-        mixes = self.mixes(query, regions)
-        self.pair.follow()
-        keys = self.pair.keys(key)
-        queue = self.pair.queue.clone()  # backward needs the values that the new keys will overwrite
-        terms = self.losses(slice(0, len(query)), query, mixes, keys, queue)
-        self.pair.enqueue(keys)
-        return terms
-
-    def mixes(self, query: Tensor, regions: Sequence[Regions]) -> list[Mixed]:
-        """The mixed clips of a whole batch, (N, C, T, V, M) each: partners may be anywhere in it."""
         if len(regions) != self.config.repeats:
             raise ValueError(f"{self.config.name} takes {self.config.repeats} regions a step, found {len(regions)}")
         return [mix(query, region, self.pair.query.stride) for region in regions]
