@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from trainer import completion as shells
-from trainer.commands import COMPLETE, Aspect, Commands, Folder, Job
+from trainer.commands import COMPLETE, PROCESSED, RAW, RUNS, Aspect, Commands, Folder, Job
 
 QUARANTINED = 3
 DAMAGED = 4
@@ -78,12 +78,12 @@ fast = click.option(
     default="on",
     show_default=True,
     callback=lambda context, option, value: value == "on",
-    help="On a CPU, compiled loops and a reordered encoder; off: its plain equations, equal but for rounding.",
+    help="A reordered encoder: on a CPU with compiled loops, in training on one GPU as a CUDA graph; off: its plain "
+    "equations, equal but for rounding.",
 )
 force = click.option("--force", is_flag=True, help="Replace an output that was made from other input.")
 
 
-RAW, PROCESSED, RUNS = Path("raw"), Path("processed"), Path("runs")
 shells.answer()
 
 
@@ -446,7 +446,7 @@ def evaluate(
 ) -> None:
     """What the encoder of RUN (the newest finished one) is worth, beside no pre-training at all; several RUNs apart."""
     from pipeline.display import Bar
-    from trainer import display, eval_config, fusion, runs
+    from trainer import eval_config, fusion, results_display, runs
     from trainer import evaluate as stage
     from trainer.device import pick
 
@@ -475,8 +475,8 @@ def evaluate(
         emit(next(iter(found.values())) if len(found) == 1 else found)
         return
     for results in found.values():
-        show([], display.results_table(results))
-        show(display.results_notes(results))
+        show([], results_display.results_table(results))
+        show(results_display.results_notes(results))
 
 
 @main.command()
@@ -520,10 +520,9 @@ def embed(
 ) -> None:
     """Features of clips by the frozen encoder of RUN, as one .npz."""
     from pipeline import splits
+    from trainer import display, runs
     from trainer import embed as stage
-    from trainer import runs
     from trainer.device import pick
-    from trainer.display import trained
 
     if (store is None) == (array is None):
         raise click.UsageError("name either --store or --input")
@@ -537,11 +536,7 @@ def embed(
     where = {"device": pick(device), "which": checkpoint, "fast": fast}
     found = stage.embed(opened, batch, out, layer=layer, normalised=normalise, **where)
     result = {"out": out, **found, "layer": layer, "normalised": normalise}
-    lines = [
-        f"{out}: {layer} features of {found['clips']} clips, {found['dimensions']} dimensions",
-        trained(found["checkpoint"]),
-    ]
-    emit(result) if as_json else show([*found["checkpoint"]["skipped"], *lines])
+    emit(result) if as_json else show(display.embed_lines(result))
 
 
 @main.command("import-weights")
@@ -833,7 +828,7 @@ def bench(parts: tuple[str, ...], rounds: int, batch: int | None, small: bool, d
     """How fast PARTS (all of them) are on this machine, beside the peers' way of doing them."""
     from pipeline.display import Bar
     from trainer import bench as stage
-    from trainer import display
+    from trainer import bench_display
     from trainer.device import pick
 
     asked = parts or ("ingest", "load", "train", "eval")
@@ -845,12 +840,8 @@ def bench(parts: tuple[str, ...], rounds: int, batch: int | None, small: bool, d
         emit(found)
         return
     for part, rows in found["parts"].items():
-        show([], display.bench_table(part, rows))
-    show(display.bench_notes(found))
-
-
-EXAMINED = ("pipeline.packages", "pipeline.processor", "pipeline.disks", "pipeline.compiled", "trainer.doctor")
-"""The modules that each look at a part of the machine, in the order in which it is told."""
+        show([], bench_display.bench_table(part, rows))
+    show(bench_display.bench_notes(found))
 
 
 @main.command()
@@ -861,12 +852,13 @@ def doctor(ctx: click.Context, as_json: bool) -> None:
 
     Exit codes: 0 all works, 1 something will not.
     """
-    from pipeline import doctor as stage
-    from pipeline import doctor_display, terminal
+    from pipeline import doctor_display
+    from pipeline.doctor import to_json
+    from trainer import machine
 
-    found = [*stage.examine(EXAMINED), *terminal.examine()]
+    found = machine.examine()
     if as_json:
-        emit(stage.to_json(found))
+        emit(to_json(found))
     else:
         show([], doctor_display.doctor_table(found))
         show([doctor_display.doctor_line(found)])
@@ -1054,14 +1046,14 @@ def configured(path: Path | None, split: str | None, preset: str | None) -> tupl
     from trainer.config import QUICK, choose
     from trainer.config import preset as named
 
-    if path is None and split is None and not stores(PROCESSED):
+    is_asked = path is not None or split is not None
+    missing = "" if is_asked or stores(PROCESSED) else f"no store in {PROCESSED}/"
+    if not missing:
+        opened = open_store(path)
+        missing = "" if is_asked or splits.there(opened) else "it has no splits (`skelepipe build-splits`)"
+    if missing:
         name = preset or QUICK
-        say([f"no store in {PROCESSED}/: this is preset {name} before it is fitted to data"])
-        return name, named(name), None
-    opened = open_store(path)
-    if path is None and split is None and not splits.there(opened):
-        name = preset or QUICK
-        say([f"it has no splits (`skelepipe build-splits`): this is preset {name} before it is fitted to data"])
+        say([f"{missing}: this is preset {name} before it is fitted to data"])
         return name, named(name), None
     chosen = splits.find(opened, split)
     name, found, advice = choose(preset, opened.facts["dataset"], chosen.name, True, len(chosen.train))

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from unittest import mock
@@ -19,14 +18,16 @@ from torch import Tensor
 from torch.nn import functional
 
 from pipeline.layout import KINECT_V2
-from trainer import runs
+from trainer import runs, schedule
+from trainer.bench_train import run_of
 from trainer.config import PretrainConfig
 from trainer.contrast import MomentumPair
 from trainer.encoder import Encoder
-from trainer.method import LossTerms, Method, Mixed
+from trainer.method import LossTerms, Method
 from trainer.methods import METHODS
 from trainer.pooling import pool, pool_masked
 from trainer.replay import Replay
+from trainer.skelemix import Mixed
 from trainer.step import replayed, train_step
 
 WHOLE = slice(None)
@@ -37,17 +38,10 @@ class Training:
 
     def __init__(self, config: PretrainConfig, device: torch.device) -> None:
         self.config = config
-        self.run = runs.Run(
-            path=Path(), preset="", config=config, layout=KINECT_V2, lineage={}, total_steps=1, digest=""
-        )
+        self.run = run_of(config)
         self.method = runs.start(self.run, fast=False)
         self.pair = self.method.pair.to(device).train()
-        self.optimiser = torch.optim.SGD(
-            self.pair.query.parameters(),
-            lr=config.learning_rate,
-            momentum=config.optimiser_momentum,
-            weight_decay=config.weight_decay,
-        )
+        self.optimiser = schedule.optimiser(self.pair.query.parameters(), config)
         shape = (config.batch_size, 3, config.frames, len(KINECT_V2.joints), config.bodies)
         self.clips = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(device)
         self.rows = np.arange(config.batch_size)

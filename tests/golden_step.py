@@ -6,6 +6,7 @@ Plain functions without pytest: `test_golden_step.py` runs them, and `benchmarks
 from pathlib import Path
 
 import numpy as np
+import one_piece
 import torch
 
 from pipeline.layout import KINECT_V2
@@ -97,7 +98,7 @@ def step(golden):
     config = MethodConfig(mix=MixConfig(repeats=golden.repeats))
     method = METHODS[config.name](pair, config)
     regions = [golden.region(repeat, pair.query.stride) for repeat in range(golden.repeats)]
-    terms = method.step(golden.given("input/query"), golden.given("input/key"), regions)
+    terms = one_piece.losses(method, golden.given("input/query"), golden.given("input/key"), regions)
     terms.total.backward()
     return pair, terms
 

@@ -1,8 +1,8 @@
 """docs/api.md is a promise: its names are there with the arguments that it gives them, and its examples run."""
 
-import importlib
 import inspect
 import os
+import pkgutil
 import re
 import shutil
 import subprocess
@@ -15,6 +15,7 @@ import pytest
 
 import pipeline
 import trainer
+from cli import main
 from pipeline import export
 from pipeline.store import Store
 from trainer import embed
@@ -22,17 +23,13 @@ from trainer.runs import Run
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
-EMBEDS, EVALUATES = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+EMBEDS, EVALUATES, SHOWS = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 LISTED = re.findall(r"(?m)^\| `((?:pipeline|trainer)\.[\w.]+)\((.*?)\)` \| (.+) \|$", PAGE)
 
 
 def found(name: str) -> Any:
     """What a name like `pipeline.store.Store.clip` means."""
-    package, module, *rest = name.split(".")
-    value: Any = importlib.import_module(f"{package}.{module}")
-    for part in rest:
-        value = getattr(value, part)
-    return value
+    return pkgutil.resolve_name(name)
 
 
 def signature(value: Any) -> str:
@@ -57,17 +54,15 @@ def test_every_name_on_the_page_is_there_with_these_arguments(name: str, argumen
     assert sentence.endswith(".")
 
 
-def test_the_page_has_a_function_for_every_command_that_makes_something() -> None:
+def test_the_page_has_a_function_for_every_command_but_those_of_the_command_line_itself() -> None:
     assert len(LISTED) == PAGE.count("\n| `")
-    for command in (
-        *("ingest", "build-splits", "pretrain", "eval", "embed", "predict", "export", "import-weights", "inspect"),
-        *("verify", "synth", "export --format onnx", "ingest --partition"),
-    ):
+    ways = {"export --format onnx", "ingest --partition", "view --mix", "config show"}
+    for command in main.commands.keys() - {"bench", "completion", "config", "demo"} | ways:
         assert f": `{command}`." in PAGE, command
 
 
 def test_the_examples_run_as_they_stand(raw: Path, shared_run: Run, shared_store: Store, tmp_path: Path) -> None:
-    """The ten lines give a run's features; the other program goes from recordings to numbers."""
+    """The ten lines give a run's features; the others go from recordings to numbers, and to pages."""
     assert len([line for line in EMBEDS.splitlines() if line]) <= 10
     shutil.copytree(raw, tmp_path / "raw")
     shutil.copytree(shared_run.path, tmp_path / "runs" / "ntu60-xsub-quick")
@@ -75,7 +70,7 @@ def test_the_examples_run_as_they_stand(raw: Path, shared_run: Run, shared_store
     short = EVALUATES.replace('"epochs=2"', '"epochs=1", "encoder.hidden_channels=2", "frames=16"')
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", f"{EMBEDS}\nnp.save('found.npy', features)\n{short}"],
+        [sys.executable, "-W", "error", "-c", f"{EMBEDS}\nnp.save('found.npy', features)\n{short}{SHOWS}"],
         cwd=tmp_path,
         env=environment,
         capture_output=True,
@@ -88,14 +83,21 @@ def test_the_examples_run_as_they_stand(raw: Path, shared_run: Run, shared_store
     for row in ("pre-trained", "pre-trained, recalibrated", "random encoder", "raw coordinates"):
         assert re.search(rf"(?m)^{row}: \d+\.\d %$", done.stdout)
     assert (tmp_path / "runs" / "mine" / "eval" / "knn.json").exists()
+    assert "\n6 clips of 25 joints\n" in done.stdout
+    assert re.search(r"(?m)^\d+\.\d % knn", done.stdout)
+    assert re.search(r"(?m)^epochs 1 ", done.stdout)
+    assert re.search(r"(?m)^(ok|note|problem) torch torch ", done.stdout)
+    assert (tmp_path / "clips.html").exists()
+    assert (tmp_path / "runs" / "mine" / "report.html").exists()
 
 
 def test_mypy_knows_the_types_of_the_examples(tmp_path: Path) -> None:
     """Strictly, as in a user's own project; and finds what is wrong."""
     (tmp_path / "right.py").write_text(EMBEDS + EVALUATES.replace("from pathlib import Path\n", "", 1))
+    (tmp_path / "shows.py").write_text(SHOWS)
     (tmp_path / "wrong.py").write_text(EMBEDS + "features.upper()\nembed.encode(run, clips, layer='none')\n")
     done = subprocess.run(
-        [sys.executable, "-m", "mypy", "--no-error-summary", tmp_path / "right.py", tmp_path / "wrong.py"],
+        [sys.executable, "-m", "mypy", "--no-error-summary", *sorted(tmp_path.glob("*.py"))],
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -5,6 +5,7 @@ from dataclasses import asdict
 from io import StringIO
 
 import numpy as np
+import one_piece
 import pytest
 import torch
 from click.testing import CliRunner
@@ -14,8 +15,8 @@ from cli import main
 from pipeline.bench import Way, compare
 from pipeline.layout import KINECT_V2
 from trainer import draws, skelemix
+from trainer.bench_display import bench_table
 from trainer.contrast import PairConfig
-from trainer.display import bench_table
 from trainer.encoder import EncoderConfig
 from trainer.methods import MethodConfig, build
 from trainer.peers_step import PeersStep
@@ -104,7 +105,7 @@ def test_the_peers_step_computes_what_ours_does():
         query, key = (torch.randn(5, 3, 32, 25, 2, generator=generator, dtype=torch.float64) for _ in range(2))
         regions = [skelemix.draw(KINECT_V2, made.config.mix, 5, 8, draws.generator(0, step, at)) for at in range(2)]
         theirs = peers.loss(query, key, made.mixes(query, regions))
-        ours = made.step(query, key, regions).total
+        ours = one_piece.losses(made, query, key, regions).total
         np.testing.assert_allclose(float(theirs.detach()), float(ours.detach()), rtol=1e-9)
         for network in (peers.query, made.pair.query):
             network.zero_grad()

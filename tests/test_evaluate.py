@@ -12,7 +12,7 @@ from rich.console import Console
 from pipeline import splits
 from pipeline.errors import ArtifactNotFound
 from pipeline.store import Store
-from trainer import classifier, display, evaluate, features, finetune, knn, loader, runs
+from trainer import classifier, eval_lineage, evaluate, features, finetune, knn, loader, results_display, runs
 from trainer.encoder import Encoder
 from trainer.eval_config import compose
 from trainer.finetune import Sides
@@ -80,7 +80,9 @@ def test_another_split_is_another_result(shared_run: Run, shared_store: Store) -
     assert Path(result["written"]).name == "knn-ntu60-xview.json"
     seen = np.intersect1d(splits.find(shared_store, "xsub").train, split.test)
     assert result["lineage"]["test_clips_pretrained_on"] == len(seen) > 0
-    assert f"{len(seen)} of the test clips were pre-trained on" in "\n".join(display.results_notes({"knn": result}))
+    assert f"{len(seen)} of the test clips were pre-trained on" in "\n".join(
+        results_display.results_notes({"knn": result})
+    )
 
 
 def test_the_published_number_stands_beside_the_presets_own_data_set_and_split(
@@ -92,7 +94,7 @@ def test_the_published_number_stands_beside_the_presets_own_data_set_and_split(
         config=shared_run.config.model_copy(update={"method": MethodConfig()}),
     )
     published = [
-        evaluate._published(run, shared_store, splits.find(shared_store, split), protocol)
+        eval_lineage.published(run, shared_store, splits.find(shared_store, split), protocol)
         for split, protocol in (("xsub", "linear"), ("xview", "linear"), ("xsub", "knn"))
     ]
     assert published[0] is not None
@@ -101,7 +103,7 @@ def test_the_published_number_stands_beside_the_presets_own_data_set_and_split(
     others = [MethodConfig(name="skeletonclr"), MethodConfig(mix=MixConfig(fill="zeros"))]
     for other in ({"stream": "bone"}, *({"method": method} for method in others)):
         another = replace(run, config=run.config.model_copy(update=other))
-        assert evaluate._published(another, shared_store, splits.find(shared_store, "xsub"), "linear") is None
+        assert eval_lineage.published(another, shared_store, splits.find(shared_store, "xsub"), "linear") is None
 
 
 def test_scores_of_neighbours_do_not_need_more_clips_than_there_are() -> None:
@@ -207,13 +209,13 @@ def test_the_table_has_every_row_and_fits_a_terminal(shared_run: Run, shared_sto
     found = evaluate.evaluate(request)
     assert list(found) == ["finetune", "semi-0.25", "linear", "knn", "retrieval"]
     console = Console(width=90, record=True, file=io.StringIO())
-    console.print(display.results_table(found))
+    console.print(results_display.results_table(found))
     shown = console.export_text()
     for row in ("pre-trained", "pre-trained, recalibrated", "supervised from scratch", "random encoder"):
         assert row in shown
     assert "…" not in shown
     assert "±" in shown
-    notes = "\n".join(display.results_notes(found))
+    notes = "\n".join(results_display.results_notes(found))
     assert "semi-0.25: " in notes
     assert "over 2 draws" in notes
     assert "finetune is the last epoch" in notes

@@ -1,6 +1,7 @@
 import math
 from typing import get_args
 
+import one_piece
 import pytest
 import reference
 import torch
@@ -39,7 +40,7 @@ def regions(made, step, count, frames):
 
 def stepped(name, frames=16):
     made = method(name)
-    return made, made.step(*batch(frames), regions(made, 0, 4, frames))
+    return made, one_piece.losses(made, *batch(frames), regions(made, 0, 4, frames))
 
 
 def test_plus_sums_over_repeats_where_the_plain_method_averages():
@@ -64,7 +65,7 @@ def test_skeletonclr_is_the_instance_term_alone():
 def test_the_number_of_regions_must_be_the_configured_one():
     made = method("skeletonclr")
     with pytest.raises(ValueError, match="skeletonclr takes 0 regions"):
-        made.step(*batch(), regions(method("skelemixclr"), 0, 4, 16))
+        one_piece.losses(made, *batch(), regions(method("skelemixclr"), 0, 4, 16))
 
 
 @pytest.mark.parametrize("frames", [50, 62, 63])
@@ -92,14 +93,14 @@ def test_the_query_runs_once_for_each_clip_and_its_head_once_for_each_half():
 def test_the_published_step_has_the_passes_and_the_choices_of_the_reference():
     made = method("skelemixclr+", repeats=3, queue_size=1024)
     norms = (made.pair.query.input_norm, made.pair.query.head[1], made.pair.key.input_norm, made.pair.key.head[1])
-    made.step(*batch(), regions(made, 0, 4, 16))
+    one_piece.losses(made, *batch(), regions(made, 0, 4, 16))
     assert [int(norm.num_batches_tracked) for norm in norms] == [4, 7, 1, 1]
     with torch.no_grad():  # every vector the same: each loss is the logarithm of how many there are to pick from
         for head in (made.pair.query.head, made.pair.key.head):
             head[-1].weight.zero_()
             head[-1].bias.fill_(1)
         made.pair.queue.fill_(8**-0.5)
-        terms = made.step(*batch(), regions(made, 1, 4, 16))
+        terms = one_piece.losses(made, *batch(), regions(made, 1, 4, 16))
     assert float(terms.instance) == pytest.approx(math.log(1025), rel=1e-5)
     found = [float(term) for term in terms.trimmed + terms.truncated]
     assert found == pytest.approx([math.log(1026)] * 6, rel=1e-5)
@@ -121,7 +122,7 @@ def test_ablations_hold_what_was_pasted_against_the_partners_key_as_the_referenc
     region = draw(KINECT_V2, MixConfig(**mode, frames=(2, 3)), 6, 4, generator(3, 0, 0))
     twin = method("skelemixclr", repeats=1)
     twin.pair.train()
-    terms = made.step(query, key, [region])
+    terms = one_piece.losses(made, query, key, [region])
     twin.pair.query(query)
     clips, mask, partners = reference.mixed(query.numpy(), region, 4)
     trimmed, truncated = twin.pair.query.halves(torch.from_numpy(clips), torch.from_numpy(mask))
@@ -149,11 +150,11 @@ def test_losses_see_the_queue_as_it_was_and_leave_their_keys_in_it():
     made = method("skeletonclr", momentum=1.0)
     before = made.pair.queue.clone()
     query, key = batch()
-    first = made.step(query, key, [])
+    first = one_piece.losses(made, query, key, [])
     assert not torch.equal(made.pair.queue[:, :4], before[:, :4])
     assert torch.equal(made.pair.queue[:, 4:], before[:, 4:])
     made.pair.queue.copy_(before)
-    assert torch.equal(made.step(query, key, []).instance, first.instance)
+    assert torch.equal(one_piece.losses(made, query, key, []).instance, first.instance)
 
 
 def test_a_few_steps_on_two_classes_lower_the_loss():
@@ -170,7 +171,7 @@ def test_a_few_steps_on_two_classes_lower_the_loss():
     for step in range(30):
         seed_torch(0, step, 0)
         query, key = (clips + 0.05 * torch.randn(clips.shape, generator=rng) for _ in range(2))
-        terms = made.step(query, key, regions(made, step, count, frames))
+        terms = one_piece.losses(made, query, key, regions(made, step, count, frames))
         optimiser.zero_grad()
         terms.total.backward()
         optimiser.step()

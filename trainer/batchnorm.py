@@ -37,17 +37,23 @@ class BatchNorm2d(nn.BatchNorm2d):
 
 def _over_ranks(norm: nn.BatchNorm1d | nn.BatchNorm2d, x: Tensor) -> Tensor:
     """Normalise by the statistics of all ranks, and let the running ones follow."""
+    assert norm.running_mean is not None
+    mean, var, count = _statistics(x.detach(), norm.running_mean.dtype)
+    follow(norm, mean, var, count)
+    normalised: Tensor = _Normalise.apply(x, norm.weight, norm.bias, mean, var, count, norm.eps)  # type: ignore[no-untyped-call]
+    return normalised
+
+
+@torch.no_grad()
+def follow(norm: nn.BatchNorm1d | nn.BatchNorm2d, mean: Tensor, var: Tensor, count: Tensor | float) -> None:
+    """Let running statistics follow mean and variance (C,) over `count` values, the variance without its bias."""
     assert norm.num_batches_tracked is not None
     assert norm.running_mean is not None
     assert norm.running_var is not None
-    mean, var, count = _statistics(x.detach(), norm.running_mean.dtype)
-    with torch.no_grad():
-        norm.num_batches_tracked.add_(1)
-        new = norm.momentum if norm.momentum is not None else 1.0 / float(norm.num_batches_tracked)
-        norm.running_mean.lerp_(mean, new)
-        norm.running_var.lerp_(var * (count / (count - 1)), new)
-    normalised: Tensor = _Normalise.apply(x, norm.weight, norm.bias, mean, var, count, norm.eps)  # type: ignore[no-untyped-call]
-    return normalised
+    norm.num_batches_tracked.add_(1)
+    new = norm.momentum if norm.momentum is not None else 1.0 / float(norm.num_batches_tracked)
+    norm.running_mean.lerp_(mean.to(norm.running_mean.dtype), new)
+    norm.running_var.lerp_((var * (count / (count - 1))).to(norm.running_var.dtype), new)
 
 
 def _statistics(x: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:

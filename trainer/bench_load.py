@@ -15,11 +15,11 @@ from pipeline.store import Store
 from pipeline.synth import write_ntu
 from trainer import augment, draws, loader
 from trainer.augment import AugmentConfig
-from trainer.bench_train import SMALL
+from trainer.bench_train import SMALL, run_of
 from trainer.config import PretrainConfig
 from trainer.loader import Clips, Host, Resident
 from trainer.order import Order, batches
-from trainer.runs import Run, start
+from trainer.runs import start
 from trainer.step import train_step
 from trainer.streamed import Streamed
 
@@ -98,7 +98,7 @@ def waiting(store: Store, rounds: int, progress: Progress, device: torch.device,
     config = SMALL if small else PretrainConfig()
     config = config.model_copy(update={"batch_size": WAIT_BATCH})
     feeds, order = residencies(store, config, WAIT_BATCH, device, 64 if small else BUFFER)
-    run = Run(path=Path(), preset="", config=config, layout=store.layout, lineage={}, total_steps=10**9, digest="")
+    run = run_of(config)
     method = start(run)
     method.pair.to(device).train()
     optimiser = torch.optim.SGD(method.pair.query.parameters(), lr=1e-4)

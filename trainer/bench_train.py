@@ -8,7 +8,7 @@ import torch
 
 from pipeline.bench import Progress, Row, Way, compare
 from pipeline.layout import KINECT_V2
-from trainer import augment, draws, runs, skelemix
+from trainer import augment, draws, runs, schedule, skelemix
 from trainer.config import PretrainConfig, compose, preset
 from trainer.peers_step import PeersStep
 from trainer.step import replayed, train_step
@@ -45,12 +45,10 @@ def run(
 def way(config: PretrainConfig, device: torch.device, how: str, precision: str) -> Way:
     """Our own step, as a training runs it."""
     config = config.model_copy(update={"precision": precision})
-    run = _run(config)
+    run = run_of(config)
     method = runs.start(run, fast=how == "fast")
     pair = method.pair.to(device).train()
-    optimiser = torch.optim.SGD(
-        pair.query.parameters(), config.learning_rate, config.optimiser_momentum, weight_decay=config.weight_decay
-    )
+    optimiser = schedule.optimiser(pair.query.parameters(), config)
     replay = replayed(method, optimiser, config) if how == "fast" and device.type == "cuda" else None
     clips, rows, done = _clips(config, device), np.arange(config.batch_size), iter(range(10**9))
 
@@ -62,12 +60,10 @@ def way(config: PretrainConfig, device: torch.device, how: str, precision: str) 
 
 def peers_way(config: PretrainConfig, device: torch.device) -> Way:
     """The step of `trainer.peers_step`, on our views and mixtures."""
-    run = _run(config)
+    run = run_of(config)
     method = runs.start(run)
     peers = PeersStep(method).to(device)
-    optimiser = torch.optim.SGD(
-        peers.query.parameters(), config.learning_rate, config.optimiser_momentum, weight_decay=config.weight_decay
-    )
+    optimiser = schedule.optimiser(peers.query.parameters(), config)
     clips, samples, done = _clips(config, device), torch.arange(config.batch_size, device=device), iter(range(10**9))
     frames_out = method.pair.query.frames_out(config.frames)
 
@@ -126,7 +122,8 @@ def peak_memory(ways: list[Way], device: torch.device) -> list[Row]:
     return compare(measured, 1, lambda line: None, ratios=False)
 
 
-def _run(config: PretrainConfig) -> runs.Run:
+def run_of(config: PretrainConfig) -> runs.Run:
+    """A run that lies nowhere, for steps that are only timed."""
     return runs.Run(path=Path(), preset="", config=config, layout=KINECT_V2, lineage={}, total_steps=10**9, digest="")
 
 

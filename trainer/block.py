@@ -1,4 +1,6 @@
-"""One block of ST-GCN (Yan et al. 2018), as its equations read; trainer/fast.py computes the same in less time.
+"""One block of ST-GCN (Yan et al. 2018), as its equations read.
+
+trainer/fast.py and, on a GPU, trainer/fast_gpu.py compute the same in less time.
 
 Axes: N sample, T frame, V joint, M body; T' is T after the block's stride.
 """

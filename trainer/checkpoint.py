@@ -136,8 +136,7 @@ def load_optimiser(path: Path, optimiser: torch.optim.Optimizer) -> None:
     Raises:
         ArtifactError: they belong to other parameters.
     """
-    kept = tensors.read(path / OPTIMISER)
-    parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
+    kept, parameters = tensors.read(path / OPTIMISER), _parameters(optimiser)
     shapes = {str(index): parameter.shape for index, parameter in enumerate(parameters)}
     if any(momentum.shape != shapes.get(index) for index, momentum in kept.items()):
         raise ArtifactError(f"{path}: its optimiser state belongs to another model")
@@ -146,11 +145,15 @@ def load_optimiser(path: Path, optimiser: torch.optim.Optimizer) -> None:
             optimiser.state[parameter]["momentum_buffer"] = kept[str(index)].to(parameter.device)
 
 
+def _parameters(optimiser: torch.optim.Optimizer) -> list[Tensor]:
+    """In the order of the parameter groups."""
+    return [parameter for group in optimiser.param_groups for parameter in group["params"]]
+
+
 def _optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
     """SGD's momenta by the parameter's place in the parameter groups."""
-    parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
     return {
         str(index): optimiser.state[parameter]["momentum_buffer"]
-        for index, parameter in enumerate(parameters)
+        for index, parameter in enumerate(_parameters(optimiser))
         if "momentum_buffer" in optimiser.state[parameter]
     }

@@ -16,6 +16,8 @@ from pipeline.errors import OutputFailed, SkelepipeError
 
 COMPLETE = "_SKELEPIPE_COMPLETE"
 """The variable by which a shell asks for completions, as click calls it."""
+RAW, PROCESSED, RUNS = Path("raw"), Path("processed"), Path("runs")
+"""Where recordings, stores and runs lie when nobody says where."""
 
 
 class Command(click.Command):

@@ -121,6 +121,8 @@ class PretrainConfig(BaseModel):
         )
 
 
+FITTING = ("bodies", "pair.queue_size", "pair.momentum")
+"""What `fit_to_data` sets where it is not given."""
 KEY_EPOCHS = 1000 / (40_091 // 128)
 """1 / (1 - 0.999) steps, in epochs of NTU-60 xsub's 40,091 training clips at 128 a step."""
 

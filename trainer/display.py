@@ -1,8 +1,8 @@
-"""What the terminal shows of training and evaluation."""
+"""What the terminal shows of trainings, and of what is made of the encoders that they leave."""
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +12,8 @@ from rich.text import Text
 from pipeline.display import FIRST, Bar, duration
 from pipeline.errors import RawFileError
 from pipeline.terminal import columns
-from trainer import evaluate, export_onnx, frozen, import_weights, origins, predict, pretrain, settings
+from trainer import export_onnx, import_weights, origins, predict, pretrain, settings
 
-ROWS = (frozen.PRETRAINED, frozen.RECALIBRATED, evaluate.SCRATCH, frozen.RANDOM, frozen.RAW)
-"""Of the results' table, from top to bottom."""
-PUBLISHED = "published"
-WITH_INTERVALS = 2
-"""Columns of the results' table that leave room for intervals in a terminal of 80."""
 WITH_THEN = 80
 """Columns of a terminal in which there is room for what a clip may be besides."""
 WITH_WORDS = 110
@@ -61,7 +56,7 @@ def pretrain_summary(report: pretrain.Report) -> list[str]:
     if report.outcome == "up to date":
         return [*lines, f"{run.path}: up to date, trained to step {run.total_steps}", *best]
     lines.append(
-        f"{run.path}: {report.outcome}, {_count(report.steps, 'step')} in {duration(report.seconds)} on {report.device}"
+        f"{run.path}: {report.outcome}, {many(report.steps, 'step')} in {duration(report.seconds)} on {report.device}"
     )
     lines.append(
         f"{report.samples_per_second:.0f} samples/s, mean loss of the first epoch {report.first_loss:.3f}, "
@@ -137,6 +132,15 @@ def trained(checkpoint: Mapping[str, Any]) -> str:
     return f"step {checkpoint['step']} of {checkpoint['total_steps']}"
 
 
+def embed_lines(found: Mapping[str, Any]) -> list[str]:
+    """What was written of a run's features, in lines."""
+    return [
+        *found["checkpoint"]["skipped"],
+        f"{found['out']}: {found['layer']} features of {found['clips']} clips, {found['dimensions']} dimensions",
+        trained(found["checkpoint"]),
+    ]
+
+
 def onnx_lines(report: export_onnx.Report) -> list[str]:
     """What was exported of a run, in lines."""
     scores = f" and scores (N, {report.classes}) of {report.classifier}" if report.classes else ""
@@ -192,133 +196,6 @@ def config_table(shown: origins.Shown) -> Table:
     return table
 
 
-def results_table(results: Mapping[str, Mapping[str, Any]]) -> Table:
-    """All protocols of one run side by side: a row per representation, top-1 with its 95 % interval."""
-    first = next(iter(results.values()))
-    lineage = first["lineage"]
-    who = " + ".join(part["run"]["path"] for part in first.get("fused", ())) or lineage["run"]["path"]
-    title = f"{who} on {lineage['store']['name']} {lineage['split']['name']}, top-1 %"
-    wide = len(results) <= WITH_INTERVALS
-    names = sorted(dict.fromkeys(name for result in results.values() for name in result["rows"]), key=ROWS.index)
-    rows = {name: [_cell(result["rows"].get(name), wide) for result in results.values()] for name in names}
-    if any(result["published"] for result in results.values()):
-        rows[PUBLISHED] = [_published(result["published"]) for result in results.values()]
-    widths = [max(map(len, column)) for column in zip(results, *rows.values(), strict=True)]
-    if max(map(len, rows)) + sum(widths) + 3 * len(widths) + 4 > columns():
-        return _one_by_one(title, list(results), rows)
-    table = Table(title=title, title_justify="left")
-    table.add_column("representation", no_wrap=True)
-    for protocol in results:
-        table.add_column(protocol, justify="right", no_wrap=True)
-    for name, cells in rows.items():
-        table.add_row(name, *cells, style="dim" if name == PUBLISHED else None)
-    return table
-
-
-def _one_by_one(title: str, protocols: Sequence[str], rows: Mapping[str, Sequence[str]]) -> Table:
-    """The same for a narrow terminal, a line for every figure."""
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
-    table.add_column("protocol", no_wrap=True)
-    table.add_column("representation", overflow="fold")
-    table.add_column("top-1 %", no_wrap=True)
-    for place, protocol in enumerate(protocols):
-        for name, cells in rows.items():
-            if cells[place]:
-                table.add_row(protocol, name, cells[place], style="dim" if name == PUBLISHED else None)
-    return table
-
-
-def results_notes(results: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """What a reader of the table must know, in lines."""
-    lineage = next(iter(results.values()))["lineage"]
-    split, checkpoint = lineage["split"], lineage["checkpoint"]
-    lines = [
-        *checkpoint["skipped"],
-        f"{split['test']} test clips, {split['train']} training clips; {trained(checkpoint)}; "
-        + ("brackets: 95 % interval" if len(results) <= WITH_INTERVALS else "95 % intervals are in the files"),
-    ]
-    if checkpoint.get("imported"):
-        lines.append("imported weights do not say which clips they were pre-trained on: test clips may be among them")
-    if lineage["test_clips_pretrained_on"]:
-        lines.append(
-            f"{lineage['test_clips_pretrained_on']} of the test clips were pre-trained on, without their labels: "
-            "this is another split than the run's"
-        )
-    lines += [
-        f"{key} is the last epoch; the best of {results[key]['settings']['epochs']} on the test set was "
-        f"{_best(results[key])}, which is what most papers report"
-        for key in ("linear", "finetune")
-        if key in results and "fused" not in results[key]
-    ]
-    for key, result in results.items():
-        if result["protocol"] == "semi":
-            draws = len(next(iter(result["rows"].values()))["seeds"])
-            labelled = result["settings"]["labelled"]
-            lines.append(f"{key}: {labelled} labelled clips; mean and standard deviation over {_count(draws, 'draw')}")
-    if any(frozen.RAW in result["rows"] for result in results.values()):
-        lines.append("raw coordinates: nearest neighbour by Euclidean distance, whatever the column")
-    return lines + [f"written: {result['written']}" for result in results.values()]
-
-
-def bench_table(part: str, rows: Sequence[Mapping[str, Any]]) -> Table:
-    """A part's ways: what one does in the median round, between which rounds, and how that is to the first way's."""
-    table = Table(title=part, title_justify="left", box=None, pad_edge=False)
-    table.add_column("what", overflow="fold")
-    table.add_column("size", overflow="fold")
-    table.add_column("median", justify="right", no_wrap=True)
-    table.add_column("unit", no_wrap=True)
-    table.add_column("range", justify="right", overflow="fold")
-    table.add_column("ratio", justify="right", no_wrap=True)
-    for row in rows:
-        if row["median"] is None:
-            table.add_row(row["what"], row["size"], "", "", "does not fit")
-            continue
-        ratio = "" if row["ratio"] is None else f"{row['ratio']:.2f}x"
-        spread = f"{_figure(row['least'])} to {_figure(row['most'])}"
-        table.add_row(row["what"], row["size"], _figure(row["median"]), row["unit"], spread, ratio)
-    return table
-
-
-def bench_notes(found: Mapping[str, Any]) -> list[str]:
-    """Where and how the figures were taken, in lines."""
-    machine = found["machine"]
-    where = ", ".join(str(machine[key]) for key in ("processor", "device"))
-    versions = ", ".join(f"{key} {machine[key]}" for key in ("torch", "skelepipe", "commit"))
-    lines = [
-        f"{where}; {versions}; {machine['date']}",
-        f"medians of {_count(found['rounds'], 'round')}, each of which ran every way once; ratio: to the first way of "
-        "the same size, round by round",
-    ]
-    return [*lines, *(["--small: these figures mean nothing"] if found["small"] else [])]
-
-
-def _figure(value: float) -> str:
-    """Three digits that count."""
-    if value >= 1000:
-        return f"{value:,.0f}"
-    return f"{value:.{1 if value >= 100 else 2 if value >= 1 else 3}f}"
-
-
-def _cell(row: Mapping[str, Any] | None, wide: bool) -> str:
-    if row is None:
-        return ""
-    if "interval95" in row and not wide:
-        return f"{row['top1']:.1f}"
-    if "interval95" not in row:
-        return f"{row['top1']:.1f}" if row["deviation"] is None else f"{row['top1']:.1f} ± {row['deviation']:.1f}"
-    low, high = row["interval95"]
-    return f"{row['top1']:.1f} [{low:.1f}, {high:.1f}]"
-
-
-def _best(result: Mapping[str, Any]) -> str:
-    """The best epoch of the first row."""
-    best = next(iter(result["rows"].values()))["best_epoch"]
-    return f"{best['top1']:.1f} (epoch {best['epoch']})"
-
-
-def _count(number: int, what: str) -> str:
+def many(number: int, what: str) -> str:
+    """`1 step`, `2 steps`."""
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
-
-
-def _published(published: Mapping[str, Any] | None) -> str:
-    return "" if published is None else f"{published['top1']:.1f}"

@@ -17,7 +17,8 @@ from pipeline.doctor import Finding
 DRIVER = Path("/proc/driver/nvidia/version")
 CUDA_BUILD = "pip install --force-reinstall torch --index-url https://download.pytorch.org/whl/cu128"
 LITTLE = 8e9
-"""Bytes of a GPU's memory that a full-width step of 128 clips takes in bf16, with some to spare (README.md: 6.3 GB)."""
+"""Bytes of a GPU's memory that a full-width step of 128 clips takes in bf16, with some to spare: 4.3 GB, or
+6.3 GB with `--fast off` (benchmarks/RESULTS.md)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -133,7 +133,7 @@ def encode(
         normalised: scale every vector to length 1.
         device: where it is computed; the GPU if there is one when not given.
         which: of the run's checkpoints.
-        fast: encode by trainer/fast.py where it can.
+        fast: encode in less time, equal but for rounding: by trainer/fast.py, on a GPU by trainer/fast_gpu.py.
 
     Raises:
         ArtifactError: the run's checkpoint is missing or damaged.

@@ -1,6 +1,5 @@
 """What a run is worth: protocols on its encoder, each result kept with the run beside what it is to be held against."""
 
-import importlib.metadata
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
@@ -13,9 +12,8 @@ from torch import Tensor
 from pipeline import splits
 from pipeline.splits import Split, Subset
 from pipeline.store import Store
-from trainer import classifier, finetune, frozen, knn, loader, monitor, runs
+from trainer import classifier, eval_lineage, finetune, frozen, knn, loader, runs
 from trainer import device as devices
-from trainer.config import compose, preset, preset_names
 from trainer.encoder import Encoder
 from trainer.eval_config import DEFAULTS, EvalConfig
 from trainer.finetune import Finetuned, Sides
@@ -47,7 +45,7 @@ class Request:
     """Also what the encoder is held against: the same network from its start, random or trained from scratch, and raw
     coordinates."""
     fast: bool = True
-    """Encode by trainer/fast.py where it can."""
+    """Encode in less time, equal but for rounding: by trainer/fast.py, on a GPU by trainer/fast_gpu.py."""
 
     @property
     def starts(self) -> tuple[str, ...]:
@@ -103,7 +101,7 @@ def evaluate(request: Request, progress: Callable[[str], None] = lambda doing: N
         classes=classes.tolist(),
         encoder=encoder,
         fresh=runs.start(run, fast=request.fast).pair.query.to(request.device),
-        lineage=_lineage(request, checkpoint),
+        lineage=eval_lineage.lineage(run, store, split, checkpoint, request.device),
         progress=progress,
     )
     results = {}
@@ -246,7 +244,7 @@ def _result(
         "settings": settings,
         "rows": rows,
         "class_names": [names.get(str(label), "") for label in work.classes],
-        "published": _published(request.run, request.store, request.split, key),
+        "published": eval_lineage.published(request.run, request.store, request.split, key),
         "lineage": work.lineage,
     }
     name = _name(request, key)
@@ -257,49 +255,4 @@ def _result(
 
 
 def _name(request: Request, key: str) -> str:
-    """What a result is called: its protocol on the run's own split, else the store and split too."""
-    run, store, split = request.run, request.store, request.split
-    own = store.digest == run.lineage["store"]["digest"]
-    where = store.name if own else f"{store.name}-{store.digest[:8]}"  # stores in two places may share a name
-    name = key if own and split.name == run.lineage["split"]["name"] else f"{key}-{where}-{split.name}"
-    return name if request.checkpoint == "last" else f"{name}-{request.checkpoint}"
-
-
-def _published(run: Run, store: Store, split: Split, protocol: str) -> dict[str, Any] | None:
-    """What the authors report, when data set and split are theirs and the run is what its preset is to reach it by."""
-    if run.preset not in preset_names():
-        return None  # of another version
-    named = preset(run.preset)
-    about, meant = named.about, compose(named)
-    if (about.dataset, about.split) != (store.facts["dataset"], split.name) or protocol not in about.published:
-        return None
-    if (meant.stream, meant.method) != (run.config.stream, run.config.method):
-        return None
-    return {"top1": about.published[protocol], "source": about.source}
-
-
-def _pretrained_on(run: Run, store: Store, split: Split) -> int | None:
-    """How many of the test clips the encoder saw in pre-training, without their labels: 0 on the run's own split.
-
-    None for imported weights, which do not say what they saw.
-    """
-    if run.imported:
-        return None
-    if store.digest != run.lineage["store"]["digest"] or split.digest == run.lineage["split"]["digest"]:
-        return 0
-    trained_on = monitor.divide(store, runs.find_split(run, store, None), run.config).kept
-    return len(np.intersect1d(trained_on, split.test))
-
-
-def _lineage(request: Request, checkpoint: dict[str, Any]) -> dict[str, Any]:
-    run, store, split = request.run, request.store, request.split
-    return {
-        "run": {"path": run.path.as_posix(), "digest": run.digest, "preset": run.preset, "seed": run.config.seed},
-        "checkpoint": checkpoint,
-        "store": {"name": store.name, "digest": store.digest, "recipe": store.facts["recipe"]["name"]},
-        "split": {"name": split.name, "digest": split.digest, "train": len(split.train), "test": len(split.test)},
-        "test_clips_pretrained_on": _pretrained_on(run, store, split),
-        "transfer": None if run.imported else store.digest != run.lineage["store"]["digest"],
-        "versions": {"skelepipe": importlib.metadata.version("skelepipe"), "torch": torch.__version__},
-        "device": devices.describe(request.device),
-    }
+    return eval_lineage.name_of(request.run, request.store, request.split, key, request.checkpoint)

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from trainer import fast_kernels, ranks
-from trainer.batchnorm import BatchNorm1d, BatchNorm2d
+from trainer.batchnorm import BatchNorm1d, BatchNorm2d, follow
 
 PAD = 4
 """Columns of mixed joints come in such multiples, for the matrix products that follow."""
@@ -205,12 +205,11 @@ class _Normalise(torch.autograd.Function):
 def _statistics(z: Tensor, norm: BatchNorm1d | BatchNorm2d) -> tuple[Tensor, Tensor, float | None]:
     """Mean and variance (C,) float64 to normalise z (R, C) by, and over how many rows they were taken, if over any.
 
-    In training running statistics follow, the variance without its bias, as torch's do.
+    In training running statistics follow.
     """
-    assert norm.running_mean is not None
-    assert norm.running_var is not None
-    assert norm.num_batches_tracked is not None
     if not norm.training:
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
         return norm.running_mean.double(), norm.running_var.double(), None
     parts = np.empty((fast_kernels.PARTS, 2, z.shape[1]))
     fast_kernels.moments(_array(z), parts)
@@ -220,11 +219,7 @@ def _statistics(z: Tensor, norm: BatchNorm1d | BatchNorm2d) -> tuple[Tensor, Ten
     count = float(sums[-1])
     mean, square = sums[:-1].view(2, -1) / count
     var = (square - mean.square()).clamp_(min=0)
-    with torch.no_grad():
-        norm.num_batches_tracked.add_(1)
-        new = norm.momentum if norm.momentum is not None else 1.0 / float(norm.num_batches_tracked)
-        norm.running_mean.lerp_(mean.to(norm.running_mean.dtype), new)
-        norm.running_var.lerp_((var * (count / (count - 1))).to(norm.running_var.dtype), new)
+    follow(norm, mean, var, count)
     return mean, var, count
 
 

@@ -10,14 +10,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from pipeline.prepared import prepare
 from pipeline.splits import stratified
 from pipeline.store import Store
 from trainer import features, knn
 from trainer.encoder import Encoder
-from trainer.loader import by_block
 from trainer.runs import Run
-from trainer.streams import derive
 
 MAPPED = 2000
 """Test clips of a map at most: t-SNE of so many takes 40 s of one core (AMD EPYC, 2026-11-26)."""
@@ -86,16 +83,10 @@ def sample(
     Raises:
         ArtifactError: the store is damaged.
     """
-    config = run.config
-    blocks, found = by_block(store.blocks(chosen)), list[Tensor]()
-    for places in blocks:
-        clips = np.empty((len(places), 3, config.frames, len(store.layout.joints), config.bodies), np.float32)
-        prepare(store, chosen[places], clips, np.arange(len(places)))
-        found.append(features.extract(encoder, derive(torch.from_numpy(clips), config.stream, store.layout)))
-        done(len(places))
-    order = torch.from_numpy(np.argsort(np.concatenate(blocks)))
     labels = store.columns["label"][chosen].astype(np.int64)
-    return Sample(rows=chosen, of=of, labels=labels, features=torch.cat(found)[order])
+    return Sample(
+        rows=chosen, of=of, labels=labels, features=features.of_rows(encoder, store, chosen, run.config, done)
+    )
 
 
 def flat(vectors: Tensor) -> tuple[NDArray[np.float64], str]:

@@ -1,12 +1,19 @@
 """A frozen encoder's answer to a set of clips, computed once; and batch-norm statistics taken afresh."""
 
+from collections.abc import Callable
 from typing import Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pipeline.errors import ArtifactError
+from pipeline.prepared import prepare
+from pipeline.store import Store
+from trainer.config import PretrainConfig
 from trainer.encoder import Encoder
+from trainer.loader import by_block
 from trainer.runs import Run
 from trainer.streams import derive
 
@@ -41,6 +48,34 @@ def extract(encoder: Encoder, clips: Tensor, layer: Layer = "backbone") -> Tenso
 def of_positions(encoder: Encoder, positions: Tensor, run: Run, layer: Layer = "backbone") -> Tensor:
     """Features (N, D) of positions (N, 3, T, V, M) in metres, shown to the encoder as its run's stream."""
     return extract(encoder, derive(positions, run.config.stream, run.layout), layer)
+
+
+def of_rows(
+    encoder: Encoder,
+    store: Store,
+    rows: NDArray[np.int64],
+    config: PretrainConfig,
+    done: Callable[[int], None] = lambda clips: None,
+) -> Tensor:
+    """Backbone features (N, D) of a store's clips in the order of `rows`, read a block at a time: never all in memory.
+
+    Args:
+        encoder: as `extract` takes it.
+        store: where the clips lie.
+        rows: (N,).
+        config: of the encoder's run: T, M and stream.
+        done: told of so many more clips.
+
+    Raises:
+        ArtifactError: the store is damaged.
+    """
+    blocks, found = by_block(store.blocks(rows)), list[Tensor]()
+    for places in blocks:
+        clips = np.empty((len(places), 3, config.frames, len(store.layout.joints), config.bodies), np.float32)
+        prepare(store, rows[places], clips, np.arange(len(places)))
+        found.append(extract(encoder, derive(torch.from_numpy(clips), config.stream, store.layout)))
+        done(len(places))
+    return torch.cat(found)[torch.from_numpy(np.argsort(np.concatenate(blocks)))]
 
 
 @torch.no_grad()

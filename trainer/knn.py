@@ -12,7 +12,7 @@ BLOCK = 1024
 
 
 class KnnConfig(BaseModel):
-    """Who votes; the reference's own monitor has layer `head` and augmented clips on both sides (quirk 14)."""
+    """Who votes; the reference's own monitor has layer `head` and augmented clips on both sides."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 

@@ -12,23 +12,18 @@ from torch import Tensor
 from pipeline.prepared import prepare
 from pipeline.store import Store
 from trainer.ahead import ahead
-from trainer.order import Places
+from trainer.order import Places, Planned
 
 AHEAD = 2
 """Batches that wait for the step: one that is used next, and one that makes up for a slow one."""
-Planned = tuple[int, int, Places]
-"""Step, epoch, and the places in the training set that the step sees."""
-Batch = tuple[int, int, Places, Tensor]
-"""The same, with the clips at those places, (n, C, T, V, M) float32 metres on the device."""
-
-
-Stream = Generator[Batch, None, None]
+Batches = Generator[tuple[int, int, Places, Tensor], None, None]
+"""Each step of a plan with the clips at its places, (n, C, T, V, M) float32 metres."""
 
 
 class Clips(Protocol):
     """A training set's clips, wherever they lie."""
 
-    def follow(self, planned: Iterable[Planned]) -> Stream:
+    def follow(self, planned: Iterable[Planned]) -> Batches:
         """Each step of a plan with its clips; closing the iterator ends what it has running."""
         ...
 
@@ -39,7 +34,7 @@ class Resident:
     def __init__(self, clips: Tensor) -> None:
         self._clips = clips
 
-    def follow(self, planned: Iterable[Planned]) -> Stream:
+    def follow(self, planned: Iterable[Planned]) -> Batches:
         """Each planned step with its clips."""
         for step, epoch, places in planned:
             yield step, epoch, places, self._clips[places]
@@ -51,13 +46,13 @@ class Host:
     def __init__(self, clips: Tensor, device: torch.device, workers: int) -> None:
         self._clips, self._device, self._workers = clips, device, workers
 
-    def follow(self, planned: Iterable[Planned]) -> Stream:
+    def follow(self, planned: Iterable[Planned]) -> Batches:
         """Each planned step with its clips; without workers they are gathered when they are asked for."""
         gathered = ((step, epoch, places, self._clips[places]) for step, epoch, places in planned)
         return sent(gathered, self._device, self._workers)
 
 
-def sent(batches: Stream, device: torch.device, workers: int) -> Stream:
+def sent(batches: Batches, device: torch.device, workers: int) -> Batches:
     """Batches on the device: made in a thread ahead of the step when there are workers, pinned on the way to a GPU."""
     if device.type == "cuda":
         batches = _pinned(batches)
@@ -68,7 +63,7 @@ def sent(batches: Stream, device: torch.device, workers: int) -> Stream:
             yield step, epoch, places, clips.to(device, non_blocking=True)
 
 
-def _pinned(batches: Stream) -> Stream:
+def _pinned(batches: Batches) -> Batches:
     with closing(batches):
         for step, epoch, places, clips in batches:
             yield step, epoch, places, clips.pin_memory()

@@ -6,14 +6,14 @@ The key encoder runs first, the reference's last: neither sees anything of the o
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
 
 from trainer.contrast import MomentumPair, unit
 from trainer.losses import info_nce
-from trainer.skelemix import Regions, mix
+from trainer.skelemix import Mixed, Regions, mix
 
 if TYPE_CHECKING:
     from trainer.methods import MethodConfig
@@ -35,19 +35,8 @@ class LossTerms:
     """Instance and mixed together: what to minimise."""
 
 
-class Mixed(NamedTuple):
-    """One mixing of a whole batch, as `skelemix.mix` returns it."""
-
-    clips: Tensor
-    """(N, C, T, V, M)."""
-    mask: Tensor
-    """bool, (T', V) or (N, T', V); true where pasted."""
-    partner: Tensor
-    """(N,) int64: from whom."""
-
-
 class Method:
-    """A method's losses on a pair of encoders: of a batch in one piece (`step`), or of one part after another.
+    """A method's losses on a pair of encoders, of one part of a batch after another; `trainer.step` puts them together.
 
     A method of its own overrides `over_regions`, or `losses` as a whole.
     """
@@ -59,27 +48,16 @@ class Method:
         self.pair = pair
         self.config = config
 
-    def step(self, query: Tensor, key: Tensor, regions: Sequence[Regions]) -> LossTerms:
-        """Losses of one batch in one piece; key encoder and queue move on. Backward and optimiser are the caller's.
+    def mixes(self, query: Tensor, regions: Sequence[Regions]) -> list[Mixed]:
+        """The mixed clips of a whole batch, (N, C, T, V, M) each: partners may be anywhere in it.
 
         Args:
-            query: (N, C, T, V, M), one view of each sample; it is also what is mixed.
-            key: (N, C, T, V, M), another view of the same samples.
+            query: (N, C, T, V, M), one view of each sample.
             regions: what to mix, as many as the configuration's `repeats`.
         """
-        mixes = self.mixes(query, regions)
-        self.pair.follow()
-        keys = self.pair.keys(key)
-        queue = self.pair.queue.clone()  # backward needs the values that the new keys will overwrite
-        terms = self.losses(slice(0, len(query)), query, mixes, keys, queue)
-        self.pair.enqueue(keys)
-        return terms
-
-    def mixes(self, query: Tensor, regions: Sequence[Regions]) -> list[Mixed]:
-        """The mixed clips of a whole batch, (N, C, T, V, M) each: partners may be anywhere in it."""
         if len(regions) != self.config.repeats:
             raise ValueError(f"{self.config.name} takes {self.config.repeats} regions a step, found {len(regions)}")
-        return [Mixed(*mix(query, region, self.pair.query.stride)) for region in regions]
+        return [mix(query, region, self.pair.query.stride) for region in regions]
 
     def losses(self, part: slice, query: Tensor, mixes: Sequence[Mixed], keys: Tensor, queue: Tensor) -> LossTerms:
         """Losses of a part of a batch, each the mean over the part. Nothing moves on but batch-norm statistics.

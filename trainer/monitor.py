@@ -13,14 +13,11 @@ import torch
 from numpy.typing import NDArray
 
 from pipeline.errors import ConfigError
-from pipeline.prepared import prepare
 from pipeline.splits import Split
 from pipeline.store import Store
 from trainer import features, knn
 from trainer.config import PretrainConfig
 from trainer.encoder import Encoder
-from trainer.loader import by_block
-from trainer.streams import derive
 
 SHARE = 0.2
 """Of the groups that are held out when none are named."""
@@ -91,17 +88,10 @@ class Monitor:
     def score(self, encoder: Encoder) -> float:
         """Top-1 per cent by `knn.weighted` with its defaults, of backbone features; the encoder is left as it was."""
         was_training = encoder.training
-        bank, queries = (self._features(encoder, rows) for rows in (self._division.kept, self._division.held_out))
+        bank, queries = (
+            features.of_rows(encoder, self._store, rows, self._config)
+            for rows in (self._division.kept, self._division.held_out)
+        )
         encoder.train(was_training)
         said = knn.weighted(bank, self._labels[0], queries, self._classes).argmax(1)
         return round(100 * float((said == self._labels[1]).double().mean()), 4)
-
-    def _features(self, encoder: Encoder, rows: NDArray[np.int64]) -> torch.Tensor:
-        """Of clips read from the store a block at a time, wherever the training's own lie: never all in memory."""
-        store, config, blocks = self._store, self._config, by_block(self._store.blocks(rows))
-        found = []
-        for places in blocks:
-            clips = torch.empty((len(places), 3, config.frames, len(store.layout.joints), config.bodies))
-            prepare(store, rows[places], clips.numpy(), np.arange(len(places)))
-            found.append(features.extract(encoder, derive(clips, config.stream, store.layout)))
-        return torch.cat(found)[torch.from_numpy(np.argsort(np.concatenate(blocks)))]

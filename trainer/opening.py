@@ -17,7 +17,7 @@ from trainer import monitor, runs, skelemix
 from trainer.config import PretrainConfig
 from trainer.monitor import Division
 from trainer.runs import Run
-from trainer.settings import FITTED, flat
+from trainer.settings import FITTED, flat, flat_of
 
 
 def open_run(
@@ -105,8 +105,8 @@ def fitted(store: Store, split: Split, config: PretrainConfig) -> tuple[Pretrain
 
 def changed(before: PretrainConfig, after: PretrainConfig) -> list[str]:
     """The values, by `a.b`, that fitting has changed."""
-    were = flat(before.model_dump(mode="json"))
-    return [key for key, value in flat(after.model_dump(mode="json")).items() if value != were[key]]
+    were = flat_of(before)
+    return [key for key, value in flat_of(after).items() if value != were[key]]
 
 
 def _difference(run: Run, config: dict[str, Any], made_from: dict[str, Any]) -> str:
@@ -117,7 +117,7 @@ def _difference(run: Run, config: dict[str, Any], made_from: dict[str, Any]) -> 
         there, asked = run.lineage[what], made_from[what]
         if there["digest"] != asked["digest"]:
             return f"{what}: {_called(there)} there, {_called(asked)} asked"
-    were, are = flat(run.config.model_dump(mode="json")), flat(config)
+    were, are = flat_of(run.config), flat(config)
     for key in sorted(were.keys() | are.keys()):
         if were.get(key) != are.get(key):
             return f"config: {key} is {were.get(key)} there, {are.get(key)} asked"

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 Places = NDArray[np.int64]
 """Places of clips in a training set, from 0."""
+Planned = tuple[int, int, Places]
+"""Step, epoch, and the places in the training set that the step sees."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +50,8 @@ def _buffered(coming: Places, buffer: int, rng: np.random.Generator) -> list[int
     return seen + [held[place] for place in rng.permutation(buffer).tolist()]
 
 
-def batches(order: Order, batch_size: int, first_step: int, last_step: int) -> Iterator[tuple[int, int, Places]]:
-    """(step, epoch, places in the training set) of every step from `first_step` on; an epoch's odd rest is left out."""
+def batches(order: Order, batch_size: int, first_step: int, last_step: int) -> Iterator[Planned]:
+    """The plan of every step from `first_step` on; an epoch's odd rest is left out."""
     per_epoch = len(order.blocks) // batch_size
     places, of_epoch = np.empty(0, np.int64), -1
     for step in range(first_step, last_step):

@@ -11,7 +11,7 @@ from pipeline.store import Store
 from trainer import config, eval_config, keys, opening
 from trainer.config import PretrainConfig
 from trainer.runs import Run
-from trainer.settings import DEFAULT, FITTED, Layer, flat, origins
+from trainer.settings import DEFAULT, FITTED, Layer, flat, flat_of, origins
 
 UNKNOWN = "not recorded"
 """Where the values of a run come from that was trained before runs noted it."""
@@ -73,7 +73,7 @@ def of_run(run: Run) -> Shown:
         notes.append(f"weights imported from {run.imported['file']}; nothing was trained with this here")
     elif run.origins is None:
         notes.append(f"the run is of before origins were recorded; it was trained with preset {run.preset}")
-        usual = flat(PretrainConfig().model_dump(mode="json"))
+        usual = flat_of(PretrainConfig())
         whence = {key: UNKNOWN for key, value in flat(plain).items() if value != usual[key]}
     return Shown(of=f"{run.path}, preset {run.preset}", values=_values(plain, whence), notes=notes, preset=run.preset)
 
@@ -115,14 +115,12 @@ def to_toml(shown: Shown) -> list[str]:
         if above != table:
             table = above
             lines += ["", f"[{table}]"]
-        left_open = value.value is None or (adapts and not fits and value.key in FITTING and value.origin == DEFAULT)
+        left_open = value.value is None or (
+            adapts and not fits and value.key in config.FITTING and value.origin == DEFAULT
+        )
         said = f"{name} = {_toml(value.value)}" if value.value is not None else f"{name} is not given"
         lines.append(f"{'# ' if left_open else ''}{said}  # {value.origin}")
     return lines
-
-
-FITTING = ("bodies", "pair.queue_size", "pair.momentum")
-"""What `fit_to_data` sets where it is not given."""
 
 
 def _values(plain: Mapping[str, Any], whence: Mapping[str, str], model: tuple[str, str] = keys.PRETRAIN) -> list[Value]:

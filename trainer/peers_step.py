@@ -13,7 +13,8 @@ from torch.nn import functional
 
 from trainer.block import Block
 from trainer.encoder import Encoder
-from trainer.method import Method, Mixed
+from trainer.method import Method
+from trainer.skelemix import Mixed
 
 
 class PeersBlock(nn.Module):

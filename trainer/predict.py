@@ -43,7 +43,7 @@ class Request:
     output: Path | None = None
     """A .csv to write, besides."""
     fast: bool = True
-    """Encode by trainer/fast.py where it can."""
+    """Encode in less time, equal but for rounding: by trainer/fast.py, on a GPU by trainer/fast_gpu.py."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

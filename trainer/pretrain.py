@@ -56,8 +56,8 @@ class Request:
     origins: Mapping[str, str] = field(default_factory=dict)
     """Where each value of the configuration that is no default comes from, for the record."""
     fast: bool = True
-    """Encode by trainer/fast.py where it can; off, by the encoder's plain equations. They differ by rounding, and by
-    which activations dropout takes."""
+    """Encode by trainer/fast.py, or by trainer/fast_gpu.py, where a process that is alone also repeats a step's passes
+    as one CUDA graph; off, by the encoder's plain equations. They differ by rounding, and by what dropout takes."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -149,12 +149,7 @@ def fit(
 def _train(request: Request, run: Run, progress: Callable[[Tick], None], say: Callable[[str], None]) -> Report:
     method = runs.start(run, fast=request.fast)
     pair = method.pair.to(request.device).train()
-    optimiser = torch.optim.SGD(
-        pair.query.parameters(),
-        lr=run.config.learning_rate,
-        momentum=run.config.optimiser_momentum,
-        weight_decay=run.config.weight_decay,
-    )
+    optimiser = schedule.optimiser(pair.query.parameters(), run.config)
     first, skipped, best = 0, list[str](), None
     if checkpoint.listed(run.checkpoints):
         newest, meta, skipped = runs.newest_checkpoint(run)

@@ -72,7 +72,7 @@ class Published(Fields):
     source: str
 
 
-class Sides(Fields):
+class OfSplit(Fields):
     """The split that was evaluated on."""
 
     name: str
@@ -108,7 +108,7 @@ class Lineage(Fields):
     run: OfRun
     checkpoint: OfCheckpoint
     store: OfStore
-    split: Sides
+    split: OfSplit
     transfer: bool | None = None
     test_clips_pretrained_on: int | None = None
     device: str = ""

@@ -10,9 +10,9 @@ from pipeline.charts import Curve
 from pipeline.errors import ArtifactError
 from pipeline.report import Block, Chart, Charts, Facts, Text, number, table_of
 from trainer import checkpoint, origins, runlog, runs
-from trainer.config import PretrainConfig, compose, preset, preset_names
+from trainer.config import FITTING, PretrainConfig, compose, preset, preset_names
 from trainer.runs import Run
-from trainer.settings import flat
+from trainer.settings import flat_of
 
 TERMS: tuple[tuple[str, charts.Role], ...] = (("total", "accent"), ("instance", "second"), ("mixed", "good"))
 """Of the loss, as `pretrain` logs it."""
@@ -65,9 +65,9 @@ def training(run: Run) -> list[Block]:
 
 def configuration(run: Run) -> list[Block]:
     """Every setting with its origin; first those that differ from the preset or the default."""
-    usual = _flat(PretrainConfig())
+    usual = flat_of(PretrainConfig())
     known = run.preset in preset_names()
-    named = _flat(compose(preset(run.preset))) if known else {}
+    named = flat_of(compose(preset(run.preset))) if known else {}
     head = ["setting", "this run", "from", *([f"preset {run.preset}"] if known else []), "default"]
     rows: list[tuple[str, ...]] = []
     marked: list[int] = []
@@ -94,9 +94,9 @@ def changed(run: Run) -> list[str]:
     """Settings that differ from the run's preset; what a data set of another size changes by itself is not counted."""
     if run.preset not in preset_names():
         return []
-    ours, named = _flat(run.config), _flat(compose(preset(run.preset)))
-    fitted = {"bodies", "pair.queue_size", "pair.momentum"} if run.config.fit_to_data else set()
-    return [key for key, value in ours.items() if value != named.get(key) and key not in fitted | {"seed"}]
+    ours, named = flat_of(run.config), flat_of(compose(preset(run.preset)))
+    passed_over = {"seed", *(FITTING if run.config.fit_to_data else ())}
+    return [key for key, value in ours.items() if value != named.get(key) and key not in passed_over]
 
 
 def lineage(run: Run) -> list[Block]:
@@ -169,10 +169,6 @@ def _held(held: Any) -> str:
         return ""
     values = held.get("values") or []
     return f", {held['column']} {', '.join(map(str, values))} ({held.get('clips')} clips)"
-
-
-def _flat(config: PretrainConfig) -> dict[str, Any]:
-    return flat(config.model_dump(mode="json"))
 
 
 def _told(value: Any) -> str:

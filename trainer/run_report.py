@@ -1,13 +1,14 @@
 """A run as a report: what it is worth, how it was trained, and what its features look like."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 
 from pipeline.errors import ArtifactError
 from pipeline.report import Block, Film, Report, Section, Text
+from trainer import device as devices
 from trainer import feature_map, feature_report, frozen, results, results_report, run_history, runs
 from trainer.feature_report import Shown
 from trainer.results import FIRST, Result
@@ -19,12 +20,13 @@ class Request:
     """What is reported on."""
 
     run: Run
-    device: torch.device
+    device: torch.device = field(default_factory=devices.pick)
     store: Path | None = None
     """Where the run's store is now, when not where it was, or another one."""
     checkpoint: Which = "last"
     """Whose features are shown."""
     fast: bool = True
+    """Encode in less time, equal but for rounding: by trainer/fast.py, on a GPU by trainer/fast_gpu.py."""
 
 
 Progress = Callable[[float, float, str], None]

@@ -15,7 +15,7 @@ class RunLog:
 
     def __init__(self, path: Path, first_step: int) -> None:
         forget_partials(path.parent, path.name)
-        kept = [line for line in _lines(path) if line["step"] < first_step]
+        kept = [line for line in read(path) if line["step"] < first_step]
         write_file(path, "".join(json.dumps(line) + "\n" for line in kept).encode())  # whole, whenever a kill comes
         self._path, self._handle = path, path.open("ab", buffering=0)
 
@@ -48,10 +48,6 @@ class RunLog:
 
 def read(path: Path) -> list[dict[str, Any]]:
     """All complete lines of a log."""
-    return _lines(path)
-
-
-def _lines(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     found = []

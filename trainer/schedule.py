@@ -1,11 +1,22 @@
-"""The learning rate over a training."""
+"""The optimiser of a training, and its learning rate over the epochs."""
 
 import math
+from collections.abc import Iterable
+
+import torch
+from torch.nn import Parameter
 
 from trainer.config import PretrainConfig
 
 COLDEST = 0.01
 """Share of the rate that a warm-up starts from: a rate of zero would make of the first step none."""
+
+
+def optimiser(parameters: Iterable[Parameter], config: PretrainConfig) -> torch.optim.Optimizer:
+    """Stochastic gradient descent with momentum, as the configuration has it."""
+    return torch.optim.SGD(
+        parameters, lr=config.learning_rate, momentum=config.optimiser_momentum, weight_decay=config.weight_decay
+    )
 
 
 def learning_rate(config: PretrainConfig, epoch: float) -> float:

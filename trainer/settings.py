@@ -68,6 +68,11 @@ def flat(nested: Mapping[str, Any], above: str = "") -> dict[str, Any]:
     return level
 
 
+def flat_of(model: BaseModel) -> dict[str, Any]:
+    """A whole configuration as `a.b`: value, values as JSON has them."""
+    return flat(model.model_dump(mode="json"))
+
+
 def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     """Nested tables, the values of `above` over those of `below`."""
     both = dict(below)

@@ -4,7 +4,7 @@ SkeleMixCLR's `ske_swap`, with what is drawn (`draw`) apart from what is done wi
 """
 
 from dataclasses import dataclass, replace
-from typing import Literal, Self
+from typing import Literal, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -103,6 +103,17 @@ Regions = Region | OwnRegions
 """What one mixing of a batch pastes."""
 
 
+class Mixed(NamedTuple):
+    """One mixing of a whole batch."""
+
+    clips: Tensor
+    """(N, C, T, V, M)."""
+    mask: Tensor
+    """bool, (T', V) or (N, T', V) as in the region, T' being T / stride rounded up; true where pasted."""
+    partner: Tensor
+    """(N,) int64: from whom."""
+
+
 def check(layout: Layout, config: MixConfig, batch: int) -> None:
     """Refuse what cannot be drawn.
 
@@ -160,17 +171,13 @@ def draw(layout: Layout, config: MixConfig, batch: int, frames_out: int, rng: np
     return replace(drawn, fill=config.fill, noise=noise)
 
 
-def mix(x: Tensor, region: Regions, stride: int) -> tuple[Tensor, Tensor, Tensor]:
+def mix(x: Tensor, region: Regions, stride: int) -> Mixed:
     """Paste a region of each sample's partner, or what stands in for it, both bodies together.
 
     Args:
         x: (N, C, T, V, M).
         region: what to paste; its frames stand for `stride` input frames each, the last cut at T.
         stride: the encoder's input frames per output frame.
-
-    Returns:
-        The mixed clips, as x; the mask, true where pasted, (T', V) or (N, T', V) as in the region, T' being T / stride
-        rounded up; each sample's partner (N,).
     """
     samples, _, frames, joints, _ = x.shape
     mask = region.mask(-(-frames // stride), joints).to(x.device, non_blocking=True)
@@ -178,7 +185,7 @@ def mix(x: Tensor, region: Regions, stride: int) -> tuple[Tensor, Tensor, Tensor
     partner = (torch.arange(samples, device=x.device) + shift) % samples
     pasted = mask.repeat_interleave(stride, dim=-2)[..., :frames, :, None]  # (T, V, 1) or (N, T, V, 1)
     pasted = pasted if mask.ndim == 2 else pasted[:, None]
-    return torch.where(pasted, _filling(x, region, partner), x), mask, partner
+    return Mixed(torch.where(pasted, _filling(x, region, partner), x), mask, partner)
 
 
 def _filling(x: Tensor, region: Regions, partner: Tensor) -> Tensor:

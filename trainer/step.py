@@ -20,9 +20,10 @@ from pipeline.errors import ConfigError
 from trainer import augment, draws, ranks, skelemix
 from trainer.config import PretrainConfig
 from trainer.contrast import MomentumPair
-from trainer.method import Method, Mixed
+from trainer.method import Method
 from trainer.replay import Replay
 from trainer.runs import Run
+from trainer.skelemix import Mixed
 from trainer.streams import derive
 
 
@@ -64,9 +65,7 @@ def train_step(
 
 def replayed(method: Method, optimiser: torch.optim.Optimizer, config: PretrainConfig) -> Replay:
     """What `train_step` takes to do its passes and gradients as one CUDA graph; for one process with a GPU."""
-    pair = method.pair
-    moved = [*pair.key.parameters(), *(buffer for encoder in (pair.query, pair.key) for buffer in encoder.buffers())]
-    return Replay(partial(_keys_and_gradients, method, optimiser, config), moved)
+    return Replay(partial(_keys_and_gradients, method, optimiser, config), _moved_by_passes(method.pair))
 
 
 def _keys_and_gradients(
@@ -153,13 +152,18 @@ def _add_gradients(parameters: list[Parameter], terms: Tensor) -> None:
     terms.copy_(all_terms)
 
 
+def _moved_by_passes(pair: MomentumPair) -> list[Tensor]:
+    """What a step changes in place before its keys go into the queue and the optimiser moves the weights."""
+    return [*pair.key.parameters(), *(buffer for name, buffer in pair.named_buffers() if name != "queue")]
+
+
 @contextmanager
 def _taken_back_if_lost(pair: MomentumPair) -> Iterator[None]:
     """Undo what a step has done if another rank is lost in it: a step is done whole or not at all."""
     if ranks.size() == 1:
         yield
         return
-    moving = [*pair.key.parameters(), *(buffer for name, buffer in pair.named_buffers() if name != "queue")]
+    moving = _moved_by_passes(pair)
     before = [tensor.clone() for tensor in moving]
     try:
         yield

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from pipeline.prepared import prepare
 from pipeline.store import Store
-from trainer.loader import Planned, Stream, by_block, sent
-from trainer.order import Order, Places
+from trainer.loader import Batches, by_block, sent
+from trainer.order import Order, Places, Planned
 
 READ_AHEAD = 4
 """Blocks a worker reads before a step asks for them, beside the buffer."""
@@ -65,11 +65,11 @@ class Streamed:
         """What all clips would take."""
         return 4 * len(self._rows) * math.prod(self._shape[1:])
 
-    def follow(self, planned: Iterable[Planned]) -> Stream:
+    def follow(self, planned: Iterable[Planned]) -> Batches:
         """Each planned step with its clips; a plan that begins in mid-epoch reads only what is left of it."""
         return sent(self._gathered(planned), self._device, self._workers)
 
-    def _gathered(self, planned: Iterable[Planned]) -> Stream:
+    def _gathered(self, planned: Iterable[Planned]) -> Batches:
         with ExitStack() as stack:
             threads = None
             if self._workers:

@@ -9,8 +9,8 @@ from typing import Any
 import pipeline
 from pipeline import places
 from trainer import keys
+from trainer.commands import PROCESSED, RUNS
 
-PROCESSED, RUNS = Path("processed"), Path("runs")
 SPLITS = {"ntu60": ("xsub", "xview"), "ntu120": ("xsub", "xset"), "pku1": ("xsub", "xview"), "pku2": ("xsub", "xview")}
 """The official splits by data set, as pipeline/split_rules.py has their rules."""
 

@@ -7,7 +7,8 @@ from torch import Tensor
 
 from trainer.contrast import unit
 from trainer.losses import info_nce
-from trainer.method import LossTerms, Method, Mixed
+from trainer.method import LossTerms, Method
+from trainer.skelemix import Mixed
 
 
 class Nearest(Method):
