@@ -60,7 +60,8 @@ everything() {
     bench train 60 '--rounds 2 --batch 128' # ways has larger ones
     bench eval 70 '--rounds 1'              # a linear evaluation takes some 15 s
     bench load 35 '--rounds 3'
-    part ways 130 "$PYTHON" benchmarks/gpu_ways.py --device "$DEVICE" --seconds 110 --out "$OUT/ways.json" $small
+    part ways 130 "$PYTHON" benchmarks/gpu_ways.py --device "$DEVICE" --seconds 110 --out "$OUT/ways.json" $small \
+        --only fast "fast + CUDA graph, as shipped" "CUDA graph" # without --only all fifteen, which take some minutes
     part training 95 "$PYTHON" benchmarks/gpu_training.py --device "$DEVICE" --out "$OUT/training.json" $small \
         ${SMALL:+--epochs 2}
     "$PYTHON" benchmarks/gpu_report.py table "$OUT"

@@ -60,9 +60,7 @@ def test_the_gpu_script_rehearses_all_of_its_parts_on_a_cpu(tmp_path: Path) -> N
     assert found["torch"] == torch.__version__
     for precision in ("bf16", "fp32"):
         speeds, *others = [line for line in figures if line.startswith(f"ways: {precision}, batch 6")]
-        assert re.findall(r"[:;] ([a-z0-9 ]+) [\d,]+/s", speeds) == [
-            *("plain", "fast", "one batch", "bf16 logits", "compiled")
-        ]  # fmt: skip
+        assert re.findall(r"[:;] ([a-z0-9 ]+) [\d,]+/s", speeds) == ["plain", "fast"]
         assert [line.split(", ")[2].split(":")[0] for line in others] == ["needs a GPU"]
         assert sum(line.startswith(f"training: {precision} on synthetic NTU-60: ") for line in figures) == 1
     written = sorted(path.name for path in (tmp_path / "out").iterdir())
