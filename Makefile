@@ -46,7 +46,7 @@ types: $(READY)  ## strict type check
 unit: $(READY)  ## the tests
 	$(PYTEST) --durations 25 -m "not rehearsal and not thorough"
 
-thorough: $(READY)  ## longer tests: stopped and shared trainings, long pages of docs, provers that must notice a fault (ten minutes)
+thorough: $(READY)  ## longer tests: stopped and shared trainings, long pages of docs, provers that must notice a fault (ten minutes on one core)
 	$(PYTEST) --durations 25 -m thorough
 
 rehearse: $(READY)  ## the long benchmarks at tiny sizes, that of the GPU on the CPU: do they still run? (five minutes)

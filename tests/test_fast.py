@@ -151,6 +151,7 @@ def gradients(*, fast, dtype):
     return torch.cat([weight.grad.double().flatten() for weight in method.pair.query.parameters()])
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("of_either_device")
 def test_float32_gradients_are_about_as_near_to_the_truth_as_the_plain_ones():
     exact, plain = gradients(fast=False, dtype=torch.float64), gradients(fast=False, dtype=torch.float32)
