@@ -12,7 +12,7 @@ DEMO_FOLDER ?= demo
 WHEELS = annotated-types donfig filelock google-crc32c isal markdown-it-py mdurl numcodecs packaging pydantic \
 	pydantic-core pygments pyyaml rich safetensors typing-extensions typing-inspection zarr
 
-.PHONY: help demo test format lint types unit thorough rehearse nojit bounds fuzz mutants prove resumes soak coverage scan audit bench gpu wheels pictures docs clean
+.PHONY: help demo test format lint types unit thorough rehearse nojit bounds fuzz prove resumes soak coverage scan audit bench gpu wheels pictures docs clean
 
 help:  ## list what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -61,13 +61,13 @@ bounds: $(READY)  ## the kernels' tests compiled with a check of every index
 	NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR="$$cache" $(PYTEST) -m kernels; exit $$?
 
 fuzz: $(READY)  ## a million damaged files through every parser, and some of 2 GB (twenty minutes)
-	$(BIN)/python tests/fuzz.py $(FUZZ)
+	$(BIN)/python -m tests.fuzz.fuzz $(FUZZ)
 
 prove: $(READY)  ## prove all that docs/RELIABILITY.md promises: kills, power cuts, full disks, flipped bits (an hour)
-	$(BIN)/python tests/prove.py
+	$(BIN)/python -m tests.proofs.prove
 
 resumes: $(READY)  ## stop pre-trainings after every step and kill them at random times (half an hour)
-	$(BIN)/python tests/resume_points.py
+	$(BIN)/python -m tests.proofs.resume_points
 
 # Not with the disks that take 5,000 bytes: what coverage writes does not fit, either.
 coverage: $(PROOF)  ## which lines and branches the tests reach, file by file; kernels uncompiled, too (20 minutes)
@@ -83,11 +83,7 @@ audit: $(PROOF)  ## ask PyPI for known vulnerabilities of every pinned version; 
 	$(BIN)/pip-audit --strict --no-deps --disable-pip --requirement constraints.txt
 
 soak: $(READY)  ## all commands again and again in one process for twenty minutes: memory, handles, threads stay flat
-	OMP_NUM_THREADS=1 $(BIN)/python tests/soak.py
-
-mutants: $(PROOF)  ## change the code in small places: the tests must notice (hours; MUTANTS='--sample 25' for some)
-	$(BIN)/python -m pytest --quiet tests/test_mutants.py
-	$(BIN)/python tests/mutants.py $(MUTANTS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.proofs.soak
 
 bench: $(READY)  ## the benchmarks, against their baselines
 	$(BIN)/python benchmarks/bench_parse.py

@@ -12,8 +12,9 @@ from typing import Any
 
 import click
 
-from trainer import completion as shells
-from trainer.commands import COMPLETE, PROCESSED, RAW, RUNS, Aspect, Commands, Folder, Job
+from pipeline.artifacts.paths import PROCESSED_FOLDER, RAW_FOLDER, RUNS_FOLDER
+from trainer.terminal.commands import COMPLETE, Aspect, Commands, Folder, Job
+from trainer.terminal.completion import SHELLS, answer, completer
 
 QUARANTINED = 3
 DAMAGED = 4
@@ -33,7 +34,7 @@ def show(lines: Sequence[str], *renderables: Any) -> None:
     if renderables:
         from rich.console import Console
 
-        from pipeline.terminal import columns
+        from trainer.terminal.console import columns
 
         console = Console() if sys.stdout.isatty() else Console(width=columns())
         for renderable in renderables:
@@ -84,7 +85,7 @@ fast = click.option(
 force = click.option("--force", is_flag=True, help="Replace an output that was made from other input.")
 
 
-shells.answer()
+answer()
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -132,19 +133,24 @@ def convert(
 
     TOOL is mediapipe, openpose, coco, azure-kinect, kinect-v1 or bvh; or folder, to make another skeleton of one.
     """
-    from pipeline.convert import conversion as stage
-    from pipeline.convert import display
-    from pipeline.display import Bar
+    from pipeline.convert.convert import convert
+    from pipeline.convert.inputs import ConvertRequest
+    from trainer.terminal import pipeline_output
+    from trainer.terminal.console import ProgressBar
 
-    request = stage.Request(tool=tool, roots=inputs, output=out, **options)
-    with Bar("convert") as bar:
-        report = stage.run(request, bar.predict)
+    request = ConvertRequest(tool=tool, roots=inputs, output=out, **options)
+    with ProgressBar("convert") as bar:
+        report = convert(request, bar.predict)
     if as_json:
         emit(asdict(report))
     else:
-        bad = [display.refused_table(report.refused)] if report.refused else []
+        bad = [pipeline_output.refused_table(report.refused)] if report.refused else []
         show(
-            [*display.conversion_lines(report), *after(True, f"skelepipe ingest folder {shlex.quote(str(out))}")], *bad
+            [
+                *pipeline_output.conversion_lines(report),
+                *after(True, f"skelepipe ingest folder {shlex.quote(str(out))}"),
+            ],
+            *bad,
         )
     ctx.exit(QUARANTINED if report.refused else 0)
 
@@ -199,29 +205,33 @@ def ingest(
 
     DATASET is ntu60, ntu120, pku1, pku2 or folder (any recordings, described by a skeleton.toml).
     """
-    from pipeline import display, jobs
-    from pipeline import ingest as stage
-    from pipeline.recipe import load
+    from pipeline.ingest.batch_jobs import run_job
+    from pipeline.ingest.ingest import dry_run as plan_ingest
+    from pipeline.ingest.ingest import ingest
+    from pipeline.ingest.request import IngestRequest
+    from pipeline.recipes.recipe import load_recipe
+    from trainer.terminal import pipeline_output
+    from trainer.terminal.console import FIRST_RUN_NOTE, ProgressBar
 
     if job:
         never("--partition", {"--dask": options["dask"], "--dry-run": dry_run})
         never("--partition", {"--strict": options["strict"]}, "; --strict belongs to `finalise`")
     if options["dask"]:
         never("--dask", {"--workers": options["workers"] is not None, "--dry-run": dry_run})
-    request = stage.Request(
+    request = IngestRequest(
         dataset=dataset,
         roots=raw,
-        output=out or PROCESSED / f"{dataset}.zarr",
-        recipe=load(recipe).counting(frame_index),
+        output=out or PROCESSED_FOLDER / f"{dataset}.zarr",
+        recipe=load_recipe(recipe).counting(frame_index),
         **options,
     )
-    with display.Bar("ingest", display.FIRST) as bar:
+    with ProgressBar("ingest", FIRST_RUN_NOTE) as bar:
         if job:
-            did = jobs.run(request, job, bar.ingest)
-            show_ingest(ctx, did, display.job_summary(did), "skelepipe finalise", out, as_json)
+            did = run_job(request, job, bar.ingest)
+            show_ingest(ctx, did, pipeline_output.job_summary(did), "skelepipe finalise", out, as_json)
         else:
-            report = stage.dry_run(request) if dry_run else stage.run(request, bar.ingest)
-            show_ingest(ctx, report, display.ingest_summary(report), "skelepipe build-splits", out, as_json)
+            report = plan_ingest(request) if dry_run else ingest(request, bar.ingest)
+            show_ingest(ctx, report, pipeline_output.ingest_summary(report), "skelepipe build-splits", out, as_json)
 
 
 @main.command()
@@ -232,13 +242,14 @@ def ingest(
 @click.pass_context
 def finalise(ctx: click.Context, store: Path | None, strict: bool, force: bool, as_json: bool) -> None:
     """Publish STORE (the only one that waits in processed/) when all jobs of `ingest --partition` have ended."""
-    from pipeline import display, jobs
+    from pipeline.ingest.batch_jobs import finalise, find_unfinished
+    from trainer.terminal import pipeline_output
 
-    output = store or jobs.only_unfinished(PROCESSED)
+    output = store or find_unfinished(PROCESSED_FOLDER)
     if store is None:
         say([f"store {output} (the only one that waits)"])
-    report = jobs.finalise(output, strict=strict, force=force)
-    show_ingest(ctx, report, display.ingest_summary(report), "skelepipe build-splits", store, as_json)
+    report = finalise(output, strict=strict, force=force)
+    show_ingest(ctx, report, pipeline_output.ingest_summary(report), "skelepipe build-splits", store, as_json)
 
 
 @main.command("build-splits")
@@ -273,10 +284,11 @@ def build_splits(
     as_json: bool,
 ) -> None:
     """Train and test rows of STORE (the newest complete one), and labelled fractions of the training rows."""
-    from pipeline import display, splits
+    from pipeline.store.build_splits import build_splits
+    from trainer.terminal import pipeline_output
 
     opened = open_store(store)
-    built = splits.build(opened, names, fractions, seeds, split_file)
+    built = build_splits(opened, names, fractions, seeds, split_file)
     if as_json:
         emit(
             {
@@ -287,7 +299,7 @@ def build_splits(
             }
         )
     else:
-        show([*display.splits_summary(built, opened.path), *after(bool(built.splits), "skelepipe pretrain")])
+        show([*pipeline_output.splits_summary(built, opened.path), *after(bool(built.splits), "skelepipe pretrain")])
 
 
 @main.command()
@@ -349,27 +361,28 @@ def pretrain(
     **short: Any,
 ) -> None:
     """An encoder by contrastive learning from the training clips of STORE (the newest). Goes on if interrupted."""
-    from pipeline import splits
-    from trainer import display
-    from trainer import pretrain as stage
-    from trainer.config import choose, layers, of_layers
-    from trainer.device import pick
-    from trainer.settings import of_option, origins
+    from pipeline.store.splits import find_split
+    from trainer.config.layers import layers_from_options, value_origins
+    from trainer.config.presets import choose_preset, config_from_layers, pretrain_layers
+    from trainer.pretrain.pretrain import PretrainRequest, pretrain
+    from trainer.runtime.device import pick
+    from trainer.terminal import training_output
+    from trainer.terminal.training_output import TrainingBar
 
     opened = open_store(store)
-    chosen = splits.find(opened, split)
-    name, found, advice = choose(
+    chosen = find_split(opened, split)
+    name, found, advice = choose_preset(
         preset, opened.facts["dataset"], chosen.name, pick(device).type == "cuda", len(chosen.train)
     )
-    laid = [*layers(name, found, config, settings), *of_option(short)]
-    request = stage.Request(
+    laid = [*pretrain_layers(name, found, config, settings), *layers_from_options(short)]
+    request = PretrainRequest(
         store=opened,
         split=chosen,
         preset=name,
-        config=of_layers(laid),
-        origins=origins(laid),
+        config=config_from_layers(laid),
+        origins=value_origins(laid),
         device=pick(device),
-        output=out or RUNS / f"{opened.name}-{chosen.name}-{name}",
+        output=out or RUNS_FOLDER / f"{opened.name}-{chosen.name}-{name}",
         any_recipe=any_recipe,
         force=force,
         residency=residency,
@@ -377,12 +390,12 @@ def pretrain(
         fast=fast,
     )
     say([f"split {chosen.path}, preset {name}, run {request.output}", *advice])
-    with display.TrainingBar(shown=not silent()) as bar:
-        report = stage.fit(request, bar.show, bar.say)
+    with TrainingBar(shown=not silent()) as bar:
+        report = pretrain(request, bar.show, bar.say)
     if as_json:
-        emit(display.pretrain_json(report))
+        emit(training_output.pretrain_json(report))
     else:
-        show([*display.pretrain_summary(report), *after(True, "skelepipe eval")])
+        show([*training_output.pretrain_summary(report), *after(True, "skelepipe eval")])
 
 
 @main.command("eval")
@@ -445,38 +458,41 @@ def evaluate(
     **options: Any,
 ) -> None:
     """What the encoder of RUN (the newest finished one) is worth, beside no pre-training at all; several RUNs apart."""
-    from pipeline.display import Bar
-    from trainer import eval_config, fusion, results_display, runs
-    from trainer import evaluate as stage
-    from trainer.device import pick
+    from trainer.config.evaluation import compose_eval
+    from trainer.evaluation.evaluate import EvaluateRequest, evaluate
+    from trainer.evaluation.stream_fusion import fuse_runs, parse_weights
+    from trainer.runs.run import find_run_split, find_run_store, load_run
+    from trainer.runtime.device import pick
+    from trainer.terminal import evaluation_output
+    from trainer.terminal.console import ProgressBar
 
-    opened = [runs.load(path) for path in run] or [newest_run()]
+    opened = [load_run(path) for path in run] or [newest_run()]
     if weights and not fuse:
         raise click.UsageError("--weights belongs to --fuse")
-    weighted = fusion.weigh(opened, weights) if fuse else []
+    weighted = parse_weights(opened, weights) if fuse else []
     short = {"knn.k": k, "seed": seed}
     settings += tuple(f"{key}={value}" for key, value in short.items() if value is not None)
     found = {}
     for one in opened:
-        data = runs.find_store(one, store)
-        request = stage.Request(
+        data = find_run_store(one, store)
+        request = EvaluateRequest(
             run=one,
             store=data,
-            split=runs.find_split(one, data, split),
+            split=find_run_split(one, data, split),
             device=pick(device),
-            config=eval_config.compose(settings),
+            config=compose_eval(settings),
             **options,
         )
-        with Bar(f"eval {one.path}") as bar:
-            found[str(one.path)] = stage.evaluate(request, bar.say)
+        with ProgressBar(f"eval {one.path}") as bar:
+            found[str(one.path)] = evaluate(request, bar.say)
     if fuse:
-        found["fused"] = fusion.fuse(opened, list(found.values()), weighted)
+        found["fused"] = fuse_runs(opened, list(found.values()), weighted)
     if as_json:
         emit(next(iter(found.values())) if len(found) == 1 else found)
         return
     for results in found.values():
-        show([], results_display.results_table(results))
-        show(results_display.results_notes(results))
+        show([], evaluation_output.results_table(results))
+        show(evaluation_output.results_notes(results))
 
 
 @main.command()
@@ -519,24 +535,25 @@ def embed(
     as_json: bool,
 ) -> None:
     """Features of clips by the frozen encoder of RUN, as one .npz."""
-    from pipeline import splits
-    from trainer import display, runs
-    from trainer import embed as stage
-    from trainer.device import pick
+    from pipeline.store.splits import find_split
+    from trainer.inference.embed import embed, from_file, from_store
+    from trainer.runs.run import find_run_store, load_run
+    from trainer.runtime.device import pick
+    from trainer.terminal import training_output
 
     if (store is None) == (array is None):
         raise click.UsageError("name either --store or --input")
-    opened = runs.load(run)
+    opened = load_run(run)
     if array is not None:
-        batch = stage.from_file(opened, array)
+        batch = from_file(opened, array)
     else:
-        data = runs.find_store(opened, store)
-        side = splits.find(data, split) if split or subset != "all" else None
-        batch = stage.from_store(opened, data, side, subset)
+        data = find_run_store(opened, store)
+        side = find_split(data, split) if split or subset != "all" else None
+        batch = from_store(opened, data, side, subset)
     where = {"device": pick(device), "which": checkpoint, "fast": fast}
-    found = stage.embed(opened, batch, out, layer=layer, normalised=normalise, **where)
+    found = embed(opened, batch, out, layer=layer, normalised=normalise, **where)
     result = {"out": out, **found, "layer": layer, "normalised": normalise}
-    emit(result) if as_json else show(display.embed_lines(result))
+    emit(result) if as_json else show(training_output.embed_lines(result))
 
 
 @main.command("import-weights")
@@ -557,15 +574,15 @@ def embed(
 @as_json
 def import_weights(file: Path, out: Path | None, as_json: bool, **options: Any) -> None:
     """A checkpoint of SkeleMixCLR, SkeletonCLR, CrosSCLR or AimCLR as a run, to embed with and evaluate."""
-    from trainer import display
-    from trainer import import_weights as stage
+    from trainer.runs.imported.import_weights import ImportRequest, import_weights
+    from trainer.terminal import training_output
 
-    report = stage.run(stage.Request(file=file, output=out or RUNS / file.stem, **options))
+    report = import_weights(ImportRequest(file=file, output=out or RUNS_FOLDER / file.stem, **options))
     if as_json:
-        emit(display.import_json(report))
+        emit(training_output.import_json(report))
         return
     then = f"skelepipe eval {shlex.quote(str(report.run.path))} --store STORE"
-    show([*display.import_summary(report), *after(True, then)])
+    show([*training_output.import_summary(report), *after(True, then)])
 
 
 @main.command()
@@ -594,19 +611,20 @@ def predict(
     **options: Any,
 ) -> None:
     """Classes for new recordings in FILES (files, folders, zips), by a classifier that `eval` left with RUN."""
-    from pipeline.display import Bar
-    from trainer import display, runs
-    from trainer import predict as stage
-    from trainer.device import pick
+    from trainer.inference.predict import PredictRequest, predict, to_json
+    from trainer.runs.run import load_run
+    from trainer.runtime.device import pick
+    from trainer.terminal import training_output
+    from trainer.terminal.console import ProgressBar
 
-    request = stage.Request(run=runs.load(run), roots=files, device=pick(device), output=out, **options)
-    with Bar("predict") as bar:
-        report = stage.predict(request, bar.predict)
+    request = PredictRequest(run=load_run(run), roots=files, device=pick(device), output=out, **options)
+    with ProgressBar("predict") as bar:
+        report = predict(request, bar.predict)
     if as_json:
-        emit(stage.to_json(report))
+        emit(to_json(report))
     else:
-        show([], display.predictions_table(report))
-        say([*display.predictions_notes(report), *([f"written: {out}"] if out else [])])
+        show([], training_output.predictions_table(report))
+        say([*training_output.predictions_notes(report), *([f"written: {out}"] if out else [])])
     ctx.exit(QUARANTINED if report.refused else 0)
 
 
@@ -645,30 +663,32 @@ def predict(
 @as_json
 def export(path: Path, form: Any, out: Path, as_json: bool, **options: Any) -> None:
     """A store (PATH) in another format, for other people's code; or the encoder of a run (PATH), as ONNX."""
-    from pipeline import display
-    from pipeline import export as stage
-    from pipeline.verify import RUN
+    from pipeline.artifacts.paths import RUN_FILE
+    from pipeline.export.export import ExportRequest, export
+    from trainer.terminal import pipeline_output
+    from trainer.terminal.console import ProgressBar
 
     for_run = {name: options.pop(name) for name in ("layer", "checkpoint", "classifier")}
-    if (path / RUN).is_file():
+    if (path / RUN_FILE).is_file():
         of_other_kind(path, "run", {f"--format {form}": form not in {None, "onnx"}, **flags(options)})
         export_run(path, out, as_json, for_run)
         return
     store = open_store(path)
     of_other_kind(path, "store", {"--format onnx": form == "onnx", **flags(for_run)})
-    with display.Bar("export") as bar:
-        report = stage.run(stage.Request(store=store, form=form or "npz", output=out, **options), bar.export)
-    emit(asdict(report)) if as_json else show(display.export_lines(report))
+    with ProgressBar("export") as bar:
+        report = export(ExportRequest(store=store, form=form or "npz", output=out, **options), bar.export)
+    emit(asdict(report)) if as_json else show(pipeline_output.export_lines(report))
 
 
 def export_run(path: Path, out: Path, as_json: bool, options: dict[str, Any]) -> None:
     """The encoder of a run as ONNX; options that were not given are the request's defaults."""
-    from trainer import display, runs
-    from trainer import export_onnx as stage
+    from trainer.inference.onnx_export import OnnxExportRequest, export_onnx
+    from trainer.runs.run import load_run
+    from trainer.terminal import training_output
 
     given = {name: value for name, value in options.items() if value is not None}
-    report = stage.run(stage.Request(run=runs.load(path), output=out, **given))
-    emit(asdict(report)) if as_json else show(display.onnx_lines(report))
+    report = export_onnx(OnnxExportRequest(run=load_run(path), output=out, **given))
+    emit(asdict(report)) if as_json else show(training_output.onnx_lines(report))
 
 
 @main.command()
@@ -684,7 +704,7 @@ def synth(dataset: str, out: Path, clips: int, seed: int, broken: int, as_json: 
     DATASET is ntu60, ntu120, pku1, pku2 or folder; or mediapipe, openpose, coco, azure-kinect, kinect-v1 or bvh, whose
     files `convert` reads.
     """
-    from pipeline.synth import write
+    from pipeline.synth.synth import write
 
     summary = write(dataset, out, clips=clips, seed=seed, broken=broken)
     if as_json:
@@ -700,14 +720,15 @@ def synth(dataset: str, out: Path, clips: int, seed: int, broken: int, as_json: 
 @as_json
 def inspect(store: Path | None, quarantine: bool, as_json: bool) -> None:
     """What is in STORE (the newest): counts, lengths, quality, recipe, where it came from, what was quarantined."""
-    from pipeline import display, overview
+    from pipeline.store.summary import quarantine_csv, summarise_store
+    from trainer.terminal import pipeline_output
 
     opened = open_store(store)
     if quarantine:
-        emit(opened.quarantine) if as_json else click.echo(overview.quarantine_csv(opened), nl=False)
+        emit(opened.quarantine) if as_json else click.echo(quarantine_csv(opened), nl=False)
         return
-    found = overview.overview(opened)
-    emit(found) if as_json else show(display.overview_lines(found), *display.overview_tables(found))
+    found = summarise_store(opened)
+    emit(found) if as_json else show(pipeline_output.overview_lines(found), *pipeline_output.overview_tables(found))
 
 
 @main.command()
@@ -729,24 +750,27 @@ def report(
     path: Path | None, out: Path | None, roots: tuple[Path, ...], store: Path | None, as_json: bool, **options: Any
 ) -> None:
     """One page on RUN or STORE (the newest finished run, else the newest store): what is in it, what it is worth."""
-    from pipeline import report as stage
-    from pipeline.display import Bar
+    from pipeline.report.report import write_report
+    from trainer.terminal.console import ProgressBar
 
     opened, run = report_on(path)
     if run is None:
         never("a STORE", {"--store": store})
-        from pipeline import store_report
+        from pipeline.report import store_report
 
-        page, usual = store_report.gather(opened, roots, RAW), opened.path.with_name(f"{opened.name}.report.html")
+        page, usual = (
+            store_report.build_store_report(opened, roots, RAW_FOLDER),
+            opened.path.with_name(f"{opened.name}.report.html"),
+        )
     else:
         never("a RUN", {"--raw": roots})
-        from trainer import run_report
-        from trainer.device import pick
+        from trainer.report.run_report import RunReportRequest, build_run_report
+        from trainer.runtime.device import pick
 
-        request = run_report.Request(run=run, store=store, **options | {"device": pick(options["device"])})
-        with Bar("report") as bar:
-            page, usual = run_report.gather(request, bar.update), run.path / "report.html"
-    written = stage.write(page, out or usual)
+        request = RunReportRequest(run=run, store=store, **options | {"device": pick(options["device"])})
+        with ProgressBar("report") as bar:
+            page, usual = build_run_report(request, bar.update), run.path / "report.html"
+    written = write_report(page, out or usual)
     emit(written) if as_json else show([page.answer, f"written: {written['report']}"])
 
 
@@ -759,11 +783,11 @@ def verify(ctx: click.Context, path: Path, as_json: bool) -> None:
 
     Exit codes: 0 good, 4 damaged, 1 not ours, 2 not there.
     """
-    from pipeline import display
-    from pipeline.verify import verify as look
+    from pipeline.store.verify import verify as look
+    from trainer.terminal import pipeline_output
 
     verdict = look(path)
-    emit(asdict(verdict)) if as_json else show(display.verdict_lines(verdict))
+    emit(asdict(verdict)) if as_json else show(pipeline_output.verdict_lines(verdict))
     ctx.exit(DAMAGED if verdict.findings else 0)
 
 
@@ -798,18 +822,18 @@ def view(
     **outputs: Any,
 ) -> None:
     """Clips of STORE in motion: by name, by a pattern like 'S001*A043', or without either one of each class."""
-    from pipeline import view as stage
+    from pipeline.report.clip_view import ClipView, collect_clips, find_row, find_rows, write_clip_view
 
     opened = open_store(store)
     if mix:
         never("--mix", {"SAMPLE": samples, "--raw": roots})
-        from trainer import view_mix
+        from trainer.report.mix_view import mix_figure
 
-        host, partner = (stage.one_row(opened, name) for name in mix)
-        looked = stage.Looked(figures=[view_mix.figure(opened, host, partner, seed)])
+        host, partner = (find_row(opened, name) for name in mix)
+        looked = ClipView(figures=[mix_figure(opened, host, partner, seed)])
     else:
-        looked = stage.look(opened, stage.rows(opened, samples), roots, RAW)
-    written = stage.write(looked, opened, **outputs)
+        looked = collect_clips(opened, find_rows(opened, samples), roots, RAW_FOLDER)
+    written = write_clip_view(looked, opened, **outputs)
     say(looked.notes)
     told = {"clips": [figure.title for figure in looked.figures], "written": written, "notes": looked.notes}
     emit(told) if as_json else show([f"written: {path}" for path in written])
@@ -826,22 +850,22 @@ def view(
 @as_json
 def bench(parts: tuple[str, ...], rounds: int, batch: int | None, small: bool, device: str, as_json: bool) -> None:
     """How fast PARTS (all of them) are on this machine, beside the peers' way of doing them."""
-    from pipeline.display import Bar
-    from trainer import bench as stage
-    from trainer import bench_display
-    from trainer.device import pick
+    from trainer.bench.bench import run_suites
+    from trainer.runtime.device import pick
+    from trainer.terminal import bench_output
+    from trainer.terminal.console import ProgressBar
 
     asked = parts or ("ingest", "load", "train", "eval")
     if batch and "train" not in asked:
         raise click.UsageError("--batch is the size of a training step: name the part train too")
-    with Bar("bench") as bar:
-        found = stage.run(asked, pick(device), rounds=rounds, batch=batch, small=small, progress=bar.note)
+    with ProgressBar("bench") as bar:
+        found = run_suites(asked, pick(device), rounds=rounds, batch=batch, small=small, progress=bar.note)
     if as_json:
         emit(found)
         return
     for part, rows in found["parts"].items():
-        show([], bench_display.bench_table(part, rows))
-    show(bench_display.bench_notes(found))
+        show([], bench_output.bench_table(part, rows))
+    show(bench_output.bench_notes(found))
 
 
 @main.command()
@@ -852,16 +876,16 @@ def doctor(ctx: click.Context, as_json: bool) -> None:
 
     Exit codes: 0 all works, 1 something will not.
     """
-    from pipeline import doctor_display
-    from pipeline.doctor import to_json
-    from trainer import machine
+    from trainer.doctor.doctor import examine
+    from trainer.doctor.findings import to_json
+    from trainer.terminal import doctor_output
 
-    found = machine.examine()
+    found = examine()
     if as_json:
         emit(to_json(found))
     else:
-        show([], doctor_display.doctor_table(found))
-        show([doctor_display.doctor_line(found)])
+        show([], doctor_output.doctor_table(found))
+        show([doctor_output.doctor_line(found)])
     ctx.exit(any(finding.state == "problem" for finding in found))
 
 
@@ -890,40 +914,46 @@ def config_show(
     as_json: bool,
 ) -> None:
     """Every value that `pretrain` would use on STORE (the newest), or that RUN was trained with, and its origin."""
-    from pipeline.verify import RUN
-    from trainer import display, origins, runs
-    from trainer.config import layers
+    from pipeline.artifacts.paths import RUN_FILE
+    from trainer.config.presets import pretrain_layers
+    from trainer.runs.effective_config import (
+        config_to_json,
+        config_to_toml,
+        effective_eval_config,
+        effective_pretrain_config,
+        effective_run_config,
+    )
+    from trainer.runs.run import load_run
+    from trainer.terminal import training_output
 
     others = {"--split": split, "--preset": preset, "--config": config}
     if as_json:
         never("--json", {"--toml": toml})
     if evaluation:
         never("--eval", {**others, "--toml": toml, "STORE": path})
-        found = origins.of_eval(settings)
-    elif path is not None and (path / RUN).is_file():
+        found = effective_eval_config(settings)
+    elif path is not None and (path / RUN_FILE).is_file():
         never("RUN", {**others, "--set": settings}, ": it shows what was trained with")
-        found = origins.of_run(runs.load(path))
+        found = effective_run_config(load_run(path))
     else:
         name, chosen, data = configured(path, split, preset)
-        found = origins.of_pretrain(name, layers(name, chosen, config, settings), data)
+        found = effective_pretrain_config(name, pretrain_layers(name, chosen, config, settings), data)
     if as_json:
-        emit(origins.to_json(found))
+        emit(config_to_json(found))
     elif toml:
-        show(origins.to_toml(found))
+        show(config_to_toml(found))
     else:
-        show([], display.config_table(found))
+        show([], training_output.config_table(found))
         show(found.notes)
 
 
 @main.command()
-@click.argument("shell", type=click.Choice(list(shells.SHELLS)))
+@click.argument("shell", type=click.Choice(list(SHELLS)))
 @as_json
 def completion(shell: str, as_json: bool) -> None:
     """The script by which SHELL completes commands, options and their values."""
-    script = shells.completer(shell)(main, {}, "skelepipe", COMPLETE).source()
-    emit({"shell": shell, "use": shells.SHELLS[shell], "script": script}) if as_json else show(
-        [f"# {shells.SHELLS[shell]}", script]
-    )
+    script = completer(shell)(main, {}, "skelepipe", COMPLETE).source()
+    emit({"shell": shell, "use": SHELLS[shell], "script": script}) if as_json else show([f"# {SHELLS[shell]}", script])
 
 
 @main.command()
@@ -945,7 +975,7 @@ def demo(folder: Path, clips: int, epochs: int) -> None:
             code = main(command.split(), standalone_mode=False)
             if code not in {None, 0, QUARANTINED}:
                 click.get_current_context().exit(code)
-    page = folder / RUNS / "ntu60-xsub-quick" / "report.html"
+    page = folder / RUNS_FOLDER / "ntu60-xsub-quick" / "report.html"
     say(
         [
             "",
@@ -993,13 +1023,13 @@ def show_ingest(
     ctx: click.Context, report: Any, lines: list[str], then: str, store: Path | None, as_json: bool
 ) -> None:
     """What an ingest, a job of it or its end did, with the next command; leaves with the exit code."""
-    from pipeline import display
+    from trainer.terminal import pipeline_output
 
     done = report.outcome in {"ingested", "partitions done"}
     if as_json:
         emit(asdict(report))
     else:
-        bad = [display.quarantine_table(report.quarantined)] if report.quarantined else []
+        bad = [pipeline_output.quarantine_table(report.quarantined)] if report.quarantined else []
         show([*lines, *after(done, then + (f" {shlex.quote(str(store))}" if store else ""))], *bad)
     ctx.exit(QUARANTINED if report.quarantined and done else 0)
 
@@ -1011,20 +1041,20 @@ def after(happened: bool, command: str) -> list[str]:
 
 def open_store(path: Path | None) -> Any:
     """The store at `path`, or the newest complete one in processed/, saying which and what was skipped."""
-    from pipeline import latest
-    from pipeline.store import Store
+    from pipeline.artifacts.latest import open_newest
+    from pipeline.store.store import Store
 
     if path is not None:
         return Store(path)
-    opened, skipped = latest.newest(PROCESSED, "store", "*.zarr", Store, "skelepipe ingest ntu60 raw/")
+    opened, skipped = open_newest(PROCESSED_FOLDER, "store", "*.zarr", Store, "skelepipe ingest ntu60 raw/")
     say([*skipped, f"store {opened.path} (newest)"])
     return opened
 
 
 def report_on(path: Path | None) -> tuple[Any, Any]:
     """The store or the run at `path`, and None for the other; without one the newest finished run, else the store."""
+    from pipeline.artifacts.paths import RUN_FILE
     from pipeline.errors import ArtifactNotFound
-    from pipeline.verify import RUN
 
     if path is None:
         try:
@@ -1032,41 +1062,41 @@ def report_on(path: Path | None) -> tuple[Any, Any]:
         except ArtifactNotFound as error:
             say([str(error)])
         return open_store(None), None
-    if (path / RUN).is_file():
-        from trainer import runs
+    if (path / RUN_FILE).is_file():
+        from trainer.runs.run import load_run
 
-        return None, runs.load(path)
+        return None, load_run(path)
     return open_store(path), None
 
 
 def configured(path: Path | None, split: str | None, preset: str | None) -> tuple[str, Any, Any]:
     """The preset that `pretrain` would take, and the data that it would train on; no data where there is no store."""
-    from pipeline import splits
-    from pipeline.places import stores
-    from trainer.config import QUICK, choose
-    from trainer.config import preset as named
+    from pipeline.artifacts.paths import find_stores
+    from pipeline.store.splits import built_split_names, find_split
+    from trainer.config.presets import QUICK, choose_preset
+    from trainer.config.presets import load_preset as named
 
     is_asked = path is not None or split is not None
-    missing = "" if is_asked or stores(PROCESSED) else f"no store in {PROCESSED}/"
+    missing = "" if is_asked or find_stores(PROCESSED_FOLDER) else f"no store in {PROCESSED_FOLDER}/"
     if not missing:
         opened = open_store(path)
-        missing = "" if is_asked or splits.there(opened) else "it has no splits (`skelepipe build-splits`)"
+        missing = "" if is_asked or built_split_names(opened) else "it has no splits (`skelepipe build-splits`)"
     if missing:
         name = preset or QUICK
         say([f"{missing}: this is preset {name} before it is fitted to data"])
         return name, named(name), None
-    chosen = splits.find(opened, split)
-    name, found, advice = choose(preset, opened.facts["dataset"], chosen.name, True, len(chosen.train))
+    chosen = find_split(opened, split)
+    name, found, advice = choose_preset(preset, opened.facts["dataset"], chosen.name, True, len(chosen.train))
     say(advice)
     return name, found, (opened, chosen)
 
 
 def newest_run() -> Any:
     """The newest finished run in runs/, saying which and what was skipped."""
-    from pipeline import latest
-    from trainer.runs import load_finished
+    from pipeline.artifacts.latest import open_newest
+    from trainer.runs.run import load_finished_run
 
-    opened, skipped = latest.newest(RUNS, "run", "*", load_finished, "skelepipe pretrain")
+    opened, skipped = open_newest(RUNS_FOLDER, "run", "*", load_finished_run, "skelepipe pretrain")
     say([*skipped, f"run {opened.path} (newest)"])
     return opened
 

@@ -29,14 +29,20 @@ from full_size import write_zips
 from isal import isal_zlib
 from zarr.codecs import BloscCodec, Crc32cCodec
 
-from pipeline import ingest, partitions, pool, recipe, text_kernels
-from pipeline.archives import Archive
-from pipeline.bench import processor
-from pipeline.datasets import open_source
-from pipeline.ntu_text import parse
-from pipeline.raw_text import PADDING
-from pipeline.store import CHUNK, SHARD, Store
-from pipeline.synth import write
+from pipeline.files.safe_zip import Archive
+from pipeline.ingest import process_pool
+from pipeline.ingest.ingest import ingest
+from pipeline.ingest.partitions import partition_path, process_partition, split_into_partitions
+from pipeline.ingest.request import IngestRequest
+from pipeline.recipes.recipe import load_recipe
+from pipeline.sources import text_kernels
+from pipeline.sources.ntu.parser import parse
+from pipeline.sources.registry import open_source
+from pipeline.sources.text_buffer import PADDING
+from pipeline.store.columns import CHUNK, SHARD
+from pipeline.store.store import Store
+from pipeline.synth.synth import write
+from trainer.doctor.processor import processor_name
 
 KEPT = BloscCodec(cname="zstd", clevel=3, shuffle="bitshuffle", typesize=4)
 
@@ -158,24 +164,24 @@ def layouts(folder: Path, store: Store, rounds: int) -> None:
 
 def company(folder: Path, raw: Path, rounds: int) -> None:
     """Threads and processes over the same partitions, and what syncing costs."""
-    clean, work = recipe.load("clean"), folder / "work"
+    clean, work = load_recipe("clean"), folder / "work"
     entries = open_source("ntu60", [raw]).survey(keep_missing=False).entries
     size = sum(entry.size for entry in entries)
-    members = partitions.split(entries)
+    members = split_into_partitions(entries)
     work.mkdir()
 
     def threads(count: int) -> float:
         def run(numbers: Sequence[int]) -> None:
             data = open_source("ntu60", [raw])
             for number in numbers:
-                partitions.run(partitions.path(work, number), members[number], data, clean)
+                process_partition(partition_path(work, number), members[number], data, clean)
 
         with ThreadPoolExecutor(count) as pool:
             return seconds(lambda: list(pool.map(run, [list(members)[place::count] for place in range(count)])))
 
     def processes(count: int) -> float:
         open_data = partial(open_source, "ntu60", [raw])
-        return seconds(lambda: list(pool.run_all(work, members, open_data, clean, count)))
+        return seconds(lambda: list(process_pool.process_partitions(work, members, open_data, clean, count)))
 
     def unsynced() -> float:
         kept, os.fsync = os.fsync, lambda handle: None
@@ -185,10 +191,10 @@ def company(folder: Path, raw: Path, rounds: int) -> None:
             os.fsync = kept
 
     def whole() -> float:
-        request = ingest.Request(
+        request = IngestRequest(
             dataset="ntu60", roots=(raw,), output=folder / "s.zarr", recipe=clean, workers=1, force=True
         )
-        return ingest.run(request).seconds
+        return ingest(request).seconds
 
     found = interleaved(
         rounds,
@@ -273,7 +279,8 @@ def main() -> None:
     options.add_argument("--rounds", type=int, default=5)
     given = options.parse_args()
     print(
-        f"{processor()}, {os.cpu_count()} cores, Python {platform.python_version()}, zarr {zarr.__version__}, ", end=""
+        f"{processor_name()}, {os.cpu_count()} cores, Python {platform.python_version()}, zarr {zarr.__version__}, ",
+        end="",
     )
     print(f"{time.strftime('%Y-%m-%d')}, {given.rounds} interleaved rounds")
     with tempfile.TemporaryDirectory() as name:

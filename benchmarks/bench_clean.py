@@ -26,8 +26,9 @@ from numpy.typing import NDArray
 
 from benchmarks.corruptions import FAULTS, LEVELS, Scene, corrupted, record, scenes
 from pipeline.errors import UnusableClip
-from pipeline.recipe import STEPS, Recipe, load
-from pipeline.recording import Recording
+from pipeline.recipes.recipe import Recipe, load_recipe
+from pipeline.recipes.registry import STEPS
+from pipeline.skeleton.recording import Recording
 
 NORMALISING = {"trim", "one_origin", "one_turn", "resize"}
 FARTHEST = 1.0
@@ -57,7 +58,7 @@ def bodies(method: str, recording: Recording) -> NDArray[np.float32]:
     """What a method makes of a recording, on its true time line: (M, T, V, 3) metres, NaN where nothing is reported."""
     try:
         if method == "clean":
-            return _run(load("clean"), recording)
+            return _run(load_recipe("clean"), recording)
         xyz = STEPS[METHODS[method]](recording).xyz
     except UnusableClip:
         return np.full((1, recording.frames, *recording.xyz.shape[1:]), np.nan, np.float32)

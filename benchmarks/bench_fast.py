@@ -19,10 +19,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from pipeline.bench import processor
-from pipeline.layout import KINECT_V2
-from trainer import fast_ops, spectral
-from trainer.encoder import Encoder, EncoderConfig
+from pipeline.skeleton.layout import KINECT_V2
+from trainer.config.model import EncoderConfig
+from trainer.doctor.processor import processor_name
+from trainer.models.encoder import Encoder
+from trainer.models.fast import cpu_ops, frequency_conv
 
 
 def direct(x: Tensor, weight: Tensor, bias: Tensor, stride: int, products: torch.dtype | None = None) -> Tensor:
@@ -43,19 +44,19 @@ def in_torch(
     return functional.relu(y) if relu else y
 
 
-def dense(x: Tensor, edges: fast_ops.Edges, weights: Tensor) -> Tensor:
+def dense(x: Tensor, edges: cpu_ops.Edges, weights: Tensor) -> Tensor:
     """`fast_ops.mix` as a product with the whole adjacency, zeros included."""
     matrices = weights.new_zeros(edges.matrices, edges.joints, edges.joints).index_put(edges.places, weights)
     mixed = torch.einsum("rvc,kvw->rwkc", x, matrices).flatten(2)
     ones = matrices.sum(dim=1).T.to(mixed.dtype).expand(len(x), -1, -1)
-    width = fast_ops.columns(x.shape[2], edges.matrices)
+    width = cpu_ops.columns(x.shape[2], edges.matrices)
     return functional.pad(torch.cat([mixed, ones], dim=2), (0, width - mixed.shape[2] - ones.shape[2]))
 
 
 PARTS: dict[str, tuple[Any, str, Callable[..., Tensor]]] = {
-    "convolution by frequencies": (spectral, "convolve", direct),
-    "compiled batch norm": (fast_ops, "normalise", in_torch),
-    "joints along edges": (fast_ops, "mix", dense),
+    "convolution by frequencies": (frequency_conv, "convolve", direct),
+    "compiled batch norm": (cpu_ops, "normalise", in_torch),
+    "joints along edges": (cpu_ops, "mix", dense),
 }
 
 
@@ -80,7 +81,7 @@ def main() -> None:
     options.add_argument("--channels", type=int, default=16, help="of the first blocks")
     options.add_argument("--precision", nargs="+", choices=["fp32", "bf16"], default=["fp32", "bf16"])
     given = options.parse_args()
-    print(f"{processor()}, {torch.get_num_threads()} threads, torch {torch.__version__}")
+    print(f"{processor_name()}, {torch.get_num_threads()} threads, torch {torch.__version__}")
     print(f"one pass, forward and backward, {given.batch} clips, {given.rounds} rounds\n")
     print("| | precision | median ms | range | to plain |\n|---|---|---|---|---|")
     encoders = {}

@@ -25,34 +25,35 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import numpy as np
 import torch
 
-from pipeline.bench import commit, processor
-from pipeline.store import Store
-from trainer import augment, draws, loader
-from trainer.bench_load import make_store, peers
-from trainer.config import PretrainConfig
-from trainer.loader import Clips, Resident
-from trainer.order import Order, batches
-from trainer.streamed import Streamed
+from pipeline.store.store import Store
+from trainer.bench.load import make_store, peers
+from trainer.bench.timing import git_commit
+from trainer.config.pretrain import PretrainConfig
+from trainer.data import augment, counter_rng
+from trainer.data.loader import Clips, Resident, load_clips
+from trainer.data.shuffle import ShuffleOrder, batches
+from trainer.data.streaming import Streamed
+from trainer.doctor.processor import processor_name
 
 CPU = torch.device("cpu")
 BATCH = 128
 
 
-def ours(clips: Clips, order: Order, config: PretrainConfig) -> None:
+def ours(clips: Clips, order: ShuffleOrder, config: PretrainConfig) -> None:
     for _, epoch, places, batch in clips.follow(batches(order, BATCH, 0, len(order.blocks) // BATCH)):
         for view in range(2):
-            uniforms = draws.uniform(0, epoch, torch.from_numpy(places), view, augment.COUNT)
+            uniforms = counter_rng.uniform(0, epoch, torch.from_numpy(places), view, augment.COUNT)
             augment.view(batch, uniforms, config.augment)
 
 
-def feeds(store: Store, buffer: int, workers: int) -> tuple[Streamed, Order]:
-    order = Order(store.blocks(np.arange(len(store))), buffer, seed=0)
+def feeds(store: Store, buffer: int, workers: int) -> tuple[Streamed, ShuffleOrder]:
+    order = ShuffleOrder(store.blocks(np.arange(len(store))), buffer, seed=0)
     return Streamed(store, np.arange(len(store)), order, 64, 2, BATCH, CPU, workers), order
 
 
 def rates(store: Store, given: argparse.Namespace) -> None:
     config, rows = PretrainConfig(batch_size=BATCH), np.arange(len(store))
-    whole = loader.load(store, rows, 64, 2)
+    whole = load_clips(store, rows, 64, 2)
     few = min(len(store), 8 * BATCH)
     ways: dict[str, tuple[int, Callable[[], None]]] = {"peers": (few, lambda: peers(whole.numpy(), few))}
     full, order = len(store) // BATCH * BATCH, feeds(store, given.buffer, 0)[1]
@@ -78,10 +79,10 @@ def most_memory(path: Path, buffer: int, residency: str) -> None:
     store = Store(path)
     stream, order = feeds(store, buffer, 2)
     config = PretrainConfig(batch_size=BATCH)
-    loader.load(store, np.arange(2), 64, 2)  # with one view of anything, libraries and compiled code are there
+    load_clips(store, np.arange(2), 64, 2)  # with one view of anything, libraries and compiled code are there
     augment.view(torch.zeros(BATCH, 3, 64, 25, 2), torch.rand(BATCH, augment.COUNT), config.augment)
     before = peak_memory(start_again=True)  # compiling took some that it gave back
-    clips = stream if residency == "streamed" else Resident(loader.load(store, np.arange(len(store)), 64, 2))
+    clips = stream if residency == "streamed" else Resident(load_clips(store, np.arange(len(store)), 64, 2))
     ours(clips, order, config)
     print(peak_memory() - before, stream.bytes if residency == "streamed" else stream.bytes_whole)
 
@@ -116,7 +117,7 @@ def main() -> None:
     if given.child:
         most_memory(Path(given.child[1]), given.buffer, given.child[0])
         return
-    print(f"{processor()}, {given.threads} threads, torch {torch.__version__}, commit {commit()}")
+    print(f"{processor_name()}, {given.threads} threads, torch {torch.__version__}, commit {git_commit()}")
     print(f"{given.clips} clips, buffer {given.buffer}, T 64, two bodies, batch {BATCH}, {given.rounds} rounds\n")
     with tempfile.TemporaryDirectory() as name:
         store = make_store(Path(name), given.clips)

@@ -22,10 +22,10 @@ import zarr
 from full_size import ENVIRONMENT, SKELEPIPE, all_names, write_loose, write_zips
 from measure import watch
 
-from pipeline.bench import processor
-from pipeline.bench_ingest import read_as_peers_do
-from pipeline.ntu_names import NTU120
-from pipeline.synth import write
+from pipeline.sources.ntu.names import NTU120
+from pipeline.synth.synth import write
+from trainer.bench.ingest import read_as_peers_do
+from trainer.doctor.processor import processor_name
 
 TEXTS = 400
 BASELINE_FILES = 8
@@ -67,7 +67,7 @@ def main() -> None:
                     speeds.setdefault(label, []).append(size / report["seconds"] / 1e6)
                     peaks[label] = max(peaks.get(label, 0), done.peak if number else 0)
 
-    print(f"{processor()}, Python {platform.python_version()}, numpy {np.__version__}, zarr {zarr.__version__}")
+    print(f"{processor_name()}, Python {platform.python_version()}, numpy {np.__version__}, zarr {zarr.__version__}")
     print(f"{len(names):,} recordings, {size / 1e9:.2f} GB of synthetic text, {given.rounds} interleaved rounds\n")
     base = statistics.median(speeds[PLAIN][1:])
     print("| | median MB/s | best | to the peers' way | peak memory of all processes, MB |")

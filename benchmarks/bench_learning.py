@@ -30,15 +30,21 @@ import numpy as np
 import torch
 
 from benchmarks.corruptions import FAULTS, LEVELS, SEED, Scene, corrupted, load_people, record, scene
-from pipeline import ingest, splits
-from pipeline.bench import commit, processor
-from pipeline.ntu_names import NtuName
-from pipeline.recipe import load
-from pipeline.recording import Recording
-from pipeline.store import Store
-from pipeline.synth_sensor import Sighting, skeleton_text
-from trainer import evaluate, pretrain
-from trainer.config import PretrainConfig, compose, preset
+from pipeline.ingest.ingest import ingest
+from pipeline.ingest.request import IngestRequest
+from pipeline.recipes.recipe import load_recipe
+from pipeline.skeleton.recording import Recording
+from pipeline.sources.ntu.names import NtuName
+from pipeline.store.build_splits import build_splits
+from pipeline.store.splits import Split
+from pipeline.store.store import Store
+from pipeline.synth.sensor import Sighting, skeleton_text
+from trainer.bench.timing import git_commit
+from trainer.config.presets import compose_pretrain, load_preset
+from trainer.config.pretrain import PretrainConfig
+from trainer.doctor.processor import processor_name
+from trainer.evaluation.evaluate import EvaluateRequest, evaluate
+from trainer.pretrain.pretrain import PretrainRequest, pretrain
 
 REFERENCE = "clean, nothing damaged"
 RECIPES = ("clean", "none", "skelemixclr", "ctrgcn", "agcn")
@@ -86,29 +92,35 @@ def text(recording: Recording) -> bytes:
     return skeleton_text(sightings)
 
 
-def store(raw: Path, recipe: str, output: Path) -> tuple[Store, splits.Split, int]:
+def store(raw: Path, recipe: str, output: Path) -> tuple[Store, Split, int]:
     """A recipe's store of some files, made anew, with its split; and how many files the recipe refuses."""
-    request = ingest.Request(
-        dataset="ntu60", roots=(raw,), output=output, recipe=load(recipe), keep_missing=True, workers=1, force=True
+    request = IngestRequest(
+        dataset="ntu60",
+        roots=(raw,),
+        output=output,
+        recipe=load_recipe(recipe),
+        keep_missing=True,
+        workers=1,
+        force=True,
     )
-    report = ingest.run(request)
+    report = ingest(request)
     made = Store(output)
-    return made, splits.build(made, ["xsub"]).splits[0], len(report.quarantined)
+    return made, build_splits(made, ["xsub"]).splits[0], len(report.quarantined)
 
 
-def learn(made: Store, split: splits.Split, config: PretrainConfig, folder: Path) -> dict[str, Any]:
+def learn(made: Store, split: Split, config: PretrainConfig, folder: Path) -> dict[str, Any]:
     """Pre-train and evaluate: top-1 in per cent for every representation."""
     began = time.perf_counter()
     device = torch.device("cpu")
-    trained = pretrain.fit(
-        pretrain.Request(
+    trained = pretrain(
+        PretrainRequest(
             store=made, split=split, preset="quick", config=config, output=folder, device=device, force=True
         )
     )
     seconds = time.perf_counter() - began
-    rows = evaluate.evaluate(
-        evaluate.Request(run=trained.run, store=made, split=split, protocols=("linear",), device=device)
-    )["linear"]["rows"]
+    rows = evaluate(EvaluateRequest(run=trained.run, store=made, split=split, protocols=("linear",), device=device))[
+        "linear"
+    ]["rows"]
     found = {short: rows[row]["top1"] for short, row in (BASELINES | {"raw": "raw coordinates"}).items()}
     return found | {"training seconds": round(seconds, 1), "seconds": round(time.perf_counter() - began, 1)}
 
@@ -161,7 +173,7 @@ def main() -> None:
     results: dict[str, dict[str, Any]] = there["rows"]
     began = time.perf_counter()
     write(given.data, given.every, given.fault, given.level, given.out / "damaged", given.out / "undamaged")
-    print(f"{processor()}, {torch.get_num_threads()} threads, torch {torch.__version__}, commit {commit()}")
+    print(f"{processor_name()}, {torch.get_num_threads()} threads, torch {torch.__version__}, commit {git_commit()}")
     print(f"{', '.join(settings)}; files written in {time.perf_counter() - began:.0f} s", flush=True)
 
     for row in [REFERENCE, *given.recipes]:
@@ -174,7 +186,7 @@ def main() -> None:
         for seed in given.seeds:
             if str(seed) in results[row]["seeds"]:
                 continue
-            config = compose(preset("quick"), settings=[*settings, f"seed={seed}"])
+            config = compose_pretrain(load_preset("quick"), settings=[*settings, f"seed={seed}"])
             found = learn(made, split, config, folder.with_name(f"{folder.name}-{seed}"))
             results[row]["seeds"][str(seed)] = found
             kept.write_text(json.dumps(there, indent=1))

@@ -24,12 +24,14 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 import numba
 import numpy as np
-from bodies import people, recorded
 from numpy.typing import NDArray
 
-from pipeline.bench import commit, processor
-from pipeline.recipe import STEPS, Recipe, load
-from pipeline.recording import Clip
+from pipeline.recipes.recipe import Recipe, load_recipe
+from pipeline.recipes.registry import STEPS
+from pipeline.skeleton.recording import Clip
+from tests.support.people import people, recorded
+from trainer.bench.timing import git_commit
+from trainer.doctor.processor import processor_name
 
 Work = Callable[[Clip], NDArray[np.floating]]
 
@@ -163,7 +165,7 @@ def cases(clips: int, frames: int, bodies: int) -> list[Case]:
     made = [recorded(people(np.random.default_rng([bodies, n]), bodies=bodies, frames=frames)) for n in range(clips)]
     found = []
     for name, (title, peer) in PEERS.items():
-        recipe = load(name)
+        recipe = load_recipe(name)
         first = recipe.steps[0]
         chosen = [STEPS[first.name](recording, **first.parameters) for recording in made]
         found.append(Case(title, recipe, chosen, peer))
@@ -200,7 +202,7 @@ def main() -> int:
                 theirs.append(microseconds(case.peer, case.clips))
                 ours.append(microseconds(case.ours, case.clips * 20))
             rows.append((case, bodies, off, statistics.median(ours), statistics.median(theirs)))
-    print(f"{processor()}, numpy {np.__version__}, numba {numba.__version__}, commit {commit()}")
+    print(f"{processor_name()}, numpy {np.__version__}, numba {numba.__version__}, commit {git_commit()}")
     print(f"{given.clips} synthetic clips of {given.frames} frames, {given.rounds} interleaved rounds, medians\n")
     print("| peer | bodies | largest difference | peer, us a clip | ours, us a clip | ratio |")
     print("|---|---:|---:|---:|---:|---:|")

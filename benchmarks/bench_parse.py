@@ -18,22 +18,22 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 import numba
 import numpy as np
 from measure import watch
-from reference import parse_skeleton
 
-from pipeline.bench import processor
-from pipeline.bench_ingest import read_as_peers_do
-from pipeline.ntu_text import parse
-from pipeline.raw_text import TextReader
+from pipeline.sources.ntu.parser import parse
+from pipeline.sources.text_buffer import TextReader
+from tests.support.reference import parse_skeleton
+from trainer.bench.ingest import read_as_peers_do
+from trainer.doctor.processor import processor_name
 
 PEERS = "as the peers read: readline, split, float, dict"
 FIRST_FILE = """
 import sys
 from pathlib import Path
-from pipeline import recipe
-from pipeline.datasets import open_source
+from pipeline.recipes.recipe import load_recipe
+from pipeline.sources.registry import open_source
 data = open_source("ntu60", [Path(sys.argv[1])])
 entry = data.survey(keep_missing=False).entries[0]
-assert next(data.read(entry, recipe.load("clean").frame_index)).recording.frames
+assert next(data.read(entry, load_recipe("clean").frame_index)).recording.frames
 assert "torch" not in sys.modules
 """
 
@@ -110,7 +110,7 @@ def main() -> None:
         cold = first_file(folder, folder / "cache")
         warm = statistics.median(first_file(folder, folder / "cache") for _ in range(given.rounds))
 
-    print(f"{processor()}, Python {platform.python_version()}, numpy {np.__version__}, numba {numba.__version__}")
+    print(f"{processor_name()}, Python {platform.python_version()}, numpy {np.__version__}, numba {numba.__version__}")
     print(f"{len(paths)} synthetic files, {size / 1e6:.0f} MB, {given.rounds} interleaved rounds, one core\n")
     base = statistics.median(speeds[PEERS])
     print("| | median MB/s | best | to the peers' way |")

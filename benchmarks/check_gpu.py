@@ -62,8 +62,9 @@ class Findings:
 
 def golden(findings: Findings, device: Any) -> None:
     """The step against the reference code's, in the tests' own tolerances."""
-    import golden_step
     import torch
+
+    from tests.support import golden_step
 
     for dtype in (torch.float32, torch.float64):
         kind = f"golden step, {str(dtype).removeprefix('torch.')}"
@@ -76,7 +77,7 @@ def golden(findings: Findings, device: Any) -> None:
 
 def agreement(findings: Findings, device: Any) -> None:
     """Draws, augmentation, mixing, pooling, queue and loss against the CPU's."""
-    import device_checks
+    from tests.support import device_checks
 
     for check in device_checks.CHECKS + (device_checks.ON_GPU if device.type == "cuda" else ()):
         findings.check(check.__name__.replace("_", " "), lambda check=check: check(device))
@@ -87,29 +88,35 @@ def whole_job(findings: Findings, device: Any, small: bool, folder: Path) -> Non
     import torch
     from safetensors.torch import load_file
 
-    from pipeline import ingest, recipe, splits
-    from pipeline.store import Store
-    from pipeline.synth import write_ntu
-    from trainer import checkpoint, evaluate, pretrain
-    from trainer.config import compose, preset
-    from trainer.interrupt import Interrupted
+    from pipeline.ingest.ingest import ingest
+    from pipeline.ingest.request import IngestRequest
+    from pipeline.recipes.recipe import load_recipe
+    from pipeline.store.build_splits import build_splits
+    from pipeline.store.splits import find_split
+    from pipeline.store.store import Store
+    from pipeline.synth.ntu import write_ntu
+    from trainer.config.presets import compose_pretrain, load_preset
+    from trainer.evaluation.evaluate import EvaluateRequest, evaluate
+    from trainer.pretrain.pretrain import PretrainProgress, PretrainRequest, PretrainResult, pretrain
+    from trainer.runs import checkpoint
+    from trainer.runtime.signals import Interrupted
 
     write_ntu("ntu60", folder / "raw", clips=36 if small else 480, seed=0)
     output = folder / "processed" / "ntu60.zarr"
-    ingest.run(
-        ingest.Request(dataset="ntu60", roots=(folder / "raw",), output=output, recipe=recipe.load("clean"), workers=1)
+    ingest(
+        IngestRequest(dataset="ntu60", roots=(folder / "raw",), output=output, recipe=load_recipe("clean"), workers=1)
     )
     store = Store(output)
-    splits.build(store)
-    split = splits.find(store, "xsub")
-    config = compose(preset("quick"), None, TINY if small else ("epochs=20",))
+    build_splits(store)
+    split = find_split(store, "xsub")
+    config = compose_pretrain(load_preset("quick"), None, TINY if small else ("epochs=20",))
 
-    def request(name: str) -> pretrain.Request:
-        return pretrain.Request(
+    def request(name: str) -> PretrainRequest:
+        return PretrainRequest(
             store=store, split=split, preset="quick", config=config, output=folder / "runs" / name, device=device
         )
 
-    def stop_in_the_middle(tick: pretrain.Tick) -> None:
+    def stop_in_the_middle(tick: PretrainProgress) -> None:
         if tick.step == tick.total_steps // 2:
             os.kill(os.getpid(), signal.SIGUSR1)
 
@@ -118,9 +125,9 @@ def whole_job(findings: Findings, device: Any, small: bool, folder: Path) -> Non
         tensors = [load_file(newest / file) for file in (checkpoint.MODEL, checkpoint.OPTIMISER)]
         return {f"{place}.{key}": value for place, held in enumerate(tensors) for key, value in held.items()}
 
-    def train() -> pretrain.Report:
+    def train() -> PretrainResult:
         losses: list[float] = []
-        report = pretrain.fit(request("whole"), lambda tick: losses.append(tick.loss["total"]))
+        report = pretrain(request("whole"), lambda tick: losses.append(tick.loss["total"]))
         epoch = len(losses) // config.epochs
         # In the first epoch the queue is filled: its random vectors are easier to tell apart than clips are.
         second, last = statistics.fmean(losses[epoch : 2 * epoch]), statistics.fmean(losses[-epoch:])
@@ -131,8 +138,8 @@ def whole_job(findings: Findings, device: Any, small: bool, folder: Path) -> Non
 
     def resume() -> None:
         with contextlib.suppress(Interrupted):
-            pretrain.fit(request("halved"), stop_in_the_middle)
-        assert pretrain.fit(request("halved")).outcome == "resumed"
+            pretrain(request("halved"), stop_in_the_middle)
+        assert pretrain(request("halved")).outcome == "resumed"
         whole, halved = weights("whole"), weights("halved")
         assert whole.keys() == halved.keys()
         apart = max(float((whole[key].double() - halved[key].double()).abs().max()) for key in whole)
@@ -140,9 +147,7 @@ def whole_job(findings: Findings, device: Any, small: bool, folder: Path) -> Non
         assert apart == 0.0, f"weights, queue or momenta are {apart} apart"
 
     def judge(run: Any) -> None:
-        found = evaluate.evaluate(
-            evaluate.Request(run=run, store=store, split=split, protocols=("knn", "linear"), device=device)
-        )
+        found = evaluate(EvaluateRequest(run=run, store=store, split=split, protocols=("knn", "linear"), device=device))
         for protocol, result in found.items():
             rows = {name: round(row["top1"], 1) for name, row in result["rows"].items()}
             findings.figure(f"{protocol}, top-1 % on synthetic clips", rows)
@@ -164,24 +169,25 @@ def main() -> int:
         return 2
     import torch
 
-    from pipeline.bench import commit, processor
     from pipeline.errors import ConfigError
-    from trainer import device as devices
+    from trainer.bench.timing import git_commit
+    from trainer.doctor.processor import processor_name
+    from trainer.runtime.device import describe, pick
 
     try:
-        device = devices.pick(given.device)
+        device = pick(given.device)
     except ConfigError as error:
         print(f"no GPU to check: {error}; torch is {torch.__version__}", file=sys.stderr)
         return 2
     given.out.mkdir(parents=True, exist_ok=True)
     about = {
-        "device": devices.describe(device),
-        "processor": processor(),
+        "device": describe(device),
+        "processor": processor_name(),
         "torch": torch.__version__,
         "cuda": torch.version.cuda,
         "cudnn": torch.backends.cudnn.version() if device.type == "cuda" else None,
         "python": platform.python_version(),
-        "commit": commit(),
+        "commit": git_commit(),
         "small": given.small,
     }
     findings = Findings(given.out / "checks.json", about)

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.layout import KINECT_V2
-from pipeline.recording import Recording
+from pipeline.skeleton.layout import KINECT_V2
+from pipeline.skeleton.recording import Recording
 
 SEED = 20261122
 LEVELS = ("light", "moderate", "heavy")

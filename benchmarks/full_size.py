@@ -21,9 +21,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from measure import Watched, watch
 
-from pipeline.bench import processor
-from pipeline.ntu_names import NTU60, NTU120, missing_names
-from pipeline.synth import write
+from pipeline.sources.ntu.names import NTU60, NTU120, missing_names
+from pipeline.synth.synth import write
+from trainer.doctor.processor import processor_name
 
 SKELEPIPE = [sys.executable, "-m", "cli"]
 ENVIRONMENT = {"PYTHONPATH": str(Path(__file__).parents[1])}
@@ -105,7 +105,7 @@ def main() -> None:
     if "zips" in kinds and not (given.folder / "zips").exists():
         write_zips(given.folder / "zips", sources, names)
 
-    print(f"{processor()}, {os.cpu_count()} cores, Python {platform.python_version()}, {given.workers} workers")
+    print(f"{processor_name()}, {os.cpu_count()} cores, Python {platform.python_version()}, {given.workers} workers")
     print(f"{len(names):,} recordings, {size / 1e9:.2f} GB of text; {time.strftime('%Y-%m-%d')}\n")
     print("| | seconds | MB/s of text | peak memory of all processes, MB | store, MB |")
     print("|---|---|---|---|---|")

@@ -22,7 +22,8 @@ def machine() -> None:
     """Print what runs the parts."""
     import torch
 
-    from pipeline.bench import commit, processor
+    from trainer.bench.timing import git_commit
+    from trainer.doctor.processor import processor_name
 
     command = ["nvidia-smi", f"--query-gpu={ASKED}", "--format=csv,noheader"]
     try:
@@ -31,7 +32,7 @@ def machine() -> None:
         print(f"nvidia-smi: {error}")
     cudnn = torch.backends.cudnn.version()
     print(f"torch {torch.__version__}, CUDA {torch.version.cuda}, cuDNN {cudnn}, Python {sys.version.split()[0]}")
-    print(f"{processor()}, commit {commit()}")
+    print(f"{processor_name()}, commit {git_commit()}")
 
 
 def table(folder: Path) -> bool:

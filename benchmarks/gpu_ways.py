@@ -21,9 +21,11 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import torch
 from ways import WAYS, Training, Way
 
-from pipeline.bench import commit, processor
-from trainer import device as devices
-from trainer.config import PretrainConfig, compose, preset
+from trainer.bench.timing import git_commit
+from trainer.config.presets import compose_pretrain, load_preset
+from trainer.config.pretrain import PretrainConfig
+from trainer.doctor.processor import processor_name
+from trainer.runtime.device import describe, pick
 
 TINY = ("frames=16", "batch_size=6", "method.mix.frames=[1, 3]", "encoder.hidden_channels=2", "encoder.hidden_dim=8")
 CHECKED_STEPS = 3
@@ -173,17 +175,17 @@ def main() -> None:
     options.add_argument("--small", action="store_true", help="tiny sizes: the path and not the figures")
     given = options.parse_args()
     deadline = time.monotonic() + given.seconds
-    device = devices.pick(given.device)
+    device = pick(given.device)
     about = {
-        "device": devices.describe(device),
-        "processor": processor(),
+        "device": describe(device),
+        "processor": processor_name(),
         "torch": torch.__version__,
-        "commit": commit(),
+        "commit": git_commit(),
         "small": given.small,
     }
     print(" ".join(f"{key}={value}" for key, value in about.items()), flush=True)
     print(f"| {' | '.join(HEAD)} |\n|{'---|' * len(HEAD)}", flush=True)
-    base = compose(preset("quick"), None, TINY) if given.small else PretrainConfig()
+    base = compose_pretrain(load_preset("quick"), None, TINY) if given.small else PretrainConfig()
     batches = [base.batch_size] if given.small else given.batches
     comparisons = {
         (batch, precision): Comparison(

@@ -1,7 +1,7 @@
 """Ways of making the training step fast on a GPU, each a change to a `Training` that `gpu_ways.py` measures.
 
 All of them run `trainer.step.train_step` itself; what a way does otherwise, it replaces on the objects that the step is
-given. Axes as in trainer/encoder.py, and G: passes of the query encoder, the clip's and each mixed one's.
+given. Axes as in trainer/models/encoder.py, and G: passes of the query encoder, the clip's and each mixed one's.
 """
 
 from collections.abc import Callable, Iterator
@@ -17,18 +17,19 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from pipeline.layout import KINECT_V2
-from trainer import runs, schedule
-from trainer.bench_train import run_of
-from trainer.config import PretrainConfig
-from trainer.contrast import MomentumPair
-from trainer.encoder import Encoder
-from trainer.method import LossTerms, Method
-from trainer.methods import METHODS
-from trainer.pooling import pool, pool_masked
-from trainer.replay import Replay
-from trainer.skelemix import Mixed
-from trainer.step import replayed, train_step
+from pipeline.skeleton.layout import KINECT_V2
+from trainer.bench.train import run_of
+from trainer.config.pretrain import PretrainConfig
+from trainer.methods.method import LossTerms, Method
+from trainer.methods.registry import METHODS
+from trainer.methods.skelemix import Mixed
+from trainer.models.encoder import Encoder
+from trainer.models.momentum_pair import MomentumPair
+from trainer.models.pooling import pool, pool_masked
+from trainer.pretrain import optimiser
+from trainer.pretrain.step import replayed, train_step
+from trainer.runs.run import method_of_run
+from trainer.runtime.cuda_graph import CudaGraph
 
 WHOLE = slice(None)
 
@@ -39,14 +40,14 @@ class Training:
     def __init__(self, config: PretrainConfig, device: torch.device) -> None:
         self.config = config
         self.run = run_of(config)
-        self.method = runs.start(self.run, fast=False)
+        self.method = method_of_run(self.run, fast=False)
         self.pair = self.method.pair.to(device).train()
-        self.optimiser = schedule.optimiser(self.pair.query.parameters(), config)
+        self.optimiser = optimiser.build_optimiser(self.pair.query.parameters(), config)
         shape = (config.batch_size, 3, config.frames, len(KINECT_V2.joints), config.bodies)
         self.clips = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(device)
         self.rows = np.arange(config.batch_size)
         self.steps = 0
-        self.replay: Replay | None = None
+        self.replay: CudaGraph | None = None
         self.around: Callable[[], AbstractContextManager[Any]] = nullcontext
         """What every step runs in."""
 

@@ -57,7 +57,7 @@ MADE = DOCS / "_made"
 TAKEN_IN = {
     "benchmarks/RESULTS.md": "results",
     "benchmarks/NOTES.md": "notes",
-    "pipeline/STORE.md": "store",
+    "pipeline/store/FORMAT.md": "store",
     "CONTRIBUTING.md": "contributing",
     "CHANGELOG.md": "changelog",
 }

@@ -23,14 +23,15 @@ from matplotlib.ticker import MultipleLocator
 from numpy.typing import NDArray
 
 from benchmarks import corruptions
-from pipeline import choose
-from pipeline.choose_kernels import present, wide_share
-from pipeline.layout import KINECT_V2
-from pipeline.noise_kernels import tremble
-from pipeline.recipe import STEPS, Step, load
-from pipeline.recording import Clip, Recording
-from pipeline.synth_motion import draw_person, perform, roles
-from pipeline.synth_sensor import from_camera, turned
+from pipeline.recipes.recipe import RecipeStep, load_recipe
+from pipeline.recipes.registry import STEPS
+from pipeline.recipes.steps import selection
+from pipeline.recipes.steps.noise_kernels import tremble
+from pipeline.recipes.steps.selection_kernels import present, wide_share
+from pipeline.skeleton.layout import KINECT_V2
+from pipeline.skeleton.recording import Clip, Recording
+from pipeline.synth.motion import draw_person, perform, roles
+from pipeline.synth.sensor import from_camera, turned
 
 IMAGES = Path(__file__).parent / "images"
 STYLE = {
@@ -119,7 +120,7 @@ def damaged(fault: str, level: int, seed: int, person: NDArray[np.float32]) -> N
     return np.where((xyz != 0).any(axis=-1, keepdims=True), xyz, np.nan)
 
 
-def after(step: Step, of: Clip | Recording) -> Clip:
+def after(step: RecipeStep, of: Clip | Recording) -> Clip:
     """What the step leaves, with the recipe's parameters."""
     return STEPS[step.name](of, **step.parameters)
 
@@ -196,7 +197,7 @@ def paths(axes: Axes, truth: NDArray[np.float32], faulty: NDArray[np.float32], m
 # The pictures, one for each step.
 
 
-def follow_ids(step: Step) -> Figure:
+def follow_ids(step: RecipeStep) -> Figure:
     """Places in the file change hands; bodies by id do not."""
     T = 90
     people = [actor(BOTH_ARMS, 1, x=-0.6), actor(WAVING, 2, x=0.6)]
@@ -232,7 +233,7 @@ def owner(recording: Recording, xyz: NDArray[np.float32]) -> int:
     return int(recording.body[row])
 
 
-def rejoin(step: Step) -> Figure:
+def rejoin(step: RecipeStep) -> Figure:
     """Pieces that are near in time and place are one person."""
     people = [actor(STEPPING, 3, x=0.5, walks=0.5, facing=70), actor(BOTH_ARMS, 4, x=-0.7)]
     before = clip(
@@ -254,7 +255,7 @@ def rejoin(step: Step) -> Figure:
     return figure
 
 
-def drop_short(step: Step) -> Figure:
+def drop_short(step: RecipeStep) -> Figure:
     """Ghosts of a few frames go."""
     people = [actor(WAVING, 5, x=0.5), actor(BOTH_ARMS, 6, x=-0.6)]
     ghost = still((people[1][0] - people[1][0, 0]) * [1.3, 0.5, 1] + [-1.7, -0.4, 3.2], 90, 0.05, 1)
@@ -273,7 +274,7 @@ def drop_short(step: Step) -> Figure:
     return figure
 
 
-def drop_shaky(step: Step) -> Figure:
+def drop_shaky(step: RecipeStep) -> Figure:
     """What trembles as nobody does goes."""
     shadow = actor(WAVING, 8, x=-0.9) + np.random.default_rng(4).normal(0, 0.04, (90, 25, 3)).astype(np.float32)
     before = clip(actor(WAVING, 7, x=0.4), shadow)
@@ -294,7 +295,7 @@ def drop_shaky(step: Step) -> Figure:
     return figure
 
 
-def drop_furniture(step: Step) -> Figure:
+def drop_furniture(step: RecipeStep) -> Figure:
     """What is as wide as a table or as still as a chair goes."""
     people = [actor(SQUATTING, 8, x=1.2), actor(WAVING, 7, x=0.1)]
     pose = people[0][0] - people[0][0, 0]
@@ -306,7 +307,7 @@ def drop_furniture(step: Step) -> Figure:
     stays = kept(before, after(step, before))
     figure, (view, plane) = panels(2, width_ratios=(1.25, 1), size=(7.2, 3.1))
     wide = wide_share(before.xyz, step.parameters["max_spread"])
-    activity = np.maximum(choose.motion(before.xyz), 1.5e-6)  # 0 has no place on the axis
+    activity = np.maximum(selection.motion(before.xyz), 1.5e-6)  # 0 has no place on the axis
     for body, name, label, stay, share, moves in zip(before.xyz, names, labels, stays, wide, activity, strict=True):
         colour = BLUE if stay else GREY
         skeleton(view, body[40], colour)
@@ -325,7 +326,7 @@ def drop_furniture(step: Step) -> Figure:
     return figure
 
 
-def pick_actors(step: Step) -> Figure:
+def pick_actors(step: RecipeStep) -> Figure:
     """Who acts for longest stays, the most active first."""
     ghost = np.full_like(actor(BOTH_ARMS, 9, x=0.9), np.nan)
     ghost[40:66] = actor(BOTH_ARMS, 9, x=0.9)[40:66]
@@ -341,7 +342,7 @@ def pick_actors(step: Step) -> Figure:
             skeleton(view, body[t], colour, linewidth=1.2, alpha=0.5)
         over(view, body[np.isfinite(body[:, 0, 0])].reshape(-1, 3), name)
     front(view, "three seconds, every half second")
-    activity = choose.motion(before.xyz)
+    activity = selection.motion(before.xyz)
     acts = present(before.xyz).sum(axis=1) * activity / (activity + step.parameters["calm"])
     lengths.barh(range(3), acts, color=colours, height=0.72)
     lengths.set_yticks(range(3), [f"body {body}" for body in range(3)])
@@ -356,7 +357,7 @@ def kept(before: Clip, found: Clip) -> list[bool]:
     return [any(np.array_equal(old, new, equal_nan=True) for new in found.xyz) for old in before.xyz]
 
 
-def trim(step: Step) -> Figure:
+def trim(step: RecipeStep) -> Figure:
     """Empty frames at both ends go, those in between stay."""
     people = [actor(BOTH_ARMS, 12, x=0.5, frames=100), actor(WAVING, 13, x=-0.5, frames=100)]
     before = clip(only(people[0], (12, 46), (52, 85)), only(people[1], (20, 46), (52, 72)))
@@ -373,7 +374,7 @@ def trim(step: Step) -> Figure:
     return figure
 
 
-def despike(step: Step) -> Figure:
+def despike(step: RecipeStep) -> Figure:
     """A joint that leaves its path for a frame is taken out."""
     person = actor(JABBING, 14, frames=60)
     faulty = person.copy()
@@ -395,7 +396,7 @@ def despike(step: Step) -> Figure:
     return figure
 
 
-def fill_gaps(step: Step) -> Figure:
+def fill_gaps(step: RecipeStep) -> Figure:
     """Short gaps follow the motion, long ones stay open."""
     person = actor(WAVING, 15, frames=90)
     lost = [(14, 19), (36, 44), (60, 78)]
@@ -414,7 +415,7 @@ def fill_gaps(step: Step) -> Figure:
     return figure
 
 
-def smooth(step: Step) -> Figure:
+def smooth(step: RecipeStep) -> Figure:
     """Jitter goes, motion stays."""
     person = actor(JABBING, 16, frames=90)
     faulty = damaged("jitter", 2, 4, person)
@@ -460,7 +461,7 @@ def from_above(axes: Axes, seen: Mapping[str, Clip], title: str) -> None:
     axes.invert_xaxis()  # x is to the sensor's left
 
 
-def one_origin(step: Step) -> Figure:
+def one_origin(step: RecipeStep) -> Figure:
     """The chest is at the origin in the first frame, and the way from there stays."""
     seen = cameras()
     figure, sides = panels(2, size=(7.2, 3.6))
@@ -474,7 +475,7 @@ def one_origin(step: Step) -> Figure:
     return figure
 
 
-def one_turn(step: Step) -> Figure:
+def one_turn(step: RecipeStep) -> Figure:
     """The shoulders lie along x, whatever the camera."""
     seen = {name: STEPS["one_origin"](clip) for name, clip in cameras().items()}
     figure, sides = panels(2, size=(7.2, 3.6))
@@ -484,7 +485,7 @@ def one_turn(step: Step) -> Figure:
     return figure
 
 
-PICTURES: Mapping[str, Callable[[Step], Figure]] = {
+PICTURES: Mapping[str, Callable[[RecipeStep], Figure]] = {
     draw.__name__: draw
     for draw in (
         follow_ids, drop_shaky, rejoin, drop_furniture, drop_short, pick_actors, trim,
@@ -499,7 +500,7 @@ def draw_all(folder: Path) -> list[Path]:
     Raises:
         SystemExit: a step of the recipe has no picture here.
     """
-    steps = load("clean").steps
+    steps = load_recipe("clean").steps
     undrawn = [step.name for step in steps if step.name not in PICTURES]
     if undrawn:
         raise SystemExit(

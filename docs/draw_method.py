@@ -2,7 +2,7 @@
 
 Run: python docs/draw_method.py [FOLDER]
 
-Synthetic people; views by trainer/augment.py, mixing by trainer/skelemix.py with the settings of the presets. The same
+Synthetic people; views by trainer/data/augment.py, mixing by trainer/methods/skelemix.py with the settings of the presets. The same
 code gives the same bytes.
 """
 
@@ -35,10 +35,11 @@ from docs.draw_clean import (
     rounded,
     runs,
 )
-from pipeline.layout import KINECT_V2
-from trainer import augment, draws
-from trainer.encoder import STRIDE
-from trainer.skelemix import MixConfig, Region, draw, mix
+from pipeline.skeleton.layout import KINECT_V2
+from trainer.config.method import AugmentConfig, MixConfig
+from trainer.data import augment, counter_rng
+from trainer.methods.skelemix import Region, draw, mix
+from trainer.models.encoder import STRIDE
 
 FRAMES = 64
 """T of the presets."""
@@ -135,9 +136,10 @@ def cells() -> Figure:
 def views() -> Figure:
     """One clip, and the two views that a step takes of it."""
     clip = clips()[1:]
-    config = augment.AugmentConfig()
+    config = AugmentConfig()
     seen = [
-        augment.view(clip, draws.uniform(0, 0, torch.tensor([3]), view, augment.COUNT), config) for view in range(2)
+        augment.view(clip, counter_rng.uniform(0, 0, torch.tensor([3]), view, augment.COUNT), config)
+        for view in range(2)
     ]
     figure, rows = panels(3, rows=True, size=(7.2, 5.6))
     nobody = np.zeros((FRAMES, len(KINECT_V2.joints)), bool)

@@ -1,1 +1,1 @@
-"""Recordings to stores to splits: text is parsed, cleaned and kept. Never imports torch."""
+"""Recordings to a store and its splits. Imports neither torch, rich nor click."""

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-ENOUGH, ENOUGH_FOR_SHORT = 0.7, 0.65
+MIN_SIMILARITY, ENOUGH_FOR_SHORT = 0.7, 0.65
 """How alike two words must be, from 0 to 1 by difflib's ratio (`quik` and `quick` are 0.89, `none` and `clean` 0.44),
 and how alike when one has at most SHORT letters (`npy` and `npz` are 0.67)."""
 SHORT = 4
@@ -30,7 +30,7 @@ def nearest(word: object, known: Iterable[str]) -> list[str]:
     if not asked or len(asked) > LONGEST or asked in words:
         return []
     likeness = {other: _alike(_plain(asked), _plain(other)) for other in words if 0 < len(other) <= LONGEST}
-    enough = ENOUGH if len(asked) > SHORT else ENOUGH_FOR_SHORT
+    enough = MIN_SIMILARITY if len(asked) > SHORT else ENOUGH_FOR_SHORT
     best = max(likeness.values(), default=0.0)
     close = [other for other, ratio in likeness.items() if ratio >= max(enough, best - 0.1)]
     return sorted(close, key=lambda other: -likeness[other])[:MOST]

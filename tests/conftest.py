@@ -10,12 +10,19 @@ import torch
 from click.testing import CliRunner, Result
 
 from cli import main
-from pipeline import ingest, recipe, splits
-from pipeline.store import Store
-from pipeline.synth import write_ntu
-from trainer import eval_config, evaluate, pretrain, runs
-from trainer.config import compose, preset
-from trainer.device import pick
+from pipeline.ingest.ingest import ingest
+from pipeline.ingest.request import IngestRequest
+from pipeline.recipes.recipe import load_recipe
+from pipeline.store.build_splits import build_splits
+from pipeline.store.splits import find_split
+from pipeline.store.store import Store
+from pipeline.synth.ntu import write_ntu
+from trainer.config.evaluation import compose_eval
+from trainer.config.presets import compose_pretrain, load_preset
+from trainer.evaluation.evaluate import EvaluateRequest, evaluate
+from trainer.pretrain.pretrain import PretrainRequest, pretrain
+from trainer.runs.run import Run, load_run
+from trainer.runtime.device import pick
 
 # On models this small threads only wait for each other, and for whatever else the machine does.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -51,23 +58,23 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def request_for() -> Callable[..., ingest.Request]:
+def request_for() -> Callable[..., IngestRequest]:
     """An ingest request for some folder and output."""
 
-    def make(raw: Path, output: Path, name: str = "clean", **options: object) -> ingest.Request:
+    def make(raw: Path, output: Path, name: str = "clean", **options: object) -> IngestRequest:
         roots = (raw,)
-        return ingest.Request(dataset="ntu60", roots=roots, output=output, recipe=recipe.load(name), **options)  # type: ignore[arg-type]
+        return IngestRequest(dataset="ntu60", roots=roots, output=output, recipe=load_recipe(name), **options)  # type: ignore[arg-type]
 
     return make
 
 
 @pytest.fixture(scope="session")
-def shared_store(raw: Path, request_for: Callable[..., ingest.Request]) -> Store:
+def shared_store(raw: Path, request_for: Callable[..., IngestRequest]) -> Store:
     """The store of `raw` with all official splits; read-only by agreement."""
     output = raw.parent / "processed" / "ntu60.zarr"
-    ingest.run(request_for(raw, output, workers=1))
+    ingest(request_for(raw, output, workers=1))
     store = Store(output)
-    splits.build(store)
+    build_splits(store)
     return store
 
 
@@ -109,13 +116,13 @@ TINY = (
 
 
 @pytest.fixture(scope="session")
-def train_request(shared_store: Store, device: torch.device) -> Callable[..., pretrain.Request]:
+def train_request(shared_store: Store, device: torch.device) -> Callable[..., PretrainRequest]:
     """A tiny pre-training of the shared store into some folder, 3 steps an epoch."""
 
-    def make(output: Path, *settings: str, store: Store = shared_store, **options: object) -> pretrain.Request:
-        config = compose(preset("quick"), None, [*TINY, *settings])
-        split = splits.find(store, "xsub")
-        return pretrain.Request(
+    def make(output: Path, *settings: str, store: Store = shared_store, **options: object) -> PretrainRequest:
+        config = compose_pretrain(load_preset("quick"), None, [*TINY, *settings])
+        split = find_split(store, "xsub")
+        return PretrainRequest(
             store=store, split=split, preset="quick", config=config, output=output, device=device, **options  # type: ignore[arg-type]
         )  # fmt: skip
 
@@ -123,21 +130,21 @@ def train_request(shared_store: Store, device: torch.device) -> Callable[..., pr
 
 
 @pytest.fixture(scope="session")
-def shared_run(train_request: Callable[..., pretrain.Request], shared_store: Store) -> runs.Run:
+def shared_run(train_request: Callable[..., PretrainRequest], shared_store: Store) -> Run:
     """A finished tiny run; read-only by agreement, but for its results."""
-    return pretrain.fit(train_request(shared_store.path.parents[1] / "runs" / "tiny")).run
+    return pretrain(train_request(shared_store.path.parents[1] / "runs" / "tiny")).run
 
 
 @pytest.fixture(scope="session")
 def evaluated_run(
-    shared_run: runs.Run, shared_store: Store, tmp_path_factory: pytest.TempPathFactory, device: torch.device
-) -> runs.Run:
+    shared_run: Run, shared_store: Store, tmp_path_factory: pytest.TempPathFactory, device: torch.device
+) -> Run:
     """A run with its store beside it, as a user has them, evaluated twice: kNN and a short linear training."""
     folder = tmp_path_factory.mktemp("evaluated")
     shutil.copytree(shared_store.path.parent, folder / "processed")
     shutil.copytree(shared_run.path, folder / "runs" / "tiny", ignore=shutil.ignore_patterns("eval"))
-    run = runs.load(folder / "runs" / "tiny")
-    config, split = eval_config.compose(["linear.epochs=3"]), splits.find(shared_store, "xsub")
+    run = load_run(folder / "runs" / "tiny")
+    config, split = compose_eval(["linear.epochs=3"]), find_split(shared_store, "xsub")
     request = {"run": run, "store": shared_store, "split": split, "device": device, "config": config}
-    evaluate.evaluate(evaluate.Request(protocols=("knn", "linear"), **request))  # type: ignore[arg-type]
+    evaluate(EvaluateRequest(protocols=("knn", "linear"), **request))  # type: ignore[arg-type]
     return run

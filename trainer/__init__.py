@@ -1,1 +1,1 @@
-"""Stores and splits to encoders to numbers: SkeleMixCLR pre-training and its evaluation."""
+"""Stores and splits to an encoder and its evaluation. Uses pipeline."""

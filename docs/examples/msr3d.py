@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import raw_files
 from pipeline.errors import RawFileError, SkelepipeError
-from pipeline.layout import Layout
-from pipeline.recording import Recording
-from pipeline.segments import FrameIndex
-from pipeline.source import Entry, Labels, Reading, Refusal, Survey
+from pipeline.files import raw_files
+from pipeline.skeleton.layout import Layout
+from pipeline.skeleton.recording import Recording
+from pipeline.skeleton.segments import FrameIndex
+from pipeline.sources.source import Entry, Labels, Reading, Refusal, Survey
 
 NAME = re.compile(r"(a(\d\d)_s(\d\d)_e(\d\d))_skeleton3D\.txt", re.IGNORECASE)
 LARGEST = 1 << 24

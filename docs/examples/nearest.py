@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from trainer.contrast import unit
-from trainer.losses import info_nce
-from trainer.method import LossTerms, Method
-from trainer.skelemix import Mixed
+from trainer.methods.losses import info_nce
+from trainer.methods.method import LossTerms, Method
+from trainer.methods.skelemix import Mixed
+from trainer.models.momentum_pair import unit
 
 
 class Nearest(Method):

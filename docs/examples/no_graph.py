@@ -3,8 +3,9 @@
 import torch
 from torch import Tensor, nn
 
-from trainer.batchnorm import BatchNorm2d
-from trainer.encoder import COORDINATES, STRIDES, Encoder, EncoderConfig
+from trainer.config.model import EncoderConfig
+from trainer.models.batchnorm import BatchNorm2d
+from trainer.models.encoder import COORDINATES, STRIDES, Encoder
 
 
 class NoGraph(Encoder):

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from pipeline.recording import Clip
+from pipeline.skeleton.recording import Clip
 
 
 def every_nth(clip: Clip, *, n: Annotated[int, Field(ge=1)] = 2) -> Clip:

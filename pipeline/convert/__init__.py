@@ -1,1 +1,1 @@
-"""What other tools write, to folders that `ingest folder` takes: a file for each tool, and what they share."""
+"""`skelepipe convert`: files of pose estimators and capture tools to a folder data set. Uses sources."""

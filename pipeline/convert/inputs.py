@@ -8,17 +8,19 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import folder_layout, raw_files, shipped_layouts
-from pipeline.convert import folder_in, labels
-from pipeline.convert.takes import Found, Options, Take, Unreadable
-from pipeline.convert.tools import TOOLS
+from pipeline.convert import labels as convert_labels
+from pipeline.convert.readers import folder
+from pipeline.convert.registry import TOOLS
+from pipeline.convert.take import ConvertedClip, FoundRecording, Options, Unreadable
 from pipeline.errors import ConfigError, RawFileError, SkelepipeError, shown
-from pipeline.folder_layout import FolderSpec
-from pipeline.layout import Layout
+from pipeline.files import raw_files
+from pipeline.skeleton.layout import Layout
+from pipeline.skeleton.shipped_layouts import layout_mapping, layout_names, load_layout
+from pipeline.sources.folder.skeleton_toml import FolderSpec, skeleton_values
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Request:
+class ConvertRequest:
     """What the user asks of a conversion; None leaves it to the tool."""
 
     tool: str
@@ -42,7 +44,7 @@ class Request:
 class Files:
     """What other tools have written."""
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: ConvertRequest) -> None:
         self._tool = TOOLS[request.tool]
         there = raw_files.find(request.roots)
         table = request.labels and request.labels.resolve()
@@ -58,16 +60,16 @@ class Files:
                 + "".join(f"; left out, {what}: {count}" for what, count in sorted(self.left_out.items()))
             )
         self.recordings = len(self._found)
-        self._labels = labels.Labels(self._found, self._tool, request.labels, request.pattern)
+        self._labels = convert_labels.Labels(self._found, self._tool, request.labels, request.pattern)
         self._options = Options(
             units=request.units,
             up=request.up,
             aspect=request.aspect,
-            skeleton=folder_layout.skeleton(request.skeleton) if request.skeleton else None,
+            skeleton=skeleton_values(request.skeleton) if request.skeleton else None,
         )
         self.layout_name: str | None = None
 
-    def takes(self) -> Iterator[tuple[Found, Take | RawFileError]]:
+    def takes(self) -> Iterator[tuple[FoundRecording, ConvertedClip | RawFileError]]:
         """The recordings one after another."""
         for found in self._found:
             try:
@@ -80,11 +82,11 @@ class Files:
             except Unreadable as error:
                 yield found, RawFileError(str(found.file), error.line, str(error))
 
-    def columns(self, found: Found, take: Take) -> dict[str, str]:
+    def columns(self, found: FoundRecording, take: ConvertedClip) -> dict[str, str]:
         """What is known of one recording."""
         return {**take.labels, **self._labels.of(found)}
 
-    def source(self, found: Found) -> dict[str, str]:
+    def source(self, found: FoundRecording) -> dict[str, str]:
         """Where it comes from, for a column of its own."""
         return {"source": shown(str(found.inner.name if not found.numbers else found.name))}
 
@@ -95,14 +97,14 @@ class Files:
 
     def described(self, rows: Sequence[Mapping[str, str]]) -> tuple[dict[int, str], dict[str, Any]]:
         """Names of classes, and splits."""
-        names = labels.class_names(self._found, self._tool, [row["label"] for row in rows])
-        rules = labels.splits(rows, self._labels.sources)
+        names = convert_labels.class_names(self._found, self._tool, [row["label"] for row in rows])
+        rules = convert_labels.splits(rows, self._labels.sources)
         return dict(enumerate(names)), {name: {"train": rule} for name, rule in rules.items()}
 
     def sources(self) -> dict[str, list[str]]:
         """Where the columns come from, in words."""
         return {
-            column: [labels.FOUND[source] for source in labels.FOUND if source in held]
+            column: [convert_labels.FOUND[source] for source in convert_labels.FOUND if source in held]
             for column, held in self._labels.sources.items()
         }
 
@@ -112,34 +114,34 @@ class Folder:
 
     unused = 0
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: ConvertRequest) -> None:
         if len(request.roots) != 1:
             raise ConfigError(f"folder takes one folder at a time, found {len(request.roots)}")
         self._spec: FolderSpec
-        self._spec, self.recordings, self._takes = folder_in.read(request.roots[0])
+        self._spec, self.recordings, self._takes = folder.read(request.roots[0])
         self.left_out: Mapping[str, int] = {}
         self.layout_name: str | None = self._spec.layout.name
         if request.target is not None:
             if named := _shipped(self._spec.layout):
                 self.layout_name = named
             if self.layout_name != request.target:
-                shipped_layouts.recast(str(self.layout_name), request.target)
+                layout_mapping(str(self.layout_name), request.target)
         self._shipped = self.layout_name
 
-    def takes(self) -> Iterator[tuple[Found, Take | RawFileError]]:
+    def takes(self) -> Iterator[tuple[FoundRecording, ConvertedClip | RawFileError]]:
         """The clips one after another, the layout by the name that it is shipped under."""
         for found, take in self._takes:
-            if isinstance(take, Take) and take.layout.name != self._shipped:
+            if isinstance(take, ConvertedClip) and take.layout.name != self._shipped:
                 take = replace(take, layout=replace(take.layout, name=str(self._shipped)))
-            if isinstance(take, Take):
+            if isinstance(take, ConvertedClip):
                 take = replace(take, rate=self._spec.frames_per_second)
             yield found, take
 
-    def columns(self, found: Found, take: Take) -> dict[str, str]:
+    def columns(self, found: FoundRecording, take: ConvertedClip) -> dict[str, str]:
         """What the manifest says of one clip."""
         return dict(take.labels)
 
-    def source(self, found: Found) -> dict[str, str]:
+    def source(self, found: FoundRecording) -> dict[str, str]:
         """Nothing: its manifest has said all."""
         return {}
 
@@ -149,11 +151,9 @@ class Folder:
 
     def sources(self) -> dict[str, list[str]]:
         """All from where it was."""
-        return {"label": [labels.FOUND["itself"]]}
+        return {"label": [convert_labels.FOUND["itself"]]}
 
 
 def _shipped(layout: Layout) -> str | None:
     """The name under which a layout is shipped, whatever it is called."""
-    return next(
-        (name for name in shipped_layouts.names() if replace(layout, name=name) == shipped_layouts.load(name)), None
-    )
+    return next((name for name in layout_names() if replace(layout, name=name) == load_layout(name)), None)

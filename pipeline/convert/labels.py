@@ -5,10 +5,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
-from pipeline import folder_manifest, ntu_names
-from pipeline.convert.takes import Found, Tool
+from pipeline.convert.take import FoundRecording, Tool
 from pipeline.errors import ConfigError, one_line
-from pipeline.ntu_names import NtuName
+from pipeline.sources.folder.manifest_csv import table
+from pipeline.sources.ntu import names as ntu_names
+from pipeline.sources.ntu.names import NtuName
 
 NAMELESS = "unlabelled"
 """The class of all when nothing says what any recording shows."""
@@ -27,7 +28,7 @@ FOUND = {
 class Labels:
     """What is known of the recordings of one conversion."""
 
-    def __init__(self, found: Sequence[Found], tool: Tool, table: Path | None, pattern: str | None) -> None:
+    def __init__(self, found: Sequence[FoundRecording], tool: Tool, table: Path | None, pattern: str | None) -> None:
         """Get ready to look recordings up.
 
         Args:
@@ -49,7 +50,7 @@ class Labels:
         self._used: set[str] = set()
         self._folders = _folders(found)
 
-    def of(self, found: Found) -> dict[str, str]:
+    def of(self, found: FoundRecording) -> dict[str, str]:
         """The columns of one recording: label, subject, ...; without those that nothing says."""
         name = found.file.name if not found.numbers else found.name
         ways: list[tuple[str, Mapping[str, str]]] = [
@@ -67,7 +68,7 @@ class Labels:
                     self.sources.setdefault(column, set()).add(source)
         return out
 
-    def _row(self, found: Found, name: str) -> Mapping[str, str]:
+    def _row(self, found: FoundRecording, name: str) -> Mapping[str, str]:
         path = str(found.inner)
         tries = [path.split("/", cut)[-1] for cut in range(path.count("/") + 1)] if not found.numbers else []
         stem = PurePosixPath(name).stem
@@ -83,7 +84,7 @@ class Labels:
         """Rows of the table that no recording has asked for."""
         return len(self._rows) - len(self._used)
 
-    def _by_grammar(self, found: Found) -> dict[str, str]:
+    def _by_grammar(self, found: FoundRecording) -> dict[str, str]:
         match = re.fullmatch(self._tool.grammar, found.name) if self._tool.grammar else None
         columns = {name: str(int(value)) for name, value in (match.groupdict() if match else {}).items() if value}
         names = self._tool.classes.get(found.file.suffix.lower(), {})
@@ -92,7 +93,7 @@ class Labels:
         return columns
 
 
-def class_names(found: Sequence[Found], tool: Tool, labels: Sequence[str]) -> list[str]:
+def class_names(found: Sequence[FoundRecording], tool: Tool, labels: Sequence[str]) -> list[str]:
     """The names of all classes in the order of their labels; empty when labels are numbers."""
     for suffix in sorted({one.file.suffix.lower() for one in found}):
         names = list(tool.classes.get(suffix, {}).values())
@@ -140,7 +141,7 @@ def _table(path: Path) -> dict[str, dict[str, str]]:
     """The rows of a table by file, as they name it."""
     if not path.is_file():
         raise ConfigError(f"{path}: there is no such file; name a CSV with the columns file and label")
-    header, rows = folder_manifest.table(path, {"file"})
+    header, rows = table(path, {"file"})
     _refuse_own(str(path), dict.fromkeys(header))
     out: dict[str, dict[str, str]] = {}
     for line, cells, fault in rows:
@@ -173,7 +174,7 @@ def _ntu(name: str) -> dict[str, str]:
     return {column: str(number) for column, number in numbers.items()}
 
 
-def _folders(found: Sequence[Found]) -> dict[Found, str]:
+def _folders(found: Sequence[FoundRecording]) -> dict[FoundRecording, str]:
     """For each recording the folder that may say what it shows; nothing when they all lie in one.
 
     Where every folder holds the frames of a single video, it is the folder above that is meant.

@@ -4,7 +4,7 @@
 
 Run once for each format version, when that version is settled; it refuses to write over what is there, since a golden
 artifact that is made again proves nothing of old ones. The next version gets a script and a folder of its own, and
-tests/test_format_versions.py goes on reading this one.
+tests/pipeline/artifacts/test_format_versions.py goes on reading this one.
 """
 
 import contextlib
@@ -18,11 +18,22 @@ from typing import Any
 import numpy as np
 import torch
 
-from pipeline import documents, ingest, manifest, recipe, splits
-from pipeline.store import Store
-from pipeline.synth import write_ntu
-from trainer import classifier, eval_config, evaluate, features, loader, pretrain, runs
-from trainer.config import compose, preset
+from pipeline.artifacts import manifest, schemas
+from pipeline.ingest.ingest import ingest
+from pipeline.ingest.request import IngestRequest
+from pipeline.recipes.recipe import load_recipe
+from pipeline.store.build_splits import build_splits
+from pipeline.store.splits import load_split, load_subset
+from pipeline.store.store import Store
+from pipeline.synth.ntu import write_ntu
+from trainer.config.evaluation import compose_eval
+from trainer.config.presets import compose_pretrain, load_preset
+from trainer.data.loader import load_clips
+from trainer.evaluation import features
+from trainer.evaluation.evaluate import EvaluateRequest, evaluate
+from trainer.pretrain.pretrain import PretrainRequest, pretrain
+from trainer.runs.classifier import load_classifier
+from trainer.runs.run import RESULTS_FOLDER, Run, load_encoder, named_checkpoint, newest_checkpoint
 
 HERE = Path(__file__).parent / "v1"
 CPU = torch.device("cpu")
@@ -60,22 +71,22 @@ def make(raw: Path) -> None:
     """Write everything into the current folder."""
     write_ntu("ntu60", raw, clips=CLIPS, seed=1, broken=BROKEN)
     output, run_folder = Path("processed/s.zarr"), Path("runs/r")
-    ingest.run(ingest.Request(dataset="ntu60", roots=(raw,), output=output, recipe=recipe.load("clean"), workers=1))
+    ingest(IngestRequest(dataset="ntu60", roots=(raw,), output=output, recipe=load_recipe("clean"), workers=1))
     store = Store(output)
-    built = splits.build(store, ["xsub"], [FRACTION])
+    built = build_splits(store, ["xsub"], [FRACTION])
     (split,), (subset,) = built.splits, built.subsets
-    config = compose(preset("quick"), None, TINY)
-    run = pretrain.fit(
-        pretrain.Request(store=store, split=split, preset="quick", config=config, output=run_folder, device=CPU)
+    config = compose_pretrain(load_preset("quick"), None, TINY)
+    run = pretrain(
+        PretrainRequest(store=store, split=split, preset="quick", config=config, output=run_folder, device=CPU)
     ).run
-    evaluate.evaluate(
-        evaluate.Request(
+    evaluate(
+        EvaluateRequest(
             run=run,
             store=store,
             split=split,
             protocols=("linear",),
             device=CPU,
-            config=eval_config.compose(["linear.epochs=40"]),
+            config=compose_eval(["linear.epochs=40"]),
             batch_norm="trained",
             baselines=False,
         )
@@ -86,26 +97,26 @@ def make(raw: Path) -> None:
     Path("expected.json").write_text(json.dumps(answers, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
-def expected(store: Store, split_path: Path, subset_path: Path, run: runs.Run) -> dict[str, Any]:
+def expected(store: Store, split_path: Path, subset_path: Path, run: Run) -> dict[str, Any]:
     """What the artifacts answer."""
-    split = splits.load(split_path, store)
-    subset = splits.load_subset(subset_path, split)
-    newest, _, _ = runs.newest_checkpoint(run)
-    best, meta, _ = runs.named_checkpoint(run, "best")
-    encoder, _ = runs.load_encoder(run, CPU, fast=False)
-    kept = classifier.load(run, "linear", CPU, fast=False)
-    clips = loader.load(store, np.array(SHOWN), run.config.frames, run.config.bodies)
+    split = load_split(split_path, store)
+    subset = load_subset(subset_path, split)
+    newest, _, _ = newest_checkpoint(run)
+    best, meta, _ = named_checkpoint(run, "best")
+    encoder, _ = load_encoder(run, CPU, fast=False)
+    kept = load_classifier(run, "linear", CPU, fast=False)
+    clips = load_clips(store, np.array(SHOWN), run.config.frames, run.config.bodies)
     described = features.extract(encoder, clips)
-    folder = run.path / runs.RESULTS / "linear.classifier"
+    folder = run.path / RESULTS_FOLDER / "linear.classifier"
     return {
         "digests": {
             "store": store.digest,
             "split": split.digest,
             "subset": subset.digest,
             "run": run.digest,
-            "checkpoint": manifest.open_folder(newest, documents.CHECKPOINT)["digest"],
-            "best": manifest.open_folder(best, documents.CHECKPOINT)["digest"],
-            "classifier": manifest.open_folder(folder, documents.CLASSIFIER)["digest"],
+            "checkpoint": manifest.open_folder(newest, schemas.CHECKPOINT)["digest"],
+            "best": manifest.open_folder(best, schemas.CHECKPOINT)["digest"],
+            "classifier": manifest.open_folder(folder, schemas.CLASSIFIER)["digest"],
         },
         "names": store.names,
         "labels": store.columns["label"].tolist(),

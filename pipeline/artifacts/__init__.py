@@ -1,0 +1,1 @@
+"""Checksummed artifacts: document schemas, manifests, paths, and the newest artifact. Uses files and skeleton."""

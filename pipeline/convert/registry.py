@@ -1,0 +1,43 @@
+"""The tools whose files can be converted, and which options mean something to which."""
+
+from collections.abc import Mapping
+from functools import partial
+
+from pipeline.convert.readers import azure_kinect, bvh, coco, kinect_v1, mediapipe, openpose
+from pipeline.convert.take import Tool, each_file
+
+TOOLS: Mapping[str, Tool] = {
+    "mediapipe": Tool(
+        find=partial(each_file, suffixes=(".json", ".jsonl", ".ndjson", ".csv")),
+        read=mediapipe.read,
+        takes=".json, .jsonl or .csv, one a video",
+    ),
+    "openpose": Tool(find=openpose.find, read=openpose.read, takes="*_keypoints.json, one a frame"),
+    "coco": Tool(
+        find=partial(each_file, suffixes=(".json", ".jsonl", ".ndjson")),
+        read=coco.read,
+        takes=".json or .jsonl, one a video",
+    ),
+    "azure-kinect": Tool(
+        find=partial(each_file, suffixes=(".json",)), read=azure_kinect.read, takes=".json of offline_processor"
+    ),
+    "kinect-v1": Tool(
+        find=kinect_v1.find,
+        read=kinect_v1.read,
+        takes="*_skeleton3D.txt, .json or *_skeleton.mat",
+        grammar=kinect_v1.GRAMMAR,
+        classes=kinect_v1.CLASSES,
+    ),
+    "bvh": Tool(find=partial(each_file, suffixes=(".bvh",)), read=bvh.read, takes=".bvh"),
+}
+FOLDER = "folder"
+"""The tool that is no other's: a folder data set that is there already."""
+OPTION_TOOLS: Mapping[str, tuple[str, ...]] = {
+    "units": ("bvh",),
+    "up": ("bvh",),
+    "skeleton": ("bvh",),
+    "aspect": ("mediapipe",),
+    "labels": tuple(TOOLS),
+    "pattern": tuple(TOOLS),
+}
+"""Which tools each option of a request means something to."""

@@ -1,0 +1,1 @@
+"""`skelepipe export`: a store in the file formats of other code bases. Uses store and everything below."""

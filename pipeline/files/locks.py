@@ -1,0 +1,43 @@
+"""Allow one writer per output: a file lock that the kernel releases when its owner dies."""
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from pipeline.errors import OutputLocked
+from pipeline.files.disk import disk_errors, make_folder
+
+
+@contextmanager
+def sole_writer(output: Path, wait: float = 0) -> Iterator[None]:
+    """Hold the lock of one output; a lock whose owner died is free again, for the kernel releases it.
+
+    Args:
+        output: what the lock is for; its folder is made if it is not there.
+        wait: seconds to wait for the lock.
+
+    Raises:
+        OutputLocked: another process holds it.
+        OutputFailed: the folder cannot be written.
+    """
+    path = output.parent / f".{output.name}.lock"
+    with disk_errors(output):
+        make_folder(output.parent)
+        try:
+            path.open("ab").close()
+        except FileNotFoundError:  # /proc, for one; filelock would take the lock for held
+            raise PermissionError(errno.EACCES, f"no file can be made in {output.parent}") from None
+        lock = FileLock(path, timeout=wait)
+        try:
+            lock.acquire()
+        except Timeout:
+            raise OutputLocked(
+                f"{output}: another process is writing it; wait for it to end or name another --out"
+            ) from None
+    try:
+        yield
+    finally:
+        lock.release()

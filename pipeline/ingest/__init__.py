@@ -1,0 +1,1 @@
+"""`skelepipe ingest`: recordings to a store. Uses store and everything below."""

@@ -1,0 +1,1 @@
+"""Steps of recipe `clean`: confidence, tracking, body selection, denoising, normalisation, resampling."""

@@ -1,0 +1,1 @@
+"""Skeleton layouts, recordings, and frame intervals. Uses files."""

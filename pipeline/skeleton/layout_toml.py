@@ -1,0 +1,91 @@
+"""A kind of skeleton as TOML writes it: joints by name or number, held against each other."""
+
+import reprlib
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from pipeline.errors import LayoutError
+from pipeline.skeleton.layout import MAX_JOINTS, Layout
+from pipeline.suggest import meant
+
+KEYS = ("joints", "parents", "parts", "centre", "spine", "shoulders")
+"""What makes a skeleton."""
+
+
+def _named_or_numbered(joint: Any) -> Any:
+    if isinstance(joint, bool) or not isinstance(joint, int | str):
+        raise ValueError("a joint is a name or a number from 0")  # noqa: TRY004 (what pydantic takes for a finding)
+    return joint
+
+
+def _once_each(names: list[str]) -> list[str]:
+    if twice := [name for place, name in enumerate(names) if name in names[:place]]:
+        raise ValueError(f"two joints are called {', '.join(twice)}")
+    return names
+
+
+Joint = Annotated[Any, AfterValidator(_named_or_numbered)]
+Pair = Annotated[list[Joint], Field(min_length=2, max_length=2)]
+
+
+class Skeleton(BaseModel):
+    """The keys of a skeleton, before joints are looked up."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+    joints: Annotated[
+        list[Annotated[str, Field(min_length=1)]], Field(max_length=MAX_JOINTS), AfterValidator(_once_each)
+    ]
+    parents: Annotated[list[Joint], Field(max_length=MAX_JOINTS)]
+    parts: dict[str, list[Joint]]
+    centre: Joint
+    spine: Pair
+    shoulders: Pair
+
+    def layout(self, name: str) -> Layout:
+        """The layout, its joints looked up by name or number.
+
+        Raises:
+            LayoutError: its joints, parents or parts contradict each other.
+        """
+        joints = self.joints
+
+        def find(joint: int | str, key: str) -> int:
+            if isinstance(joint, str) and joint in joints:
+                return joints.index(joint)
+            if isinstance(joint, int) and 0 <= joint < len(joints):
+                return joint
+            known = f"{', '.join(joints)}; or by number, 0..{len(joints) - 1}"
+            raise LayoutError(f"{key}: there is no joint {joint!r}{meant(joint, joints)}; joints are {known}")
+
+        def parent(joint: int | str, child: int) -> int:
+            is_root = joint in (-1, "", child) or joint in joints[child : child + 1]
+            return -1 if is_root else find(joint, f"parents[{child}]")
+
+        def pair(members: list[int | str], key: str) -> tuple[int, int]:
+            first, second = (find(joint, key) for joint in members)
+            if first == second:
+                raise LayoutError(f"{key}: both are {joints[first]}; they give a direction, so name two joints")
+            return first, second
+
+        return Layout(
+            name=name,
+            joints=tuple(joints),
+            parents=tuple(parent(joint, child) for child, joint in enumerate(self.parents)),
+            parts={part: tuple(find(joint, f"parts.{part}") for joint in held) for part, held in self.parts.items()},
+            centre=find(self.centre, "centre"),
+            spine=pair(self.spine, "spine"),
+            shoulders=pair(self.shoulders, "shoulders"),
+        )
+
+
+def format_error(fault: Mapping[str, Any], known: list[str]) -> str:
+    """One finding of pydantic's in words; `known` are the keys that could have stood in the place of an unknown one."""
+    key = ".".join(map(str, fault["loc"]))
+    if fault["type"] == "extra_forbidden":
+        return f"{key!r} is unknown{meant(fault['loc'][-1], known)}; it takes {', '.join(known)}"
+    if fault["type"] == "missing":
+        return f"{key!r} is missing"
+    reason = fault["msg"].removeprefix("Value error, ")
+    return f"{key} = {reprlib.repr(fault['input'])}: {reason[0].lower()}{reason[1:]}"

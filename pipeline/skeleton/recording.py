@@ -1,0 +1,121 @@
+"""The two forms a recording takes on its way: rows as they stand in the file, then bodies on one time line."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.skeleton.layout import Layout
+
+STEP_COUNTS: Mapping[str, str] = {
+    "bodies_found": "bodies as the sensor reports them: distinct ids, or slots for a recipe that ignores ids",
+    "bodies_split": "times that an id jumped to another place and was taken for two bodies",
+    "bodies_rejoined": "times that two bodies were found to be one person under two ids",
+    "bodies_dropped": "bodies left out: ghosts, furniture, and all beyond the two most active",
+    "frames_beyond": "frames of the annotated interval that the recording does not have",
+    "frames_trimmed": "frames cut off at the ends",
+    "frames_empty": "frames within the clip in which nobody is seen, before gaps are filled",
+    "joints_missing": "joints of a body that is there which the file gives as zero, NaN or infinite",
+    "joints_despiked": "joints that left their path for one frame and were taken out",
+    "joints_filled": "joints interpolated in a short gap, spikes included",
+    "joints_smoothed": "joints that the jitter filter moved",
+}
+"""The counts that every clip carries in `quality` and what each means; a recipe without such a step leaves it at 0."""
+
+MAX_JOINTS = 50_000_000
+"""Joints of one recording, over all bodies and frames, that are laid out at once: 600 MB; a real one has thousands."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Recording:
+    """What a parser yields: one row for every body in every frame, in file order. Empty frames have no row."""
+
+    name: str
+    """The sample's name, without suffix."""
+    layout: Layout
+    frames: int
+    """Frames in the file, empty ones included."""
+    frame: NDArray[np.int32]
+    """(R,) the row's frame, from 0, never falling."""
+    slot: NDArray[np.int32]
+    """(R,) the row's position among the bodies of its frame, from 0."""
+    body: NDArray[np.int64]
+    """(R,) the sensor's id of the person; about 7.2e16, so never a float."""
+    xyz: NDArray[np.float32]
+    """(R, V, 3) metres in the sensor's space (x to its left, y up, z away); not finite where the file says so."""
+    tracking: NDArray[np.int8]
+    """(R, V) 0 not tracked, 1 inferred, 2 tracked; 2 where the data set does not say."""
+    confidence: NDArray[np.float32] | None = None
+    """(R, V) how sure of a joint whatever found it was, mostly from 0 to 1; None where the data set does not say."""
+
+    @classmethod
+    def from_bodies(
+        cls, name: str, layout: Layout, xyz: NDArray[np.float32], confidence: NDArray[np.float32] | None = None
+    ) -> "Recording":
+        """The recording of bodies that keep their places, (M, T, V, 3) metres: of a data set without ids.
+
+        A body is absent from a frame in which all its values are zero or not numbers. Its place is its id and slot.
+        `confidence` is (M, T, V).
+        """
+        T, V = xyz.shape[1:3]
+        there = (np.isfinite(xyz) & (xyz != 0)).any(axis=(2, 3)).T  # (T, M)
+        frame, body = np.nonzero(there)
+        return cls(
+            name=name,
+            layout=layout,
+            frames=T,
+            frame=frame.astype(np.int32),
+            slot=body.astype(np.int32),
+            body=body.astype(np.int64),
+            xyz=xyz[body, frame],
+            tracking=np.full((len(frame), V), 2, np.int8),
+            confidence=None if confidence is None else confidence[body, frame],
+        )
+
+    @property
+    def mean_confidence(self) -> NDArray[np.float32] | None:
+        """(V,) how sure of each joint, on average over all bodies and frames that it is given for; NaN for none."""
+        if self.confidence is None:
+            return None
+        known = np.isfinite(self.confidence)
+        counts = known.sum(axis=0)
+        sums = np.where(known, self.confidence, 0).sum(axis=0, dtype=np.float64)
+        means: NDArray[np.float32] = np.divide(sums, counts, out=np.full(len(sums), np.nan), where=counts > 0).astype(
+            np.float32
+        )
+        return means
+
+
+@dataclass(kw_only=True, slots=True)
+class Clip:
+    """What recipe steps work on and a store keeps: M bodies on one common time line."""
+
+    name: str
+    layout: Layout
+    xyz: NDArray[np.float32]
+    """(M, T, V, 3) metres; NaN where a body or joint is missing, for every recipe but the peers' (they write zeros)."""
+    quality: dict[str, int] = field(default_factory=dict)
+    """What the steps saw and did, by name of the count (see QUALITY)."""
+
+    _measures: dict[Callable[..., NDArray[np.float64]], NDArray[np.float64]] = field(default_factory=dict, repr=False)
+
+    def after(self, xyz: NDArray[np.float32], **counts: int) -> "Clip":
+        """The clip once a step is done with it.
+
+        Args:
+            xyz: (M, T, V, 3) the coordinates as the step leaves them: an array of its own, or the clip's where the step
+                had nothing to change.
+            **counts: what the step did, by the names in QUALITY; each is added to what earlier steps counted.
+        """
+        quality = self.quality.copy()
+        for name, count in counts.items():
+            quality[name] = quality.get(name, 0) + int(count)
+        measures = self._measures if xyz is self.xyz else {}
+        return Clip(name=self.name, layout=self.layout, xyz=xyz, quality=quality, _measures=measures)
+
+    def measured(self, measure: Callable[..., NDArray[np.float64]]) -> NDArray[np.float64]:
+        """What a function of `xyz` says of each body, (M, ...); asked once for as long as no step changes a joint."""
+        if measure not in self._measures:
+            self._measures[measure] = measure(self.xyz)
+        return self._measures[measure]

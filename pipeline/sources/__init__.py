@@ -1,0 +1,1 @@
+"""Data sets to recordings: NTU RGB+D, PKU-MMD, folders. Uses files, skeleton and artifacts."""

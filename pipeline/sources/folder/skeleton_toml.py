@@ -1,0 +1,218 @@
+"""`skeleton.toml`: what all recordings of a folder share: joints, units, axes, names of classes, splits."""
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from pipeline.errors import ConfigError, LayoutError
+from pipeline.files import safe_toml
+from pipeline.skeleton import layout_toml
+from pipeline.skeleton.layout import Layout
+from pipeline.skeleton.shipped_layouts import load_layout
+
+SKELETON_TOML = "skeleton.toml"
+UNNAMED = "folder"
+"""What a layout is called that has no name."""
+Unit = Literal["m", "cm", "mm", "metres", "centimetres", "millimetres", "meters", "centimeters", "millimeters"]
+PER_METRE = {"m": 1, "cm": 100, "mm": 1000}
+"""How many of a unit, by its short name, are a metre: to divide by 100 is exact where to multiply by 0.01 is not."""
+_SHORT = {
+    "metres": "m",
+    "meters": "m",
+    "centimetres": "cm",
+    "centimeters": "cm",
+    "millimetres": "mm",
+    "millimeters": "mm",
+}
+
+Up = Literal["y", "-y", "z", "-z", "x", "-x"]
+AXES: Mapping[Up, tuple[tuple[int, int], ...]] = {
+    "y": ((0, 1), (1, 1), (2, 1)),
+    "-y": ((0, 1), (1, -1), (2, -1)),
+    "z": ((0, 1), (2, 1), (1, -1)),
+    "-z": ((0, 1), (2, -1), (1, 1)),
+    "x": ((1, -1), (0, 1), (2, 1)),
+    "-x": ((1, 1), (0, -1), (2, 1)),
+}
+"""For the axis that points up: which one x, y and z are taken from, and its sign. All are rotations, none mirrors."""
+
+Condition = Mapping[str, Sequence[Any]]
+"""Columns of the manifest and the values that they may have; all must hold."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FolderSpec:
+    """What a `skeleton.toml` says."""
+
+    path: Path
+    layout: Layout
+    per_metre: int
+    """How many of the files' units are a metre."""
+    up: Up
+    """The axis that points up in the files."""
+    frames_per_second: float | None
+    classes: Mapping[int, str] | None
+    """Names by label; None when the file names none."""
+    splits: Mapping[str, Mapping[str, Condition | None]]
+    """For each split `train` and `test` (None: what does not train)."""
+
+    def metres(self, xyz: NDArray[Any]) -> NDArray[np.float32]:
+        """Positions (..., 3) as the files have them to metres with y up; a joint with a NaN or infinity is all NaN."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            scaled = xyz.astype(np.float64) / self.per_metre
+            out = np.stack([sign * scaled[..., source] for source, sign in AXES[self.up]], axis=-1).astype(np.float32)
+        out[~np.isfinite(out).all(axis=-1)] = np.nan
+        return out
+
+
+Values = dict[str, Any]
+
+
+class _Sides(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+    train: Values
+    test: Values | None = None
+
+
+class _Form(BaseModel):
+    """What the file holds, its skeleton not yet looked at."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+    name: str | None = Field(default=None, min_length=1)
+    description: str = ""
+    units: Unit
+    up: Up = "y"
+    frames_per_second: float | None = Field(default=None, gt=0)
+    layout: str | None = None
+    joints: Any = None
+    parents: Any = None
+    parts: Any = None
+    centre: Any = None
+    spine: Any = None
+    shoulders: Any = None
+    classes: Any = None
+    splits: dict[str, _Sides] = {}
+
+
+def read_skeleton_toml(path: Path) -> FolderSpec:
+    """Read a `skeleton.toml`.
+
+    Raises:
+        ConfigError: it cannot be read as TOML, or a key is missing, unknown or has a value that it cannot have.
+        LayoutError: its joints, parents or parts contradict each other.
+    """
+    form = _form(path)
+    return FolderSpec(
+        path=path,
+        layout=_layout(path, form),
+        per_metre=PER_METRE[_SHORT.get(form.units, form.units)],
+        up=form.up,
+        frames_per_second=form.frames_per_second,
+        classes=_classes(path, form.classes),
+        splits={
+            name: {
+                "train": _condition(path, name, "train", sides.train),
+                "test": None if sides.test is None else _condition(path, name, "test", sides.test),
+            }
+            for name, sides in form.splits.items()
+        },
+    )
+
+
+def skeleton_values(path: Path) -> Layout:
+    """The layout alone, of a TOML that may hold no more than that.
+
+    Raises:
+        ConfigError, LayoutError: as `read`.
+    """
+    try:
+        form = _form(path, units="m")
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror or error}") from error
+    return _layout(path, form)
+
+
+def _form(path: Path, **unless_said: str) -> _Form:
+    """What the file holds, over what is taken for granted.
+
+    Raises:
+        ConfigError: it cannot be read as TOML, or a key is missing, unknown or has a value that it cannot have.
+    """
+    try:
+        return _Form.model_validate({**unless_said, **safe_toml.loads(path.read_bytes().decode("utf-8-sig"))})
+    except ValidationError as error:
+        raise ConfigError(f"{path}: {'; '.join(dict.fromkeys(map(_format_error, error.errors())))}") from error
+    except ValueError as error:  # TOML and UTF-8
+        raise ConfigError(f"{path}: cannot be read as TOML: {error}") from error
+
+
+def _layout(path: Path, form: _Form) -> Layout:
+    """The layout: a shipped one by its name, or as the keys of the skeleton have it.
+
+    Raises:
+        ConfigError: both, or keys that are missing or wrong.
+        LayoutError: the keys contradict each other, or no layout of that name is shipped.
+    """
+    given = {key: getattr(form, key) for key in layout_toml.KEYS if getattr(form, key) is not None}
+    try:
+        if form.layout is None:
+            return layout_toml.Skeleton.model_validate(given).layout(form.name or UNNAMED)
+        if given:
+            raise ConfigError(
+                f"{path}: has layout = {form.layout!r} and {', '.join(given)}; a shipped layout brings all of these, "
+                "so keep one or the other"
+            )
+        shipped = load_layout(form.layout)
+        return shipped if form.name is None else replace(shipped, name=form.name)
+    except ValidationError as error:
+        known = list(_Form.model_fields)
+        raise ConfigError(
+            f"{path}: {'; '.join(dict.fromkeys(layout_toml.format_error(fault, known) for fault in error.errors()))}"
+        ) from error
+    except LayoutError as error:
+        raise LayoutError(f"{path}: {error}") from error
+
+
+def _classes(path: Path, given: Any) -> Mapping[int, str] | None:
+    """Names by label, from a list (labels count from 0) or a table with labels for keys."""
+    if given is None:
+        return None
+    if isinstance(given, dict) and given.keys() == {"names"}:
+        given = given["names"]
+    names = dict(enumerate(given)) if isinstance(given, list) else given
+    if not isinstance(names, dict):
+        raise ConfigError(f'{path}: classes: expected names = ["first", "second"], or lines like 0 = "first"')
+    for label, name in names.items():
+        if not re.fullmatch(r"[0-9]{1,5}", str(label)):
+            raise ConfigError(f"{path}: classes.{label} is unknown; it takes names, or labels from 0 such as 0 and 17")
+        if not isinstance(name, str) or not name.strip():
+            raise ConfigError(f"{path}: classes: {label} has no name: {name!r}")
+    if twice := [name for name, count in Counter(names.values()).items() if count > 1]:
+        raise ConfigError(f"{path}: classes: two are called {twice[0]!r}")
+    return {int(label): name.strip() for label, name in names.items()}
+
+
+def _condition(path: Path, split: str, side: str, given: Values) -> Condition:
+    """One side of a split: for each column its values; a single one may stand without brackets."""
+    where = f"{path}: splits.{split}.{side}"
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", split):  # it becomes the name of a file
+        raise ConfigError(f"{path}: splits: a split cannot be called {split!r}; letters, digits, - and _")
+    if not given:
+        raise ConfigError(f"{where}: names no column; expected something like {{ subject = [1, 2, 3] }}")
+    lists = {column: values if isinstance(values, list) else [values] for column, values in given.items()}
+    for column, values in lists.items():
+        if not values or not all(isinstance(value, str | int | float) for value in values):
+            raise ConfigError(f"{where}: {column}: expected a list of numbers or texts, found {values!r}")
+    return lists
+
+
+def _format_error(fault: Mapping[str, Any]) -> str:
+    """One finding of pydantic's in words."""
+    return layout_toml.format_error(fault, list((_Form if len(fault["loc"]) == 1 else _Sides).model_fields))

@@ -1,0 +1,1 @@
+"""PKU-MMD I and II: names, parser, labels and source."""

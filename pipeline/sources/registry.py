@@ -1,0 +1,31 @@
+"""The data sets that skelepipe reads, by the name that the command line uses."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+from pipeline.errors import ConfigError
+from pipeline.sources.folder.source import FolderSource
+from pipeline.sources.ntu.source import NtuSource
+from pipeline.sources.pku.source import PkuSource
+from pipeline.sources.source import Source
+from pipeline.suggest import meant
+
+SOURCES: Mapping[str, Callable[[Sequence[Path]], Source]] = {
+    "ntu60": partial(NtuSource, "ntu60"),
+    "ntu120": partial(NtuSource, "ntu120"),
+    "pku1": partial(PkuSource, "pku1"),
+    "pku2": partial(PkuSource, "pku2"),
+    "folder": FolderSource,
+}
+
+
+def open_source(name: str, roots: Sequence[Path]) -> Source:
+    """A data set by name, in the folders that the user named.
+
+    Raises:
+        ConfigError: there is none of that name, or what describes it is wrong.
+    """
+    if name not in SOURCES:
+        raise ConfigError(f"unknown data set {name!r}{meant(name, SOURCES)}; known: {', '.join(SOURCES)}")
+    return SOURCES[name](roots)

@@ -1,0 +1,1 @@
+"""The Zarr store and its train/test splits. Uses recipes and everything below."""

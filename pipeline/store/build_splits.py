@@ -1,0 +1,158 @@
+"""Build train/test splits and labelled subsets of a store."""
+
+import itertools
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.artifacts import manifest
+from pipeline.artifacts.paths import SUBSET_MARK
+from pipeline.artifacts.paths import splits_folder as folder
+from pipeline.artifacts.schemas import SPLIT, SUBSET
+from pipeline.errors import ArtifactError, ConfigError
+from pipeline.files import atomic
+from pipeline.files.locks import sole_writer
+from pipeline.store import split_rules
+from pipeline.store.split_rules import Rule, divide, rules
+from pipeline.store.splits import Rows, Split, Subset, checked_rows, load_split, load_subset, refuse_shared
+from pipeline.store.store import Store
+from pipeline.suggest import meant
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BuiltSplits:
+    """What `build` made, and what it could not make."""
+
+    splits: list[Split]
+    subsets: list[Subset]
+    skipped: list[str]
+    notes: list[str]
+    """What was found on the way that is no fault, such as listed names that the store does not have."""
+
+
+def build_splits(
+    store: Store,
+    names: Iterable[str] = (),
+    fractions: Iterable[float] = (),
+    seeds: Iterable[int] = (0,),
+    split_file: Path | None = None,
+) -> BuiltSplits:
+    """Write splits of a store, all that it can have unless named, and labelled fractions of their training rows.
+
+    Args:
+        store: what to divide.
+        names: the splits to make; with a split file at most one, what the file's split is to be called.
+        fractions: shares of the training rows, each in (0, 1].
+        seeds: of the fractions; each draws one subset of every fraction.
+        split_file: lists of recordings that train and test, in place of the built-in rule.
+
+    Raises:
+        ConfigError: no such split for this data set, or a fraction outside (0, 1].
+        ArtifactError: a named split, or every one, would have no training or no test rows, or both would share what it
+            separates, or a split file lists nothing of the store.
+        SkelepipeError: the split file cannot be used.
+        OutputFailed: the disk refuses.
+    """
+    built = BuiltSplits(splits=[], subsets=[], skipped=[], notes=[])
+    known, asked = _chosen_rules(store, list(dict.fromkeys(names)), split_file, built.notes)
+    fractions = sorted(set(fractions))
+    for fraction in fractions:
+        if not 0 < fraction <= 1:
+            raise ConfigError(f"label fraction {fraction} is not in (0, 1]; 0.01 is one per cent")
+    with sole_writer(folder(store.path)):
+        atomic.remove_partials(folder(store.path))
+        for name in asked or known:
+            split = divide(store, known[name])
+            if not len(split["train"]) or not len(split["test"]):
+                side = "training" if not len(split["train"]) else "test"
+                problem = f"{name}: the store has no {side} rows by its rule ({', '.join(known[name].train)})"
+                if asked:
+                    raise ArtifactError(f"{store.path}: {problem}; ingest the files that are missing")
+                built.skipped.append(problem)
+                continue
+            made = _write_split(store, split, split_file)
+            built.splits.append(made)
+            for fraction, seed in itertools.product(fractions, sorted(set(seeds))):
+                at = folder(store.path) / f"{name}{SUBSET_MARK}{fraction:.9g}.seed{seed}.json"
+                atomic.write_file(at, manifest.seal_document(SUBSET, _fraction(store, made, fraction, seed)))
+                built.subsets.append(load_subset(at, made))
+    if not built.splits:
+        raise ArtifactError(f"{store.path}: no split can be made: {'; '.join(built.skipped)}")
+    return built
+
+
+def _chosen_rules(
+    store: Store, asked: list[str], split_file: Path | None, notes: list[str]
+) -> tuple[Mapping[str, Rule], list[str]]:
+    """The rules that a store may be divided by, by name, and the names that were asked for; with a file both are its.
+
+    Raises:
+        ConfigError, ArtifactError: as `build`, for what is wrong with names and file.
+    """
+    known = rules(store)
+    if split_file is not None:
+        if len(asked) > 1:
+            raise ConfigError(f"{split_file}: holds one split; name one with --split, not {', '.join(asked)}")
+        name = asked[0] if asked else split_rules.called(split_file)
+        if not re.fullmatch(r"\w(\w|[ -])*", name):  # it becomes the name of a file, and a subset's has a point
+            raise ConfigError(f"{split_file}: a split cannot be called {name!r}; give it a plain name with --split")
+        rule = split_rules.listed(store, split_file, name, notes)
+        known, asked = {rule.name: rule}, [rule.name]
+    if not known:
+        raise ConfigError(
+            f"{store.path}: its skeleton.toml names no splits; add [splits.NAME] and ingest again, "
+            "or give lists with --split-file"
+        )
+    for name in asked:
+        if name not in known:
+            raise ConfigError(
+                f"{store.facts['dataset']} has no split {name!r}{meant(name, known)}; it has {', '.join(known)}"
+            )
+    return known, asked
+
+
+def _write_split(store: Store, split: Mapping[str, Any], split_file: Path | None) -> Split:
+    """A split's document, once it is written and read back.
+
+    Raises:
+        ArtifactError: its sides share a clip, or a value of what it separates; the text says where to put that right.
+        OutputFailed: the disk refuses.
+    """
+    where, remedy = f"{split_file or store.path}: {split['name']}", "put each on one side in the lists"
+    if split_file is None:
+        remedy = "put each on one side in [splits] of its skeleton.toml and ingest again"
+    sides = checked_rows(where, store, split["train"], split["test"], remedy)
+    refuse_shared(where, store, split["separates"], *sides, remedy)
+    path = folder(store.path) / f"{split['name']}.json"
+    atomic.write_file(path, manifest.seal_document(SPLIT, split))
+    return load_split(path, store)
+
+
+def stratified(labels: NDArray[Any], fraction: float, rng: np.random.Generator) -> Rows:
+    """Positions of a fraction of every class, at least one each, ascending.
+
+    Sizes are round(fraction * n_c) as CrosSCLR, AimCLR and SkeleMixCLR draw them (Python's rounding, halves to even).
+    """
+    chosen = []
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels == label)
+        chosen.append(rng.choice(members, max(1, round(fraction * len(members))), replace=False))
+    return np.sort(np.concatenate(chosen))
+
+
+def _fraction(store: Store, split: Split, fraction: float, seed: int) -> dict[str, Any]:
+    rng = np.random.default_rng([seed, round(fraction * 1e9)])
+    rows = split.train[stratified(store.columns["label"][split.train], fraction, rng)]
+    return {
+        "tool": manifest.tool(),
+        "store": {"name": store.name, "digest": store.digest},
+        "split": {"name": split.name, "digest": split.digest},
+        "fraction": fraction,
+        "seed": seed,
+        "rows": rows.tolist(),
+    }

@@ -1,0 +1,42 @@
+"""The columns and array shapes of a store."""
+
+from dataclasses import dataclass
+
+from pipeline.skeleton.recording import STEP_COUNTS
+
+CHUNK = 2048
+"""Body-frames a chunk: below 1024 the cost per chunk shows, above 2048 single clips read slower."""
+SHARD = 32 * CHUNK
+BLOCK = 4 * CHUNK
+"""Body-frames that are read together where order does not matter: some eighty clips."""
+QUARANTINE = "quarantine.json"
+
+
+@dataclass(frozen=True, slots=True)
+class ArraySpec:
+    """One of the small arrays that stand beside `xyz`, a value for every clip."""
+
+    name: str
+    dtype: str
+    meaning: str
+
+
+COLUMNS = (
+    ArraySpec("frames", "int32", "frames of the clip, T"),
+    ArraySpec("bodies", "int32", "bodies of the clip, M"),
+    ArraySpec("start", "int32", "first frame of the clip in its recording, from 0, before the recipe trims it"),
+    ArraySpec("label", "int32", "class, from 0; -1 unknown"),
+    ArraySpec("subject", "int32", "performer as the data set numbers them; -1 unknown"),
+    ArraySpec("camera", "int32", "camera; -1 unknown"),
+    ArraySpec("setup", "int32", "setup; -1 unknown"),
+    ArraySpec("replication", "int32", "replication; -1 unknown"),
+    ArraySpec("source_size", "int64", "bytes of the recording's files"),
+    ArraySpec("source_crc32", "uint32", "crc32 of the recording's file; of its files' crc32s if several"),
+    *(ArraySpec(f"quality_{count}", "int32", meaning) for count, meaning in STEP_COUNTS.items()),
+)
+CONFIDENCE = "confidence"
+"""The array that is there when a clip's recording says how sure each joint is."""
+TEXTS = {
+    "name": "name of the clip, UTF-8, padded with NUL",
+    "recording": "name of the recording that the clip comes from, UTF-8, padded with NUL",
+}

@@ -1,0 +1,1 @@
+"""`skelepipe synth`: synthetic recordings in each data set's file format. Uses sources and convert."""

@@ -1,0 +1,26 @@
+"""Write a synthetic data set by name."""
+
+from pathlib import Path
+
+from pipeline.synth.folder import write_folder
+from pipeline.synth.ntu import write_ntu
+from pipeline.synth.pku import FOLDERS, write_pku
+from pipeline.synth.summary import SynthSummary
+from pipeline.synth.tools import TOOLS, write_tool
+
+
+def write(dataset: str, out: Path, *, clips: int, seed: int, broken: int = 0) -> SynthSummary:
+    """Write a synthetic data set, or what a tool writes, into a new folder, all of it or nothing.
+
+    Raises:
+        ConfigError: a number out of range.
+        OutputExists: `out` holds something already.
+        OutputFailed: the disk refuses.
+    """
+    if dataset == "folder":
+        return write_folder(out, clips=clips, seed=seed, broken=broken)
+    if dataset in TOOLS:
+        return write_tool(dataset, out, clips=clips, seed=seed, broken=broken)
+    if dataset in FOLDERS:
+        return write_pku(dataset, out, clips=clips, seed=seed, broken=broken)
+    return write_ntu(dataset, out, clips=clips, seed=seed, broken=broken)

@@ -1,0 +1,100 @@
+"""`skelepipe report` as a user meets it."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from cli import demo_commands, main
+from pipeline.files.locks import sole_writer
+from pipeline.store.verify import verify
+from trainer.runs.run import Run
+
+Skelepipe = Callable[..., Result]
+
+
+@pytest.fixture
+def skelepipe(evaluated_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Skelepipe:
+    """Run a command where a store and an evaluated run lie."""
+    shutil.copytree(evaluated_run.path.parents[1], tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    return lambda *args: CliRunner().invoke(main, [str(arg) for arg in args])
+
+
+def test_without_an_argument_it_is_on_the_newest_run_and_the_run_stays_whole(skelepipe: Skelepipe) -> None:
+    done = skelepipe("report")
+    assert done.exit_code == 0, done.output
+    assert "run runs/tiny (newest)" in done.stderr
+    answer, written = done.stdout.splitlines()
+    assert " % linear [" in answer
+    assert written == "written: runs/tiny/report.html"
+    assert verify(Path("runs/tiny")).findings == []
+    assert "<h1>tiny</h1>" in Path("runs/tiny/report.html").read_text()
+
+
+def test_without_a_run_it_is_on_the_newest_store(skelepipe: Skelepipe) -> None:
+    shutil.rmtree("runs")
+    done = skelepipe("report")
+    assert done.exit_code == 0, done.output
+    assert "runs: there is no complete run" in done.stderr
+    assert "store processed/ntu60.zarr (newest)" in done.stderr
+    assert done.stdout.splitlines()[-1] == "written: processed/ntu60.report.html"
+    assert verify(Path("processed/ntu60.zarr")).findings == []
+
+
+def test_json_says_what_is_in_the_page(skelepipe: Skelepipe, raw: Path) -> None:
+    told = json.loads(skelepipe("report", "processed/ntu60.zarr", "--raw", raw, "--out", "s.html", "--json").stdout)
+    assert told["report"] == "s.html"
+    assert told["bytes"] == Path("s.html").stat().st_size
+    assert told["sections"]["examples"]["skeletons"] >= 8
+    told = json.loads(skelepipe("report", "runs/tiny", "--out", "r.html", "--json").stdout)
+    assert list(told["sections"])[:3] == ["results", "published", "training"]
+    assert told["sections"]["neighbours"]["skeletons"] >= 6
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        ("runs/tiny --raw raw", 2, "a RUN and --raw exclude one another"),
+        ("processed/ntu60.zarr --store x", 2, "a STORE and --store exclude one another"),
+        ("processed/ntu60.zarr --raw none", 2, "none: no such file or folder"),
+        ("none", 2, "none: no such file or folder"),
+        ("processed", 1, "processed: has no MANIFEST.json"),
+        ("runs/tiny --store none.zarr", 2, "none.zarr: no such file or folder"),
+        ("runs/tiny --device tpu", 2, "--device tpu"),
+        ("runs/tiny --out runs", 5, "runs: cannot be written"),
+    ],
+)
+def test_what_goes_wrong_is_one_line(skelepipe: Skelepipe, arguments: str, code: int, says: str) -> None:
+    done = skelepipe("report", *arguments.split())
+    assert (done.exit_code, says in done.stderr) == (code, True), done.output
+    assert "Traceback" not in done.output
+
+
+def test_a_run_without_a_best_checkpoint_says_so_in_the_page(skelepipe: Skelepipe) -> None:
+    assert skelepipe("report", "runs/tiny", "--checkpoint", "best").exit_code == 0
+    assert "has no best checkpoint: it was trained with validate_every=0" in Path("runs/tiny/report.html").read_text()
+
+
+def test_a_second_writer_waits_not(skelepipe: Skelepipe) -> None:
+    with sole_writer(Path("s.html")):
+        done = skelepipe("report", "processed/ntu60.zarr", "--out", "s.html")
+    assert done.exit_code == 6
+
+
+def test_the_demo_ends_by_a_page() -> None:
+    assert demo_commands(48, 1)[-1] == "report"
+
+
+def test_a_page_on_a_store_needs_no_torch(skelepipe: Skelepipe, tmp_path: Path) -> None:
+    code = (
+        "import sys, cli; cli.main(['report', 'processed/ntu60.zarr'], standalone_mode=False); "
+        "sys.exit('torch' in sys.modules or 'sklearn' in sys.modules)"
+    )
+    environment = {"PYTHONPATH": str(Path(__file__).parents[2])}
+    assert subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment).returncode == 0

@@ -1,0 +1,100 @@
+"""The worked examples of CONTRIBUTING.md, built as the text says and run."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.store.store import Store
+from tests.docs.test_docs import commands_of, run_words
+
+ROOT = Path(__file__).parents[2]
+TEXT = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+
+
+def changed(tree: Path) -> list[str]:
+    """Make all changes of the text's diffs in a copy of the tree; returns the files that they name."""
+    files: list[str] = []
+    for block in re.findall(r"```diff\n(.*?)```", TEXT, re.DOTALL):
+        there, stays = "", True
+        for line in block.splitlines():
+            if line.startswith("+++ "):
+                files.append(line.removeprefix("+++ "))
+                continue
+            path, words = tree / files[-1], line[1:] + "\n"
+            text = path.read_text(encoding="utf-8")
+            if line[0] == "+":
+                path.write_text(text.replace(there, there * stays + words), encoding="utf-8")
+            else:
+                assert text.count(words) == 1, f"{files[-1]} has no {words!r}"
+                there, stays = words, line[0] == " "
+    return files
+
+
+def recording(seed: int, frames: int = 40) -> str:
+    """A file of MSR Action3D: 20 joints that swing, the class in how fast."""
+    rng = np.random.default_rng(seed)
+    rest = rng.normal(0, 0.3, (20, 3)) + np.array([0, 0, 3])
+    time = np.arange(frames)[:, None, None]
+    xyz = rest + 0.2 * np.sin(time * (0.1 + 0.1 * (seed % 3)) + np.arange(20)[:, None])
+    return "".join(f"{x:.6f} {y:.6f} {z:.6f} 0.9\n" for x, y, z in xyz.reshape(-1, 3))
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tree with all four examples in it."""
+    tree = tmp_path_factory.mktemp("examples") / "tree"
+    for name in ("pipeline", "trainer"):
+        shutil.copytree(ROOT / name, tree / name)
+    shutil.copy(ROOT / "cli.py", tree)
+    for linked, package in re.findall(r"\]\(docs/examples/(\w+\.py)\)\s+into\s+`(\w+)/`", TEXT):
+        shutil.copy(ROOT / "docs" / "examples" / linked, tree / package)
+    files = changed(tree)
+    assert files == [
+        "pipeline/sources/registry.py", "cli.py", "pipeline/recipes/recipe.py", "trainer/models/registry.py", "trainer/models/encoder.py",
+        "trainer/methods/registry.py",
+    ]  # fmt: skip
+    return tree
+
+
+def test_every_example_is_told_and_nothing_else_lies_there() -> None:
+    there = {path.name for path in (ROOT / "docs" / "examples").glob("*.py")}
+    assert set(re.findall(r"\]\(docs/examples/(\w+\.py)\)", TEXT)) == there
+    assert len(there) == 4
+
+
+def test_the_examples_keep_the_types(tree: Path) -> None:
+    configured = ["--config-file", str(ROOT / "pyproject.toml"), "--cache-dir", str(ROOT / ".mypy_cache")]
+    files = ["pipeline/msr3d.py", "pipeline/thin.py", "trainer/no_graph.py", "trainer/nearest.py"]
+    done = subprocess.run([sys.executable, "-m", "mypy", *configured, *files], cwd=tree, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.slow
+def test_the_examples_run_together(tree: Path, tmp_path: Path) -> None:
+    """From recordings of a new data set, by a new step, a new encoder and a new method, to numbers."""
+    (tmp_path / "raw").mkdir()
+    for action in (1, 2, 3):
+        for subject in range(1, 11):
+            name = f"a{action:02d}_s{subject:02d}_e01_skeleton3D.txt"
+            (tmp_path / "raw" / name).write_text(recording(30 * subject + action))
+    (tmp_path / "raw" / "a21_s01_e01_skeleton3D.txt").write_text(recording(1))
+    (tmp_path / "raw" / "a01_s01_e02_skeleton3D.txt").write_text(recording(1)[:-20])
+    (tmp_path / "thin.toml").write_text(re.findall(r"```toml\n(.*?)```", TEXT, re.DOTALL)[0])
+    commands = [command.split()[1:] for command in commands_of(TEXT)]
+    assert [command[0] for command in commands] == ["ingest", "build-splits", "pretrain", "eval"]
+    commands[2] += ["epochs=2", "batch_size=8", "encoder.hidden_channels=4"]
+    run_words(commands, tmp_path, tree)
+    store = Store(tmp_path / "processed" / "msr3d.zarr")
+    assert len(store.names) == 30
+    assert store.facts["layout"]["name"] == "kinect-v1-msr"
+    assert {refused["name"] for refused in store.quarantine} == {"a21_s01_e01", "a01_s01_e02"}
+    (run,) = (path for path in (tmp_path / "runs").iterdir() if path.is_dir())
+    config = json.loads((run / "run.json").read_text())["config"]
+    assert (config["method"]["name"], config["encoder"]["name"]) == ("nearest", "no-graph")
+    assert json.loads((run / "eval" / "linear.json").read_text())

@@ -1,0 +1,102 @@
+"""Gigantic texts, each refused by a process of its own, whose peak of memory is held against the file's size."""
+
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from pipeline.errors import RawFileError, SkelepipeError
+from pipeline.sources.ntu.parser import parse as parse_ntu
+from pipeline.sources.pku import labels as pku_labels
+from pipeline.sources.pku.parser import parse as parse_pku
+from pipeline.sources.text_buffer import TextReader
+from pipeline.store import split_file
+
+TESTS = Path(__file__).parents[1]
+PIECE = 1 << 20
+HEADER = b"72057594037931101 0 1 1 1 1 0 0.02764709 0.05745083 2\n25\n"
+ROW = b"0.2181153 -0.1725972 3.785547 277.419 191.8218 1036.233 519.1677 -0.2059419 0.05349901 0.9692109 -0.1239193 2\n"
+
+CASES: dict[str, tuple[str, bytes, bytes]] = {
+    "ntu: digits without end": ("ntu", b"", b"9" * PIECE),
+    "ntu: blanks without end": ("ntu", b"", b" " * PIECE),
+    "ntu: NULs without end": ("ntu", b"", bytes(PIECE)),
+    "ntu: line ends without end": ("ntu", b"", b"\n" * PIECE),
+    "ntu: a coordinate without end": ("ntu", b"1\n1\n" + HEADER + b"0.5 ", b"3" * PIECE),
+    "ntu: fields without end": ("ntu", b"1\n1\n" + HEADER, b"1 " * (PIECE // 2)),
+    "ntu: says 999999999 frames": ("ntu", b"999999999\n", b"0\n" * (PIECE // 2)),
+    "ntu: says 999999999 bodies": ("ntu", b"1\n999999999\n", HEADER + ROW * 25),
+    "pku: digits without end": ("pku", b"", b"9" * PIECE),
+    "pku: blanks without end": ("pku", b"", b" " * PIECE),
+    "pku: fields without end": ("pku", b"", b"1 " * (PIECE // 2)),
+    "pku: line ends without end": ("pku", b"1\n", b"\n" * PIECE),
+    "labels: digits without end": ("labels", b"", b"9" * PIECE),
+    "split list: a name without end": ("split", b"Training videos:\n", b"x" * PIECE),
+}
+"""What reads it, how it begins, and what follows as often as it fits."""
+TIMES, ROOM = 6, 300 << 20
+"""Bytes of memory for each byte of a file, and for the program itself, that a refusal may take."""
+
+
+def pieces(begin: bytes, piece: bytes, size: int) -> Iterator[bytes]:
+    yield begin
+    for _ in range((size - len(begin)) // len(piece)):
+        yield piece
+
+
+def refuse(kind: str, path: Path) -> str:
+    """Read a file as its parser reads it; the refusal."""
+    try:
+        if kind in ("ntu", "pku"):
+            reader = TextReader()
+            size, _ = reader.read_file(path)
+            {"ntu": parse_ntu, "pku": parse_pku}[kind](reader.text, size, source=str(path), name=path.stem)
+        elif kind == "labels":
+            for row in pku_labels.parse(path.read_bytes(), str(path)):
+                if row.fault:
+                    raise RawFileError(str(path), row.line, row.fault)
+        else:
+            split_file.read(path)
+    except SkelepipeError as error:
+        return str(error)
+    raise AssertionError("it was accepted")
+
+
+def run(name: str, size: int) -> tuple[bool, str]:
+    """Write a big file, have it refused, remove it; whether all was well, and a line of the table."""
+    kind, begin, piece = CASES[name]
+    with tempfile.TemporaryDirectory() as place:  # on a disk: what lies in memory would count twice
+        path = Path(place) / "big.txt"
+        with path.open("wb") as handle:
+            handle.writelines(pieces(begin, piece, size))
+        began, size = time.monotonic(), path.stat().st_size
+        command = [sys.executable, "-m", "tests.fuzz.big_files", kind, str(path)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=1200, cwd=TESTS.parent)
+        seconds = time.monotonic() - began
+    if done.returncode:
+        return False, f"{name:34}{size:15,}  FAILED ({done.returncode}): {done.stderr[-600:]}"
+    memory, _, said = done.stdout.partition(" ")
+    good = int(memory) <= TIMES * size + ROOM and str(path) in said and len(said) < 1000
+    told = f"{int(memory) / size:6.1f} x {seconds:6.1f} s  {said.strip().removeprefix(str(path))[:90]}"
+    return good, f"{name:34}{size:15,}{told}{'' if good else '  TOO MUCH, or the file is not named'}"
+
+
+def run_all(size: int) -> int:
+    """All big files; prints a table, and gives how many failed."""
+    print(f"{'big file':34}{'bytes':>15}{'memory':>8} {'took':>8}  refused as")
+    bad = 0
+    for name in CASES:
+        good, line = run(name, size)
+        print(line, flush=True)
+        bad += not good
+    return bad
+
+
+if __name__ == "__main__":
+    refusal = refuse(sys.argv[1], Path(sys.argv[2]))
+    # Not getrusage: that counts what the process was before it became this program.
+    status = Path("/proc/self/status").read_text()
+    print(int(re.search(r"VmHWM:\s+(\d+)", status)[1]) << 10, refusal)

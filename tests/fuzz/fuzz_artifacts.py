@@ -1,0 +1,227 @@
+"""Our own artifacts, of which one file is damaged and sealed again or not, and the fuzzer's judges of them."""
+
+import json
+import random
+import struct
+import zlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import google_crc32c
+
+from pipeline.artifacts import manifest, schemas
+from pipeline.artifacts.latest import open_newest
+from pipeline.artifacts.paths import LATEST_FILE
+from pipeline.errors import SkelepipeError
+from pipeline.ingest.plan import plan_differences, without_roots
+from pipeline.store import verify
+from pipeline.store.columns import CHUNK, SHARD
+from pipeline.store.store import Store
+from tests.fuzz import damage
+from tests.fuzz.fuzz_judging import Judge, Outcome, Target, ask, same
+from tests.pipeline.artifacts import test_format_versions as versions
+from trainer.runs.run import load_encoder
+
+
+def notes(place: Path) -> tuple[Sequence[bytes], Judge]:
+    """LATEST.json and a job's plan, which nobody is asked to mend: what cannot be read counts as not there."""
+    path = place / LATEST_FILE
+    (place / "a.zarr").mkdir()
+    plan = {"dataset": "ntu60", "tool": "0.1.0", "format_version": 1, "keep_missing": False, "partition": [1, 2]}
+    plan |= {"recipe": {"name": "none", "steps": []}, "shared": "x", "roots": ["raw"]}
+    asked = manifest.canonical({**plan, "entries": [["a", [["/raw/a", "", 3]]]]})
+    seeds = [b'{"store": "a.zarr", "run": "r"}', asked]
+
+    def judge(content: bytes) -> Outcome:
+        path.write_bytes(content)
+        found, _ = ask(lambda: open_newest(place, "store", "*.zarr", lambda path: path.name, "make"), str(place))
+        same(Path(found).name in {"a.zarr", place.name, ".."} or found == "", True)
+        ask(lambda: without_roots(content), "")
+        told = ask(lambda: plan_differences(content, asked), "")
+        return Outcome(bool(told))
+
+    return seeds, judge
+
+
+def several(place: Path) -> tuple[Sequence[bytes], Judge]:
+    """Any of our sealed documents, asked for by the name of another: the kinds are told apart."""
+    path = place / "d.json"
+    forms = [
+        schemas.SPLIT,
+        schemas.SUBSET,
+        schemas.RUN,
+        schemas.CHECKPOINT,
+        schemas.CLASSIFIER,
+        schemas.STORE,
+    ]
+    files = [versions.V1 / which.file for which in versions.DOCUMENTS if which.sealed_by is None and not which.within]
+
+    def judge(content: bytes) -> Outcome:
+        try:
+            plain = json.loads(content)
+            body = versions.without_digest(plain)
+            content = json.dumps({**body, "digest": manifest.digest(body)}, indent=1).encode() + b"\n"
+        except (ValueError, RecursionError, AttributeError):
+            pass
+        path.write_bytes(content)
+        taken = [
+            not isinstance(ask(lambda form=form: manifest.open_document(path, form), str(path)), SkelepipeError)
+            for form in forms
+        ]
+        return Outcome(not any(taken))
+
+    return [file.read_bytes() for file in files], judge
+
+
+def document(which: versions.Document) -> Callable[[Path], tuple[Sequence[bytes], Judge]]:
+    """A sealed document, opened as it is opened in use."""
+
+    def start(place: Path) -> tuple[Sequence[bytes], Judge]:
+        golden = versions.copied(place / "v1")
+        path = golden.root / which.file
+        # zarr.json, of which a part is the document, is damaged as the group's metadata.
+        first = json.dumps(which.read(golden.root), indent=1).encode()
+        seeds = [first, first, path.read_bytes()]
+
+        def judge(content: bytes) -> Outcome:
+            put_document(which, golden.root, content)
+            found = ask(lambda: which.opens(golden), str(golden.root))
+            ask(lambda: verify.verify(golden.root / which.looked_at), str(golden.root))
+            return Outcome(isinstance(found, SkelepipeError))
+
+        return seeds, judge
+
+    return start
+
+
+def put_document(which: versions.Document, root: Path, content: bytes) -> None:
+    """Put bytes in the place of a document; three times in four, and when it is JSON, sealed as if it were ours."""
+    try:
+        plain = json.loads(content)
+        if zlib.crc32(content) % 4 and (isinstance(plain, dict) or which.sealed_by):
+            which.write(root, plain)
+            return
+    except (ValueError, RecursionError):
+        pass
+    (root / which.file).write_bytes(content)
+
+
+def sealed_file(folder: str, file: str) -> Callable[[Path], tuple[Sequence[bytes], Judge]]:
+    """A file of a sealed folder, which is sealed again over whatever stands there; then all of the artifact is read."""
+
+    def start(place: Path) -> tuple[Sequence[bytes], Judge]:
+        golden = versions.copied(place / "v1")
+        path, sealed = golden.root / folder / file, golden.root / folder / manifest.MANIFEST
+        about, form = versions.without_digest(json.loads(sealed.read_bytes())), versions.SEALED_FOLDERS[folder]
+
+        def read() -> None:
+            if form is schemas.STORE:
+                for _ in Store(golden.root / folder).clips():
+                    pass
+            else:
+                load_encoder(golden.run, versions.CPU)
+
+        def judge(content: bytes) -> Outcome:
+            path.write_bytes(content)
+            about["files"][file] = {"size": len(content), "sha256": manifest.file_digest(path)}
+            sealed.write_bytes(manifest.seal_document(form, about))
+            return Outcome(isinstance(ask(read, str(golden.root)), SkelepipeError))
+
+        return [path.read_bytes()], judge
+
+    return start
+
+
+def shard(place: Path) -> tuple[Sequence[bytes], Judge]:
+    """A shard of a store that is open, sealed again: what stands behind every checksum."""
+    golden = versions.copied(place / "v1")
+    store = golden.store
+    name = "xyz/c/0/0/0"
+    path = store.path / name
+
+    def judge(content: bytes) -> Outcome:
+        path.write_bytes(content)
+        store._files[name] = {"size": len(content), "sha256": manifest.file_digest(path)}
+        store._seen.clear()
+        return Outcome(isinstance(ask(lambda: store.motion(0, int(store.offset[-1])), str(path)), SkelepipeError))
+
+    return [path.read_bytes()], judge
+
+
+INDEX = 16 * SHARD // CHUNK + 4
+
+
+def change_index(content: bytes, chance: random.Random, _: Sequence[bytes]) -> bytes:
+    """Where a shard's index says that a chunk lies, or its length, with the index's checksum made to fit."""
+    if len(content) < INDEX:
+        return content
+    index = bytearray(content[-INDEX:-4])
+    at = 8 * chance.choice((0, 1, 2, 3, chance.randrange(len(index) // 8)))
+    (old,) = struct.unpack_from("<Q", index, at)
+    new = chance.choice(
+        (0, 1, 3, 4, 5, 2**31, 2**40, 2**62, 2**63, 2**64 - 1, old + 1, old - 1, len(content), old + 16)
+    )
+    struct.pack_into("<Q", index, at, new % 2**64)
+    return content[:-INDEX] + index + struct.pack("<I", google_crc32c.value(bytes(index)))
+
+
+def change_chunk(content: bytes, chance: random.Random, _: Sequence[bytes]) -> bytes:
+    """Bytes of the first chunk, those of blosc's header the likeliest, with the chunk's checksum made to fit."""
+    if len(content) < INDEX:
+        return content
+    offset, length = struct.unpack_from("<QQ", content, len(content) - INDEX)
+    if not 20 <= length <= len(content) - offset:
+        return content
+    chunk = bytearray(content[offset : offset + length - 4])
+    for _ in range(chance.randint(1, 3)):
+        if chance.random() < 0.6:
+            at, new = (
+                chance.choice((4, 8, 12)),
+                chance.choice((*damage.EXTREMES, 2048 * 75 * 4, chance.randrange(1 << 20))),
+            )
+            struct.pack_into("<I", chunk, at, new % 2**32)
+        else:
+            chunk[chance.choice((0, 1, 2, 3, 16, 20, chance.randrange(len(chunk))))] = chance.randrange(256)
+    check = struct.pack("<I", google_crc32c.value(bytes(chunk)))
+    return content[:offset] + chunk + check + content[offset + length :]
+
+
+SHARD_WAYS: tuple[damage.Way, ...] = (*(change_index, change_chunk) * 10, *damage.BYTES)
+
+
+QUICK = {versions.SPLIT, versions.SUBSET, f"{versions.RUN}/run.json"}
+
+
+STORE = versions.STORE
+
+
+TARGETS = (
+    Target(name="LATEST, plans", start=notes, ways=damage.JSON, share=15, times=300),
+    Target(name="sealed documents", start=several, ways=damage.JSON, share=15, times=300),
+    *(
+        Target(
+            name=str(which),
+            start=document(which),
+            ways=damage.JSON,
+            share=4 if which.file in QUICK else 1,
+            times=300,
+            room=64 << 20,
+        )
+        for which in versions.DOCUMENTS
+    ),
+    Target(name="zarr group", start=sealed_file(STORE, "zarr.json"), ways=damage.JSON, share=1, room=64 << 20),
+    Target(name="zarr column", start=sealed_file(STORE, "frames/zarr.json"), ways=damage.JSON, share=1, room=64 << 20),
+    Target(name="zarr names", start=sealed_file(STORE, "name/zarr.json"), ways=damage.JSON, share=1, room=64 << 20),
+    Target(name="zarr xyz", start=sealed_file(STORE, "xyz/zarr.json"), ways=damage.JSON, share=1, room=64 << 20),
+    Target(
+        name="zarr column's bytes", start=sealed_file(STORE, "bodies/c/0"), ways=damage.BYTES, share=1, room=64 << 20
+    ),
+    Target(name="zarr shard", start=shard, ways=SHARD_WAYS, share=10, room=64 << 20),
+    Target(
+        name="checkpoint",
+        start=sealed_file(versions.LAST, "model.safetensors"),
+        ways=damage.SAFETENSORS,
+        share=2,
+        room=64 << 20,
+    ),
+)

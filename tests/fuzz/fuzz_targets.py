@@ -1,0 +1,13 @@
+"""What the fuzzer is let loose on, by kinds of files; fuzz_judging.py says what a target is."""
+
+from tests.fuzz import fuzz_artifacts, fuzz_folders, fuzz_packed, fuzz_settings, fuzz_texts
+
+TARGETS = (
+    *fuzz_texts.TARGETS,
+    *fuzz_settings.TARGETS,
+    *fuzz_folders.TARGETS,
+    *fuzz_packed.TARGETS,
+    *fuzz_artifacts.TARGETS,
+)
+"""By their names unique."""
+BY_NAME = {target.name: target for target in TARGETS}

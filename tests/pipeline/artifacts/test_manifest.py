@@ -1,0 +1,118 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from pipeline.artifacts import manifest
+from pipeline.artifacts.validation import DocumentFields, DocumentSpec
+from pipeline.errors import ArtifactError, ArtifactNotFound
+
+
+class Things(DocumentFields):
+    rows: list[int] | None = None
+
+
+FORM = DocumentSpec("skelepipe-thing", Things, "make it again")
+OTHER = DocumentSpec("skelepipe-other", Things, "make it again")
+
+
+@pytest.fixture
+def sealed(tmp_path: Path) -> Path:
+    folder = tmp_path / "thing"
+    (folder / "deep").mkdir(parents=True)
+    (folder / "a").write_bytes(b"first")
+    (folder / "deep" / "b").write_bytes(b"second")
+    manifest.seal_folder(folder, FORM)
+    return folder
+
+
+def test_a_sealed_document_opens_as_what_was_sealed(tmp_path: Path) -> None:
+    path = tmp_path / "d.json"
+    path.write_bytes(manifest.seal_document(FORM, {"rows": [1, 2]}))
+    assert manifest.open_document(path, FORM)["rows"] == [1, 2]
+
+
+def test_every_flipped_bit_of_a_document_is_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "d.json"
+    whole = manifest.seal_document(FORM, {"rows": [1, 2]})
+    unnoticed = []
+    for bit in range(8 * len(whole)):
+        flipped = bytearray(whole)
+        flipped[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(flipped)
+        try:
+            manifest.open_document(path, FORM)
+            unnoticed.append(bit)
+        except ArtifactError:
+            pass
+    assert unnoticed == []
+
+
+def test_a_text_that_changed_without_its_content_is_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "d.json"
+    whole = manifest.seal_document(FORM, {"rate": 1e-05, "name": "\u00eb"})
+    for before, after in ((b"1e-05", b"1E-05"), (b"\\u00eb", b"\\u00EB"), (b"{\n", b"{\t")):
+        assert before in whole
+        path.write_bytes(whole.replace(before, after))
+        assert json.loads(path.read_bytes()) == json.loads(whole)
+        with pytest.raises(ArtifactError, match="was changed or damaged; make it again"):
+            manifest.open_document(path, FORM)
+
+
+def test_the_digest_does_not_depend_on_the_order_of_keys() -> None:
+    assert manifest.digest({"a": 1, "b": 2}) == manifest.digest({"b": 2, "a": 1})
+
+
+def test_a_whole_folder_has_no_findings(sealed: Path) -> None:
+    assert manifest.inspect_folder(sealed, FORM) == []
+    manifest.open_folder(sealed, FORM)
+
+
+@pytest.mark.parametrize(
+    ("harm", "finding"),
+    [
+        (lambda f: (f / "a").unlink(), "a is missing"),
+        (lambda f: (f / "a").write_bytes(b""), "a has 0 bytes, expected 5"),
+        (lambda f: (f / "a").write_bytes(b"FIRST"), "a has other content"),
+        (lambda f: (f / "deep" / "new").write_bytes(b"x"), "deep/new does not belong there"),
+        (lambda f: (f / "MANIFEST.json").unlink(), "never finished"),
+        (lambda f: (f / "MANIFEST.json").write_bytes(b"{"), "is not JSON"),
+    ],
+)
+def test_what_was_done_to_a_folder_is_named(sealed: Path, harm: object, finding: str) -> None:
+    harm(sealed)  # type: ignore[operator]
+    assert finding in "".join(manifest.inspect_folder(sealed, FORM))
+    with pytest.raises(ArtifactError, match=finding):
+        manifest.open_folder(sealed, FORM)
+
+
+def test_swapped_files_of_one_size_are_noticed(sealed: Path) -> None:
+    (sealed / "c").write_bytes(b"third")
+    manifest.seal_folder(sealed, FORM)
+    (sealed / "a").write_bytes(b"third")
+    (sealed / "c").write_bytes(b"first")
+    assert len(manifest.inspect_folder(sealed, FORM)) == 2
+
+
+def test_a_missing_folder_is_not_found(tmp_path: Path) -> None:
+    with pytest.raises(ArtifactNotFound):
+        manifest.open_folder(tmp_path / "no", FORM)
+
+
+def test_a_folder_of_another_kind_is_refused(sealed: Path) -> None:
+    with pytest.raises(ArtifactError, match="is not a skelepipe-other"):
+        manifest.open_folder(sealed, OTHER)
+
+
+def test_a_manifest_deeper_down_is_a_file_like_any_other(sealed: Path) -> None:
+    (sealed / "deep" / manifest.MANIFEST).write_bytes(b"{}")
+    manifest.seal_folder(sealed, FORM)
+    assert manifest.inspect_folder(sealed, FORM) == []
+    (sealed / "deep" / manifest.MANIFEST).write_bytes(b"[]")
+    assert manifest.inspect_folder(sealed, FORM)
+
+
+def test_a_file_in_the_place_of_a_folder_is_said_to_be_one(tmp_path: Path) -> None:
+    (tmp_path / "f").write_bytes(b"")
+    with pytest.raises(ArtifactError, match=r"f: is a file, expected the folder of a skelepipe-thing"):
+        manifest.open_folder(tmp_path / "f", FORM)

@@ -1,0 +1,126 @@
+import os
+import zipfile
+import zlib
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import ArtifactNotFound, RawFileError, SkelepipeError
+from pipeline.files import raw_files
+from pipeline.files.raw_files import RawFile, find
+
+TEXT = b"1\n2 3 4\n" * 500
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Path:
+    """A zip as people make them, with what Macs add."""
+    path = tmp_path / "set.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed:
+        packed.mkdir("inner")
+        packed.writestr("inner/a.skeleton", TEXT)
+        packed.writestr("../../b.skeleton", b"climbs")
+        packed.writestr("__MACOSX/inner/._a.skeleton", b"x")
+        packed.writestr("inner/.hidden", b"x")
+    return path
+
+
+def member(archive: Path, name: str) -> RawFile:
+    return next(file for file in find([archive]).files if file.member == name)
+
+
+def test_files_are_found_loose_nested_linked_and_in_zips(tmp_path: Path, archive: Path) -> None:
+    (tmp_path / "deep" / "er").mkdir(parents=True)
+    (tmp_path / "deep" / "er" / "c.txt").write_bytes(TEXT)
+    (tmp_path / "deep" / "er" / "up").symlink_to(tmp_path / "deep")
+    (tmp_path / "deep" / ".cache").mkdir()
+    (tmp_path / "deep" / ".cache" / "d.txt").write_bytes(TEXT)
+    (tmp_path / "old.7z").write_bytes(b"7z")
+    os.mkfifo(tmp_path / "pipe.txt")
+    found = find([tmp_path])
+    assert [(str(file), file.size) for file in found.files] == [
+        (f"{archive}: inner/a.skeleton", len(TEXT)),
+        (f"{archive}: ../../b.skeleton", 6),
+        (f"{tmp_path}/deep/er/c.txt", len(TEXT)),
+    ]
+    assert found.left_out == {"archives, unpack them first": 1, "not a regular file": 1}
+    assert [file.name for file in find([archive]).files] == ["a.skeleton", "b.skeleton"]
+
+
+def test_what_several_roots_reach_is_found_once(tmp_path: Path, archive: Path) -> None:
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "c.txt").write_bytes(TEXT)
+    (tmp_path / "link").symlink_to(tmp_path / "deep")
+    (tmp_path / ".d.txt").write_bytes(TEXT)
+    once = sorted(str(file) for file in find([tmp_path]).files)
+    for more in ([tmp_path], [archive], [tmp_path / "deep" / "c.txt"], [tmp_path / "link", tmp_path / "deep"]):
+        for roots in ([tmp_path, *more], [*more, tmp_path], [*more, tmp_path / "deep" / "..", tmp_path]):
+            assert len(find(roots).files) == len(once), roots
+    hidden = tmp_path / ".d.txt"
+    assert sorted(str(file) for file in find([tmp_path, hidden, hidden]).files) == sorted([*once, str(hidden)])
+
+
+def test_a_file_says_its_parts_wherever_it_lies() -> None:
+    for file in (RawFile(Path("in/er/a.b.txt")), RawFile(Path("x.zip"), "in/er/a.b.txt")):
+        assert (file.name, file.stem, file.suffix, file.folder) == ("a.b.txt", "a.b", ".txt", "er")
+
+
+def test_a_member_reads_as_the_loose_file_does_and_nothing_is_unpacked(tmp_path: Path, archive: Path) -> None:
+    before = sorted(tmp_path.rglob("*"))
+    loose = tmp_path / "a.skeleton"
+    loose.write_bytes(TEXT)
+    for file in (RawFile(loose, "", len(TEXT)), member(archive, "inner/a.skeleton")):
+        assert raw_files.read(file) == TEXT
+        assert raw_files.crc32(file) == zlib.crc32(TEXT)
+    loose.unlink()
+    assert raw_files.read(member(archive, "../../b.skeleton")) == b"climbs"
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_flipped_bit_in_an_archive_is_told(archive: Path) -> None:
+    file = member(archive, "inner/a.skeleton")
+    data = bytearray(archive.read_bytes())
+    data[data.index(b"inner/a.skeleton") + 30] ^= 4
+    archive.write_bytes(data)
+    told = r"set.zip: inner/a.skeleton: cannot be unpacked from set.zip: .*; download it again"
+    with pytest.raises(RawFileError, match=told):
+        raw_files.read(file)
+
+
+@pytest.mark.parametrize("how", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2])
+@pytest.mark.parametrize("content", [b"", b"x", TEXT * 5000])
+def test_a_member_reads_however_it_is_packed(tmp_path: Path, how: int, content: bytes) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", how) as packed, packed.open("a.skeleton", "w") as stream:
+        stream.write(content)  # of a length that the local header does not know
+    assert raw_files.read(member(tmp_path / "a.zip", "a.skeleton")) == content
+    data = bytearray((tmp_path / "a.zip").read_bytes())
+    if content == TEXT * 5000:
+        start = data.index(b"a.skeleton") + 10
+        data[start : start + 8] = b"damaged!"
+        (tmp_path / "a.zip").write_bytes(data)
+        with pytest.raises(RawFileError, match="cannot be"):
+            raw_files.read(member(tmp_path / "a.zip", "a.skeleton"))
+
+
+def test_an_archive_that_is_none_is_refused_by_name(tmp_path: Path) -> None:
+    (tmp_path / "cut.zip").write_bytes(b"PK\x03\x04 and no more")
+    with pytest.raises(SkelepipeError, match=r"cut.zip: cannot be read as a zip archive .*; download it again"):
+        find([tmp_path])
+
+
+def test_what_is_not_there_is_told(tmp_path: Path, archive: Path) -> None:
+    with pytest.raises(ArtifactNotFound, match="nowhere"):
+        find([tmp_path / "nowhere"])
+    for gone in (RawFile(tmp_path / "gone.txt"), RawFile(archive, "gone.txt")):
+        with pytest.raises(RawFileError, match=r"gone\.txt"):
+            raw_files.read(gone)
+        assert raw_files.crc32(gone) == 0
+    assert raw_files.stamp(RawFile(tmp_path / "gone.txt")) == ["", None, None]
+
+
+def test_an_archive_that_was_exchanged_is_read_anew(archive: Path) -> None:
+    file = member(archive, "inner/a.skeleton")
+    assert raw_files.read(file) == TEXT
+    with zipfile.ZipFile(archive, "w") as packed:
+        packed.writestr("inner/a.skeleton", b"other")
+    assert raw_files.read(file) == b"other"

@@ -1,0 +1,86 @@
+"""What is meant by a word that nobody knows."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.errors import ArtifactNotFound
+from pipeline.suggest import LONGEST, MOST, beside, meant, nearest
+from trainer.config.keys import keys_of_model
+from trainer.config.pretrain import PretrainConfig
+
+RECIPES = ["agcn", "clean", "crosclr", "ctrgcn", "ctrgcn-ntu120", "none", "pyskl", "skelemixclr", "stgcn"]
+
+
+@pytest.mark.parametrize(
+    ("word", "known", "wanted"),
+    [
+        ("quik", ["quick", "ntu60-xsub"], ["quick"]),
+        ("cleen", RECIPES, ["clean"]),
+        ("CLEAN", RECIPES, ["clean"]),
+        ("ctrgnc", RECIPES, ["ctrgcn"]),
+        ("npy", ["npz", "ctrgcn", "pyskl"], ["npz"]),
+        ("skeleton", RECIPES, []),
+        ("clean", RECIPES, []),  # it is known: something else is wrong
+        ("", RECIPES, []),
+        ("build", ["ingest", "build-splits"], ["build-splits"]),
+        ("build_splits", ["ingest", "build-splits"], ["build-splits"]),
+        ("left hand", ["left_hand", "right_hand", "head"], ["left_hand"]),
+        ("queue_size", ["epochs", "pair.queue_size"], ["pair.queue_size"]),
+        ("pair.que_size", ["pair.queue_size", "pair.start"], ["pair.queue_size"]),
+        ("lr", ["epochs", "learning_rate"], ["learning_rate"]),
+        ("batch", ["batch_size", "micro_batch"], ["batch_size"]),
+        ("learning_rte", ["a.learning_rate", "b.learning_rate"], ["a.learning_rate", "b.learning_rate"]),
+    ],
+)  # fmt: skip
+def test_the_nearest_words_are_found(word: str, known: list[str], wanted: list[str]) -> None:
+    assert nearest(word, known) == wanted
+
+
+@given(st.text(max_size=80), st.lists(st.text(max_size=80), max_size=20))
+def test_what_is_named_is_known_and_little(word: str, known: list[str]) -> None:
+    found = nearest(word, known)
+    assert len(found) <= MOST
+    assert set(found) <= set(known)
+    assert word not in found
+
+
+@given(st.sampled_from(sorted(keys_of_model(PretrainConfig))), st.data())
+def test_a_key_with_one_letter_gone_is_found_again(path: str, data: st.DataObject) -> None:
+    at = data.draw(st.integers(0, len(path) - 1))
+    typed = path[:at] + path[at + 1 :]
+    found = nearest(typed, keys_of_model(PretrainConfig))
+    assert typed in keys_of_model(PretrainConfig) or path in found or len(path) < 6
+
+
+def test_a_strangers_words_take_no_time() -> None:
+    assert nearest("x" * (LONGEST + 1), ["x" * LONGEST]) == []
+    assert nearest("x" * LONGEST, [f"{'x' * LONGEST}{n}" for n in range(100_000)]) == []
+
+
+def test_a_message_has_it_in_brackets() -> None:
+    assert meant("quik", ["quick"]) == " (did you mean quick?)"
+    assert meant("tst", ["test", "tset"]) == " (did you mean test or tset?)"
+    assert meant("xyz", ["quick"]) == ""
+
+
+def test_a_path_is_put_right_part_by_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "processed" / "ntu60.zarr").mkdir(parents=True)
+    (tmp_path / "runs" / "ntu60-xsub-quick").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    for typed, wanted in (
+        ("processed/ntu6.zarr", "processed/ntu60.zarr"),
+        ("proccesed/ntu60.zar", "processed/ntu60.zarr"),
+        ("ntu60.zarr", "processed/ntu60.zarr"),
+        ("ntu60", "processed/ntu60.zarr or runs/ntu60-xsub-quick"),
+        ("ntu60-xsub-quik", "runs/ntu60-xsub-quick"),
+        ("run", "runs"),
+        (str(tmp_path / "run" / "ntu60-xsub-quick"), str(tmp_path / "runs" / "ntu60-xsub-quick")),
+    ):
+        assert beside(Path(typed)) == f" (did you mean {wanted}?)", typed
+    for typed in ("nowhere", "nowhere/x", "processed/pku1.zarr", "/"):
+        assert beside(Path(typed)) == "", typed
+    said = str(ArtifactNotFound(Path("runs/ntu60-xsub-quikc"), "make one"))
+    assert said == "runs/ntu60-xsub-quikc: no such file or folder (did you mean runs/ntu60-xsub-quick?); make one"

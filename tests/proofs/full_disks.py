@@ -1,0 +1,58 @@
+"""Fail every call that changes the file system, one after the other, in every command that writes.
+
+The disk is full from there on, breaks once, or is read-only from there on. A command must then end with exit code 5 and
+one line that says where, and of a full disk how much is free and, where much was to be written, how much is needed; or
+it must have done its work all the same. fault_cases.py says what is asked of what is left, once there is room again.
+Prints a table; exits 1 when anything fails.
+"""
+
+import argparse
+import errno
+import sys
+
+from pipeline.errors import OutputFailed
+from tests.proofs import fault_cases, faults
+from tests.proofs.fault_cases import Trial
+
+FAILURES = {"full": f"{errno.ENOSPC}+", "broken once": f"{errno.EIO}", "read-only": f"{errno.EROFS}+"}
+HEADS = ("steps", "failed", "exit 5", "exit 0", "said needed", "absent", "old", "new", "BAD")
+
+
+def fail(trial: Trial, asked: argparse.Namespace) -> None:
+    """Fail steps of a case in each way."""
+    for way, do in FAILURES.items():
+        for at in faults.spread(trial.steps, some(way, trial, asked)):
+            trial.fresh()
+            outcome = faults.run(trial.case.commands, trial.folder, at=at, do=do)
+            trial.found["failed"] += 1
+            trial.found[f"exit {outcome.code}"] += 1
+            trial.found["said needed"] += "needs about" in outcome.said
+            trouble = []
+            if outcome.code not in {0, OutputFailed.exit_code}:
+                trouble.append(f"exit {outcome.code}: {outcome.said.strip()}")
+            elif outcome.code:
+                trouble = untold(way, outcome.said)
+            trial.judge(f"{way} at step {at}", must_be_new=outcome.code == 0, trouble=trouble)
+
+
+def some(way: str, trial: Trial, asked: argparse.Namespace) -> int:
+    """How many steps fail: all where `--every` says so, of cases that go another's way as many as `--steps` says."""
+    return 0 if way in asked.every and trial.case.name not in fault_cases.ABOUT_INGEST else asked.steps
+
+
+def untold(way: str, said: str) -> list[str]:
+    """What the message of a disk that refused lacks."""
+    lines = [line for line in said.splitlines() if line.startswith("Error: ")]
+    if "Traceback" in said or len(lines) != 1:
+        return [f"not one line: {said.strip()}"]
+    wanted = {"full": "No space left on device (", "broken once": "Input/output error", "read-only": "Read-only"}[way]
+    lacking = [part for part in (wanted, "cannot be written: ") if part not in lines[0]]
+    lacking += ["MB free"] if way == "full" and "MB free" not in lines[0] else []
+    return [f"does not say {', '.join(lacking)}: {lines[0]}"] if lacking else []
+
+
+if __name__ == "__main__":
+    asking = fault_cases.parser(__doc__)
+    asking.add_argument("--steps", type=int, default=0, help="steps that fail in each way, for each case; 0: every one")
+    asking.add_argument("--every", nargs="*", default=[], choices=FAILURES, help="ways in which every step fails")
+    sys.exit(fault_cases.prove(asking.parse_args(), HEADS, fail))

@@ -1,0 +1,29 @@
+"""The proof that everything is the same twice runs the demo, on one worker and two, and sees one other byte."""
+
+import json
+from pathlib import Path
+
+from cli import demo_commands
+from tests.proofs import faults, same_bytes
+
+
+def test_the_demo_is_what_runs_on_so_many_workers() -> None:
+    found = [*same_bytes.commands(48, 1, 2)]
+    demo = demo_commands(48, 1)
+    assert [command.removesuffix(" --workers 2") for command in found[: len(demo)]] == [*demo]
+    asked = [command.split()[0] for command in found if command.endswith(" --workers 2")]
+    assert asked == ["ingest", "pretrain"]
+
+
+def test_one_other_byte_is_seen_and_a_training_s_speed_is_not(tmp_path: Path) -> None:
+    for way in "ab":
+        (tmp_path / way / "runs").mkdir(parents=True)
+        (tmp_path / way / "features.npz").write_bytes(b"features")
+        log = {"step": 0, "total": 7.5, "samples_per_second": 3.0 if way == "a" else 4.0}
+        (tmp_path / way / "runs" / "log.jsonl").write_text(json.dumps(log) + "\n")
+    one = faults.bytes_of(tmp_path / "a")
+    assert same_bytes.compare(one, faults.bytes_of(tmp_path / "b")) == []
+    (tmp_path / "b" / "features.npz").write_bytes(b"featurez")
+    (tmp_path / "b" / "runs" / "log.jsonl").write_text(json.dumps(log | {"total": 7.25}) + "\n")
+    (tmp_path / "b" / "more").touch()
+    assert same_bytes.compare(one, faults.bytes_of(tmp_path / "b")) == ["features.npz", "more", "runs/log.jsonl"]

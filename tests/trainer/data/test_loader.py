@@ -1,0 +1,23 @@
+import numpy as np
+import torch
+
+from pipeline.recipes.steps.resample import resized
+from pipeline.store.batches import pad_clip
+from pipeline.store.store import Store
+from trainer.data.loader import load_clips
+
+
+def test_clips_come_in_the_order_asked_resized_and_finite(shared_store: Store) -> None:
+    rows = np.array([7, 3, 40, 0])
+    clips = load_clips(shared_store, rows, frames=20, bodies=2)
+    assert clips.shape == (4, 3, 20, 25, 2)
+    assert torch.isfinite(clips).all()
+    for place, row in enumerate(rows):
+        np.testing.assert_array_equal(clips[place], pad_clip(resized(shared_store.clip(row), 20), 20))
+
+
+def test_one_body_is_the_first_of_two(shared_store: Store) -> None:
+    rows = np.flatnonzero(shared_store.columns["bodies"] == 2)
+    both, one = (load_clips(shared_store, rows, 16, bodies) for bodies in (2, 1))
+    assert len(rows)
+    torch.testing.assert_close(one[..., 0], both[..., 0], rtol=0, atol=0)

@@ -1,0 +1,114 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline.errors import ConfigError
+from pipeline.store.store import Store
+from trainer.config.pretrain import PretrainConfig
+from trainer.data import residency
+from trainer.data.loader import Host, Resident
+from trainer.data.residency import Residency, _choose, _size, open_feed
+from trainer.data.shuffle import ShuffleOrder, batches
+from trainer.data.streaming import Streamed
+from trainer.runtime import memory
+from trainer.runtime.memory import available_memory
+
+CPU, GPU = torch.device("cpu"), torch.device("cuda")
+CLIP = 4 * 3 * 16 * 25 * 2
+"""Bytes of a prepared clip here."""
+
+
+def choose(
+    store: Store, monkeypatch: pytest.MonkeyPatch, asked: Residency, device: torch.device, **free: int
+) -> tuple[str, str]:
+    """What is taken for 72 clips, with a buffer of 10, when GPU and host have memory for so many of them."""
+    monkeypatch.setattr(residency, "available_memory", lambda where: CLIP * free[where.type])
+    rows = np.arange(len(store))
+    order = ShuffleOrder(store.blocks(rows), 10, 0)
+    streamed = Streamed(store, rows, order, 16, 2, 8, device, 0)
+    monkeypatch.setattr(streamed, "room", 30)
+    streamed._shape = (30, *streamed._shape[1:])
+    return _choose(asked, device, streamed)
+
+
+@pytest.mark.parametrize(
+    ("device", "free", "taken"),
+    [
+        (GPU, {"cuda": 181, "cpu": 0}, "gpu"),
+        (GPU, {"cuda": 179, "cpu": 104}, "host"),
+        (GPU, {"cuda": 179, "cpu": 102}, "stream"),
+        (CPU, {"cuda": 999, "cpu": 104}, "host"),
+        (CPU, {"cuda": 999, "cpu": 44}, "stream"),
+    ],
+)
+def test_auto_takes_the_first_that_fits_and_says_why(
+    shared_store: Store,
+    monkeypatch: pytest.MonkeyPatch,
+    device: torch.device,
+    free: dict[str, int],
+    taken: str,
+) -> None:
+    found, why = choose(shared_store, monkeypatch, "auto", device, **free)
+    assert found == taken
+    assert f"of {_size(CLIP * free['cuda' if taken == 'gpu' else 'cpu'])} free" in why
+    assert ("host would take" in why) == (taken == "stream")
+
+
+def test_what_fits_nowhere_is_refused_with_the_remedy(shared_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ConfigError, match=r"do not fit: host would take .*; stream would take .*stream_buffer=N"):
+        choose(shared_store, monkeypatch, "auto", CPU, cuda=999, cpu=42)
+    with pytest.raises(ConfigError, match=r"--residency host: the clips do not fit: host would take"):
+        choose(shared_store, monkeypatch, "host", CPU, cuda=999, cpu=71)
+    with pytest.raises(ConfigError, match=r"--residency gpu: the training runs on cpu"):
+        choose(shared_store, monkeypatch, "gpu", CPU, cuda=999, cpu=999)
+
+
+def test_who_names_a_place_may_fill_it(shared_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    for asked, free in (("gpu", 73), ("host", 73), ("stream", 31)):
+        assert choose(shared_store, monkeypatch, asked, GPU, cuda=free, cpu=free)[0] == asked  # type: ignore[arg-type]
+
+
+def test_clips_lie_where_they_were_asked_for(shared_store: Store) -> None:
+    rows, config = np.arange(40), PretrainConfig(frames=16, batch_size=8, stream_buffer=16)
+    assert isinstance(open_feed(shared_store, rows, config, CPU).clips, Resident)
+    found = open_feed(shared_store, rows, config, CPU, "stream")
+    assert isinstance(found.clips, Streamed)
+    assert found.said.startswith("40 clips, residency stream: takes ")
+    assert found.order.buffer == 16
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_on_a_gpu_every_residency_gives_the_same_batches(shared_store: Store) -> None:
+    rows, config = np.arange(len(shared_store)), PretrainConfig(frames=16, batch_size=8, stream_buffer=16)
+    found = []
+    for asked in ("gpu", "host", "stream"):
+        fed = open_feed(shared_store, rows, config, GPU, asked, workers=2)
+        assert isinstance(fed.clips, {"gpu": Resident, "host": Host, "stream": Streamed}[asked])
+        plan = batches(fed.order, 8, 0, 30)
+        found.append([(places.tolist(), clips.cpu()) for _, _, places, clips in fed.clips.follow(plan)])
+        assert len(found[-1]) == 30
+    for other in found[1:]:
+        assert all(a[0] == b[0] and torch.equal(a[1], b[1]) for a, b in zip(found[0], other, strict=True))
+
+
+def test_available_memory_is_the_least_that_machine_and_batch_system_leave(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "meminfo").write_text("MemTotal: 9000 kB\nMemAvailable: 4000 kB\n")
+    (tmp_path / "own").write_text("0::/job/step\n")
+    job = tmp_path / "groups" / "job"
+    (job / "step").mkdir(parents=True)
+    for folder, most in ((job, "3000000"), (job / "step", "max")):
+        (folder / "memory.max").write_text(f"{most}\n")
+        (folder / "memory.current").write_text("2000000\n")
+        (folder / "memory.stat").write_text("anon 1500000\ninactive_file 500000\n")
+    monkeypatch.setattr(memory, "MEMINFO", tmp_path / "meminfo")
+    monkeypatch.setattr(memory, "OWN_GROUP", tmp_path / "no such file")
+    monkeypatch.setattr(memory, "GROUPS", tmp_path / "groups")
+    assert available_memory(CPU) == 4_096_000
+    monkeypatch.setattr(memory, "OWN_GROUP", tmp_path / "own")
+    assert available_memory(CPU) == 1_500_000
+    (job / "memory.current").write_text("9000000\n")
+    assert available_memory(CPU) == 0

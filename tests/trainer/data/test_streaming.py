@@ -1,0 +1,126 @@
+import shutil
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline.errors import ArtifactError
+from pipeline.store import store
+from pipeline.store.store import Store
+from trainer.bench.synthetic_store import repeated
+from trainer.data import streaming
+from trainer.data.loader import Clips, Host, Resident, load_clips
+from trainer.data.shuffle import ShuffleOrder, batches
+from trainer.data.streaming import Streamed
+
+CLIPS, BATCH, STEPS = 400, 16, 60
+
+
+@pytest.fixture(autouse=True)
+def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "BLOCK", 1024)  # some ten clips
+
+
+@pytest.fixture(scope="module")
+def large(shared_store: Store, tmp_path_factory: pytest.TempPathFactory) -> Store:
+    return repeated(shared_store, tmp_path_factory.mktemp("large") / "large.zarr", CLIPS)
+
+
+@pytest.fixture
+def rows(large: Store) -> np.ndarray:
+    return np.delete(np.arange(len(large)), slice(7, None, 5))  # clips of no use stand between them
+
+
+def order(store: Store, rows: np.ndarray, buffer: int = 64) -> ShuffleOrder:
+    return ShuffleOrder(store.blocks(rows), buffer, seed=3)
+
+
+def stream(store: Store, rows: np.ndarray, workers: int, buffer: int = 64) -> Streamed:
+    return Streamed(store, rows, order(store, rows, buffer), 16, 2, BATCH, torch.device("cpu"), workers)
+
+
+def followed(clips: Clips, order: ShuffleOrder, first: int = 0) -> list[tuple[int, int, list[int], torch.Tensor]]:
+    plan = batches(order, BATCH, first, STEPS)
+    return [(step, epoch, places.tolist(), batch) for step, epoch, places, batch in clips.follow(plan)]
+
+
+@pytest.mark.parametrize("workers", [0, 1, 2])
+@pytest.mark.parametrize("first", [0, 13, 20, 41])
+def test_every_residency_gives_the_same_batches_wherever_it_begins(
+    large: Store, rows: np.ndarray, workers: int, first: int
+) -> None:
+    whole, plan = load_clips(large, rows, 16, 2), order(large, rows)
+    expected = followed(Resident(whole), plan)[first:]
+    assert [epoch for _, epoch, _, _ in expected[:: STEPS // 3]] != [0]
+    for clips in (Host(whole, torch.device("cpu"), workers), stream(large, rows, workers)):
+        found = followed(clips, plan, first)
+        assert [entry[:3] for entry in found] == [entry[:3] for entry in expected]
+        assert all(torch.equal(mine[3], theirs[3]) for mine, theirs in zip(found, expected, strict=True))
+
+
+def test_a_plan_from_mid_epoch_reads_only_the_blocks_that_it_still_needs(
+    large: Store, rows: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan, read = order(large, rows), list[int]()
+    motion = Store.motion
+    monkeypatch.setattr(Store, "motion", lambda self, first, last: read.append(first) or motion(self, first, last))
+    per_epoch = len(rows) // BATCH
+    list(stream(large, rows, 0).follow(batches(plan, BATCH, 2 * per_epoch - 2, 2 * per_epoch)))
+    needed = {*large.blocks(rows)[plan.of(1)[(per_epoch - 2) * BATCH : per_epoch * BATCH]].tolist()}
+    assert len(read) == len(needed) < len(np.unique(large.blocks(rows)))
+    assert {first // store.BLOCK for first in read} == needed
+
+
+@pytest.mark.parametrize("workers", [0, 1, 2])
+@pytest.mark.parametrize("buffer", [1, 40, 1000])
+def test_no_more_is_held_than_the_room_that_was_announced(
+    large: Store, rows: np.ndarray, workers: int, buffer: int
+) -> None:
+    """Slots of the room are all that clips are read into; here they suffice to the last step of several epochs."""
+    clips, plan = stream(large, rows, workers, buffer), order(large, rows, buffer)
+    largest = np.unique(plan.blocks, return_counts=True)[1].max()
+    assert clips.room <= min(buffer, len(rows)) + BATCH + largest * (1 + streaming.READ_AHEAD * max(workers, 1))
+    assert clips.bytes == clips.room * 3 * 16 * 25 * 2 * 4
+    assert clips.bytes_whole == len(rows) * 3 * 16 * 25 * 2 * 4
+    assert len(followed(clips, plan)) == STEPS
+
+
+@pytest.mark.parametrize("workers", [0, 1, 2])
+def test_threads_end_when_nobody_follows_any_more(large: Store, rows: np.ndarray, workers: int) -> None:
+    before = threading.active_count()
+    following = stream(large, rows, workers).follow(batches(order(large, rows), BATCH, 0, STEPS))
+    next(following)
+    assert threading.active_count() == before + (1 + workers if workers else 0)
+    following.close()
+    assert threading.active_count() == before
+
+
+@pytest.mark.parametrize("workers", [0, 1, 2])
+@pytest.mark.parametrize(
+    ("harm", "said"),
+    [
+        ("flip", "(the checksum|has other content)"),
+        ("remove", "No such file"),
+        ("empty", "(it has 0 bytes|has other content)"),
+    ],
+)
+def test_damage_that_comes_while_it_trains_is_said_not_trained_on(
+    large: Store, rows: np.ndarray, tmp_path: Path, workers: int, harm: str, said: str
+) -> None:
+    copy = Store(shutil.copytree(large.path, tmp_path / "copy.zarr"))
+    before = threading.active_count()
+    following = stream(copy, rows, workers).follow(batches(order(copy, rows), BATCH, 0, STEPS))
+    next(following)
+    shard = copy.path / "xyz" / "c" / "0" / "0" / "0"
+    content = bytearray(shard.read_bytes())
+    content[: len(content) // 2] = bytes(len(content) // 2)
+    if harm == "remove":
+        shard.unlink()
+    else:
+        (tmp_path / "harmed").write_bytes(content if harm == "flip" else b"")
+        (tmp_path / "harmed").replace(shard)
+    with pytest.raises(ArtifactError, match=rf"copy.zarr/xyz/c/0/0/0: {said}.*restore it"):
+        list(following)
+    assert threading.active_count() == before

@@ -1,0 +1,228 @@
+import io
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+
+from pipeline.errors import ArtifactNotFound
+from pipeline.store.build_splits import build_splits
+from pipeline.store.splits import find_split
+from pipeline.store.store import Store
+from trainer.config.evaluation import compose_eval
+from trainer.config.method import MethodConfig, MixConfig
+from trainer.data.loader import load_clips
+from trainer.evaluation import features, finetune, lineage
+from trainer.evaluation.evaluate import EvaluateRequest, evaluate
+from trainer.evaluation.finetune import Sides
+from trainer.evaluation.knn import weighted_knn
+from trainer.models.encoder import Encoder
+from trainer.runs.classifier import load_classifier
+from trainer.runs.run import Run, load_encoder
+from trainer.terminal import evaluation_output
+
+
+@pytest.fixture(scope="module")
+def results(shared_run: Run, shared_store: Store) -> dict[str, dict[str, object]]:
+    split = find_split(shared_store, "xsub")
+    request = EvaluateRequest(
+        run=shared_run,
+        store=shared_store,
+        split=split,
+        protocols=("knn", "linear"),
+        device=torch.device("cpu"),
+    )
+    return evaluate(request)  # type: ignore[return-value]
+
+
+def test_every_protocol_has_every_row_and_is_written_down(
+    results: dict[str, dict[str, object]], shared_run: Run
+) -> None:
+    for protocol, result in results.items():
+        assert list(result["rows"]) == ["pre-trained", "pre-trained, recalibrated", "random encoder", "raw coordinates"]  # type: ignore[call-overload]
+        written = json.loads((shared_run.path / "eval" / f"{protocol}.json").read_text())
+        assert written["rows"] == json.loads(json.dumps(result["rows"]))
+        assert written["lineage"]["store"]["digest"] == shared_run.lineage["store"]["digest"]
+        assert written["lineage"]["checkpoint"]["step"] == shared_run.total_steps
+        assert written["published"] is None
+        assert written["lineage"]["transfer"] is False
+        assert written["lineage"]["test_clips_pretrained_on"] == 0
+
+
+def test_linear_names_last_and_best_epoch_apart(results: dict[str, dict[str, object]]) -> None:
+    row = results["linear"]["rows"]["pre-trained"]  # type: ignore[index]
+    assert row["top1"] == pytest.approx(row["test_top1_by_epoch"]["150"], abs=1e-4)
+    best = row["best_epoch"]
+    assert best["top1"] == max(row["test_top1_by_epoch"].values()) == row["test_top1_by_epoch"][str(best["epoch"])]
+
+
+def test_raw_coordinates_are_one_nearest_neighbour_on_the_resized_clips(
+    results: dict[str, dict[str, object]], shared_store: Store, shared_run: Run
+) -> None:
+    split, labels = find_split(shared_store, "xsub"), shared_store.columns["label"]
+    train, test = (
+        load_clips(shared_store, side, 16, shared_run.config.bodies).flatten(1).numpy()
+        for side in (split.train, split.test)
+    )
+    said = [labels[split.train][np.square(train - clip).sum(1).argmin()] for clip in test]
+    assert results["knn"]["rows"]["raw coordinates"]["top1"] == 100 * np.mean(said == labels[split.test])  # type: ignore[index]
+
+
+def test_another_split_is_another_result(shared_run: Run, shared_store: Store) -> None:
+    split = find_split(shared_store, "xview")
+    request = EvaluateRequest(
+        run=shared_run,
+        store=shared_store,
+        split=split,
+        protocols=("knn",),
+        device=torch.device("cpu"),
+    )
+    result = evaluate(request)["knn"]
+    assert Path(result["written"]).name == "knn-ntu60-xview.json"
+    seen = np.intersect1d(find_split(shared_store, "xsub").train, split.test)
+    assert result["lineage"]["test_clips_pretrained_on"] == len(seen) > 0
+    assert f"{len(seen)} of the test clips were pre-trained on" in "\n".join(
+        evaluation_output.results_notes({"knn": result})
+    )
+
+
+def test_the_published_number_stands_beside_the_presets_own_data_set_and_split(
+    shared_run: Run, shared_store: Store
+) -> None:
+    run = replace(
+        shared_run,
+        preset="ntu60-xsub",
+        config=shared_run.config.model_copy(update={"method": MethodConfig()}),
+    )
+    published = [
+        lineage.published(run, shared_store, find_split(shared_store, split), protocol)
+        for split, protocol in (("xsub", "linear"), ("xview", "linear"), ("xsub", "knn"))
+    ]
+    assert published[0] is not None
+    assert published[0]["top1"] == 80.7
+    assert published[1:] == [None, None]
+    others = [MethodConfig(name="skeletonclr"), MethodConfig(mix=MixConfig(fill="zeros"))]
+    for other in ({"stream": "bone"}, *({"method": method} for method in others)):
+        another = replace(run, config=run.config.model_copy(update=other))
+        assert lineage.published(another, shared_store, find_split(shared_store, "xsub"), "linear") is None
+
+
+def test_scores_of_neighbours_do_not_need_more_clips_than_there_are() -> None:
+    assert weighted_knn(torch.eye(2), torch.tensor([0, 1]), torch.eye(2), classes=2).argmax(1).tolist() == [0, 1]
+
+
+def asked(run: Run, store: Store, *protocols: str, **more: object) -> EvaluateRequest:
+    split = find_split(store, "xsub")
+    return EvaluateRequest(run=run, store=store, split=split, protocols=protocols, device=torch.device("cpu"), **more)  # type: ignore[arg-type]
+
+
+def test_retrieval_is_the_class_of_the_most_similar_clip(shared_run: Run, shared_store: Store) -> None:
+    result = evaluate(asked(shared_run, shared_store, "retrieval", batch_norm="trained"))["retrieval"]
+    assert list(result["rows"]) == ["pre-trained", "random encoder", "raw coordinates"]
+    split, labels = find_split(shared_store, "xsub"), shared_store.columns["label"]
+    encoder, _ = load_encoder(shared_run, torch.device("cpu"))
+    train, test = (
+        torch.nn.functional.normalize(
+            features.extract_positions(
+                encoder, load_clips(shared_store, side, 16, shared_run.config.bodies), shared_run
+            )
+        )
+        for side in (split.train, split.test)
+    )
+    said = labels[split.train][(test @ train.T).argmax(1).numpy()]
+    assert result["rows"]["pre-trained"]["top1"] == pytest.approx(100 * np.mean(said == labels[split.test]))
+
+
+def test_the_references_monitor_is_another_number_for_another_seed(shared_run: Run, shared_store: Store) -> None:
+    def scores(*settings: str) -> object:
+        config = compose_eval([*settings, "knn.k=1"])
+        evaluate(asked(shared_run, shared_store, "knn", config=config, batch_norm="trained"))
+        with np.load(shared_run.path / "eval" / "knn.scores.npz") as kept:
+            return kept["pre-trained"]
+
+    plain, head = scores(), scores("knn.layer=head")
+    views = [scores("knn.layer=head", "knn.augmented=true", f"seed={seed}") for seed in (0, 0, 1)]
+    assert not np.array_equal(plain, head)  # type: ignore[arg-type]
+    assert np.array_equal(views[0], views[1])  # type: ignore[arg-type]
+    assert not np.array_equal(views[0], views[2])  # type: ignore[arg-type]
+    assert not np.array_equal(views[0], head)  # type: ignore[arg-type]
+
+
+def test_whole_networks_are_trained_beside_ones_from_their_start(shared_run: Run, shared_store: Store) -> None:
+    config = compose_eval(["finetune.epochs=2", "finetune.test_every=1"])
+    result = evaluate(asked(shared_run, shared_store, "finetune", config=config))["finetune"]
+    assert list(result["rows"]) == ["pre-trained", "supervised from scratch"]
+    row = result["rows"]["pre-trained"]
+    assert list(row["test_top1_by_epoch"]) == ["1", "2"]
+    assert row["best_epoch"]["note"] == "chosen on the test set"
+    kept = load_classifier(shared_run, "finetune", torch.device("cpu"))
+    split = find_split(shared_store, "xsub")
+    test = load_clips(shared_store, split.test, 16, shared_run.config.bodies)
+    again = kept.scores(features.extract_positions(kept.encoder, test, shared_run))
+    with np.load(shared_run.path / "eval" / "finetune.scores.npz") as scores:
+        np.testing.assert_allclose(again.detach().numpy(), scores["pre-trained"], atol=1e-5)
+        assert np.array_equal(scores["rows"], split.test)
+
+
+def test_semi_trains_on_every_stored_draw_and_on_no_other_label(
+    shared_run: Run, shared_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ArtifactNotFound, match=r"build-splits .* --label-fraction 0.37 --seed"):
+        evaluate(asked(shared_run, shared_store, "semi", fractions=(0.37,)))
+    built = build_splits(shared_store, ["xsub"], [0.25], [3, 4])
+    seen = []
+    fit = finetune.fit
+
+    def watched(start: Encoder, sides: Sides, *rest: Any, **more: Any) -> finetune.Finetuned:
+        seen.append(sides)
+        return fit(start, sides, *rest, **more)
+
+    monkeypatch.setattr(finetune, "fit", watched)
+    config = compose_eval(["semi.epochs=1"])
+    result = evaluate(asked(shared_run, shared_store, "semi", config=config, fractions=(0.25,)))["semi-0.25"]
+    assert [row["top1"] for row in result["rows"].values()] == [
+        pytest.approx(np.mean([draw["top1"] for draw in row["seeds"].values()])) for row in result["rows"].values()
+    ]
+    for name in ("pre-trained", "supervised from scratch"):
+        assert list(result["rows"][name]["seeds"]) == ["3", "4"]
+    for sides, subset in zip(seen, built.subsets * 2, strict=True):
+        wanted = load_clips(shared_store, subset.rows, 16, shared_run.config.bodies)
+        assert torch.equal(sides.train, wanted)
+        classes = np.unique(shared_store.columns["label"])
+        assert np.array_equal(classes[sides.train_labels], shared_store.columns["label"][subset.rows])
+
+
+def test_baselines_can_be_left_out(shared_run: Run, shared_store: Store) -> None:
+    build_splits(shared_store, ["xsub"], [0.25], [3])
+    config = compose_eval(["semi.epochs=1", "finetune.epochs=1", "linear.epochs=2"])
+    request = asked(
+        shared_run, shared_store, "finetune", "semi", "knn", config=config, fractions=(0.25,), baselines=False
+    )
+    rows = {key: list(result["rows"]) for key, result in evaluate(request).items()}
+    pretrained = ["pre-trained", "pre-trained, recalibrated"]
+    assert rows == {"finetune": pretrained[:1], "semi-0.25": pretrained[:1], "knn": pretrained}
+
+
+def test_the_table_has_every_row_and_fits_a_terminal(shared_run: Run, shared_store: Store) -> None:
+    build_splits(shared_store, ["xsub"], [0.25], [3, 4])
+    config = compose_eval(["semi.epochs=1", "finetune.epochs=1", "linear.epochs=2"])
+    request = asked(
+        shared_run, shared_store, "finetune", "semi", "linear", "knn", "retrieval", config=config, fractions=(0.25,)
+    )
+    found = evaluate(request)
+    assert list(found) == ["finetune", "semi-0.25", "linear", "knn", "retrieval"]
+    console = Console(width=90, record=True, file=io.StringIO())
+    console.print(evaluation_output.results_table(found))
+    shown = console.export_text()
+    for row in ("pre-trained", "pre-trained, recalibrated", "supervised from scratch", "random encoder"):
+        assert row in shown
+    assert "…" not in shown
+    assert "±" in shown
+    notes = "\n".join(evaluation_output.results_notes(found))
+    assert "semi-0.25: " in notes
+    assert "over 2 draws" in notes
+    assert "finetune is the last epoch" in notes

@@ -1,0 +1,47 @@
+import numpy as np
+import pytest
+import torch
+from sklearn.neighbors import KNeighborsClassifier
+
+from trainer.evaluation import knn
+from trainer.evaluation.knn import nearest_neighbour, weighted_knn
+
+
+def data(seed: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    train, test = (torch.randn(count, 12, generator=generator, dtype=torch.float64) for count in (300, 80))
+    return train, torch.randint(0, 5, (300,), generator=generator), test
+
+
+def test_weighted_votes_agree_with_scikit_learn() -> None:
+    train, labels, test = data(0)
+    oracle = KNeighborsClassifier(10, metric="cosine", algorithm="brute", weights=lambda far: np.exp((1 - far) / 0.1))
+    wanted = oracle.fit(train.numpy(), labels.numpy()).predict_proba(test.numpy())
+    scores = weighted_knn(train, labels, test, classes=5, k=10, temperature=0.1)
+    np.testing.assert_allclose(scores / scores.sum(1, keepdim=True), wanted, rtol=1e-9)
+
+
+def test_the_nearest_agrees_with_scikit_learn() -> None:
+    train, labels, test = data(1)
+    wanted = KNeighborsClassifier(1).fit(train.numpy(), labels.numpy()).predict(test.numpy())
+    np.testing.assert_array_equal(nearest_neighbour(train, labels, test, classes=5).argmax(1), wanted)
+
+
+def test_the_nearest_is_found_in_blocks_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    train, labels, test = data(1)
+    whole = nearest_neighbour(train, labels, test, classes=5)
+    monkeypatch.setattr(knn, "BLOCK", 7)
+    assert torch.equal(nearest_neighbour(train, labels, test, classes=5), whole)
+
+
+def test_with_fewer_clips_than_neighbours_all_vote() -> None:
+    train, labels, test = data(2)
+    few = weighted_knn(train[:3], labels[:3], test, classes=5, k=20)
+    assert torch.equal(few, weighted_knn(train[:3], labels[:3], test, classes=5, k=3))
+
+
+def test_blocks_change_nothing(monkeypatch: object) -> None:
+    train, labels, test = data(3)
+    whole = weighted_knn(train, labels, test, classes=5)
+    monkeypatch.setattr(knn, "BLOCK", 7)  # type: ignore[attr-defined]
+    torch.testing.assert_close(weighted_knn(train, labels, test, classes=5), whole)

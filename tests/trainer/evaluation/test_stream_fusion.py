@@ -1,0 +1,81 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipeline.errors import ArtifactError, ConfigError
+from trainer.evaluation.stream_fusion import fuse_runs, parse_weights
+from trainer.runs.run import Run, write_result
+
+
+def of_stream(run: Run, stream: str, path: Path) -> Run:
+    return replace(run, path=path / stream, config=run.config.model_copy(update={"stream": stream}))
+
+
+def evaluated(run: Run, scores: dict[str, Any], split: str = "s", labels: tuple[int, ...] = (0, 1)) -> dict[str, Any]:
+    """What an evaluation would have left."""
+    arrays = {name: np.array(array, np.float32) for name, array in scores.items()}
+    about = {"rows": np.array([4, 7]), "classes": np.array([3, 5]), "labels": np.array(labels)}
+    result = {
+        "protocol": "linear",
+        "settings": {},
+        "rows": {name.partition("/")[0]: {} for name in scores} | {"raw coordinates": {}},
+        "class_names": ["a", "b"],
+        "lineage": {
+            "run": {"path": str(run.path)},
+            "checkpoint": {},
+            "store": {"digest": "d"},
+            "split": {"digest": split},
+        },
+    }
+    result["written"] = write_result(run, "linear", result, {**about, **arrays}).as_posix()
+    return {"linear": result}
+
+
+def test_scores_are_added_by_their_weights(shared_run: Run, tmp_path: Path) -> None:
+    opened = [of_stream(shared_run, stream, tmp_path) for stream in ("joint", "motion")]
+    found = [
+        evaluated(opened[0], {"pre-trained": [[1, 0], [1, 0]]}),
+        evaluated(opened[1], {"pre-trained": [[0, 1], [0, 2]]}),
+    ]
+    for weights, top1 in (([1.0, 0.9], 100.0), ([1.0, 0.4], 50.0), ([1.0, 2.0], 50.0)):
+        fused = fuse_runs(opened, found, weights)["linear"]
+        assert fused["rows"]["pre-trained"]["top1"] == top1
+        assert list(fused["rows"]) == ["pre-trained"]
+        assert fused["settings"]["weights"] == weights
+        assert Path(fused["written"]) == opened[0].path / "eval" / "linear-with-motion.json"
+        assert json.loads(Path(fused["written"]).read_text())["rows"] == fused["rows"]
+
+
+def test_each_draw_is_fused_with_its_like(shared_run: Run, tmp_path: Path) -> None:
+    opened = [of_stream(shared_run, stream, tmp_path) for stream in ("joint", "bone")]
+    right, wrong, sure = [[1, 0], [0, 1]], [[0, 1], [1, 0]], [[3, 0], [0, 3]]
+    found = [
+        evaluated(opened[0], {"pre-trained/0": right, "pre-trained/1": wrong}),
+        evaluated(opened[1], {"pre-trained/0": wrong, "pre-trained/1": sure}),
+    ]
+    row = fuse_runs(opened, found, [1.0, 0.5])["linear"]["rows"]["pre-trained"]
+    assert {seed: summary["top1"] for seed, summary in row["seeds"].items()} == {"0": 100.0, "1": 100.0}
+    assert (row["top1"], row["deviation"]) == (100.0, 0.0)
+
+
+def test_default_weights_are_by_stream_when_streams_differ(shared_run: Run, tmp_path: Path) -> None:
+    joint, motion, bone = (of_stream(shared_run, stream, tmp_path) for stream in ("joint", "motion", "bone"))
+    assert parse_weights([joint, motion, bone]) == [0.6, 0.4, 0.6]
+    assert parse_weights([joint, joint]) == [1.0, 1.0]
+    assert parse_weights([joint, bone], [2, 3]) == [2, 3]
+    for opened, weights in (([joint], ()), ([joint, bone], (1.0,)), ([joint, bone], (1.0, 0.0))):
+        with pytest.raises(ConfigError):
+            parse_weights(opened, weights)
+
+
+def test_other_clips_or_another_split_are_refused(shared_run: Run, tmp_path: Path) -> None:
+    opened = [of_stream(shared_run, stream, tmp_path) for stream in ("joint", "bone")]
+    first = evaluated(opened[0], {"pre-trained": [[1, 0], [1, 0]]})
+    for other in ({"split": "t"}, {"labels": (1, 1)}):
+        second = evaluated(opened[1], {"pre-trained": [[1, 0], [1, 0]]}, **other)  # type: ignore[arg-type]
+        with pytest.raises(ArtifactError, match="was evaluated on"):
+            fuse_runs(opened, [first, second], [1.0, 1.0])

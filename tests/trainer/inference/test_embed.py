@@ -1,0 +1,108 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline.errors import ArtifactError, ArtifactNotFound
+from pipeline.export.export import ExportRequest, export
+from pipeline.store.splits import find_split
+from pipeline.store.store import Store
+from trainer.data.loader import load_clips
+from trainer.data.streams import derive
+from trainer.evaluation import features
+from trainer.inference import embed
+from trainer.pretrain.pretrain import PretrainRequest, pretrain
+from trainer.runs.run import Run, load_encoder
+
+CPU = torch.device("cpu")
+
+
+def test_a_stores_features_are_the_frozen_backbones_in_row_order(
+    shared_run: Run, shared_store: Store, tmp_path: Path
+) -> None:
+    batch = embed.from_store(shared_run, shared_store, None, "all")
+    found = embed.embed(shared_run, batch, tmp_path / "out", layer="backbone", normalised=False, device=CPU)
+    assert (found["clips"], found["dimensions"], found["checkpoint"]["step"]) == (72, 8, shared_run.total_steps)
+    with np.load(tmp_path / "out", allow_pickle=False) as arrays:
+        assert arrays["features"].dtype == np.float32
+        assert arrays["names"].tolist() == shared_store.names
+        assert arrays["labels"].tolist() == shared_store.columns["label"].tolist()
+        encoder, _ = load_encoder(shared_run, CPU)
+        np.testing.assert_array_equal(arrays["features"], features.extract(encoder, batch.clips))
+
+
+def test_a_side_of_a_split_is_that_sides_rows(shared_run: Run, shared_store: Store) -> None:
+    split = find_split(shared_store, "xview")
+    batch = embed.from_store(shared_run, shared_store, split, "test")
+    assert batch.names.tolist() == [shared_store.names[row] for row in split.test]
+
+
+def test_normalised_features_have_length_one(shared_run: Run, shared_store: Store, tmp_path: Path) -> None:
+    batch = embed.from_store(shared_run, shared_store, None, "all")
+    embed.embed(shared_run, batch, tmp_path / "f.npz", layer="head", normalised=True, device=CPU)
+    with np.load(tmp_path / "f.npz") as arrays:
+        assert arrays["features"].shape == (72, 4)
+        np.testing.assert_allclose(np.linalg.norm(arrays["features"], axis=1), 1, rtol=1e-5)
+
+
+def test_positions_become_the_runs_stream(
+    train_request: Callable[..., PretrainRequest], shared_store: Store, tmp_path: Path
+) -> None:
+    run = pretrain(train_request(tmp_path / "run", "stream=bone", "epochs=1")).run
+    encoder, _ = load_encoder(run, CPU)
+    clips = load_clips(shared_store, np.arange(len(shared_store)), 16, run.config.bodies)
+    wanted = features.extract(encoder, derive(clips, "bone", run.layout))
+    np.savez(tmp_path / "x.npz", data=clips.numpy())
+    for batch in (embed.from_store(run, shared_store, None, "all"), embed.from_file(run, tmp_path / "x.npz")):
+        embed.embed(run, batch, tmp_path / "f.npz", layer="backbone", normalised=False, device=CPU)
+        with np.load(tmp_path / "f.npz") as arrays:
+            np.testing.assert_array_equal(arrays["features"], wanted)
+
+
+def test_an_exported_array_is_taken_as_it_is(shared_run: Run, shared_store: Store, tmp_path: Path) -> None:
+    export(ExportRequest(store=shared_store, form="npz", output=tmp_path / "x.npz"))
+    batch = embed.from_file(shared_run, tmp_path / "x.npz")
+    assert batch.clips.shape == (72, 3, int(shared_store.columns["frames"].max()), 25, 2)
+    assert batch.names.tolist() == shared_store.names
+    np.savez(tmp_path / "bare.npz", data=np.zeros((2, 3, 9, 25, 1)))
+    bare = embed.from_file(shared_run, tmp_path / "bare.npz")
+    assert (bare.labels.tolist(), bare.names.tolist(), bare.clips.dtype) == ([-1, -1], ["0", "1"], torch.float32)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "complaint"),
+    [
+        ({"x": np.zeros(3)}, "holds no array `data`"),
+        ({"data": np.zeros((2, 3, 0, 25, 1))}, r"expected numbers"),
+        ({"data": np.zeros((2, 3, 9, 25))}, r"expected numbers"),
+        ({"data": np.zeros((2, 3, 9, 17, 1))}, r"expected numbers \(N, 3, T, 25, M\)"),
+        ({"data": np.full((2, 3, 9, 25, 1), np.nan)}, "not finite in clip 0"),
+        ({"data": np.full((2, 3, 9, 25, 1), 1e300)}, "not finite in clip 0"),
+        ({"data": np.zeros((2, 3, 9, 25, 1)), "labels": np.zeros(3)}, "labels has shape"),
+        (
+            {"data": np.zeros((2, 3, 9, 25, 1)), "labels": np.array(["a", "b"])},
+            "labels are <U1, expected whole numbers",
+        ),
+        ({"data": np.zeros((2, 3, 9, 25, 1)), "labels": np.array([0.5, 1])}, "labels are float64"),
+        ({"data": np.array([{"a": 1}], dtype=object)}, "cannot be read as an .npz of plain arrays"),
+    ],
+)
+def test_an_array_that_does_not_fit_is_refused(
+    shared_run: Run, tmp_path: Path, arrays: dict[str, np.ndarray], complaint: str
+) -> None:
+    np.savez(tmp_path / "bad.npz", **arrays)
+    with pytest.raises(ArtifactError, match=complaint):
+        embed.from_file(shared_run, tmp_path / "bad.npz")
+
+
+def test_files_that_are_no_npz_or_not_there_are_told_apart(shared_run: Run, tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("hello")
+    with pytest.raises(ArtifactError, match="cannot be read"):
+        embed.from_file(shared_run, tmp_path / "text")
+    np.save(tmp_path / "bare.npy", np.zeros((2, 3, 9, 25, 1)))
+    with pytest.raises(ArtifactError, match="holds no array `data`"):
+        embed.from_file(shared_run, tmp_path / "bare.npy")
+    with pytest.raises(ArtifactNotFound):
+        embed.from_file(shared_run, tmp_path / "none")

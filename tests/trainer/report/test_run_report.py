@@ -1,0 +1,201 @@
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from pipeline.errors import ArtifactError
+from pipeline.report.report import Folded, Report, Scene, Table, write_report
+from tests.support.html_checks import page_of
+from trainer.config.presets import compose_pretrain, load_preset
+from trainer.evaluation import results
+from trainer.evaluation.results import Result
+from trainer.report import result_tables, training_history
+from trainer.report.run_report import RunReportRequest, build_run_report
+from trainer.runs.effective_config import effective_run_config
+from trainer.runs.run import Run, load_run
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def gathered(evaluated_run: Run) -> Report:
+    return build_run_report(RunReportRequest(run=evaluated_run, device=CPU))
+
+
+def test_a_runs_page_says_what_it_is_worth(gathered: Report, evaluated_run: Run, tmp_path: Path) -> None:
+    page = page_of(gathered, tmp_path / "page.html")
+    written = json.loads((evaluated_run.path / "eval" / "linear.json").read_text())
+    rows = written["rows"]
+    assert gathered.answer.startswith(f"{rows['pre-trained']['top1']:.1f} % linear [")
+    assert f"random encoder {rows['random encoder']['top1']:.1f} %" in gathered.answer
+    assert gathered.answer.endswith("on 36 test clips of ntu60 xsub")
+    for name, row in rows.items():
+        assert f"linear {name} {row['top1']:.1f} {row['interval95'][0]:.1f} to" in page.text
+    assert "linear, pre-trained" in page.text
+    for name in written["class_names"]:
+        assert name in page.text
+    assert evaluated_run.digest in page.text
+    assert "t-SNE of the backbone features of all 36 test clips, at step 6." in page.text
+    assert page.count("canvas") == 6 * sum(scene.title != "" for scene in scenes(gathered))
+
+
+def scenes(made: Report) -> list[Scene]:
+    return [block for section in made.sections for block in section.blocks if isinstance(block, Scene)]
+
+
+def test_neighbours_are_marked_by_whether_they_show_the_same_class(gathered: Report) -> None:
+    assert scenes(gathered)
+    for scene in scenes(gathered):
+        true = scene.title.split(":")[0]
+        own, *beside = scene.shown
+        assert (own.label, own.mark) == ("test clip", "")
+        assert [one.mark for one in beside] == ["right" if one.label == true else "wrong" for one in beside]
+
+
+def test_the_same_run_gives_the_same_bytes(gathered: Report, evaluated_run: Run, tmp_path: Path) -> None:
+    write_report(gathered, tmp_path / "a.html")
+    write_report(build_run_report(RunReportRequest(run=evaluated_run, device=CPU)), tmp_path / "b.html")
+    assert (tmp_path / "a.html").read_bytes() == (tmp_path / "b.html").read_bytes()
+
+
+def test_without_its_store_a_run_has_all_but_what_needs_it(evaluated_run: Run, tmp_path: Path) -> None:
+    shutil.copytree(evaluated_run.path, tmp_path / "runs" / "alone")
+    run = load_run(tmp_path / "runs" / "alone")
+    made = build_run_report(RunReportRequest(run=run, device=CPU))
+    page = page_of(made, tmp_path / "page.html")
+    assert page.text.count("name it with --store. With the run's store,") == 2
+    assert scenes(made) == []
+    assert page.count("script") == 0
+    assert "linear, pre-trained" in page.text
+    store = evaluated_run.path.parents[1] / "processed" / "ntu60.zarr"
+    assert scenes(build_run_report(RunReportRequest(run=run, device=CPU, store=store)))
+    with pytest.raises(ArtifactError, match="no such file"):
+        build_run_report(RunReportRequest(run=run, device=CPU, store=tmp_path / "none.zarr"))
+
+
+def test_a_run_that_was_stopped_or_never_evaluated_has_a_page(shared_run: Run, tmp_path: Path) -> None:
+    shutil.copytree(shared_run.path, tmp_path / "run", ignore=shutil.ignore_patterns("eval", "checkpoints"))
+    log = tmp_path / "run" / "log.jsonl"
+    lines = log.read_text().splitlines()[:4]
+    odd = {"step": 4, "total": "<b>", "lr": float("inf"), "instance": None, "samples_per_second": 10**400}
+    log.write_text("\n".join([*lines, json.dumps(odd), '{"step": 5, "total": ']))
+    made = build_run_report(RunReportRequest(run=load_run(tmp_path / "run"), device=CPU))
+    page = page_of(made, tmp_path / "page.html")
+    assert made.answer == "Not evaluated yet"
+    assert "5 of 6" in page.text
+    assert "Not finished: skelepipe pretrain" in " ".join(page.text.split())
+    assert "There is no checkpoint." in page.text
+    log.unlink()
+    page = page_of(build_run_report(RunReportRequest(run=load_run(tmp_path / "run"), device=CPU)), tmp_path / "b.html")
+    assert "there are no curves" in page.text
+
+
+def test_names_of_classes_are_text_wherever_they_stand(evaluated_run: Run, tmp_path: Path) -> None:
+    shutil.copytree(evaluated_run.path.parents[1], tmp_path, dirs_exist_ok=True)
+    path = tmp_path / "runs" / "tiny" / "eval" / "linear.json"
+    plain = json.loads(path.read_text())
+    plain["class_names"] = ["<script>alert(1)</script>", "\"'><img src=x onerror=alert(1)>", "$x$\ud800\x00"]
+    plain["rows"]["<i>row</i>"] = plain["rows"]["pre-trained"]
+    path.write_text(json.dumps(plain))
+    run = load_run(tmp_path / "runs" / "tiny")
+    page = page_of(build_run_report(RunReportRequest(run=run, device=CPU)), tmp_path / "page.html")
+    assert page.count("script") == 2
+    assert page.count("img") + page.count("i") == 0
+    assert "<script>alert(1)</script>" in page.text
+
+
+def test_settings_that_differ_are_told_and_marked(shared_run: Run) -> None:
+    table = next(block for block in training_history.configuration(shared_run) if isinstance(block, Table))
+    rows = {row[0]: row[1:] for row in table.rows}
+    assert [rows["frames"][place] for place in (0, 2, 3)] == ["16", "32", "64"]  # of the run, of quick, by default
+    assert [rows["learning_rate"][place] for place in (0, 2, 3)] == ["0.005", "0.005", "0.1"]
+    told = {value.key: value.origin for value in effective_run_config(shared_run).values}
+    assert {key: row[1] for key, row in rows.items()} == {key: told[key] for key in rows}
+    marked = {table.rows[place][0] for place in table.marked}
+    assert {"frames", "epochs", "batch_size", "encoder.hidden_channels"} <= marked
+    assert "learning_rate" not in marked
+    whole = [block for block in training_history.configuration(shared_run) if isinstance(block, Table)][1]
+    assert set(rows) < {row[0] for row in whole.rows}
+    assert {"frames", "epochs"} <= set(training_history.changed(shared_run))
+    assert not {"pair.queue_size", "bodies", "learning_rate"} & set(training_history.changed(shared_run))
+
+
+def linear(run: Run) -> Result:
+    return next(result for result in results.read_results(run)[0] if result.name == "linear")
+
+
+def test_the_published_number_stands_beside_ours_with_all_that_keeps_them_apart(evaluated_run: Run) -> None:
+    table, notes = result_tables.published(evaluated_run, [linear(evaluated_run)])
+    (row,) = table.rows  # type: ignore[union-attr]
+    assert row[0] == "linear"
+    assert row[3:] == ["80.7", load_preset("ntu60-xsub").about.source, "no"]
+    told = " ".join(notes.points)  # type: ignore[union-attr]
+    assert "40,091 training clips, here are 36: a part of it, or synthetic" in told
+    assert "is of preset ntu60-xsub, this run of preset quick" in told
+    assert "best epoch on the test clips" in told
+
+
+def test_a_run_as_published_is_compared(evaluated_run: Run) -> None:
+    full = load_preset("ntu60-xsub")
+    run = replace(evaluated_run, preset="ntu60-xsub", config=compose_pretrain(full))
+    result = linear(evaluated_run)
+    lineage = result.lineage.model_copy(update={"split": result.lineage.split.model_copy(update={"train": 40_091})})
+    as_published = result.model_copy(update={"lineage": lineage})
+    table, notes = result_tables.published(run, [as_published])
+    assert table.rows[0][-1] == "best epochs"  # type: ignore[union-attr]
+    assert list(notes.points) == [result_tables.OF_BEST]  # type: ignore[union-attr]
+    other = replace(run, config=run.config.model_copy(update={"epochs": 100}))
+    _, notes = result_tables.published(other, [as_published])
+    assert "Settings are other than the preset's: epochs." in notes.points  # type: ignore[union-attr]
+    bones = replace(run, config=run.config.model_copy(update={"stream": "bone"}))
+    assert any("joint stream; this is" in note for note in result_tables.published(bones, [as_published])[1].points)  # type: ignore[union-attr]
+
+
+def test_nothing_is_published_for_other_data(evaluated_run: Run) -> None:
+    result = linear(evaluated_run)
+    knn = result.model_copy(update={"protocol": "knn"})
+    store = result.lineage.store.model_copy(update={"digest": "0" * 64})
+    transfer = result.model_copy(update={"lineage": result.lineage.model_copy(update={"store": store})})
+    for other in (knn, transfer):
+        (text,) = result_tables.published(evaluated_run, [other])
+        assert text.text.startswith("None is known")  # type: ignore[union-attr]
+
+
+def test_draws_of_labels_other_stores_and_added_streams_are_told_apart(evaluated_run: Run, tmp_path: Path) -> None:
+    shutil.copytree(evaluated_run.path, tmp_path / "run")
+    folder = tmp_path / "run" / "eval"
+    plain = json.loads((folder / "knn.json").read_text())
+    row = plain["rows"]["pre-trained"]
+    semi = {"top1": 41.25, "deviation": 1.75, "seeds": {"0": {**row, "subset": "x"}, "1": row}}
+    settings = {**plain["settings"], "fraction": 0.1}
+    others = {
+        "semi-0.1": {"protocol": "semi", "settings": settings, "rows": {"pre-trained": semi}},
+        "knn-with-bone": {"fused": [{}, {}]},
+        "knn-moved": {"lineage": {**plain["lineage"], "transfer": True, "test_clips_pretrained_on": 7}},
+    }
+    for name, change in others.items():
+        (folder / f"{name}.json").write_text(json.dumps({**plain, **change}))
+    run = load_run(tmp_path / "run")
+    page = page_of(build_run_report(RunReportRequest(run=run, device=CPU)), tmp_path / "page.html")
+    assert "semi-0.1 pre-trained 41.2 ± 1.8 36 ntu60 xsub, last checkpoint at step 6" in page.text
+    assert "last checkpoint at step 6, 2 streams added up" in page.text
+    assert "knn-moved: 7 of its test clips were pre-trained on, without their labels." in page.text
+    assert "±: standard deviation over several draws" in page.text
+    titles = [block.title for block in result_tables.classes(results.read_results(run)[0]) if isinstance(block, Folded)]
+    assert [title.split(",")[0] for title in titles] == ["linear", "knn", "knn-moved", "knn-with-bone"]
+
+
+def test_the_pairs_that_are_confused_most_are_listed_first(evaluated_run: Run) -> None:
+    counts = linear(evaluated_run).rows["pre-trained"].counts()
+    counts[:] = [[5, 4, 0], [1, 9, 0], [0, 2, 8]]
+    (table,) = result_tables._pairs(
+        ["a", "b", "c"], counts - 0 * counts - [[5, 0, 0], [0, 9, 0], [0, 0, 8]], counts.sum(1)
+    )
+    assert [list(row) for row in table.rows] == [
+        ["a", "b", "4", "44 %"],
+        ["c", "b", "2", "20 %"],
+        ["b", "a", "1", "10 %"],
+    ]

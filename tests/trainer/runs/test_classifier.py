@@ -1,0 +1,137 @@
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from pipeline.artifacts.manifest import seal_folder
+from pipeline.artifacts.schemas import CLASSIFIER
+from pipeline.errors import ArtifactError, ArtifactNotFound
+from pipeline.store.splits import find_split
+from pipeline.store.store import Store
+from pipeline.store.verify import NotOurs, verify
+from trainer.data.loader import load_clips
+from trainer.evaluation import features, linear
+from trainer.evaluation.evaluate import EvaluateRequest, evaluate
+from trainer.runs.classifier import choose_classifier, list_classifiers, load_classifier
+from trainer.runs.run import Run, load_encoder, load_run
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def own_run(shared_run: Run, tmp_path: Path) -> Run:
+    """A copy of the run without results, to damage at will."""
+    shutil.copytree(shared_run.path, tmp_path / "run", ignore=shutil.ignore_patterns("eval"))
+    return load_run(tmp_path / "run")
+
+
+@pytest.fixture
+def evaluated(own_run: Run, shared_store: Store, monkeypatch: pytest.MonkeyPatch) -> tuple[Run, list[linear.Fitted]]:
+    """The run after a linear evaluation, and what that fitted, row by row."""
+    fitted: list[linear.Fitted] = []
+    fit = linear.fit
+    monkeypatch.setattr(linear, "fit", lambda *args, **options: fitted.append(fit(*args, **options)) or fitted[-1])
+    evaluate(request_of(own_run, shared_store, "xsub"))
+    return own_run, fitted
+
+
+def request_of(run: Run, store: Store, split: str) -> EvaluateRequest:
+    return EvaluateRequest(
+        run=run, store=store, split=find_split(store, split), protocols=("knn", "linear"), device=CPU
+    )
+
+
+def test_linear_evaluation_leaves_both_rows_classifiers_with_the_encoders_they_stand_on(
+    evaluated: tuple[Run, list[linear.Fitted]], shared_store: Store
+) -> None:
+    run, fitted = evaluated
+    assert sorted(list_classifiers(run)) == ["linear", "linear-recalibrated"]
+    test = load_clips(shared_store, find_split(shared_store, "xsub").test, 16, run.config.bodies)
+    for name, wanted in zip(("linear", "linear-recalibrated"), fitted, strict=False):
+        kept = load_classifier(run, name, CPU)
+        assert torch.equal(kept.scores(features.extract(kept.encoder, test)), wanted.scores)
+        assert kept.classes == tuple(sorted({*shared_store.columns["label"].tolist()}))
+        assert kept.names == tuple(shared_store.facts["classes"][str(label)] for label in kept.classes)
+        assert kept.facts["lineage"]["checkpoint"]["digest"] == load_encoder(run, CPU)[1]["digest"]
+    plain, recalibrated = (load_classifier(run, name, CPU) for name in ("linear", "linear-recalibrated"))
+    assert (plain.facts["batch_norm"], recalibrated.facts["batch_norm"]) == (
+        "as training left them",
+        "of the training clips",
+    )
+    norms = [kept.encoder.state_dict()["input_norm.running_mean"] for kept in (plain, recalibrated)]
+    assert not torch.equal(*norms)
+
+
+def test_the_newest_is_taken_and_the_recalibrated_one_only_by_name(
+    evaluated: tuple[Run, list[linear.Fitted]], shared_store: Store
+) -> None:
+    run, _ = evaluated
+    assert choose_classifier(run, None) == "linear"
+    assert choose_classifier(run, "linear-recalibrated") == "linear-recalibrated"
+    evaluate(request_of(run, shared_store, "xview"))
+    assert choose_classifier(run, None) == "linear-ntu60-xview"
+    assert choose_classifier(run, "linear") == "linear"
+    with pytest.raises(ArtifactNotFound, match=r"it has .*linear.*skelepipe eval .*/run --protocol finetune"):
+        choose_classifier(run, "finetune")
+
+
+def test_a_run_without_evaluation_says_which_command_makes_one(own_run: Run) -> None:
+    for name in (None, "linear"):
+        with pytest.raises(
+            ArtifactNotFound, match=rf"classifiers are made by `skelepipe eval {own_run.path} --protocol linear`"
+        ):
+            choose_classifier(own_run, name)
+    with pytest.raises(ArtifactNotFound, match="skelepipe eval"):
+        load_classifier(own_run, "linear", CPU)
+
+
+def test_verify_reads_every_byte_of_a_classifier_alone_and_with_its_run(
+    evaluated: tuple[Run, list[linear.Fitted]],
+) -> None:
+    run, _ = evaluated
+    folder = run.path / "eval" / "linear.classifier"
+    assert (verify(folder).kind, verify(folder).findings) == (CLASSIFIER.kind, [])
+    assert verify(run.path).findings == []
+    for name in ("classifier.safetensors", "meta.json", "MANIFEST.json"):
+        whole = (folder / name).read_bytes()
+        (folder / name).write_bytes(whole[:-2] + bytes([whole[-2] ^ 1]) + whole[-1:])
+        assert verify(folder).findings, name
+        assert "eval/linear.classifier" in verify(run.path).findings[0], name
+        with pytest.raises(ArtifactError, match=r"linear\.classifier: .*evaluate again with `skelepipe eval"):
+            load_classifier(run, "linear", CPU)
+        (folder / name).write_bytes(whole)
+    (folder / "MANIFEST.json").unlink()
+    assert "has no MANIFEST.json" in verify(folder).findings[0]
+    (folder / "meta.json").unlink()
+    assert verify(folder).kind == CLASSIFIER.kind
+    (folder / "classifier.safetensors").unlink()
+    with pytest.raises(NotOurs):
+        verify(folder)
+
+
+def test_another_runs_classifier_is_refused(evaluated: tuple[Run, list[linear.Fitted]]) -> None:
+    run, _ = evaluated
+    with pytest.raises(ArtifactError, match="a classifier of another run"):
+        load_classifier(replace(run, digest="0" * 64), "linear", CPU)
+    folder = run.path / "eval" / "linear.classifier"
+    meta = json.loads((folder / "meta.json").read_text())
+    (folder / "meta.json").write_text(json.dumps(meta | {"run": "0" * 64}))
+    seal_folder(folder, CLASSIFIER)
+    assert verify(run.path).findings == ["eval/linear.classifier: is a classifier of another run"]
+
+
+def test_what_a_killed_evaluation_left_is_no_classifier_and_is_cleared_away(
+    evaluated: tuple[Run, list[linear.Fitted]], shared_store: Store
+) -> None:
+    run, _ = evaluated
+    left = run.path / "eval" / ".linear.classifier.partial"
+    left.mkdir()
+    (left / "classifier.safetensors").write_bytes(b"half")
+    assert sorted(list_classifiers(run)) == ["linear", "linear-recalibrated"]
+    assert verify(run.path).findings == []
+    evaluate(request_of(run, shared_store, "xsub"))
+    assert not left.exists()
+    assert verify(run.path).findings == []

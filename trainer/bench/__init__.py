@@ -1,0 +1,1 @@
+"""`skelepipe bench`: measure ingest, loading, training and evaluation."""

@@ -1,0 +1,1 @@
+"""Configuration models, presets and `--set` keys. Imports no torch."""

@@ -1,0 +1,130 @@
+"""Presets by name, and the layers of settings over them."""
+
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from pipeline.errors import ConfigError
+from pipeline.files import safe_toml
+from pipeline.suggest import beside, meant
+from trainer.config.layers import SET_ORIGIN, ConfigLayer, build_config, parse_setting
+from trainer.config.pretrain import PretrainConfig
+
+QUICK = "quick"
+
+
+class PresetDescription(BaseModel):
+    """What a preset is for."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    description: str
+    dataset: str | None = None
+    split: str | None = None
+    train_clips: int | None = None
+    """Training clips of the whole data set, where that is settled."""
+    published: dict[str, float] = {}
+    """Top-1 per cent that the authors report, by protocol."""
+    source: str = ""
+    """Where `published` stands."""
+
+
+class Preset(BaseModel):
+    """A named configuration."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    about: PresetDescription
+    config: dict[str, Any] = {}
+
+
+def preset_names() -> list[str]:
+    """The shipped presets."""
+    return sorted(file.name.removesuffix(".toml") for file in _folder().iterdir() if file.name.endswith(".toml"))
+
+
+def load_preset(name: str) -> Preset:
+    """A shipped preset.
+
+    Raises:
+        ConfigError: there is none of that name.
+    """
+    if name not in preset_names():
+        raise ConfigError(f"unknown preset {name!r}{meant(name, preset_names())}; known: {', '.join(preset_names())}")
+    return Preset.model_validate(safe_toml.loads((_folder() / f"{name}.toml").read_text(encoding="utf-8")))
+
+
+def choose_preset(
+    name: str | None, dataset: str, split: str, has_gpu: bool, clips: int | None = None
+) -> tuple[str, Preset, list[str]]:
+    """The preset of that name, else the one for data set and split, else `quick`; and what the user should know of it.
+
+    Args:
+        name: of a preset, or None.
+        dataset: of the store.
+        split: to be trained on.
+        has_gpu: whether the training would have one.
+        clips: training clips there are, when known.
+
+    Raises:
+        ConfigError: there is none of that name.
+    """
+    if name is None:
+        name = f"{dataset}-{split}" if f"{dataset}-{split}" in preset_names() else QUICK
+    advice = []
+    if name != QUICK and not has_gpu:
+        advice.append(f"no GPU here: preset {name} is made for one; --preset {QUICK} is made for CPUs")
+    chosen = load_preset(name)
+    about = chosen.about
+    if about.dataset and (about.dataset, about.split) != (dataset, split):
+        advice.append(f"preset {name} is for {about.dataset} {about.split}, not {dataset} {split}")
+    elif about.train_clips and clips not in (None, about.train_clips):
+        advice.append(
+            f"preset {name} is for {about.train_clips:,} training clips, the whole data set; here are {clips:,}"
+        )
+    return name, chosen, advice
+
+
+def pretrain_layers(
+    name: str, chosen: Preset, file: Path | None = None, settings: Sequence[str] = ()
+) -> list[ConfigLayer]:
+    """A preset and what stands over it: a TOML file, then `a.b=value` settings.
+
+    Raises:
+        ConfigError: the file cannot be read, or a setting is no KEY=VALUE.
+    """
+    found = [ConfigLayer(f"preset {name}", chosen.config)]
+    if file is not None:
+        try:
+            found.append(ConfigLayer(str(file), safe_toml.loads(file.read_bytes().decode("utf-8-sig"))))
+        except FileNotFoundError as error:
+            raise ConfigError(f"{file}: no such file{beside(file)}") from error
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"{file}: {getattr(error, 'strerror', None) or error}") from error
+    return found + [ConfigLayer(SET_ORIGIN, parse_setting(setting)) for setting in settings]
+
+
+def config_from_layers(found: Sequence[ConfigLayer]) -> PretrainConfig:
+    """The configuration that layers make over the defaults.
+
+    Raises:
+        ConfigError: a key or value is impossible.
+    """
+    files = [layer.origin for layer in found[1:] if layer.origin != SET_ORIGIN]
+    return build_config(PretrainConfig, found, " with ".join(["configuration", *files]))
+
+
+def compose_pretrain(chosen: Preset, file: Path | None = None, settings: Sequence[str] = ()) -> PretrainConfig:
+    """A preset, overridden by a TOML file, overridden by `a.b=value` settings.
+
+    Raises:
+        ConfigError: the file cannot be read, or a key or value is impossible.
+    """
+    return config_from_layers(pretrain_layers("", chosen, file, settings))
+
+
+def _folder() -> Any:
+    return resources.files("trainer.config") / "presets"

@@ -1,0 +1,1 @@
+"""Clips to training batches: loading, shuffling, prefetching, augmentation, streams. Uses config and runtime."""

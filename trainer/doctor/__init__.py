@@ -1,0 +1,1 @@
+"""`skelepipe doctor`: check the installation and the machine."""

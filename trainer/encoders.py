@@ -1,9 +1,0 @@
-"""The encoders that can be trained, by the name in their configuration."""
-
-from collections.abc import Mapping
-
-from trainer.encoder import Encoder
-
-ENCODERS: Mapping[str, type[Encoder]] = {
-    "st-gcn": Encoder,
-}

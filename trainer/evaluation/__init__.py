@@ -1,0 +1,1 @@
+"""`skelepipe eval`: features, protocols and their results. Uses runs and everything below."""

@@ -1,0 +1,1 @@
+"""Use a trained encoder: embed, predict, ONNX export. Uses evaluation and everything below."""

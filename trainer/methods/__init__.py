@@ -1,0 +1,1 @@
+"""Pre-training methods and their losses. Uses data and models."""

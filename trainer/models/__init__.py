@@ -1,0 +1,1 @@
+"""The encoder, pooling, batch norm and the momentum pair. Uses config and runtime."""

@@ -1,0 +1,67 @@
+"""A query encoder, its slowly following key encoder, and the queue of past keys (MoCo, He et al. 2020)."""
+
+import copy
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from trainer.config.model import PairConfig
+from trainer.models.encoder import Encoder
+
+
+class MomentumPair(nn.Module):
+    """Two encoders and a queue.
+
+    Args:
+        encoder: becomes the query encoder, and is the one trained.
+        config: momentum, queue, and how the key encoder starts: apart, it takes weights from torch's global generator.
+        generator: draws the queue's first content.
+    """
+
+    queue: Tensor
+    """(D, K), columns of length one: noise at first, then the latest K keys."""
+    pointer: Tensor
+    """() int64: the column that the next key takes."""
+
+    def __init__(self, encoder: Encoder, config: PairConfig, generator: torch.Generator) -> None:
+        super().__init__()
+        self.query = encoder
+        self.key = copy.deepcopy(encoder).requires_grad_(False)
+        if config.start == "apart":
+            self.key.start()
+        self.momentum = config.momentum
+        noise = torch.randn(encoder.config.feature_dim, config.queue_size, generator=generator)
+        self.register_buffer("queue", functional.normalize(noise, dim=0))
+        self.register_buffer("pointer", torch.zeros((), dtype=torch.int64))
+
+    @torch.no_grad()
+    def follow(self) -> None:
+        """Move the key encoder's parameters towards the query's; its batch-norm statistics are its own."""
+        for key, query in zip(self.key.parameters(), self.query.parameters(), strict=True):
+            key.lerp_(query, 1.0 - self.momentum)
+
+    @torch.no_grad()
+    def keys(self, x: Tensor) -> Tensor:
+        """(N, C, T, V, M) to keys (N, D) of length one, without gradient."""
+        return unit(self.key(x))
+
+    @torch.no_grad()
+    def enqueue(self, keys: Tensor) -> None:
+        """Let keys (N, D) take the place of the oldest N, around the queue's end; of more than K the last K stay."""
+        size = self.queue.shape[1]
+        latest = keys[-size:]
+        first = self.pointer + len(keys) - len(latest)
+        columns = (first + torch.arange(len(latest), device=keys.device)) % size
+        self.queue.index_copy_(1, columns, latest.T)
+        self.pointer.add_(len(keys)).remainder_(size)
+
+
+def unit(vectors: Tensor) -> Tensor:
+    """(N, D) scaled to length one, in float32 at least: half a float leaves a cosine only two digits."""
+    return functional.normalize(vectors.to(torch.promote_types(vectors.dtype, torch.float32)), dim=1)
+
+
+def encoder_alone(encoder: Encoder) -> nn.Module:
+    """A query encoder that has no pair, its tensors named as in one."""
+    return nn.ModuleDict({"query": encoder})

@@ -1,0 +1,1 @@
+"""`skelepipe pretrain`: the training loop, checkpoints and validation. Uses evaluation and everything below."""

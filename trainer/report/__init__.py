@@ -1,0 +1,1 @@
+"""The HTML report of a run. Uses inference, pretrain and everything below."""

@@ -1,0 +1,1 @@
+"""Runs made of weights that other code bases released."""

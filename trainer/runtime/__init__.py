@@ -1,0 +1,1 @@
+"""Where work runs: device, distributed processes, memory, signals, CUDA graphs."""

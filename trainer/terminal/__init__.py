@@ -1,0 +1,1 @@
+"""Everything that the terminal shows: command classes, completion, tables, progress."""
