@@ -292,7 +292,7 @@ def build_splits(
     if as_json:
         emit(
             {
-                "splits": [asdict(split) for split in built.splits],
+                "splits": [split.to_json() for split in built.splits],
                 "subsets": [asdict(subset) for subset in built.subsets],
                 "skipped": built.skipped,
                 "notes": built.notes,
@@ -372,7 +372,7 @@ def pretrain(
     opened = open_store(store)
     chosen = find_split(opened, split)
     name, found, advice = choose_preset(
-        preset, opened.facts["dataset"], chosen.name, pick(device).type == "cuda", len(chosen.train)
+        preset, opened.attributes["dataset"], chosen.name, pick(device).type == "cuda", len(chosen.train)
     )
     laid = [*pretrain_layers(name, found, config, settings), *layers_from_options(short)]
     request = PretrainRequest(
@@ -1086,7 +1086,7 @@ def configured(path: Path | None, split: str | None, preset: str | None) -> tupl
         say([f"{missing}: this is preset {name} before it is fitted to data"])
         return name, named(name), None
     chosen = find_split(opened, split)
-    name, found, advice = choose_preset(preset, opened.facts["dataset"], chosen.name, True, len(chosen.train))
+    name, found, advice = choose_preset(preset, opened.attributes["dataset"], chosen.name, True, len(chosen.train))
     say(advice)
     return name, found, (opened, chosen)
 

@@ -50,7 +50,7 @@ def _fill(file: h5py.File, store: Store, splits: Sequence[Split], disk: "_Disk",
     file.attrs["units"] = "m"
     file.attrs["store_digest"] = store.digest
     for key in ("dataset", "layout", "recipe", "classes", "tool"):
-        file.attrs[key] = json.dumps(store.facts[key], sort_keys=True)
+        file.attrs[key] = json.dumps(store.attributes[key], sort_keys=True)
 
 
 class _Disk:

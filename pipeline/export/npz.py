@@ -64,7 +64,7 @@ def ctrgcn(store: Store, split: Split, handle: BinaryIO, done: Progress) -> None
         raise ArtifactError(f"{store.path}: has {joints} joints a body, and CTR-GCN's loader takes {CTRGCN_JOINTS}")
     frames = array_frames(store)
     labels = store.columns["label"]
-    classes = np.eye(WIDTHS.get(store.facts["dataset"], int(labels.max()) + 1))
+    classes = np.eye(WIDTHS.get(store.attributes["dataset"], int(labels.max()) + 1))
     with zipfile.ZipFile(handle, "w") as archive:
         for side, rows in (("train", split.train), ("test", split.test)):
             motion = (clip.transpose(1, 3, 2, 0) for clip in padded_clips(store, rows, frames, done))

@@ -178,8 +178,8 @@ def _finished_before(output: Path) -> IngestResult:
     return IngestResult(
         outcome="finished before",
         output=output,
-        dataset=kept.facts["dataset"],
-        recipe=kept.facts["recipe"]["name"],
+        dataset=kept.attributes["dataset"],
+        recipe=kept.attributes["recipe"]["name"],
         **store_facts(kept),
     )
 

@@ -41,15 +41,15 @@ def require_unchanged(output: Path, data: Source, survey: Survey, chosen: Recipe
     asked = {"data set": data.name, "recipe": chosen.name, "keep-missing": keep_missing}
     asked["missing left out"] = len(survey.missing)
     there = {
-        "data set": kept.facts["dataset"],
-        "recipe": kept.facts["recipe"]["name"],
-        "keep-missing": kept.facts["keep_missing"],
-        "missing left out": kept.facts["missing_left_out"],
+        "data set": kept.attributes["dataset"],
+        "recipe": kept.attributes["recipe"]["name"],
+        "keep-missing": kept.attributes["keep_missing"],
+        "missing left out": kept.attributes["missing_left_out"],
     }
     differences = [f"{what} {there[what]} there, {asked[what]} asked" for what in asked if there[what] != asked[what]]
-    if not differences and kept.facts["recipe"] != chosen.resolved:
+    if not differences and kept.attributes["recipe"] != chosen.resolved:
         differences.append(f"recipe {chosen.name} has other steps or parameters")
-    if kept.facts["sources"]["shared"] != data.shared:
+    if kept.attributes["sources"]["shared"] != data.shared:
         differences.append("what describes the recordings (manifest, layout, classes) has changed")
     differences += _changed_sources(kept, survey.entries)
     if differences:

@@ -175,7 +175,7 @@ def _column_values(entry: Entry, reading: Reading, clip: Clip) -> list[int]:
         "source_crc32": reading.crc32,
     }
     values |= {name: getattr(reading.labels, name) for name in ("label", *NUMBERED)}
-    values |= {f"quality_{count}": clip.quality[count] + reading.quality.get(count, 0) for count in STEP_COUNTS}
+    values |= {f"quality_{count}": clip.step_counts[count] + reading.step_counts.get(count, 0) for count in STEP_COUNTS}
     return [values[spec.name] for spec in COLUMNS]
 
 

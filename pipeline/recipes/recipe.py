@@ -128,7 +128,7 @@ def recipe_from_plain(plain: Mapping[str, Any], source: str) -> Recipe:
 
 
 def apply_recipe(recipe: Recipe, recording: Recording) -> Clip:
-    """Run all the steps; the clip leaves with every count of QUALITY.
+    """Run all the steps; the clip leaves with every count of STEP_COUNTS.
 
     Raises:
         UnusableClip: a step finds nothing to keep; the text is the reason.
@@ -136,7 +136,7 @@ def apply_recipe(recipe: Recipe, recording: Recording) -> Clip:
     """
     *_, last = stages(recipe, recording)
     clip = cast(Clip, last)  # as `from_plain` has made sure
-    clip.quality = dict.fromkeys(STEP_COUNTS, 0) | clip.quality
+    clip.step_counts = dict.fromkeys(STEP_COUNTS, 0) | clip.step_counts
     return clip
 
 

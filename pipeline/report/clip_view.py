@@ -72,7 +72,7 @@ def collect_clips(store: Store, chosen: Sequence[int], roots: Sequence[Path], ne
     figures, without = [], []
     for row in chosen:
         original = originals.find(row) if originals else None
-        panels = [Panel(title=f"in the store (recipe {store.facts['recipe']['name']})", xyz=store.clip(row))]
+        panels = [Panel(title=f"in the store (recipe {store.attributes['recipe']['name']})", xyz=store.clip(row))]
         if original is not None:
             first, last = int(original.shown[0]) + 1, int(original.shown[-1]) + 1
             how = f"frames {first} to {last} of {original.xyz.shape[1]}"
@@ -147,7 +147,7 @@ def write_page(looked: ClipView, store: Store, out: Path) -> None:
     """
     figures = looked.figures
     title = figures[0].title if len(figures) == 1 else f"{len(figures)} clips of {store.path.name}"
-    about = f"{store.facts['dataset']}, recipe {store.facts['recipe']['name']}, store {store.digest[:12]}"
+    about = f"{store.attributes['dataset']}, recipe {store.attributes['recipe']['name']}, store {store.digest[:12]}"
     text = html.render(
         "view.html",
         title=title,

@@ -41,8 +41,8 @@ class Originals:
             SkelepipeError: it holds nothing of the store's data set.
         """
         self._store = store
-        self._recipe = recipe_from_plain(store.facts["recipe"], str(store.path))
-        self._source = open_source(store.facts["dataset"], roots)
+        self._recipe = recipe_from_plain(store.attributes["recipe"], str(store.path))
+        self._source = open_source(store.attributes["dataset"], roots)
         survey = self._source.survey(keep_missing=True)
         self._entries: dict[str, Entry] = {entry.name: entry for entry in survey.entries}
 
@@ -116,7 +116,9 @@ def find_raw_folders(store: Store, roots: Sequence[Path], usual: Path) -> tuple[
     try:
         return Originals(store, [usual]), [f"recordings {usual}/ (found here)"]
     except SkelepipeError:
-        return None, [f"only as stored: {usual}/ holds no {store.facts['dataset']} recording; --raw names the folder"]
+        return None, [
+            f"only as stored: {usual}/ holds no {store.attributes['dataset']} recording; --raw names the folder"
+        ]
 
 
 def bodies_in_slots(recording: Recording) -> NDArray[np.float32]:

@@ -21,7 +21,7 @@ STEP_COUNTS: Mapping[str, str] = {
     "joints_filled": "joints interpolated in a short gap, spikes included",
     "joints_smoothed": "joints that the jitter filter moved",
 }
-"""The counts that every clip carries in `quality` and what each means; a recipe without such a step leaves it at 0."""
+"""The counts in `Clip.step_counts` with their meanings; a count that no step of the recipe fills stays 0."""
 
 MAX_JOINTS = 50_000_000
 """Joints of one recording, over all bodies and frames, that are laid out at once: 600 MB; a real one has thousands."""
@@ -95,8 +95,8 @@ class Clip:
     layout: Layout
     xyz: NDArray[np.float32]
     """(M, T, V, 3) metres; NaN where a body or joint is missing, for every recipe but the peers' (they write zeros)."""
-    quality: dict[str, int] = field(default_factory=dict)
-    """What the steps saw and did, by name of the count (see QUALITY)."""
+    step_counts: dict[str, int] = field(default_factory=dict)
+    """What the steps saw and did, by name of the count (see STEP_COUNTS)."""
 
     _measures: dict[Callable[..., NDArray[np.float64]], NDArray[np.float64]] = field(default_factory=dict, repr=False)
 
@@ -106,13 +106,13 @@ class Clip:
         Args:
             xyz: (M, T, V, 3) the coordinates as the step leaves them: an array of its own, or the clip's where the step
                 had nothing to change.
-            **counts: what the step did, by the names in QUALITY; each is added to what earlier steps counted.
+            **counts: what the step did, by the names in STEP_COUNTS; each is added to what earlier steps counted.
         """
-        quality = self.quality.copy()
+        step_counts = self.step_counts.copy()
         for name, count in counts.items():
-            quality[name] = quality.get(name, 0) + int(count)
+            step_counts[name] = step_counts.get(name, 0) + int(count)
         measures = self._measures if xyz is self.xyz else {}
-        return Clip(name=self.name, layout=self.layout, xyz=xyz, quality=quality, _measures=measures)
+        return Clip(name=self.name, layout=self.layout, xyz=xyz, step_counts=step_counts, _measures=measures)
 
     def measured(self, measure: Callable[..., NDArray[np.float64]]) -> NDArray[np.float64]:
         """What a function of `xyz` says of each body, (M, ...); asked once for as long as no step changes a joint."""

@@ -75,8 +75,8 @@ class Reading:
     """Of the bytes of all the recording's files, as `checksum` gives it."""
     start: int = 0
     """The clip's first frame in the recording that it was cut from, from 0."""
-    quality: Mapping[str, int] = field(default_factory=dict)
-    """Counts by the names in QUALITY that the reading itself gives."""
+    step_counts: Mapping[str, int] = field(default_factory=dict)
+    """Counts by the names in STEP_COUNTS that the reading itself gives."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -111,7 +111,7 @@ def _chosen_rules(
     for name in asked:
         if name not in known:
             raise ConfigError(
-                f"{store.facts['dataset']} has no split {name!r}{meant(name, known)}; it has {', '.join(known)}"
+                f"{store.attributes['dataset']} has no split {name!r}{meant(name, known)}; it has {', '.join(known)}"
             )
     return known, asked
 

@@ -28,7 +28,7 @@ class Rule:
     """How a split divides a store: by the values of its columns."""
 
     name: str
-    separates: str
+    disjoint_column: str
     """The column whose values train and test must not share; empty when there is none."""
     train: Condition
     test: Condition | None
@@ -57,10 +57,10 @@ OFFICIAL: dict[str, tuple[Rule, ...]] = {
 
 def rules(store: Store) -> dict[str, Rule]:
     """The splits that a store can have without a split file: its data set's official ones, or those it brought."""
-    if store.facts["dataset"] in OFFICIAL:
-        return {rule.name: rule for rule in OFFICIAL[store.facts["dataset"]]}
+    if store.attributes["dataset"] in OFFICIAL:
+        return {rule.name: rule for rule in OFFICIAL[store.attributes["dataset"]]}
     brought: dict[str, Rule] = {}
-    for name, sides in store.facts["splits"].items():
+    for name, sides in store.attributes["splits"].items():
         train, test = sides["train"], sides.get("test")
         brought[name] = Rule(name, _separated(train, test), train, test)
     return brought
@@ -94,8 +94,8 @@ def listed(store: Store, split_file: Path, name: str, notes: list[str]) -> Rule:
     if unlisted := sorted(there[column] - listed):
         notes.append(f"{split_file}: {len(unlisted)} {column}s of the store are in no list, first {unlisted[0]}")
     built_in = rules(store).get(name)
-    separates = built_in.separates if built_in else column
-    return Rule(name, separates, {column: lists.train}, {column: lists.test})
+    disjoint_column = built_in.disjoint_column if built_in else column
+    return Rule(name, disjoint_column, {column: lists.train}, {column: lists.test})
 
 
 def divide(store: Store, rule: Rule) -> dict[str, Any]:
@@ -105,8 +105,13 @@ def divide(store: Store, rule: Rule) -> dict[str, Any]:
     return {
         "tool": manifest.tool(),
         "name": rule.name,
-        "store": {"name": store.name, "dataset": store.facts["dataset"], "digest": store.digest, "clips": len(store)},
-        "separates": rule.separates,
+        "store": {
+            "name": store.name,
+            "dataset": store.attributes["dataset"],
+            "digest": store.digest,
+            "clips": len(store),
+        },
+        "separates": rule.disjoint_column,
         "rule": {"train": rule.train, "test": rule.test},
         "train": np.flatnonzero(train).tolist(),
         "test": np.flatnonzero(test).tolist(),
@@ -138,7 +143,7 @@ def recorded(path: Path, store: Store, plain: Mapping[str, Any]) -> Rule:
     name, train, test = plain["name"], plain["rule"]["train"], plain["rule"].get("test")
     known = rules(store)
     if {*train, *(test or {})} <= LISTED:
-        return Rule(name, known[name].separates if name in known else _separated(train, test), train, test)
+        return Rule(name, known[name].disjoint_column if name in known else _separated(train, test), train, test)
     if name not in known:
-        raise ArtifactError(f"{path}: {store.facts['dataset']} has no split {name!r}; {SPLIT.remedy}")
+        raise ArtifactError(f"{path}: {store.attributes['dataset']} has no split {name!r}; {SPLIT.remedy}")
     return known[name]

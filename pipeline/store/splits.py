@@ -2,8 +2,9 @@
 
 import glob
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,11 +30,16 @@ class Split:
     path: Path
     digest: str
     store_digest: str
-    separates: str
+    disjoint_column: str
+    """The column whose values train and test do not share; empty when there is none. Stored as `separates`."""
     train: Rows
     test: Rows
     left_out: int
     """Rows in neither side: their subject or camera is in neither of the rule's lists."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields of `--json`."""
+        return {"separates" if key == "disjoint_column" else key: value for key, value in asdict(self).items()}
 
     def side(self, subset: str) -> Rows:
         """Rows of `train`, `test` or `all` (both, in order)."""
@@ -68,11 +74,11 @@ def load_split(path: Path, store: Store) -> Split:
         )
     train, test = checked_rows(path, store, plain["train"], plain["test"], SPLIT.remedy)
     rule = split_rules.recorded(path, store, plain)
-    refuse_shared(path, store, rule.separates, train, test, SPLIT.remedy)
-    if plain["separates"] != rule.separates:
+    refuse_shared(path, store, rule.disjoint_column, train, test, SPLIT.remedy)
+    if plain["separates"] != rule.disjoint_column:
         raise ArtifactError(
             f"{path}: says that it separates {plain['separates'] or 'nothing'}, and {rule.name} of "
-            f"{store.facts['dataset']} separates {rule.separates or 'nothing'}; {SPLIT.remedy}"
+            f"{store.attributes['dataset']} separates {rule.disjoint_column or 'nothing'}; {SPLIT.remedy}"
         )
     made = divide(store, rule)
     for side in ("train", "test"):
@@ -85,7 +91,7 @@ def load_split(path: Path, store: Store) -> Split:
         path=path,
         digest=plain["digest"],
         store_digest=store.digest,
-        separates=plain["separates"],
+        disjoint_column=plain["separates"],
         train=train,
         test=test,
         left_out=len(store) - len(train) - len(test),
@@ -111,14 +117,14 @@ def checked_rows(
     return np.array(train, np.int64), np.array(test, np.int64)
 
 
-def refuse_shared(where: Path | str, store: Store, separates: str, train: Rows, test: Rows, remedy: str) -> None:
+def refuse_shared(where: Path | str, store: Store, column: str, train: Rows, test: Rows, remedy: str) -> None:
     """Refuse sides that both have some value of the column that is to be kept apart."""
-    if not separates:
+    if not column:
         return
-    values = store.values(separates)
+    values = store.values(column)
     if shared := np.intersect1d(values[train], values[test]).tolist():
         raise ArtifactError(
-            f"{where}: training and test share {separates} {shared[0]}, which the split is to keep apart; {remedy}"
+            f"{where}: training and test share {column} {shared[0]}, which the split is to keep apart; {remedy}"
         )
 
 

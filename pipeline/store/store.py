@@ -2,8 +2,8 @@
 
 All clips' rows stand one after another in `xyz` (C, V, F): clip n owns columns offset[n]..offset[n+1], its bodies one
 after another, each with the clip's `frames` columns. Time runs fastest because that compresses best: 1.80x against
-1.25x with joints fastest, on the same 800 clips of UI-PRMD written as NTU's 25 joints. `pipeline/store/FORMAT.md` has the
-layout byte by byte, store_writer.py writes it; no other file imports zarr.
+1.25x with joints fastest, on the same 800 clips of UI-PRMD written as NTU's 25 joints. `pipeline/store/FORMAT.md`
+has the layout byte by byte, writer.py writes it; no other file imports zarr.
 """
 
 from collections.abc import Iterable, Iterator
@@ -47,7 +47,7 @@ class Store:
             self._group = zarr.open_group(str(path), mode="r", zarr_format=3)
             facts: Any = self._group.attrs.asdict().get("skelepipe")
         schemas.FACTS.check(path / "zarr.json", facts)
-        self.facts: dict[str, Any] = facts
+        self.attributes: dict[str, Any] = facts
         self.layout = Layout.from_json(facts["layout"])
         self.quarantine: list[dict[str, Any]] = manifest.read_json(path / QUARANTINE, schemas.QUARANTINE)
         """The recordings that could not be used: name, file, line, reason."""
@@ -99,7 +99,7 @@ class Store:
 
     def class_name(self, label: int) -> str:
         """A class as people know it: its number, and its name where it has one; `unknown` below 0."""
-        return f"{label} {self.facts['classes'].get(str(label), '')}".rstrip() if label >= 0 else "unknown"
+        return f"{label} {self.attributes['classes'].get(str(label), '')}".rstrip() if label >= 0 else "unknown"
 
     @property
     def name(self) -> str:

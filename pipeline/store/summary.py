@@ -34,10 +34,10 @@ def summarise_store(store: Store) -> dict[str, Any]:
         "store": {
             "path": str(store.path),
             "digest": store.digest,
-            **{key: store.facts[key] for key in ("dataset", "tool", "format_version", "recipe", "sources")},
+            **{key: store.attributes[key] for key in ("dataset", "tool", "format_version", "recipe", "sources")},
             "layout": {"name": store.layout.name, "joints": len(store.layout.joints)},
-            "keep_missing": store.facts["keep_missing"],
-            "missing_left_out": store.facts["missing_left_out"],
+            "keep_missing": store.attributes["keep_missing"],
+            "missing_left_out": store.attributes["missing_left_out"],
             "extra_columns": list(store.extra),
         },
         "clips": len(store),
@@ -107,5 +107,9 @@ def _splits(store: Store) -> dict[str, dict[str, Any]]:
             except ArtifactError as error:
                 found[path.stem] = {"problem": str(error)}
             else:
-                found[path.stem] = {"train": len(split.train), "test": len(split.test), "separates": split.separates}
+                found[path.stem] = {
+                    "train": len(split.train),
+                    "test": len(split.test),
+                    "separates": split.disjoint_column,
+                }
     return found

@@ -44,7 +44,7 @@ class Kept:
 
     store: Store
     name: str
-    separates: str
+    disjoint_column: str
 
     @property
     def path(self) -> Path:
@@ -259,14 +259,13 @@ def fault(kept: Kept, plain: Document) -> str:
     rule = plain.get("rule")
     if not isinstance(rule, dict) or "train" not in rule:
         return "field rule"
-    if not {*rule["train"]} <= {"name", "recording"} and kept.separates == "recording":
+    if not {*rule["train"]} <= {"name", "recording"} and kept.disjoint_column == "recording":
         return f"has no split '{kept.name}'"
-    values = kept.store.values(kept.separates)
+    values = kept.store.values(kept.disjoint_column)
     if shared := {*values[plain["train"]].tolist()} & {*values[plain["test"]].tolist()}:
-        return (
-            f"training and test share {kept.separates} {re.escape(str(min(shared)))}, which the split is to keep apart"
-        )
-    if plain["separates"] != kept.separates:
+        value = re.escape(str(min(shared)))
+        return f"training and test share {kept.disjoint_column} {value}, which the split is to keep apart"
+    if plain["separates"] != kept.disjoint_column:
         return f"says that it separates {plain['separates'] or 'nothing'}, and {kept.name} of \\w+ separates"
     assert (plain["train"], plain["test"]) != (whole["train"], whole["test"])
     return "its (train|test) clips are not those of its rule"
@@ -306,8 +305,8 @@ def test_no_mutation_of_a_split_is_taken_however_well_it_is_sealed(
 def test_the_splits_themselves_are_taken_and_leak_nothing(which: str, kept: dict[str, Kept]) -> None:
     split = kept[which]
     loaded = load_split(split.path, split.store)
-    values = split.store.values(split.separates)
-    assert loaded.separates == split.separates
+    values = split.store.values(split.disjoint_column)
+    assert loaded.disjoint_column == split.disjoint_column
     assert min(len(loaded.train), len(loaded.test)) > 0
     assert not {*loaded.train.tolist()} & {*loaded.test.tolist()}
     assert not {*values[loaded.train].tolist()} & {*values[loaded.test].tolist()}

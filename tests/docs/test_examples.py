@@ -92,7 +92,7 @@ def test_the_examples_run_together(tree: Path, tmp_path: Path) -> None:
     run_words(commands, tmp_path, tree)
     store = Store(tmp_path / "processed" / "msr3d.zarr")
     assert len(store.names) == 30
-    assert store.facts["layout"]["name"] == "kinect-v1-msr"
+    assert store.attributes["layout"]["name"] == "kinect-v1-msr"
     assert {refused["name"] for refused in store.quarantine} == {"a21_s01_e01", "a01_s01_e02"}
     (run,) = (path for path in (tmp_path / "runs").iterdir() if path.is_dir())
     config = json.loads((run / "run.json").read_text())["config"]

@@ -49,7 +49,7 @@ def told(store: Store) -> list[bytes]:
     rows = np.arange(len(store))
     clips = [clip.tobytes() for clip in store.clips()] + [store.clip(row).tobytes() for row in rows[::5]]
     columns = [store.columns[name].tobytes() for name in sorted(store.columns)]
-    texts = repr((store.names, store.recordings, store.facts, store.quarantine, store.layout, store.digest))
+    texts = repr((store.names, store.recordings, store.attributes, store.quarantine, store.layout, store.digest))
     return [*clips, store.motion(0, int(store.offset[-1])).tobytes(), *columns, store.offset.tobytes(), texts.encode()]
 
 

@@ -48,7 +48,7 @@ def split_holdout(store: Store, split: Split, config: PretrainConfig) -> Holdout
         if config.held_out is not None:
             raise ConfigError("held_out: means nothing with validate_every=0; --set validate_every=5, or leave it out")
         return HoldoutSplit(column="", values=[], kept=rows, held_out=rows[:0])
-    column = split.separates or "subject"
+    column = split.disjoint_column or "subject"
     values = store.values(column)[rows]
     groups = np.unique(values)
     if len(groups) < 2:

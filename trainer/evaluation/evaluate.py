@@ -253,7 +253,7 @@ def _write_result(
 ) -> dict[str, Any]:
     """Write one result, and the scores behind it for whoever fuses them."""
     request = work.request
-    names = request.store.facts["classes"]
+    names = request.store.attributes["classes"]
     result: dict[str, Any] = {
         "protocol": protocol,
         "settings": settings,

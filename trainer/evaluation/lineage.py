@@ -19,7 +19,7 @@ def lineage(run: Run, store: Store, split: Split, checkpoint: dict[str, Any], de
     return {
         "run": {"path": run.path.as_posix(), "digest": run.digest, "preset": run.preset, "seed": run.config.seed},
         "checkpoint": checkpoint,
-        "store": {"name": store.name, "digest": store.digest, "recipe": store.facts["recipe"]["name"]},
+        "store": {"name": store.name, "digest": store.digest, "recipe": store.attributes["recipe"]["name"]},
         "split": {"name": split.name, "digest": split.digest, "train": len(split.train), "test": len(split.test)},
         "test_clips_pretrained_on": _pretrained_on(run, store, split),
         "transfer": None if run.imported else store.digest != run.lineage["store"]["digest"],
@@ -43,7 +43,7 @@ def published(run: Run, store: Store, split: Split, protocol: str) -> dict[str, 
         return None  # of another version
     named = load_preset(run.preset)
     about, meant = named.about, compose_pretrain(named)
-    if (about.dataset, about.split) != (store.facts["dataset"], split.name) or protocol not in about.published:
+    if (about.dataset, about.split) != (store.attributes["dataset"], split.name) or protocol not in about.published:
         return None
     if (meant.stream, meant.method) != (run.config.stream, run.config.method):
         return None

@@ -50,9 +50,9 @@ def open_run(
         ConfigError: nothing can be mixed, or the batch is larger than the training set.
     """
     atomic.remove_replaced(output)
-    if config.recipe not in (None, store.facts["recipe"]["name"]) and not any_recipe:
+    if config.recipe not in (None, store.attributes["recipe"]["name"]) and not any_recipe:
         raise ArtifactError(
-            f"{store.path}: was made by recipe {store.facts['recipe']['name']}, the configuration is for "
+            f"{store.path}: was made by recipe {store.attributes['recipe']['name']}, the configuration is for "
             f"{config.recipe}; ingest with --recipe {config.recipe}, or train on it with --any-recipe"
         )
     asked = config
@@ -70,8 +70,8 @@ def open_run(
         "store": {
             "name": store.name,
             "digest": store.digest,
-            "dataset": store.facts["dataset"],
-            "recipe": store.facts["recipe"],
+            "dataset": store.attributes["dataset"],
+            "recipe": store.attributes["recipe"],
         },
         "split": {"name": split.name, "digest": split.digest},
     }

@@ -99,5 +99,5 @@ def _scene(store: Store, answer: Answer, film: Film, places: dict[int, int]) -> 
 
 
 def _name(store: Store, label: int) -> str:
-    name: str = store.facts["classes"].get(str(label), "")
+    name: str = store.attributes["classes"].get(str(label), "")
     return name

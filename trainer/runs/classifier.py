@@ -101,9 +101,9 @@ def save_classifier(
             "kind": schemas.CLASSIFIER.kind,
             "run": run.digest,
             "classes": list(classes),
-            "names": [store.facts["classes"].get(str(label), "") for label in classes],
-            "dataset": store.facts["dataset"],
-            "recipe": store.facts["recipe"],
+            "names": [store.attributes["classes"].get(str(label), "") for label in classes],
+            "dataset": store.attributes["dataset"],
+            "recipe": store.attributes["recipe"],
             **facts,
         }
         (made / META_FILE).write_text(json.dumps(meta, indent=1, allow_nan=False) + "\n", encoding="utf-8")

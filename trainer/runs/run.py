@@ -227,9 +227,9 @@ def find_run_store(run: Run, override: Path | None = None) -> Store:
             f"{path}: holds {store.layout.name} skeletons, but {run.path} was trained on {run.layout.name}; "
             "name a store that fits"
         )
-    if store.facts["recipe"] != trained_on["recipe"]:
+    if store.attributes["recipe"] != trained_on["recipe"]:
         raise ArtifactError(
-            f"{path}: was made by recipe {store.facts['recipe']['name']}, but {run.path} was trained on "
+            f"{path}: was made by recipe {store.attributes['recipe']['name']}, but {run.path} was trained on "
             f"{trained_on['recipe']['name']} as it was then; ingest again with that recipe"
         )
     if override is None and store.digest != trained_on["digest"]:

@@ -108,7 +108,7 @@ class FolderSource:
                 return self._refusal(row, f"{asked}the recording has none of these frames, only {whole.frames}")
             return self._refusal(row, f"{asked}nobody is seen in any frame")
         return Reading(
-            recording=clip, labels=row.labels, crc32=crc32, start=max(first, 0), quality={"frames_beyond": beyond}
+            recording=clip, labels=row.labels, crc32=crc32, start=max(first, 0), step_counts={"frames_beyond": beyond}
         )
 
     def _refusal(self, row: Row, reason: str) -> Refusal:

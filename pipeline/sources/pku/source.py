@@ -168,8 +168,8 @@ def read_video(
         except UnusableClip as error:
             yield Refusal(name=clip, file=labels, line=row.line, reason=str(error))
         else:
-            quality = {"frames_beyond": beyond}
-            yield Reading(recording=recording, labels=known(row), crc32=crc32, start=start, quality=quality)
+            step_counts = {"frames_beyond": beyond}
+            yield Reading(recording=recording, labels=known(row), crc32=crc32, start=start, step_counts=step_counts)
 
 
 def is_label(file: RawFile) -> bool:

@@ -715,4 +715,4 @@ def test_what_is_converted_becomes_a_store_with_splits_and_confidence(tmp_path: 
     assert store.confidence is not None
     np.testing.assert_allclose(store.confidence, 0.25)
     assert [split.name for split in build_splits(store).splits] == ["xsub"]
-    assert store.facts["classes"] == {"0": "walk", "1": "wave"}
+    assert store.attributes["classes"] == {"0": "walk", "1": "wave"}

@@ -196,6 +196,6 @@ def test_hdf5_has_arrays_splits_and_lineage(shared_store: Store, tmp_path: Path)
             split = find_split(shared_store, name)
             assert file[f"splits/{name}/train"][()].tolist() == split.train.tolist()
             assert file[f"splits/{name}/test"][()].tolist() == split.test.tolist()
-        assert json.loads(file.attrs["recipe"]) == shared_store.facts["recipe"]
+        assert json.loads(file.attrs["recipe"]) == shared_store.attributes["recipe"]
         assert file.attrs["store_digest"] == shared_store.digest
         assert file.attrs["units"] == "m"

@@ -144,7 +144,10 @@ def test_the_larger_data_set_is_taken_whole_and_the_smaller_out_of_it(tmp_path: 
     report = ingest(dataclasses.replace(both, dataset="ntu120"))
     assert (report.clips, report.left_out) == (100, {})
     store = Store(tmp_path / "ntu120.zarr")
-    assert {split.name: split.separates for split in build_splits(store).splits} == {"xsub": "subject", "xset": "setup"}
+    assert {split.name: split.disjoint_column for split in build_splits(store).splits} == {
+        "xsub": "subject",
+        "xset": "setup",
+    }
     xset = find_split(store, "xset")
     assert set(store.columns["setup"][xset.train] % 2) == {0}
     assert set(store.columns["setup"][xset.test] % 2) == {1}
@@ -315,7 +318,7 @@ def test_a_users_recipe_is_kept_in_full_with_the_store(copy: Path, tmp_path: Pat
     mine.write_text('name = "mine"\n[[steps]]\nstep = "bodies_by_slot"\n[[steps]]\nstep = "resize"\nframes = 20\n')
     ingest(request_for(copy, tmp_path / "s.zarr", str(mine)))
     store = Store(tmp_path / "s.zarr")
-    assert store.facts["recipe"] == load_recipe(str(mine)).resolved
+    assert store.attributes["recipe"] == load_recipe(str(mine)).resolved
     assert set(store.columns["frames"].tolist()) == {20}
 
 

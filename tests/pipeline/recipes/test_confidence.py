@@ -156,14 +156,14 @@ def test_joints_below_the_least_become_missing_and_bodies_without_any_leave() ->
     assert not ((dropped.frame >= 10) & (dropped.frame < 20) & (dropped.body == 1)).any()
     assert whole.xyz.all(), "the recording itself stays as it was"
     clip = apply_recipe(load_recipe("clean-certain"), whole)
-    assert clip.quality["joints_missing"] == 1
+    assert clip.step_counts["joints_missing"] == 1
 
 
 @pytest.mark.parametrize("values", [None, np.full((2, T, 25), 0.3, np.float32)])
 def test_without_confidence_clean_certain_is_clean_bit_for_bit(values: NDArray[np.float32] | None) -> None:
     both = [apply_recipe(load_recipe(name), recording(values)) for name in ("clean", "clean-certain")]
     assert both[0].xyz.tobytes() == both[1].xyz.tobytes()
-    assert both[0].quality == both[1].quality
+    assert both[0].step_counts == both[1].step_counts
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,7 @@ def test_smoothing_agrees_with_the_naive_twin(seed):
 def test_a_waving_hand_is_not_touched(hertz, reach):
     wave = along_x(reach * np.sin(2 * np.pi * hertz * (np.arange(90) / 30) + 0.4))
     found = mended(wave)
-    assert found.quality["joints_despiked"] == 0
+    assert found.step_counts["joints_despiked"] == 0
     assert errors(found.xyz, wave).max() < 1
 
 
@@ -74,7 +74,7 @@ def test_a_punch_keeps_its_reach(frames):
     turn = np.clip((np.arange(60) - 25.3) / frames, 0, 1)
     punch = along_x(0.3 * (1 - np.cos(2 * np.pi * turn)))
     found = mended(punch)
-    assert found.quality["joints_despiked"] == 0
+    assert found.step_counts["joints_despiked"] == 0
     assert errors(found.xyz, punch).max() < 3
 
 
@@ -108,7 +108,7 @@ def test_spikes_go_and_what_is_put_there_is_near_the_truth(height, share, frames
         # The others leave the lengths of all bones as they were: so may a limb.
         assert (left < 25).mean() > share - 0.1 * (frames - 1)
         assert errors(found.xyz[~at], truth[~at]).mean() < 0.5
-        assert found.quality["joints_despiked"] <= at.sum() * 1.1
+        assert found.step_counts["joints_despiked"] <= at.sum() * 1.1
 
 
 def test_a_spike_in_the_first_frame_goes_and_a_fast_start_stays():
@@ -118,7 +118,7 @@ def test_a_spike_in_the_first_frame_goes_and_a_fast_start_stays():
     assert np.isnan(found[0, 0, 7]).all()
     assert np.isnan(found[..., 0]).sum() == 1
     start = along_x(0.2 * np.arange(20.0))
-    assert despike(clip(start)).quality["joints_despiked"] == 0
+    assert despike(clip(start)).step_counts["joints_despiked"] == 0
 
 
 def detour(leg, across, frames):
@@ -196,7 +196,7 @@ def test_drop_outs_are_bridged_along_the_motion(gap, mean):
         dropped = truth.copy()
         dropped[:, 40 : 40 + gap] = np.nan
         found = fill_gaps(clip(dropped))
-        assert found.quality["joints_filled"] == gap * 25
+        assert found.step_counts["joints_filled"] == gap * 25
         assert errors(found.xyz[:, 40 : 40 + gap], truth[:, 40 : 40 + gap]).mean() < mean
 
 
@@ -255,9 +255,9 @@ def test_steps_leave_their_input_alone(step):
     xyz[0, 20:23, 9] = np.nan
     xyz[0, 10, 7] += 1
     before = clip(xyz)
-    assert sum(step(before).quality.values()) > 0
+    assert sum(step(before).step_counts.values()) > 0
     np.testing.assert_array_equal(before.xyz, xyz)
-    assert before.quality == {}
+    assert before.step_counts == {}
 
 
 @pytest.mark.parametrize("turned", [False, True])

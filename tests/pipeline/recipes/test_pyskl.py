@@ -67,7 +67,7 @@ def test_all_zero_frames_go_at_the_ends_and_stay_between():
     found = bodies_as_pyskl(recorded(two))
     assert found.xyz.shape[1] == 45
     assert not found.xyz[:, 20].any()
-    assert found.quality["frames_trimmed"] == 15
+    assert found.step_counts["frames_trimmed"] == 15
     two[:] = 0
     with pytest.raises(UnusableClip, match="every frame are zero"):
         bodies_as_pyskl(recorded(two))

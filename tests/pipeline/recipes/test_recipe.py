@@ -111,15 +111,15 @@ def test_clean_finds_the_people_of_every_dirty_file(clean, name):
     frames, done = CLEANED[name]
     assert seen(found.xyz) == [list(present) for present in frames]
     untold = ("bodies_found", "joints_smoothed")
-    assert {key: count for key, count in found.quality.items() if count and key not in untold} == done
-    assert found.quality["bodies_found"] == len(np.unique(recording.body))
+    assert {key: count for key, count in found.step_counts.items() if count and key not in untold} == done
+    assert found.step_counts["bodies_found"] == len(np.unique(recording.body))
 
 
 @pytest.mark.parametrize("name", FILES)
 def test_clean_moves_no_joint_of_the_golden_files_far(clean, name):
     recording = read_rows(GOLDEN / "raw" / f"{name}.skeleton")
     found = apply_recipe(sensor_axes(clean), recording)
-    start = int(recording.frame[0]) if found.quality["frames_trimmed"] else 0
+    start = int(recording.frame[0]) if found.step_counts["frames_trimmed"] else 0
     for body in found.xyz:
         ways = []
         for t in np.flatnonzero(np.isfinite(body[:, 0, 0])):
@@ -130,7 +130,7 @@ def test_clean_moves_no_joint_of_the_golden_files_far(clean, name):
 
 def test_every_clip_leaves_with_every_count():
     for recipe in map(load_recipe, shipped_recipes()):
-        quality = apply_recipe(recipe, recorded(people(np.random.default_rng(0)))).quality
+        quality = apply_recipe(recipe, recorded(people(np.random.default_rng(0)))).step_counts
         assert list(quality) == list(STEP_COUNTS)
         assert all(type(count) is int for count in quality.values())
 

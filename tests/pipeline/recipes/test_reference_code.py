@@ -47,7 +47,7 @@ def test_slots_leave_out_the_third_body():
     three = people(np.random.default_rng(0), bodies=3)
     found = bodies_by_slot(recorded(three))
     np.testing.assert_array_equal(found.xyz, three[:2])
-    assert found.quality == {"bodies_found": 3, "bodies_dropped": 1, "frames_trimmed": 0}
+    assert found.step_counts == {"bodies_found": 3, "bodies_dropped": 1, "frames_trimmed": 0}
 
 
 @pytest.mark.parametrize("reader", [bodies_by_slot, bodies_by_energy])
@@ -60,7 +60,7 @@ def test_what_peers_have_no_room_for_is_refused_or_cut_or_kept(reader):
     for longer, start, stop in (("first", 0, 300), ("centre", 3, 303), ("keep", 0, 307)):
         found = reader(long, longer=longer)
         np.testing.assert_array_equal(found.xyz[0], xyz[0, start:stop])
-        assert found.quality["frames_trimmed"] == 307 - (stop - start)
+        assert found.step_counts["frames_trimmed"] == 307 - (stop - start)
         np.testing.assert_array_equal(reader(long, max_frames=307, longer=longer).xyz[0], xyz[0])
     with pytest.raises(UnusableClip, match="no frame"):
         reader(recorded(people(np.random.default_rng(0), frames=0)))
@@ -160,7 +160,7 @@ def test_who_leaves_and_returns_is_moved_to_where_they_left():
 def test_pieces_are_merged_where_they_do_not_overlap(pieces, expected, dropped):
     found = bodies_by_motion(moving(pieces, 41))
     assert shown(found) == [[t for first, last in spans for t in range(first, last + 1)] for spans in expected]
-    assert found.quality["bodies_dropped"] == dropped
+    assert found.step_counts["bodies_dropped"] == dropped
 
 
 def test_the_later_body_takes_the_shared_frame():
@@ -177,4 +177,4 @@ def test_the_last_body_left_is_kept_however_wide():
     wide = people(np.random.default_rng(2), bodies=2)[..., [1, 0, 2]]
     found = bodies_by_motion(recorded(wide))
     np.testing.assert_array_equal(found.xyz, wide[1:])  # the second in the file: the first is tested first
-    assert found.quality["bodies_dropped"] == 1
+    assert found.step_counts["bodies_dropped"] == 1

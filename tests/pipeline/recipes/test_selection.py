@@ -22,7 +22,7 @@ def test_a_body_of_eleven_frames_goes_and_one_of_twelve_stays(rng):
     bodies[2, 12:] = np.nan
     found = drop_short(clip(bodies), min_share=0)
     np.testing.assert_array_equal(found.xyz, bodies[[0, 2]])
-    assert found.quality["bodies_dropped"] == 1
+    assert found.step_counts["bodies_dropped"] == 1
 
 
 def test_a_body_in_less_than_a_quarter_of_the_frames_of_the_longest_goes(rng):
@@ -37,7 +37,7 @@ def test_a_body_that_trembles_as_nobody_does_goes_unless_all_do(rng):
     shadow += rng.normal(0, 0.04, shadow.shape).astype(np.float32)
     found = drop_shaky(clip(np.stack([shadow, steady])))
     np.testing.assert_array_equal(found.xyz, steady[None])
-    assert found.quality["bodies_dropped"] == 1
+    assert found.step_counts["bodies_dropped"] == 1
     dark = np.stack([shadow, steady + rng.normal(0, 0.03, steady.shape).astype(np.float32)])
     np.testing.assert_array_equal(drop_shaky(clip(dark)).xyz, dark)
     np.testing.assert_array_equal(drop_shaky(clip(dark[:1])).xyz, dark[:1])
@@ -110,7 +110,7 @@ def test_the_two_most_active_stay_the_most_active_first(rng):
     calm, wild, lively = (people(rng, reach=reach)[0] for reach in (0.01, 0.12, 0.06))
     found = pick_actors(clip(np.stack([calm, wild, lively])))
     np.testing.assert_array_equal(found.xyz, np.stack([wild, lively]))
-    assert found.quality["bodies_dropped"] == 1
+    assert found.step_counts["bodies_dropped"] == 1
     np.testing.assert_array_equal(pick_actors(clip(np.stack([calm, wild])), count=1).xyz, wild[None])
 
 
@@ -181,7 +181,7 @@ def test_empty_ends_go_and_the_hole_between_stays(rng):
     two[:, 78:] = np.nan
     found = trim(clip(two))
     np.testing.assert_array_equal(found.xyz, two[:, 10:78])
-    assert found.quality == {"frames_trimmed": 12, "frames_empty": 5}
+    assert found.step_counts == {"frames_trimmed": 12, "frames_empty": 5}
     assert seen(found.xyz)[0][0] == 2
 
 

@@ -57,7 +57,7 @@ def test_zero_and_non_finite_joints_are_missing(one):
     found = follow_ids(recorded(dirty))
     assert np.argwhere(np.isnan(found.xyz).all(axis=-1)).tolist() == [[0, 5, 3], [0, 6, 4], [0, 7, 5]]
     assert np.isnan(found.xyz).sum() == 9
-    assert found.quality["joints_missing"] == 3
+    assert found.step_counts["joints_missing"] == 3
 
 
 def test_a_recording_without_anybody_is_refused(one):
@@ -70,15 +70,15 @@ def test_a_recording_without_anybody_is_refused(one):
 def test_an_id_twice_in_one_frame_is_two_bodies(two):
     found = follow_ids(recorded(two, ids=[7, 7]))
     np.testing.assert_array_equal(found.xyz, two)
-    assert found.quality["bodies_found"] == 2
+    assert found.step_counts["bodies_found"] == 2
 
 
 def test_a_renamed_person_is_one(one):
     ids = np.where(np.arange(80) < 33, 5, 9)[None]
     found = followed(recorded(one, ids))
     np.testing.assert_array_equal(found.xyz, one)
-    assert found.quality["bodies_found"] == 2
-    assert found.quality["bodies_rejoined"] == 1
+    assert found.step_counts["bodies_found"] == 2
+    assert found.step_counts["bodies_rejoined"] == 1
 
 
 def test_a_person_renamed_often_and_named_back_is_one(one):
@@ -135,8 +135,8 @@ def test_two_people_stay_two_beside_each_other_when_both_are_there(two):
 def test_ids_swapped_between_two_people_are_swapped_back(two):
     swapped = np.array([[1] * 40 + [2] * 40, [2] * 40 + [1] * 40])
     found = followed(recorded(two, swapped))
-    assert found.quality["bodies_split"] == 2
-    assert found.quality["bodies_rejoined"] == 2
+    assert found.step_counts["bodies_split"] == 2
+    assert found.step_counts["bodies_rejoined"] == 2
     np.testing.assert_array_equal(found.xyz, two)
 
 
@@ -154,7 +154,7 @@ def test_a_place_lost_with_nobody_near_is_one_body(one):
     moved[0, 50:] += np.float32([1.5, 0, 0])
     found = follow_ids(recorded(moved))
     np.testing.assert_array_equal(found.xyz, moved)
-    assert found.quality["bodies_split"] == 0
+    assert found.step_counts["bodies_split"] == 0
 
 
 def test_an_id_that_passes_to_someone_else_is_cut_also_when_that_one_was_lost_or_gets_a_new_id(two):
@@ -262,7 +262,7 @@ def test_a_hand_over_from_one_frame_to_the_next_takes_no_gap():
 
 def test_fast_people_are_not_cut(one):
     running = one + 0.2 * np.arange(80, dtype=np.float32)[None, :, None, None] * np.float32([1, 0, 0])
-    assert follow_ids(recorded(running)).quality["bodies_split"] == 0
+    assert follow_ids(recorded(running)).step_counts["bodies_split"] == 0
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -288,7 +288,7 @@ def test_rejoining_agrees_with_the_naive_twin(seed):
     xyz[rng.random((7, 30, 4)) < 0.1] = np.nan
     found = rejoin(clip(xyz), max_gap=8, max_overlap=3, max_distance=0.5, pace=0.05, pose_gap=4)
     np.testing.assert_array_equal(found.xyz, naive_rejoined(xyz, 8, 3, 0.5, 0.05, 4))
-    assert found.quality["bodies_rejoined"] == 7 - len(found.xyz)
+    assert found.step_counts["bodies_rejoined"] == 7 - len(found.xyz)
 
 
 def test_rejoining_leaves_its_input_alone(one):
@@ -298,7 +298,7 @@ def test_rejoining_leaves_its_input_alone(one):
     before = clip(pieces)
     rejoin(before)
     np.testing.assert_array_equal(before.xyz, pieces)
-    assert before.quality == {}
+    assert before.step_counts == {}
 
 
 @pytest.mark.parametrize("persons", [1, 2, 5, tracking_kernels.FEW, tracking_kernels.FEW + 1, 40])
@@ -314,5 +314,5 @@ def test_each_id_is_a_body_in_order_of_appearance_however_many_there_are(persons
         ids = np.append(ids, ids[-1])
     found = follow_ids(recorded(bodies, ids))
     np.testing.assert_array_equal(found.xyz, bodies)
-    assert found.quality["bodies_found"] == persons + twice
-    assert found.quality["bodies_split"] == 0
+    assert found.step_counts["bodies_found"] == persons + twice
+    assert found.step_counts["bodies_split"] == 0

@@ -94,7 +94,7 @@ def test_long_clips_can_be_thinned() -> None:
 def test_what_files_say_is_escaped(own_store: Path, tmp_path: Path) -> None:
     store = Store(own_store)
     store.names[0] = "</script><script>alert(1)</script>"
-    store.facts["classes"] = {str(label): "<b>&'\"" for label in range(99)}
+    store.attributes["classes"] = {str(label): "<b>&'\"" for label in range(99)}
     looked = collect_clips(store, [0], (), NOWHERE)
     write_page(looked, store, tmp_path / "x.html")
     text = (tmp_path / "x.html").read_text()

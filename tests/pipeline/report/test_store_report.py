@@ -25,12 +25,12 @@ def test_a_stores_page_says_all_that_is_in_it(gathered: Report, shared_store: St
     assert page.text.count("72 clips of 3 classes by") == 1
     for meaning in STEP_COUNTS.values():
         assert meaning in page.text
-    for name in shared_store.facts["classes"].values():
+    for name in shared_store.attributes["classes"].values():
         assert name in page.text
     for entry in shared_store.quarantine:
         assert entry["file"] in page.text
         assert " ".join(entry["reason"].split()) in page.text
-    for step in shared_store.facts["recipe"]["steps"]:
+    for step in shared_store.attributes["recipe"]["steps"]:
         assert f". {step['step']}" in page.text
     assert shared_store.digest in page.text
     assert "xsub 36 36 subject good" in page.text
@@ -72,12 +72,12 @@ def test_without_the_recordings_the_page_says_how_to_give_them(shared_store: Sto
 
 def test_nothing_of_a_file_becomes_markup(own_store: Path, tmp_path: Path) -> None:
     store = Store(own_store)
-    for label in store.facts["classes"]:
-        store.facts["classes"][label] = f"{label}{HOSTILE}"
+    for label in store.attributes["classes"]:
+        store.attributes["classes"][label] = f"{label}{HOSTILE}"
     for entry in store.quarantine:
         entry.update(file=HOSTILE, name=HOSTILE, reason=f"{HOSTILE} \ud800")
     store.names[:] = [f"{HOSTILE}{row}" for row in range(len(store))]
-    store.facts["recipe"]["steps"][0]["step"] = HOSTILE
+    store.attributes["recipe"]["steps"][0]["step"] = HOSTILE
     page = page_of(store_report.build_store_report(store, [], NOWHERE), tmp_path / "page.html")
     assert page.count("script") == 2  # the skeletons and their motion
     assert HOSTILE.replace("`", "") in page.text.replace("`", "")

@@ -174,7 +174,7 @@ def test_segments_are_cut_as_the_recipe_counts(tmp_path: Path, frame_index: Fram
     middle, tail = readings.values()
     np.testing.assert_array_equal(middle.recording.xyz, xyz[cut])
     assert middle.recording.frame.tolist() == list(range(cut.stop - cut.start))
-    assert (middle.start, middle.labels.label, middle.quality) == (cut.start, 0, {"frames_beyond": 0})
+    assert (middle.start, middle.labels.label, middle.step_counts) == (cut.start, 0, {"frames_beyond": 0})
     assert tail.recording.frames == 100 - tail.start
     assert middle.crc32 == tail.crc32
 
@@ -192,7 +192,11 @@ def test_a_recording_is_opened_once_for_all_its_segments(tmp_path: Path, monkeyp
 def test_frames_beyond_the_recording_are_counted(tmp_path: Path) -> None:
     root = folder(tmp_path, rows("clips/long.npy,0,80,130", header=SEGMENTS), long=motion(100))
     (reading,) = read(root)[0].values()
-    assert (reading.recording.name, reading.recording.frames, reading.quality) == ("long", 20, {"frames_beyond": 30})
+    assert (reading.recording.name, reading.recording.frames, reading.step_counts) == (
+        "long",
+        20,
+        {"frames_beyond": 30},
+    )
 
 
 @pytest.mark.parametrize("frame_index", ["0-exclusive", "1-inclusive"])

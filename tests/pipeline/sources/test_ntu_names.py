@@ -70,9 +70,9 @@ def test_splits_of_the_whole_data_set_have_their_counted_sizes(dataset, split, t
     assert missing <= texts
     usable = [name for name in names if str(name) not in missing]
     rule = next(rule for rule in OFFICIAL[dataset] if rule.name == split)
-    column = {"subject": "performer"}.get(rule.separates, rule.separates)
+    column = {"subject": "performer"}.get(rule.disjoint_column, rule.disjoint_column)
     for side, wanted in ((rule.train, train), (rule.test, test)):
-        values = set(side[rule.separates])
+        values = set(side[rule.disjoint_column])
         assert sum(getattr(name, column) in values for name in usable) == wanted
 
 

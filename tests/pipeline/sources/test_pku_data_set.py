@@ -73,8 +73,8 @@ def test_every_clip_is_the_slice_that_its_label_row_says(pku_raw: Path, pku_stor
 
 def test_native_classes_are_kept_and_the_dense_ones_stored(pku_store: Store) -> None:
     labels = sorted(set(pku_store.columns["label"].tolist()))
-    assert pku_store.facts["dense_labels"] == {str(label): place for place, label in enumerate(labels)}
-    assert [pku_store.facts["classes"][str(label)] for label in labels] == [CLASSES[label] for label in labels]
+    assert pku_store.attributes["dense_labels"] == {str(label): place for place, label in enumerate(labels)}
+    assert [pku_store.attributes["classes"][str(label)] for label in labels] == [CLASSES[label] for label in labels]
 
 
 def test_each_video_is_parsed_once(
@@ -119,7 +119,7 @@ def test_the_lists_and_the_rule_give_the_same_rows(pku_raw: Path, pku_store: Sto
     by_rule = build_splits(pku_store, [name]).splits[0]
     built = build_splits(pku_store, split_file=split_files(pku_raw)[name])
     by_list = built.splits[0]
-    assert (by_list.name, by_list.separates) == (name, by_rule.separates)
+    assert (by_list.name, by_list.disjoint_column) == (name, by_rule.disjoint_column)
     for side in ("train", "test"):
         np.testing.assert_array_equal(by_list.side(side), by_rule.side(side))
         assert len(by_list.side(side))
@@ -165,5 +165,5 @@ def test_a_list_of_ones_own_is_called_by_its_file_or_by_name(pku_store: Store, t
         with pytest.raises(ConfigError, match="cannot be called"):
             build_splits(pku_store, [name], split_file=mine)
     named = build_splits(pku_store, ["held-out"], split_file=mine).splits[0]
-    assert (named.name, named.separates) == ("held-out", "recording")
+    assert (named.name, named.disjoint_column) == ("held-out", "recording")
     assert {pku_store.recordings[row] for row in named.test} == {videos[0]}

@@ -267,7 +267,7 @@ def test_each_convention_gives_the_rows_that_plain_slicing_gives(tmp_path, frame
     np.testing.assert_array_equal(clip.recording.xyz.reshape(-1, 75), want[:, :75].astype(np.float32))
     assert clip.start == first
     asked = end - start + (frame_index != "0-exclusive")
-    assert clip.quality == {"frames_beyond": asked - len(want)}
+    assert clip.step_counts == {"frames_beyond": asked - len(want)}
 
 
 def test_overlapping_intervals_each_get_all_their_frames(tmp_path):

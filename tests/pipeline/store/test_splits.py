@@ -110,7 +110,7 @@ def test_lists_divide_what_they_name_and_the_rest_is_left_out(own_store: Path, t
     file = listed(tmp_path / "mine.txt", [names[3], names[1], "S999C001P001R001A001"], [names[2], names[0]])
     built = build_splits(store, split_file=file)
     (split,) = built.splits
-    assert (split.name, split.separates) == ("mine", "recording")
+    assert (split.name, split.disjoint_column) == ("mine", "recording")
     assert (split.train.tolist(), split.test.tolist()) == ([1, 3], [0, 2])
     assert split.side("all").tolist() == [0, 1, 2, 3]
     assert split.left_out == len(store) - 4
@@ -145,7 +145,7 @@ def test_a_file_is_called_what_its_lists_are_for(own_store: Path, tmp_path: Path
         ("half", "half", "recording"),
     ):
         (split,) = build_splits(store, split_file=listed(tmp_path / f"{stem}.txt", train, test)).splits
-        assert (split.name, split.separates) == (name, separates)
+        assert (split.name, split.disjoint_column) == (name, separates)
     with pytest.raises(ArtifactError, match="share camera"):
         build_splits(store, split_file=listed(tmp_path / "cross-view-v2.txt", train, test))
 

@@ -55,7 +55,7 @@ def test_every_array_attribute_and_key_is_told(shared_store: Store) -> None:
     told = set(re.findall(r"`([a-z0-9_*]+)`", TEXT))
     arrays = {path.parent.name for path in shared_store.path.glob("*/zarr.json")} - {"xyz"}
     assert {re.sub("^quality_.*", "quality_*", name) for name in arrays} <= told
-    assert set(shared_store.facts) <= told
+    assert set(shared_store.attributes) <= told
     assert {key for bad in shared_store.quarantine for key in bad} <= told
     assert set(json.loads((shared_store.path / "MANIFEST.json").read_bytes())) <= told
     assert f"format version {FORMAT_VERSION}." in TEXT

@@ -13,7 +13,7 @@ def test_an_overview_counts_every_clip_once_and_is_plain_data(shared_store: Stor
     assert found["clips"] == found["recordings"] == 72
     for counts in (found["bodies"], *found["counts"].values()):
         assert sum(counts.values()) == 72
-    assert {name.split(" ", 1)[0] for name in found["counts"]["class"]} == set(shared_store.facts["classes"])
+    assert {name.split(" ", 1)[0] for name in found["counts"]["class"]} == set(shared_store.attributes["classes"])
     numbers = [int(subject) for subject in found["counts"]["subject"]]
     assert numbers == sorted(set(shared_store.columns["subject"].tolist()))
     frames = shared_store.columns["frames"]
@@ -22,7 +22,7 @@ def test_an_overview_counts_every_clip_once_and_is_plain_data(shared_store: Stor
     for count, told in found["quality"].items():
         values = shared_store.columns[f"quality_{count}"]
         assert (told["total"], told["clips"]) == (values.sum(), (values > 0).sum())
-    assert found["store"]["recipe"] == shared_store.facts["recipe"]
+    assert found["store"]["recipe"] == shared_store.attributes["recipe"]
     assert found["store"]["digest"] == shared_store.digest
 
 

@@ -73,7 +73,7 @@ def test_clips_look_like_people_that_stand_up(found: tuple[list[Reading], set[st
         xyz = reading.recording.xyz[reading.recording.slot == 0]
         xyz = np.where((xyz == 0).all(axis=2, keepdims=True), np.nan, xyz)
         assert 50 <= reading.recording.frames <= 110
-        assert reading.quality == {"frames_beyond": 0}
+        assert reading.step_counts == {"frames_beyond": 0}
         assert 0.9 < np.nanmedian(np.nanmax(xyz[..., 1], axis=1) - np.nanmin(xyz[..., 1], axis=1)) < 2.2
         above = xyz[:, names.index("chest"), 1] - xyz[:, names.index("pelvis"), 1]
         assert np.nanmedian(above) > 0.2

@@ -91,7 +91,7 @@ def test_clips_look_like_people(made, clips):
     for clip in clips.values():
         xyz = clip.recording.xyz[clip.recording.slot == 0]
         assert 40 <= clip.recording.frames <= 170  # two actions where intervals overlap
-        assert clip.quality["frames_beyond"] == 0
+        assert clip.step_counts["frames_beyond"] == 0
         assert 0.9 < np.median(np.ptp(xyz[..., 1], axis=1)) < 2.2
         assert 2.0 < np.median(xyz[..., 2]) < 5.0
 

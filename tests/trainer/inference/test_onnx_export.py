@@ -148,12 +148,12 @@ def test_what_the_file_says_of_itself(run: Run, shared_store: Store, tmp_path: P
     assert (said["units"], said["stream"], said["frames"], said["bodies"]) == ("m", "joint", "16", "2")
     assert json.loads(said["axes"]) == ["N sample", "C coordinate", "T frame", "V joint", "M body"]
     assert json.loads(said["layout"]) == KINECT_V2.to_json()
-    assert json.loads(said["recipe"]) == shared_store.facts["recipe"]
+    assert json.loads(said["recipe"]) == shared_store.attributes["recipe"]
     assert json.loads(said["checkpoint"])["digest"] == report.checkpoint["digest"]
     assert (said["run"], said["dataset"]) == (run.digest, "ntu60")
     classes = json.loads(said["classes"])
     assert [entry["id"] for entry in classes] == sorted({int(label) for label in shared_store.columns["label"]})
-    assert classes[0]["name"] == shared_store.facts["classes"][str(classes[0]["id"])]
+    assert classes[0]["name"] == shared_store.attributes["classes"][str(classes[0]["id"])]
     assert json.loads(said["classifier"])["split"]["name"] == "xsub"
     for told in ("recipe clean", "resized to 16 frames", "kinect-v2", "(N, 3, T, 25, M)", "in metres", "(N, 3) of the"):
         assert told in proto.doc_string

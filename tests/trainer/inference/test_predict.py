@@ -122,7 +122,7 @@ def test_probabilities_are_of_all_classes_and_named_likeliest_first(lab: Lab) ->
         probabilities = [guess.probability for guess in answer.top]
         assert sum(probabilities) == pytest.approx(1)
         assert probabilities == sorted(probabilities, reverse=True)
-        assert {str(guess.label): guess.name for guess in answer.top} == lab.store.facts["classes"]
+        assert {str(guess.label): guess.name for guess in answer.top} == lab.store.attributes["classes"]
     assert len(ask(lab, lab.raw, top=1).answers[0].top) == 1
 
 
@@ -189,7 +189,7 @@ def test_a_damaged_recording_is_one_line_and_the_rest_goes_on(lab: Lab, skelepip
     lines = [line for line in done.stderr.splitlines() if line.startswith(f"broken{suffix}:")]
     assert len(lines) == 1
     assert "classifier linear of" in done.stderr
-    for guess in lab.store.facts["classes"].values():
+    for guess in lab.store.attributes["classes"].values():
         assert guess.split(",")[0][:8] in done.stdout
     with (tmp_path / "said.csv").open(newline="") as handle:
         rows = list(csv.DictReader(handle))

@@ -54,7 +54,7 @@ def test_linear_evaluation_leaves_both_rows_classifiers_with_the_encoders_they_s
         kept = load_classifier(run, name, CPU)
         assert torch.equal(kept.scores(features.extract(kept.encoder, test)), wanted.scores)
         assert kept.classes == tuple(sorted({*shared_store.columns["label"].tolist()}))
-        assert kept.names == tuple(shared_store.facts["classes"][str(label)] for label in kept.classes)
+        assert kept.names == tuple(shared_store.attributes["classes"][str(label)] for label in kept.classes)
         assert kept.facts["lineage"]["checkpoint"]["digest"] == load_encoder(run, CPU)[1]["digest"]
     plain, recalibrated = (load_classifier(run, name, CPU) for name in ("linear", "linear-recalibrated"))
     assert (plain.facts["batch_norm"], recalibrated.facts["batch_norm"]) == (
