@@ -12,7 +12,7 @@ DEMO_FOLDER ?= demo
 WHEELS = annotated-types donfig filelock google-crc32c isal markdown-it-py mdurl numcodecs packaging pydantic \
 	pydantic-core pygments pyyaml rich safetensors typing-extensions typing-inspection zarr
 
-.PHONY: help demo test format lint types unit thorough rehearse nojit bounds fuzz prove resumes soak coverage scan audit bench gpu wheels pictures docs clean
+.PHONY: help demo test format lint types unit thorough rehearse nojit bounds fuzz prove resumes soak coverage audit bench gpu wheels pictures docs clean
 
 help:  ## list what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -76,9 +76,6 @@ coverage: $(PROOF)  ## which lines and branches the tests reach, file by file; k
 	NUMBA_DISABLE_JIT=1 $(PYTEST) -m kernels -k "not golden" --cov --cov-append --cov-report=
 	$(BIN)/coverage report
 
-scan: $(PROOF)  ## look for insecure code in what is shipped; the tests plant some on purpose
-	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive pipeline trainer cli.py benchmarks docs
-
 audit: $(PROOF)  ## ask PyPI for known vulnerabilities of every pinned version; fails when it cannot tell
 	$(BIN)/pip-audit --strict --no-deps --disable-pip --requirement constraints.txt
 
@@ -86,12 +83,8 @@ soak: $(READY)  ## all commands again and again in one process for twenty minute
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.proofs.soak
 
 bench: $(READY)  ## the benchmarks, against their baselines
-	$(BIN)/python benchmarks/bench_parse.py
 	$(BIN)/python benchmarks/bench_normalise.py
-	$(BIN)/python benchmarks/bench_ingest.py
-	$(BIN)/skelepipe bench train eval load
-	$(BIN)/python benchmarks/bench_fast.py
-	$(BIN)/python benchmarks/bench_feed.py
+	$(BIN)/skelepipe bench
 
 gpu: $(READY)  ## all that needs a GPU, in nine minutes: equality, speed, memory, accuracy
 	PYTHON=$(BIN)/python bash benchmarks/gpu.sh

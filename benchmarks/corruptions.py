@@ -217,7 +217,7 @@ def scenes(data: Path, subjects: set[int], every: int) -> Iterator[Callable[[], 
 
 def _facing(path: Path) -> NDArray[np.float32]:
     """A clip in the sensor's space: turned to face it, its mean pelvis 3 m away and 1 m below the sensor's middle."""
-    xyz = np.load(path, allow_pickle=False)[:, _STANDS_FOR] * np.array([-1, 1, -1], np.float32)
+    xyz = np.load(path, allow_pickle=False)[:, _STANDS_FOR] * np.array([-1, 1, -1], np.float32)  # noqa: TID251 (allow_pickle=False)
     centre = xyz[:, 0].mean(axis=0)
     moved: NDArray[np.float32] = (xyz - centre + [0.0, centre[1] - 1.0, 3.0]).astype(np.float32)
     return moved

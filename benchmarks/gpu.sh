@@ -57,17 +57,15 @@ everything() {
     install
     part machine 15 "$PYTHON" benchmarks/gpu_report.py machine
     part checks 110 "$PYTHON" benchmarks/check_gpu.py --device "$DEVICE" --out "$OUT" $small
-    bench train 60 '--rounds 2 --batch 128' # ways has larger ones
+    bench train 190 '--rounds 2'
     bench eval 70 '--rounds 1'              # a linear evaluation takes some 15 s
     bench load 35 '--rounds 3'
-    part ways 130 "$PYTHON" benchmarks/gpu_ways.py --device "$DEVICE" --seconds 110 --out "$OUT/ways.json" $small \
-        --only fast "fast + CUDA graph, as shipped" "CUDA graph" # without --only all fifteen, which take some minutes
     part training 95 "$PYTHON" benchmarks/gpu_training.py --device "$DEVICE" --out "$OUT/training.json" $small \
         ${SMALL:+--epochs 2}
     "$PYTHON" benchmarks/gpu_report.py table "$OUT"
 }
 
 mkdir -p "$OUT"
-rm -f "$OUT"/{parts.tsv,log.txt,checks.json,bench_train.json,bench_eval.json,bench_load.json,ways.json,training.json}
+rm -f "$OUT"/{parts.tsv,log.txt,checks.json,bench_train.json,bench_eval.json,bench_load.json,training.json}
 everything 2>&1 | tee "$OUT/log.txt"
 exit "${PIPESTATUS[0]}"

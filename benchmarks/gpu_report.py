@@ -7,7 +7,6 @@ import argparse
 import json
 import subprocess
 import sys
-from collections import defaultdict
 from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
@@ -43,7 +42,6 @@ def table(folder: Path) -> bool:
         print(f"| {' | '.join(part)} |")
     for name, lines in (
         ("checks", checks),
-        ("ways", ways),
         ("training", training),
         ("bench_train", bench),
         ("bench_eval", bench),
@@ -70,33 +68,6 @@ def checks(found: dict[str, Any]) -> Iterator[str]:
     for name, one in said.items():
         if one != "passed":
             yield f"{name}: {one[:200]}"
-
-
-def ways(found: dict[str, Any]) -> Iterator[str]:
-    rows = sorted(found.get("rows", []), key=case)
-    for (batch, precision), group in groupby(rows, key=case):
-        cells, left = [], defaultdict(list)
-        for row in group:
-            if row["status"] == "measured":
-                memory = "" if row["peak_gb"] is None else f" {row['peak_gb']} GB"
-                cells.append(f"{row['way']} {row['samples_per_second']:,.0f}/s{memory}{of_plain(row)}")
-            else:
-                left[row["status"][:150]].append(row["way"])
-        yield f"{precision}, batch {batch}: {'; '.join(cells)}"
-        for status, names in left.items():
-            yield f"{precision}, batch {batch}, {status}: {', '.join(names)}"
-
-
-def case(row: dict[str, Any]) -> tuple[int, str]:
-    return row["batch"], row["precision"]
-
-
-def of_plain(row: dict[str, Any]) -> str:
-    """How a way compares with the plain one, in speed and in its loss."""
-    if row["way"] == "plain":
-        return ""
-    speed = "" if row["of_plain"] is None else f" x{row['of_plain']:.2f}"
-    return speed + ("" if row.get("loss_apart") is None else f" loss {row['loss_apart']:.0e} apart")
 
 
 def training(found: dict[str, Any]) -> Iterator[str]:

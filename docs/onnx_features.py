@@ -45,7 +45,7 @@ def main(model: Path, clips: Path, output: Path) -> None:
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
     said = session.get_modelmeta()
     print(said.description)
-    with np.load(clips, allow_pickle=False) as arrays:
+    with np.load(clips, allow_pickle=False) as arrays:  # noqa: TID251 (allow_pickle=False)
         data = arrays["data"].astype(np.float32)
         if "lengths" in arrays:
             data = as_trained(data, arrays["lengths"], int(said.custom_metadata_map["frames"]))

@@ -157,7 +157,7 @@ def read_partition_motion(part: Path) -> NDArray[np.float32]:
 def _opened(part: Path) -> Iterator[Any]:
     """A partition's arrays; the .npz has a crc32 on each, so a flipped bit is noticed when it is read."""
     try:
-        with part.open("rb") as handle, np.load(handle, allow_pickle=False) as kept:
+        with part.open("rb") as handle, np.load(handle, allow_pickle=False) as kept:  # noqa: TID251 (allow_pickle=False)
             yield kept
     except Exception as error:  # numpy and zipfile raise nearly anything over a damaged file
         if isinstance(error, OSError) and error.errno not in {None, errno.EINVAL}:

@@ -91,7 +91,7 @@ def _environment() -> Any:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.globals["asset"] = lambda name: Markup(_asset(name))
+    environment.globals["asset"] = lambda name: Markup(_asset(name))  # noqa: S704 (files of the package)
     return environment
 
 

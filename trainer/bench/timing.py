@@ -96,7 +96,11 @@ def git_commit() -> str:
     try:
         said = [
             subprocess.run(
-                ["git", *what], cwd=Path(__file__).parent, capture_output=True, text=True, check=True
+                ["git", *what],
+                cwd=Path(__file__).parent,
+                capture_output=True,
+                text=True,
+                check=True,  # noqa: S607
             ).stdout.strip()
             for what in (("rev-parse", "--short=7", "HEAD"), ("status", "--porcelain", "--untracked-files=no"))
         ]

@@ -97,5 +97,5 @@ def _together(name: str, rows: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _scores(result: Path) -> dict[str, NDArray[Any]]:
-    with np.load(result.with_name(result.stem + SCORES_SUFFIX), allow_pickle=False) as arrays:
+    with np.load(result.with_name(result.stem + SCORES_SUFFIX), allow_pickle=False) as arrays:  # noqa: TID251 (allow_pickle=False)
         return {name: arrays[name] for name in arrays.files}

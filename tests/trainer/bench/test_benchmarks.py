@@ -16,9 +16,8 @@ import torch
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from benchmarks import bench_normalise, ways
+from benchmarks import bench_normalise
 from pipeline.synth.synth import write
-from trainer.config.presets import compose_pretrain, load_preset
 
 ROOT = Path(__file__).parents[3]
 
@@ -43,7 +42,7 @@ def test_the_gpu_script_rehearses_all_of_its_parts_on_a_cpu(tmp_path: Path) -> N
     *_, table = done.stdout.partition("| part | seconds | limit | exit |\n")
     parts = [line.strip("| ").split(" | ") for line in table.splitlines() if line.startswith("| ")]
     assert [name for name, *_ in parts] == [
-        *("machine", "checks", "bench train", "bench eval", "bench load", "ways", "training")
+        *("machine", "checks", "bench train", "bench eval", "bench load", "training")
     ], done.stdout + done.stderr  # fmt: skip
     assert {status for *_, status in parts} == {"0"}, done.stdout
     limits = re.findall(r"^ +(?:part|bench) [a-z]+ (\d+)", Path(command[1]).read_text(), re.MULTILINE)
@@ -59,9 +58,6 @@ def test_the_gpu_script_rehearses_all_of_its_parts_on_a_cpu(tmp_path: Path) -> N
     assert found["figures"]["resume, largest difference from never stopped"] == 0
     assert found["torch"] == torch.__version__
     for precision in ("bf16", "fp32"):
-        speeds, *others = [line for line in figures if line.startswith(f"ways: {precision}, batch 6")]
-        assert re.findall(r"[:;] ([a-z0-9 ]+) [\d,]+/s", speeds) == ["plain", "fast"]
-        assert [line.split(", ")[2].split(":")[0] for line in others] == ["needs a GPU"]
         assert sum(line.startswith(f"training: {precision} on synthetic NTU-60: ") for line in figures) == 1
     written = sorted(path.name for path in (tmp_path / "out").iterdir())
     assert len(written) <= 8
@@ -85,24 +81,6 @@ def test_the_wheels_for_a_gpu_machine_are_all_that_it_lacks() -> None:
     assert set(taken) == needed - there
 
 
-@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # torch's own, while it compiles
-@pytest.mark.parametrize("name", ["one batch", "channels last", "compiled"])
-def test_ways_of_a_training_step_compute_what_the_plain_one_does(name: str) -> None:
-    settings = ["frames=16", "batch_size=6", "encoder.hidden_channels=2", "encoder.hidden_dim=8"]
-    config = compose_pretrain(load_preset("quick"), None, [*settings, "method.mix.frames=[1, 3]"])
-    losses, states = [], []
-    for way in ("plain", name):
-        training = ways.Training(config, torch.device("cpu"))
-        training.pair.double()
-        training.clips = training.clips.double()
-        ways.WAYS[way].apply(training)
-        losses.append([training.step() for _ in range(3)])
-        states.append(training.pair.state_dict())
-    assert losses[0] == pytest.approx(losses[1], rel=1e-10)
-    assert losses[0][0] != losses[0][1]
-    torch.testing.assert_close(states[1], states[0], rtol=1e-9, atol=1e-10)
-
-
 @pytest.mark.rehearsal
 def test_the_size_benchmark_ingests_all_that_it_wrote(tmp_path: Path) -> None:
     done = benchmark("full_size.py", tmp_path, "--share", "0.0005", "--texts", "6")
@@ -110,40 +88,6 @@ def test_the_size_benchmark_ingests_all_that_it_wrote(tmp_path: Path) -> None:
     assert "57 recordings" in done.stdout
     rows = [line.split(" | ")[0] for line in done.stdout.splitlines() if ":" in line and line.startswith("| ")]
     assert rows == [f"| {kind}: {what}" for kind in ("loose", "zips") for what in ("ingest", "again", "verify")]
-
-
-@pytest.mark.rehearsal
-def test_the_benchmark_of_choices_prints_all_of_its_tables() -> None:
-    done = benchmark("bench_choices.py", "--clips", 60, "--rounds", 1)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("### ") == 4
-    assert "nan" not in done.stdout
-
-
-@pytest.mark.rehearsal
-def test_the_benchmark_of_the_fast_encoders_parts_prints_its_table() -> None:
-    done = benchmark("bench_fast.py", "--rounds", 1, "--batch", 2, "--channels", 2)
-    assert done.returncode == 0, done.stderr
-    rows = [line.strip("| ").split(" | ") for line in done.stdout.splitlines() if line.startswith("| ")][1:]
-    assert [row[1] for row in rows] == ["fp32"] * 6 + ["bf16"] * 6
-    assert {row[0]: row[-1] for row in rows}["plain"] == "1.00x |".strip(" |")
-    assert all(float(row[2]) > 0 for row in rows)
-
-
-@pytest.mark.rehearsal
-def test_the_feeding_benchmark_prints_its_table_and_a_stream_holds_what_it_announced() -> None:
-    done = benchmark("bench_feed.py", "--clips", 512, "--buffer", 128, "--rounds", 1)
-    assert done.returncode == 0, done.stderr
-    rows = [line.rsplit(maxsplit=5) for line in done.stdout.splitlines()[4:]]
-    assert [row[0] for row in rows] == ["peers", "resident", *(f"streamed, {workers} workers" for workers in range(3))]
-    assert all(float(row[1].replace(",", "")) > 0 for row in rows)
-    done = benchmark("bench_feed.py", "--clips", 8192, "--buffer", 512, "--memory")
-    assert done.returncode == 0, done.stderr
-    resident, streamed = (list(map(int, re.findall(r"(\d+) MB", line))) for line in done.stdout.splitlines()[-2:])
-    assert resident[0] == 315
-    assert resident[1] > 0.8 * resident[0]
-    assert streamed[0] < 80
-    assert streamed[1] < streamed[0] + 120  # batches, and what is being read, come on top
 
 
 def test_the_normalising_benchmark_checks_the_peers_and_prints_its_table() -> None:

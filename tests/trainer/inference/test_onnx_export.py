@@ -22,7 +22,7 @@ from pipeline.recipes.steps.resample import resized
 from pipeline.skeleton.layout import KINECT_V2
 from pipeline.store.splits import find_split
 from pipeline.store.store import Store
-from tests.house.test_architecture import imports
+from tests.house.import_rules import libraries
 from tests.support import released_checkpoints
 from trainer.config.evaluation import compose_eval
 from trainer.config.model import EncoderConfig
@@ -317,7 +317,7 @@ def test_the_script_without_torch_gives_what_embed_and_the_evaluation_give(
 
 
 def test_the_script_needs_nothing_but_onnxruntime_and_numpy() -> None:
-    assert imports(Path(onnx_features.__file__)) == {"json", "sys", "pathlib", "numpy", "onnxruntime"}
+    assert libraries(Path(onnx_features.__file__)) == {"json", "sys", "pathlib", "numpy", "onnxruntime"}
 
 
 @pytest.mark.parametrize("frames", [1, 7, 16, 40])

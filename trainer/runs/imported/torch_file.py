@@ -63,7 +63,7 @@ def read_torch_file(path: Path) -> TorchFile:
         try:
             with warnings.catch_warnings():  # of a program torch says that it runs it, and then does not
                 warnings.simplefilter("ignore")
-                plain = torch.load(handle, map_location="cpu", weights_only=True)
+                plain = torch.load(handle, map_location="cpu", weights_only=True)  # noqa: TID251 (weights_only=True)
         except Exception as error:  # bytes that are no pickle can end in any error
             raise ArtifactError(f"{path}: {_reason(str(error), like_torchs)}") from error
     beside: tuple[str, ...] = ()
