@@ -83,7 +83,7 @@ soak: $(READY)  ## all commands again and again in one process for twenty minute
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.proofs.soak
 
 bench: $(READY)  ## the benchmarks, against their baselines
-	$(BIN)/python benchmarks/bench_normalise.py
+	$(BIN)/python -m benchmarks.speed.normalise
 	$(BIN)/skelepipe bench
 
 gpu: $(READY)  ## all that needs a GPU, in nine minutes: equality, speed, memory, accuracy

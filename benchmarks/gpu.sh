@@ -55,14 +55,14 @@ install() {  # what this Python lacks
 
 everything() {
     install
-    part machine 15 "$PYTHON" benchmarks/gpu_report.py machine
-    part checks 110 "$PYTHON" benchmarks/check_gpu.py --device "$DEVICE" --out "$OUT" $small
+    part machine 15 "$PYTHON" -m benchmarks.gpu.gpu_report machine
+    part checks 110 "$PYTHON" -m benchmarks.gpu.check_gpu --device "$DEVICE" --out "$OUT" $small
     bench train 190 '--rounds 2'
     bench eval 70 '--rounds 1'              # a linear evaluation takes some 15 s
     bench load 35 '--rounds 3'
-    part training 95 "$PYTHON" benchmarks/gpu_training.py --device "$DEVICE" --out "$OUT/training.json" $small \
+    part training 95 "$PYTHON" -m benchmarks.gpu.gpu_training --device "$DEVICE" --out "$OUT/training.json" $small \
         ${SMALL:+--epochs 2}
-    "$PYTHON" benchmarks/gpu_report.py table "$OUT"
+    "$PYTHON" -m benchmarks.gpu.gpu_report table "$OUT"
 }
 
 mkdir -p "$OUT"

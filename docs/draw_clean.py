@@ -3,7 +3,7 @@
 Run: python docs/draw_clean.py [FOLDER]
 
 One `clean-STEP.svg` for every step that the recipe has, drawn by the function here of that name: synthetic people,
-damaged by benchmarks/corruptions.py or by hand where that is clearer, and the step with the recipe's own parameters
+damaged by benchmarks/accuracy/corruptions.py or by hand where that is clearer, and the step with the recipe's own parameters
 applied to them. The same recipe gives the same bytes.
 """
 
@@ -13,8 +13,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
@@ -22,7 +20,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MultipleLocator
 from numpy.typing import NDArray
 
-from benchmarks import corruptions
+from benchmarks.accuracy import corruptions
 from pipeline.recipes.recipe import RecipeStep, load_recipe
 from pipeline.recipes.registry import STEPS
 from pipeline.recipes.steps import selection
@@ -113,7 +111,7 @@ def still(pose: NDArray[np.float32], frames: int, trembles: float, seed: int) ->
 
 
 def damaged(fault: str, level: int, seed: int, person: NDArray[np.float32]) -> NDArray[np.float32]:
-    """One person (T, V, 3) with a fault of benchmarks/corruptions.py; NaN where it loses a joint."""
+    """One person (T, V, 3) with a fault of benchmarks/accuracy/corruptions.py; NaN where it loses a joint."""
     scene = corruptions.scene("drawn", [person], [])
     corruptions.FAULTS[fault](scene, level, np.random.default_rng(seed))
     xyz = scene.bodies[0].xyz

@@ -1,4 +1,4 @@
-"""What another device must answer as the CPU does; plain functions, for pytest and for `benchmarks/check_gpu.py`."""
+"""What another device must answer as the CPU does; plain functions, for pytest and for `benchmarks/gpu/check_gpu.py`."""
 
 from pathlib import Path
 

@@ -1,6 +1,6 @@
 """One training step held against the reference code's: tests/golden/README.md says where the numbers come from.
 
-Plain functions without pytest: `test_golden_step.py` runs them, and `benchmarks/check_gpu.py` does on a bare machine.
+Plain functions without pytest: `test_golden_step.py` runs them, and `benchmarks/gpu/check_gpu.py` does on a bare machine.
 """
 
 from pathlib import Path

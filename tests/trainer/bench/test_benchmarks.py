@@ -16,20 +16,20 @@ import torch
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from benchmarks import bench_normalise
+from benchmarks.speed import normalise
 from pipeline.synth.synth import write
 
 ROOT = Path(__file__).parents[3]
 
 
 def benchmark(name: str, *args: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(ROOT / "benchmarks" / name), *map(str, args)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, env=os.environ)
+    command = [sys.executable, "-m", f"benchmarks.{name}", *map(str, args)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, env=os.environ, cwd=ROOT)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_the_gpu_check_without_a_gpu_says_so_and_exits_2(tmp_path: Path) -> None:
-    done = benchmark("check_gpu.py", "--out", tmp_path)
+    done = benchmark("gpu.check_gpu", "--out", tmp_path)
     assert done.returncode == 2
     assert done.stderr.startswith("no GPU to check: --device cuda: ")
 
@@ -83,7 +83,7 @@ def test_the_wheels_for_a_gpu_machine_are_all_that_it_lacks() -> None:
 
 @pytest.mark.rehearsal
 def test_the_size_benchmark_ingests_all_that_it_wrote(tmp_path: Path) -> None:
-    done = benchmark("full_size.py", tmp_path, "--share", "0.0005", "--texts", "6")
+    done = benchmark("speed.full_size", tmp_path, "--share", "0.0005", "--texts", "6")
     assert done.returncode == 0, done.stderr
     assert "57 recordings" in done.stdout
     rows = [line.split(" | ")[0] for line in done.stdout.splitlines() if ":" in line and line.startswith("| ")]
@@ -91,7 +91,7 @@ def test_the_size_benchmark_ingests_all_that_it_wrote(tmp_path: Path) -> None:
 
 
 def test_the_normalising_benchmark_checks_the_peers_and_prints_its_table() -> None:
-    done = benchmark("bench_normalise.py", "--clips", 1, "--rounds", 1, "--frames", 30)
+    done = benchmark("speed.normalise", "--clips", 1, "--rounds", 1, "--frames", 30)
     assert done.returncode == 0, done.stderr
     rows = [line.strip("| ").split(" | ") for line in done.stdout.splitlines() if line.startswith("| ")][1:]
     assert [row[1] for row in rows] == ["1"] * 3 + ["2"] * 3
@@ -100,13 +100,13 @@ def test_the_normalising_benchmark_checks_the_peers_and_prints_its_table() -> No
 
 @pytest.mark.parametrize("name", ["agcn", "ctrgcn", "skelemixclr"])
 def test_its_re_creations_of_the_peers_agree_with_the_recipes_and_a_difference_shows(name: str) -> None:
-    case = next(case for case in bench_normalise.cases(2, 40, 2) if case.recipe.name == name)
-    assert bench_normalise.disagreement(case) < 1e-6
+    case = next(case for case in normalise.cases(2, 40, 2) if case.recipe.name == name)
+    assert normalise.disagreement(case) < 1e-6
     for clip in case.clips:  # somebody comes late, somebody leaves, nobody is there for a moment
         clip.xyz[1, :5] = clip.xyz[0, 30:] = clip.xyz[:, 20:22] = 0
-    assert bench_normalise.disagreement(case) < 1e-6
+    assert normalise.disagreement(case) < 1e-6
     other = replace(case, peer=lambda clip: case.peer(replace(clip, xyz=clip.xyz * 1.001)))
-    assert bench_normalise.disagreement(other) > 1e-4
+    assert normalise.disagreement(other) > 1e-4
 
 
 def ten_people(folder: Path) -> Path:
@@ -126,7 +126,7 @@ def ten_people(folder: Path) -> Path:
 @pytest.mark.rehearsal
 def test_the_learning_benchmark_prints_its_table_and_skips_what_is_done(tmp_path: Path) -> None:
     data = ten_people(tmp_path / "data")
-    command = ("bench_learning.py", data, "--out", tmp_path / "out", "--every", 1, "--small")
+    command = ("accuracy.denoising_and_learning", data, "--out", tmp_path / "out", "--every", 1, "--small")
     done = benchmark(*command)
     assert done.returncode == 0, done.stdout + done.stderr
     rows = [line.split(" | ") for line in done.stdout.splitlines() if line.startswith("| ")]
@@ -147,7 +147,7 @@ def test_the_benchmark_on_real_people_fills_its_table_and_goes_on(tmp_path: Path
     tiny = ["frames=16", "epochs=1", "batch_size=4", "encoder.hidden_channels=2", "encoder.hidden_dim=8"]
     tiny += ["method.mix.frames=[1,3]"]
     short = [f"{protocol}.epochs=1" for protocol in ("linear", "semi", "finetune")]
-    command = ("real_people.py", tmp_path / "data", tmp_path / "out", "--seeds", 2, "--methods", "skeletonclr")
+    command = ("accuracy.ui_prmd", tmp_path / "data", tmp_path / "out", "--seeds", 2, "--methods", "skeletonclr")
     done = benchmark(*command, "--set", *tiny, "--eval-set", *short)
     assert done.returncode == 0, done.stdout + done.stderr
     rows = [line.strip("| ").split(" | ") for line in done.stdout.splitlines()[2:]]

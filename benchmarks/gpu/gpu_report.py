@@ -1,6 +1,6 @@
 """What `gpu.sh` shows: the machine that it ran on, and one table of its parts with the main figures under it.
 
-Run: python benchmarks/gpu_report.py machine, or table FOLDER, which exits 1 when a part of the folder has failed.
+Run: python -m benchmarks.gpu.gpu_report machine, or table FOLDER, which exits 1 when a part of the folder has failed.
 """
 
 import argparse
@@ -11,8 +11,6 @@ from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 
 ASKED = "name,memory.total,driver_version,clocks.max.sm,power.limit"
 

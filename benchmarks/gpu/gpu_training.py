@@ -1,6 +1,6 @@
 """A short pre-training and its evaluation on a GPU, in float32 and in bf16: how fast, and what half precision costs.
 
-Run: python benchmarks/gpu_training.py [--out training.json]. It goes through the command line, as a user does, on
+Run: python -m benchmarks.gpu.gpu_training [--out training.json]. It goes through the command line, as a user does, on
 processed/ui-prmd.zarr and its split xsub where they are, else on synthetic NTU-60 recordings made on the spot. What is
 written comes after each precision, in case the time runs out.
 """
@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 REAL = ROOT / "processed" / "ui-prmd.zarr"
 ITS_SPLIT = ROOT / "processed" / "splits" / "ui-prmd" / "xsub.json"
 TRAINED = ("outcome", "steps", "seconds", "samples_per_second", "first_loss", "last_loss", "device")

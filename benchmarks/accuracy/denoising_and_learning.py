@@ -1,6 +1,6 @@
 """Does denoising help learning? One small pre-training on damaged recordings of people, recipe by recipe.
 
-Run: python benchmarks/bench_learning.py DATA --out FOLDER [--epochs 20] [--seeds 0 1 2] [--recipes clean mine.toml]
+Run: python -m benchmarks.accuracy.denoising_and_learning DATA --out FOLDER [--epochs 20] [--seeds 0 1 2] [--recipes clean mine.toml]
 
 DATA is a copy of UI-PRMD as a folder data set (2,000 clips of ten people, ten movements). Every second clip, of one
 person alone, is damaged by all faults of corruptions.py at once at the moderate level and written as NTU `.skeleton`
@@ -18,18 +18,15 @@ import argparse
 import json
 import shutil
 import statistics
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
 import numpy as np
 import torch
 
-from benchmarks.corruptions import FAULTS, LEVELS, SEED, Scene, corrupted, load_people, record, scene
+from benchmarks.accuracy.corruptions import FAULTS, LEVELS, SEED, Scene, corrupted, load_people, record, scene
 from pipeline.ingest.ingest import ingest
 from pipeline.ingest.request import IngestRequest
 from pipeline.recipes.recipe import load_recipe

@@ -1,6 +1,6 @@
 """How fast a clip is normalised beside plain re-creations of what the peers run on it, in our words and their manner.
 
-Run: python benchmarks/bench_normalise.py [--clips 4] [--rounds 5] [--frames 80]. The clips are synthetic, of one person
+Run: python -m benchmarks.speed.normalise [--clips 4] [--rounds 5] [--frames 80]. The clips are synthetic, of one person
 and of two; one core. Each peer starts with the bodies that its reader has chosen, as arrays in memory, and so do we;
 both must come to the same numbers before either is timed.
 
@@ -17,10 +17,6 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 import numba
 import numpy as np

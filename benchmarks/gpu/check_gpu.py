@@ -1,6 +1,6 @@
 """Whether a GPU computes what it should: the golden step, agreement with the CPU, a training, a resume, an evaluation.
 
-Run: python benchmarks/check_gpu.py --out DIR. Writes DIR/checks.json; exit 0 all well, 1 a check failed, 2 no GPU or a
+Run: python -m benchmarks.gpu.check_gpu --out DIR. Writes DIR/checks.json; exit 0 all well, 1 a check failed, 2 no GPU or a
 package is missing. `--device cpu --small` walks the same path quickly where there is no GPU.
 """
 
@@ -20,8 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+ROOT = Path(__file__).parents[2]
 
 NEEDED = ("torch", "numpy", "pydantic", "safetensors", "click", "zarr", "numba", "filelock", "isal")
 TINY = ("frames=16", "epochs=2", "batch_size=12", "method.mix.frames=[1, 3]", "encoder.hidden_channels=2")

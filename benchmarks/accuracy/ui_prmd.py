@@ -1,6 +1,6 @@
 """All methods, streams and protocols on UI-PRMD, as a user would run them.
 
-`python benchmarks/real_people.py UI-PRMD FOLDER`: UI-PRMD is a folder of skeletons in the form of docs/folder.md with a
+`python -m benchmarks.accuracy.ui_prmd UI-PRMD FOLDER`: UI-PRMD is a folder of skeletons in the form of docs/folder.md with a
 split xsub. Everything goes through the command line, so what was stopped goes on where it was. FOLDER/table.md holds
 top-1 per cent on the test subjects, last epoch, mean and standard deviation over seeds. Only `eval` looks at the test
 subjects.
@@ -21,7 +21,7 @@ from typing import Any
 METHODS = ("skeletonclr", "skelemixclr", "skelemixclr+")
 STREAMS = ("joint", "motion", "bone")
 PROTOCOLS = ("knn", "linear", "semi-0.1", "finetune")
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 def main() -> None:

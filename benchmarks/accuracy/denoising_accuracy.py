@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.corruptions import FAULTS, LEVELS, Scene, corrupted, record, scenes
+from benchmarks.accuracy.corruptions import FAULTS, LEVELS, Scene, corrupted, record, scenes
 from pipeline.errors import UnusableClip
 from pipeline.recipes.recipe import Recipe, load_recipe
 from pipeline.recipes.registry import STEPS

@@ -1,6 +1,6 @@
 """One ingest at the size of the whole NTU RGB+D 120: 113,945 recordings, loose and as two zips, every one parsed.
 
-Run: python benchmarks/full_size.py FOLDER [--workers 2] [--share 1] [--only loose|zips]. The recordings are synthetic:
+Run: python -m benchmarks.speed.full_size FOLDER [--workers 2] [--share 1] [--only loose|zips]. The recordings are synthetic:
 1,000 different texts (`--texts`) of 260 KB on average under the data set's own names, as hard links (0.3 GB on disk for
 30 GB of text) and as members of two archives (13 GB). FOLDER is kept: a second run goes on from what is there.
 """
@@ -17,16 +17,13 @@ import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
-from measure import Watched, watch
-
+from benchmarks.measure import Watched, watch
 from pipeline.sources.ntu.names import NTU60, NTU120, missing_names
 from pipeline.synth.synth import write
 from trainer.doctor.processor import processor_name
 
 SKELEPIPE = [sys.executable, "-m", "cli"]
-ENVIRONMENT = {"PYTHONPATH": str(Path(__file__).parents[1])}
+ENVIRONMENT = {"PYTHONPATH": str(Path(__file__).parents[2])}
 ZIPS = ("nturgbd_skeletons_s001_to_s017.zip", "nturgbd_skeletons_s018_to_s032.zip")
 
 
