@@ -242,10 +242,10 @@ def ingest(
 @click.pass_context
 def finalise(ctx: click.Context, store: Path | None, strict: bool, force: bool, as_json: bool) -> None:
     """Publish STORE (the only one that waits in processed/) when all jobs of `ingest --partition` have ended."""
-    from pipeline.ingest.batch_jobs import finalise, find_unfinished
+    from pipeline.ingest.batch_jobs import finalise, find_unfinished_output
     from trainer.terminal import pipeline_output
 
-    output = store or find_unfinished(PROCESSED_FOLDER)
+    output = store or find_unfinished_output(PROCESSED_FOLDER)
     if store is None:
         say([f"store {output} (the only one that waits)"])
     report = finalise(output, strict=strict, force=force)

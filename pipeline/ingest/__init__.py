@@ -1,1 +1,1 @@
-"""`skelepipe ingest`: recordings to a store. Uses store and everything below."""
+"""`skelepipe ingest`: process recordings into a store. Uses store and everything below."""

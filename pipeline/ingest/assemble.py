@@ -1,4 +1,4 @@
-"""The last part of an ingest: finished partitions to one store, in the order of the recordings."""
+"""Assemble the finished partitions into one store, in the order of the recordings, and publish it."""
 
 import shutil
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ from pipeline.ingest.partitions import (
     read_partition_motion,
     split_into_partitions,
 )
-from pipeline.ingest.request import IngestRequest, IngestResult, describe
+from pipeline.ingest.request import IngestRequest, IngestResult, make_result
 from pipeline.ingest.work_folder import WorkFolder
 from pipeline.recipes.recipe import Recipe
 from pipeline.sources.source import Source, Survey
@@ -30,8 +30,8 @@ from pipeline.store.writer import StoreWriter
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Assembled:
-    """What is in the store."""
+class AssembledStore:
+    """Contents of an assembled store: fields of `IngestResult`."""
 
     clips: int
     body_frames: int
@@ -41,42 +41,42 @@ class Assembled:
 
 
 def assemble(
-    place: WorkFolder, data: Source, survey: Survey, chosen: Recipe, *, keep_missing: bool, strict: bool
-) -> Assembled:
-    """Write the store into the work folder from the finished partitions, in input order.
+    work: WorkFolder, data: Source, survey: Survey, recipe: Recipe, *, keep_missing: bool, strict: bool
+) -> AssembledStore:
+    """Write the store into the work folder, from the finished partitions and in the order of the input.
 
     Args:
-        place: the work folder, where all partitions of the survey's recordings are finished.
+        work: the work folder, in which all partitions of the survey are finished.
         data: the data set.
-        survey: its recordings.
-        chosen: the recipe that the partitions went by.
-        keep_missing: whether samples that are listed as damaged were taken in.
-        strict: make nothing if any recording could not be used.
+        survey: the recordings.
+        recipe: the recipe of the partitions.
+        keep_missing: whether samples that are listed as damaged were included.
+        strict: write nothing if any recording was quarantined.
 
     Raises:
-        SkelepipeError: nothing is usable, or `strict` and something could not be used.
+        SkelepipeError: no recording is usable, or `strict` and one was quarantined.
     """
-    paths = [partition_path(place.parts, number) for number in split_into_partitions(survey.entries)]
-    parts = [read_partition(path) for path in paths]
-    rows = [values for part in parts for values in part.extra]
+    paths = [partition_path(work.partitions, number) for number in split_into_partitions(survey.entries)]
+    partitions = [read_partition(path) for path in paths]
+    extra_rows = [values for partition in partitions for values in partition.extra]
     texts = {
-        "name": [name for part in parts for name in part.names],
-        "recording": [name for part in parts for name in part.recordings],
+        "name": [name for partition in partitions for name in partition.names],
+        "recording": [name for partition in partitions for name in partition.recordings],
     }
-    extra = {name: [values[place] for values in rows] for place, name in enumerate(data.columns)}
-    quarantine = [bad for part in parts for bad in part.quarantine]
+    extra = {name: [values[index] for values in extra_rows] for index, name in enumerate(data.columns)}
+    quarantine = [bad for partition in partitions for bad in partition.quarantine]
     if quarantine and (strict or not texts["name"]):
-        why = "--strict" if strict else "none of the recordings can be used"
+        reason = "--strict" if strict else "no usable recording"
         shown = "; ".join(str(RawFileError(bad["file"], bad["line"], bad["reason"])) for bad in quarantine[:3])
         raise SkelepipeError(
-            f"{len(quarantine)} of {len(survey.entries)} recordings quarantined, nothing published ({why}): {shown}; "
-            f"the work is kept in {place.folder}, so another run has only changed files to read"
+            f"{len(quarantine)} of {len(survey.entries)} recordings quarantined, nothing published ({reason}): "
+            f"{shown}; the work is kept in {work.folder}: the next ingest reads only the files that have changed"
         )
-    table = np.concatenate([part.columns for part in parts])
+    table = np.concatenate([partition.columns for partition in partitions])
     columns = {spec.name: table[:, index] for index, spec in enumerate(COLUMNS)}
     body_frames = int((columns["bodies"] * columns["frames"]).sum())
-    shutil.rmtree(place.store, ignore_errors=True)
-    writer = StoreWriter(place.store, len(data.layout.joints), body_frames)
+    shutil.rmtree(work.store, ignore_errors=True)
+    writer = StoreWriter(work.store, len(data.layout.joints), body_frames)
     for path in paths:
         writer.append(read_partition_motion(path))
     sources = sorted(
@@ -88,7 +88,7 @@ def assemble(
         "tool": manifest.tool(),
         "dataset": data.name,
         "layout": data.layout.to_json(),
-        "recipe": chosen.resolved,
+        "recipe": recipe.resolved,
         "keep_missing": keep_missing,
         "missing_left_out": len(survey.missing),
         "sources": {
@@ -98,40 +98,48 @@ def assemble(
             "digest": manifest.digest([data.shared, *sources]),
         },
         "classes": {str(label): data.classes[label] for label in labels},
-        "dense_labels": {str(label): place for place, label in enumerate(labels)},
+        "dense_labels": {str(label): index for index, label in enumerate(labels)},
         "splits": dict(data.rules),
     }
-    identity = writer.finish(texts, extra, columns, facts, quarantine, _confidence(parts, len(data.layout.joints)))
-    return Assembled(
+    digest = writer.finish(
+        texts, extra, columns, facts, quarantine, _joint_confidence(partitions, len(data.layout.joints))
+    )
+    return AssembledStore(
         clips=len(texts["name"]),
         body_frames=body_frames,
-        store_bytes=folder_size(place.store),
-        digest=identity,
+        store_bytes=folder_size(work.store),
+        digest=digest,
         quarantined=quarantine,
     )
 
 
-def _confidence(parts: Sequence[Partition], joints: int) -> NDArray[np.float32] | None:
-    """(N, V) mean confidence of each joint of every clip, NaN in clips without; None where no clip has any."""
-    if all(part.confidence is None for part in parts):
+def _joint_confidence(partitions: Sequence[Partition], joints: int) -> NDArray[np.float32] | None:
+    """Return (N, V) mean confidence per clip and joint, NaN for clips without confidence; None if no clip has any."""
+    if all(partition.confidence is None for partition in partitions):
         return None
-    unknown = [np.full((len(part.names), joints), np.nan, np.float32) for part in parts]
     return np.concatenate(
-        [other if part.confidence is None else part.confidence for part, other in zip(parts, unknown, strict=True)]
+        [
+            np.full((len(partition.names), joints), np.nan, np.float32)
+            if partition.confidence is None
+            else partition.confidence
+            for partition in partitions
+        ]
     )
 
 
-def finish_ingest(request: IngestRequest, data: Source, survey: Survey, place: work_folder.WorkFolder) -> IngestResult:
+def finish_ingest(request: IngestRequest, data: Source, survey: Survey, work: WorkFolder) -> IngestResult:
     """Assemble the finished partitions, publish the store and remove the work folder; the caller holds the lock.
 
     Raises:
         OutputFailed: the disk refuses.
-        SkelepipeError: nothing is usable, or `strict` and something could not be used.
+        SkelepipeError: no recording is usable, or `strict` and one was quarantined.
     """
-    needed = sum(part.stat().st_size for part in place.parts.glob("part-*.npz"))
+    needed = sum(path.stat().st_size for path in work.partitions.glob("part-*.npz"))
     with disk_errors(request.output, needed=needed):
-        made = assemble(place, data, survey, request.recipe, keep_missing=request.keep_missing, strict=request.strict)
-        atomic.publish_folder(place.store, request.output)
+        assembled = assemble(
+            work, data, survey, request.recipe, keep_missing=request.keep_missing, strict=request.strict
+        )
+        atomic.publish_folder(work.store, request.output)
     record_latest(request.output.parent, "store", request.output.name)
     work_folder.remove(request.output)
-    return describe(request, survey, outcome="ingested", **asdict(made))
+    return make_result(request, survey, outcome="ingested", **asdict(assembled))

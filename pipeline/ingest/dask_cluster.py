@@ -1,6 +1,6 @@
-"""Partitions on an existing Dask cluster whose workers share a file system with this machine.
+"""Process partitions on an existing Dask cluster whose workers share a file system with this machine.
 
-The only file that imports distributed, and only when a cluster is asked for.
+This is the only file that imports distributed, and only if the user gives a cluster.
 """
 
 import hashlib
@@ -29,199 +29,205 @@ from pipeline.sources.registry import open_source
 from pipeline.sources.source import Entry, Source
 
 CONNECT_TIMEOUT_SECONDS = 10.0
-"""A scheduler that is there answers within this time."""
-LONELY_SECONDS = 60.0
-"""So long without any worker, or without the scheduler, and the run ends; a nanny restarts a dead worker in seconds."""
-LOOK_SECONDS = 2.0
-"""How often it is looked whether scheduler and workers are still there."""
-MEMORY = "with more memory for each worker"
-RESUME_HINT = "what is finished is kept, the same command goes on there"
+"""A running scheduler answers within this time."""
+NO_WORKER_SECONDS = 60.0
+"""Give up after this time without any worker or without the scheduler; Dask restarts a dead worker within seconds."""
+POLL_SECONDS = 2.0
+"""Interval of the checks whether the scheduler and workers still exist."""
+MEMORY_HINT = "with more memory for each worker"
+RESUME_HINT = "finished partitions are kept; run the same command again to resume"
 
 
 @contextmanager
 def connect_cluster(address: str) -> Iterator["Cluster"]:
-    """A connection to the scheduler at an address such as `tcp://host:8786`.
+    """Connect to the scheduler at an address such as `tcp://host:8786`; close the connection at the end.
 
     Raises:
-        ClusterError: distributed is not installed, the address is none, or nobody answers there.
+        ClusterError: distributed is not installed, the address is invalid, or no scheduler answers.
     """
     if importlib.util.find_spec("distributed") is None:
         raise ClusterError("--dask needs the package distributed: pip install distributed")
-    import distributed  # noqa: PLC0415 - only those who ask for a cluster pay for it
+    import distributed  # noqa: PLC0415 - slow to import, and optional
 
     log = logging.getLogger("distributed")
     level = log.level
-    log.setLevel(logging.CRITICAL + 1)  # what it would say, an error says in one line
-    # In two steps, so that one that fails half made is closed here. Else the garbage collector would close it, and if
-    # it came by while the next client is being made, both would want the same lock in the same thread: for ever.
+    log.setLevel(logging.CRITICAL + 1)  # its messages are replaced by one-line errors
+    # Created in two steps, so that a client whose __init__ fails is closed here. Otherwise the garbage collector closes
+    # it. If that happens while the next client is being created, both need the same lock in one thread: a deadlock.
     client: Any = distributed.Client.__new__(distributed.Client)
     try:
         try:
             client.__init__(address, timeout=CONNECT_TIMEOUT_SECONDS, set_as_default=False)
         except OSError as error:
             raise ClusterError(
-                f"--dask {address}: no Dask scheduler answers there within {CONNECT_TIMEOUT_SECONDS:.0f} s "
-                f"({type(error).__name__}); start one with `dask scheduler`, or look at the address"
+                f"--dask {address}: no Dask scheduler answers within {CONNECT_TIMEOUT_SECONDS:.0f} s "
+                f"({type(error).__name__}); start one with `dask scheduler`, or check the address"
             ) from error
         except (ValueError, TypeError) as error:  # TypeError: TLS without certificates
             raise ClusterError(
-                f"--dask {address}: nothing to connect to ({error}); expected an address like tcp://host:8786, "
-                "and for tls:// a TLS section in Dask's own configuration"
+                f"--dask {address}: is not a usable address ({error}); expected one like tcp://host:8786; "
+                "tls:// also needs a TLS section in the configuration of Dask"
             ) from error
         yield Cluster(client, address)
     finally:
         with suppress(TimeoutError):
-            client.close(timeout=LOOK_SECONDS)
+            client.close(timeout=POLL_SECONDS)
         log.setLevel(level)
 
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """A scheduler that answers."""
+    """A connection to a Dask scheduler."""
 
     dask: Any
     """The distributed.Client."""
     address: str
 
     def workers(self) -> int:
-        """How many workers the scheduler has now.
+        """Ask the scheduler for its current number of workers.
 
-        Asked of the scheduler: the client's `scheduler_info` is refreshed in the background, without the workers, and
-        has none when that comes between question and answer.
+        The client's `scheduler_info` would be wrong: a background refresh replaces it with one without workers for a
+        moment.
         """
         return len(self.dask.nthreads())
 
     def run_all(
         self,
-        place: WorkFolder,
-        waiting: Mapping[int, Sequence[Entry]],
+        work: WorkFolder,
+        pending: Mapping[int, Sequence[Entry]],
         dataset: str,
         roots: Sequence[Path],
-        chosen: Recipe,
+        recipe: Recipe,
     ) -> Iterator[tuple[int, int]]:
-        """Run partitions on the workers; yields each one's number and how many clips it quarantined.
+        """Process partitions on the workers; yield the number and the quarantined clips of each.
 
-        When several have lost their workers too often, each is run again alone, as in pool.py.
+        If several partitions lost their workers too often, each of them is run again alone, as in process_pool.py.
 
         Args:
-            place: the work folder.
-            waiting: the partitions to run.
-            dataset: the data set's name.
-            roots: its folders, absolute.
-            chosen: the recipe.
+            work: the work folder.
+            pending: the partitions to process.
+            dataset: the name of the data set.
+            roots: its folders, as absolute paths.
+            recipe: the recipe.
 
         Raises:
-            ClusterError: a worker cannot do the work, or workers or scheduler have gone.
-            WorkerDied: at the end, when some partition killed its workers; the text names its recordings.
+            ClusterError: a worker cannot do the work, or all workers or the scheduler have disappeared.
+            WorkerDied: at the end, if a partition killed its workers; the message names its recordings.
             OutputFailed: the disk refuses.
         """
-        if not waiting:
+        if not pending:
             return
-        place = replace(place, folder=place.folder.absolute())  # workers have working folders of their own
-        self._check_workers(place, [entry for members in waiting.values() for entry in members])
-        run = partial(self._run, place, dataset, roots, chosen)
-        deadly = list[int]()
-        yield from run(waiting, deadly)
-        if len(deadly) > 1:  # whatever shared a worker with the one to blame is lost with it; each alone, that is known
-            lost, deadly = deadly, []
+        work = replace(work, folder=work.folder.absolute())  # workers have their own working directories
+        self._check_workers(work, [entry for entries in pending.values() for entry in entries])
+        run = partial(self._run, work, dataset, roots, recipe)
+        fatal = list[int]()
+        yield from run(pending, fatal)
+        if len(fatal) > 1:  # partitions that shared a worker with the cause died too; alone, only the cause dies
+            lost, fatal = fatal, []
             for number in lost:
-                yield from run({number: waiting[number]}, deadly)
-        if deadly:
-            raise process_pool.died(
-                place.folder, {number: waiting[number] for number in deadly}, "several times", MEMORY
+                yield from run({number: pending[number]}, fatal)
+        if fatal:
+            raise process_pool.worker_died(
+                work.folder, {number: pending[number] for number in fatal}, "several times", MEMORY_HINT
             )
 
     def _run(
         self,
-        place: WorkFolder,
+        work: WorkFolder,
         dataset: str,
         roots: Sequence[Path],
-        chosen: Recipe,
-        waiting: Mapping[int, Sequence[Entry]],
+        recipe: Recipe,
+        pending: Mapping[int, Sequence[Entry]],
         lost: list[int],
     ) -> Iterator[tuple[int, int]]:
-        """Run partitions; those whose workers died more often than the scheduler allows go into `lost`."""
+        """Process partitions; add those whose workers died more often than the scheduler allows to `lost`."""
         import distributed  # noqa: PLC0415
 
-        run = secrets.token_hex(8)
+        session = secrets.token_hex(8)
         ended: queue.SimpleQueue[Any] = queue.SimpleQueue()
         tasks = {}
-        for number, members in waiting.items():
+        for number, entries in pending.items():
             task = self.dask.submit(
                 _run_on_worker,
                 *(
-                    run,
+                    session,
                     importlib.metadata.version("skelepipe"),
-                    partition_path(place.parts, number),
-                    members,
+                    partition_path(work.partitions, number),
+                    entries,
                     dataset,
                     tuple(roots),
-                    chosen,
+                    recipe,
                 ),
-                key=f"skelepipe-{run}-{number}",
+                key=f"skelepipe-{session}-{number}",
                 pure=False,
             )
             tasks[task.key] = (number, task)
             task.add_done_callback(ended.put)
         try:
             while tasks:
-                task = self._next(ended, place)
+                task = self._next_ended(ended, work)
                 number, _ = tasks.pop(task.key)
                 if task.status == "cancelled":
-                    raise ClusterError(f"--dask {self.address}: the scheduler has gone; {RESUME_HINT} ({place.folder})")
-                if task.status != "error":  # or it is done again, since what it returned went with its worker
-                    yield number, self._quarantined(place, number, waiting[number])
+                    raise ClusterError(
+                        f"--dask {self.address}: the scheduler has disappeared; {RESUME_HINT} ({work.folder})"
+                    )
+                if task.status != "error":  # includes a task that is lost and repeated because its worker died after it
+                    yield number, self._count_quarantined(work, number, pending[number])
                 elif isinstance(error := task.exception(timeout=CONNECT_TIMEOUT_SECONDS), distributed.KilledWorker):
                     lost.append(number)
-                elif isinstance(error, Trouble):
-                    raise error.told(f"--dask {self.address}: partition {number}")
-                else:  # what a worker could not even begin
+                elif isinstance(error, WorkerError):
+                    raise error.to_skelepipe_error(f"--dask {self.address}: partition {number}")
+                else:  # the worker could not even start the task
                     raise ClusterError(f"--dask {self.address}: partition {number}: {type(error).__name__}: {error}")
         finally:
             if self.dask.status == "running":
                 self.dask.cancel([task for _, task in tasks.values()], force=True)
 
-    def _next(self, ended: "queue.SimpleQueue[Any]", place: WorkFolder) -> Any:
-        """The next task that has ended, or the reason why none will."""
-        lonely = time.monotonic()
+    def _next_ended(self, ended: "queue.SimpleQueue[Any]", work: WorkFolder) -> Any:
+        """Wait for the next task that ends, or raise the reason why no task can end."""
+        last_worker = time.monotonic()
         while True:
             try:
-                return ended.get(timeout=LOOK_SECONDS)
+                return ended.get(timeout=POLL_SECONDS)
             except queue.Empty:
                 pass
             if self.dask.status == "running" and self.workers():
-                lonely = time.monotonic()
+                last_worker = time.monotonic()
             if self.dask.status == "closed":
-                raise ClusterError(f"--dask {self.address}: the scheduler has gone; {RESUME_HINT} ({place.folder})")
-            if time.monotonic() - lonely > LONELY_SECONDS:
                 raise ClusterError(
-                    f"--dask {self.address}: no worker for {LONELY_SECONDS:.0f} s; {RESUME_HINT} ({place.folder})"
+                    f"--dask {self.address}: the scheduler has disappeared; {RESUME_HINT} ({work.folder})"
+                )
+            if time.monotonic() - last_worker > NO_WORKER_SECONDS:
+                raise ClusterError(
+                    f"--dask {self.address}: no worker for {NO_WORKER_SECONDS:.0f} s; {RESUME_HINT} ({work.folder})"
                 )
 
-    def _quarantined(self, place: WorkFolder, number: int, members: Sequence[Entry]) -> int:
-        """How many clips a partition has quarantined, once it is here and of the recordings that lie here.
+    def _count_quarantined(self, work: WorkFolder, number: int, entries: Sequence[Entry]) -> int:
+        """Return the number of quarantined clips, once the partition's file is visible and matches the recordings here.
 
-        What a task returns stays on its worker, and is lost with it; the file is not. And workers may join at any time.
+        The count is read from the file, because a task's return value stays on its worker and is lost with it. The file
+        is checked, because a worker that joined later may see other folders.
 
         Raises:
-            ClusterError: it is not here, though a network file system had time to show it.
+            ClusterError: the file does not appear within the time that a network file system needs.
         """
-        last = time.monotonic() + CONNECT_TIMEOUT_SECONDS
-        part = partition_path(place.parts, number)
-        while not is_finished(part, members):
-            if time.monotonic() > last:
+        deadline = time.monotonic() + CONNECT_TIMEOUT_SECONDS
+        path = partition_path(work.partitions, number)
+        while not is_finished(path, entries):
+            if time.monotonic() > deadline:
                 raise ClusterError(
-                    f"--dask {self.address}: a worker has done partition {number} (from {members[0].name}), and it is "
-                    f"not in {place.folder}, or of recordings other than here; do all workers see both folders? {RESUME_HINT}"
+                    f"--dask {self.address}: a worker has finished partition {number} (from {entries[0].name}), but it "
+                    f"is not in {work.folder}, or its recordings differ from those here; do all workers see both "
+                    f"folders? {RESUME_HINT}"
                 )
-            time.sleep(LOOK_SECONDS / 10)
-        return len(read_partition(part).quarantine)
+            time.sleep(POLL_SECONDS / 10)
+        return len(read_partition(path).quarantine)
 
-    def _check_workers(self, place: WorkFolder, entries: Sequence[Entry]) -> None:
-        """Make sure that every worker has this version and sees the same recordings and the same work folder.
+    def _check_workers(self, work: WorkFolder, entries: Sequence[Entry]) -> None:
+        """Check that every worker has the same version and sees the same recordings and work folder.
 
         Raises:
-            ClusterError: there is none, or one does not; the text names it.
+            ClusterError: there is no worker, or one differs; the message names it.
         """
         if not self.workers():
             raise ClusterError(f"--dask {self.address}: the scheduler has no workers; start some with `dask worker`")
@@ -230,11 +236,11 @@ class Cluster:
             for entry in entries[:: max(1, len(entries) - 1)]
             for file in entry.files
         ]
-        version, plan = importlib.metadata.version("skelepipe"), str(place.folder / PLAN)
-        seal = hashlib.sha256((place.folder / PLAN).read_bytes()).hexdigest()
+        version, plan = importlib.metadata.version("skelepipe"), str(work.folder / PLAN)
+        checksum = hashlib.sha256((work.folder / PLAN).read_bytes()).hexdigest()
 
-        def problem() -> str:
-            """Runs on each worker, which may know nothing of skelepipe: so it is sent as code, not by name."""
+        def find_problem() -> str:
+            """Runs on each worker; sent as code and not by name, because the worker may lack skelepipe."""
             import hashlib  # noqa: PLC0415
             import importlib.metadata  # noqa: PLC0415
             import os  # noqa: PLC0415
@@ -245,63 +251,70 @@ class Cluster:
 
                 here = importlib.metadata.version("skelepipe")
             except ImportError as error:
-                return f"cannot import skelepipe ({error}); install version {version} there"
+                return f"cannot import skelepipe ({error}); install version {version}"
             if here != version:
-                return f"has skelepipe {here}, here is {version}; install the same version there"
+                return f"has skelepipe {here}, this machine {version}; install the same version"
             for path, size in files:
                 if (os.path.getsize(path) if os.path.exists(path) else None) != size:  # noqa: PTH110, PTH202
-                    return f"does not see {path} as it is here; the recordings must lie on a shared file system"
+                    return f"does not see {path} as this machine does; the recordings must be on a shared file system"
             try:
                 with open(plan, "rb") as handle:  # noqa: PTH123
-                    if hashlib.sha256(handle.read()).hexdigest() != seal:
-                        return f"sees another {plan}; the output must lie on a shared file system"
+                    if hashlib.sha256(handle.read()).hexdigest() != checksum:
+                        return f"sees another {plan}; the output must be on a shared file system"
                 with tempfile.NamedTemporaryFile(dir=os.path.dirname(plan), prefix=".", suffix=".partial"):  # noqa: PTH120
                     return ""
             except OSError as error:
-                return f"cannot read and write beside {plan} ({error.strerror}); the output must lie where all see it"
+                reason = f"cannot read and write next to {plan} ({error.strerror})"
+                return f"{reason}; the output must be on a shared file system"
 
-        for worker, told in sorted(self.dask.run(problem, on_error="return").items()):
-            if told:
-                raise ClusterError(f"--dask {self.address}: worker {worker} {told}")
+        for worker, problem in sorted(self.dask.run(find_problem, on_error="return").items()):
+            if problem:
+                raise ClusterError(f"--dask {self.address}: worker {worker} {problem}")
 
 
-class Trouble(Exception):
-    """What went wrong on a worker: text, exit code and trace. Not every exception survives the way back."""
+class WorkerError(Exception):
+    """An error on a worker as text, exit code and traceback, because not every exception can be pickled."""
 
-    def told(self, where: str) -> SkelepipeError:
-        """The error for the user; a disk that refuses is called so."""
+    def to_skelepipe_error(self, prefix: str) -> SkelepipeError:
+        """Return the error to raise here: OutputFailed for a disk error, otherwise ClusterError."""
         text, exit_code, trace = self.args
         if exit_code == OutputFailed.exit_code:
             return OutputFailed(text)
-        found = ClusterError(f"{where}: {text}; {RESUME_HINT}")
-        found.add_note(trace)
-        return found
+        error = ClusterError(f"{prefix}: {text}; {RESUME_HINT}")
+        error.add_note(trace)
+        return error
 
 
-_of_thread = threading.local()
-"""A worker's own source in each of its threads, with the buffers and open archives that it keeps between partitions."""
+_thread_state = threading.local()
+"""The data source of each worker thread: it keeps buffers and open archives between partitions."""
 
 
 def _run_on_worker(
-    run: str, version: str, part: Path, entries: Sequence[Entry], dataset: str, roots: Sequence[Path], chosen: Recipe
+    session: str,
+    version: str,
+    path: Path,
+    entries: Sequence[Entry],
+    dataset: str,
+    roots: Sequence[Path],
+    recipe: Recipe,
 ) -> None:
-    """One partition on a worker; what an earlier run left in this thread is opened anew.
+    """Process one partition on a worker; open the data source if this thread has none of the same session.
 
     Raises:
-        Trouble: anything went wrong; it drags nothing of what it was along.
+        WorkerError: anything failed; raised without the original exception as context.
     """
-    trouble = None
+    worker_error = None
     try:
         here = importlib.metadata.version("skelepipe")
         if here != version:
-            raise ClusterError(f"a worker with skelepipe {here} has come, here is {version}")  # noqa: TRY301
-        if getattr(_of_thread, "run", None) != run:
+            raise ClusterError(f"a worker with skelepipe {here} has joined, this machine has {version}")  # noqa: TRY301
+        if getattr(_thread_state, "session", None) != session:
             data: Source = open_source(dataset, roots)
-            _of_thread.run, _of_thread.data = run, data
-        process_partition(part, entries, _of_thread.data, chosen)
+            _thread_state.session, _thread_state.data = session, data
+        process_partition(path, entries, _thread_state.data, recipe)
     except SkelepipeError as error:
-        trouble = Trouble(str(error), error.exit_code, traceback.format_exc())
+        worker_error = WorkerError(str(error), error.exit_code, traceback.format_exc())
     except Exception as error:
-        trouble = Trouble(f"{type(error).__name__}: {error}", ClusterError.exit_code, traceback.format_exc())
-    if trouble:
-        raise trouble
+        worker_error = WorkerError(f"{type(error).__name__}: {error}", ClusterError.exit_code, traceback.format_exc())
+    if worker_error:
+        raise worker_error

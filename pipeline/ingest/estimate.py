@@ -1,4 +1,4 @@
-"""What an ingest will cost, measured on a sample of its own recordings before anything is written."""
+"""Estimate the time and disk space of an ingest from a sample of its recordings (dry run)."""
 
 import tempfile
 import time
@@ -14,70 +14,70 @@ from pipeline.store.columns import COLUMNS
 from pipeline.store.writer import StoreWriter
 
 SAMPLE_FILES, SAMPLE_BYTES = 64, 32 << 20
-"""The sample is full with either: a fraction of a second of work, after the compiler's."""
+"""Limits of the sample: a fraction of a second of work, once the kernels are compiled."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class IngestEstimate:
-    """An ingest's cost, from a sample spread evenly over the recordings."""
+    """Estimated cost of an ingest, from a sample spread evenly over the recordings."""
 
     sampled_files: int
     sampled_bytes: int
     quarantined: int
-    """Clips of the sample that cannot be used."""
+    """Clips of the sample that were quarantined."""
     store_bytes: int
     work_bytes: int
-    """Space that is needed while it works: the parts, and the store made of them."""
+    """Disk space needed during the ingest: for the partitions and the store."""
     free_bytes: int
-    """Space where the store will stand."""
+    """Free disk space in the output's folder."""
     seconds: float
 
 
 def estimate_ingest(
     data: Source, entries: Sequence[Entry], recipe: Recipe, output: Path, workers: int
 ) -> IngestEstimate:
-    """Parse and clean a sample and scale up what it takes; it is written into a temporary folder that goes again.
+    """Parse and clean a sample in a temporary folder, and scale up its time and size.
 
     Args:
         data: the data set.
         entries: all its recordings.
         recipe: the recipe.
-        output: where the store will stand.
-        workers: processes that will share the work; 0 or 1 is one.
+        output: the path of the store.
+        workers: processes that share the work; 0 and 1 both mean one.
 
     Raises:
-        OutputFailed: there is no room even for the sample.
+        OutputFailed: there is not even room for the sample.
     """
-    sample = _spread(entries)
+    sample = _choose_sample(entries)
     with tempfile.TemporaryDirectory() as name, disk_errors(Path(name)):
         folder = Path(name)
-        process_partition(folder / "warm.npz", sample[:1], data, recipe)  # the first pays for the compiler
-        began = time.perf_counter()
-        bad = process_partition(folder / "part.npz", sample, data, recipe)
+        process_partition(folder / "warm.npz", sample[:1], data, recipe)  # compiles the kernels
+        started = time.perf_counter()
+        quarantined = process_partition(folder / "part.npz", sample, data, recipe)
         motion = read_partition_motion(folder / "part.npz")
         parsed = time.perf_counter()
-        group = StoreWriter(folder / "sample.zarr", len(data.layout.joints), len(motion))
-        group.append(motion)
-        group.flush()
-        packed = time.perf_counter()
-        small = len(read_partition(folder / "part.npz").names) * 4 * len(COLUMNS)
-        part_bytes = (folder / "part.npz").stat().st_size
-        store_bytes = small + folder_size(folder / "sample.zarr")
-    whole, seen = sum(entry.size for entry in entries), sum(entry.size for entry in sample)
-    scale = whole / max(seen, 1)
+        writer = StoreWriter(folder / "sample.zarr", len(data.layout.joints), len(motion))
+        writer.append(motion)
+        writer.flush()
+        written = time.perf_counter()
+        column_bytes = len(read_partition(folder / "part.npz").names) * 4 * len(COLUMNS)
+        partition_bytes = (folder / "part.npz").stat().st_size
+        store_bytes = column_bytes + folder_size(folder / "sample.zarr")
+    total_bytes, sampled_bytes = sum(entry.size for entry in entries), sum(entry.size for entry in sample)
+    scale = total_bytes / max(sampled_bytes, 1)
     return IngestEstimate(
         sampled_files=len(sample),
-        sampled_bytes=seen,
-        quarantined=bad,
+        sampled_bytes=sampled_bytes,
+        quarantined=quarantined,
         store_bytes=round(store_bytes * scale),
-        work_bytes=round((part_bytes + store_bytes) * scale),
+        work_bytes=round((partition_bytes + store_bytes) * scale),
         free_bytes=free_bytes(output.absolute().parent),
-        seconds=scale * ((parsed - began) / max(workers, 1) + packed - parsed),
+        seconds=scale * ((parsed - started) / max(workers, 1) + written - parsed),
     )
 
 
-def _spread(entries: Sequence[Entry]) -> list[Entry]:
-    """Recordings at even distances, as many as make a sample."""
-    fit = SAMPLE_BYTES * len(entries) // max(1, sum(entry.size for entry in entries))
-    count = min(len(entries), SAMPLE_FILES, max(1, fit))
+def _choose_sample(entries: Sequence[Entry]) -> list[Entry]:
+    """Choose recordings at even distances, within the limits of a sample."""
+    fitting = SAMPLE_BYTES * len(entries) // max(1, sum(entry.size for entry in entries))
+    count = min(len(entries), SAMPLE_FILES, max(1, fitting))
     return [entries[(2 * n + 1) * len(entries) // (2 * count)] for n in range(count)]

@@ -1,48 +1,49 @@
-"""Run the partitions of an ingest in this process, a process pool or a Dask cluster."""
+"""Run the partitions of an ingest in this process, in a process pool or on a Dask cluster."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
-from pipeline.ingest import dask_cluster, process_pool, work_folder
+from pipeline.ingest import dask_cluster, process_pool
 from pipeline.ingest.partitions import is_finished, partition_path, read_partition
 from pipeline.ingest.request import IngestProgress, IngestRequest
+from pipeline.ingest.work_folder import WorkFolder
 from pipeline.sources.registry import open_source
 from pipeline.sources.source import Entry
 
 MIN_POOL_BYTES = 256 << 20
-"""Below this much text one process is done before others have started: some two seconds, at over 100 MB/s."""
+"""With less text, one process ends before worker processes have started: about two seconds, at over 100 MB/s."""
 
 
 def run_partitions(
     request: IngestRequest,
-    members: Mapping[int, Sequence[Entry]],
-    place: work_folder.WorkFolder,
+    partitions: Mapping[int, Sequence[Entry]],
+    work: WorkFolder,
     progress: Callable[[IngestProgress], None],
     client: dask_cluster.Cluster | None = None,
 ) -> int:
-    """Bring partitions into the work folder; returns how many recordings an earlier run had done.
+    """Process all partitions that are not finished yet; return the number of recordings that already were.
 
     Args:
-        request: what the user asks.
-        members: the partitions and their recordings.
-        place: the work folder.
-        progress: is told how far things are.
-        client: the connection to a Dask cluster that is to do it.
+        request: the options of the ingest.
+        partitions: the recordings of each partition, by number.
+        work: the work folder.
+        progress: is called with the totals after each partition.
+        client: the Dask cluster to use instead of this machine.
 
     Raises:
-        WorkerDied: some recordings killed the processes that worked on them, again and again; the rest is done.
-        ClusterError: the cluster cannot do it.
+        WorkerDied: some recordings repeatedly killed the processes that worked on them; all others are finished.
+        ClusterError: the cluster cannot do the work.
         OutputFailed: the disk refuses.
     """
-    total_files = sum(len(entries) for entries in members.values())
-    total_bytes = sum(entry.size for entries in members.values() for entry in entries)
+    total_files = sum(len(entries) for entries in partitions.values())
+    total_bytes = sum(entry.size for entries in partitions.values() for entry in entries)
     files = size = quarantined = 0
 
     def count(number: int, bad: int) -> None:
         nonlocal files, size, quarantined
-        files += len(members[number])
-        size += sum(entry.size for entry in members[number])
+        files += len(partitions[number])
+        size += sum(entry.size for entry in partitions[number])
         quarantined += bad
         progress(
             IngestProgress(
@@ -50,30 +51,30 @@ def run_partitions(
             )
         )
 
-    parts = place.parts
-    there = {number for number in members if is_finished(partition_path(parts, number), members[number])}
-    for number in sorted(there):
-        count(number, len(read_partition(partition_path(parts, number)).quarantine))
+    folder = work.partitions
+    finished = {number for number in partitions if is_finished(partition_path(folder, number), partitions[number])}
+    for number in sorted(finished):
+        count(number, len(read_partition(partition_path(folder, number)).quarantine))
     resumed = files
-    waiting = {number: members[number] for number in members if number not in there}
+    pending = {number: partitions[number] for number in partitions if number not in finished}
     if client is not None:
-        running = client.run_all(place, waiting, request.dataset, request.roots, request.recipe)
+        running = client.run_all(work, pending, request.dataset, request.roots, request.recipe)
     else:
         open_data = partial(open_source, request.dataset, request.roots)
         workers = worker_count(request, total_bytes - size)
-        running = process_pool.process_partitions(parts, waiting, open_data, request.recipe, workers)
+        running = process_pool.process_partitions(folder, pending, open_data, request.recipe, workers)
     for number, bad in running:
         count(number, bad)
     return resumed
 
 
 def worker_count(request: IngestRequest, size: int) -> int:
-    """Processes for so many bytes of text: what the user says, else all cores when there is much to do."""
+    """Return the number of processes for `size` bytes of text: as requested, otherwise all cores if that pays off."""
     if request.workers is not None:
         return request.workers
-    return _cores() if size > MIN_POOL_BYTES else 1
+    return _usable_cores() if size > MIN_POOL_BYTES else 1
 
 
-def _cores() -> int:
-    """Cores that this process may use: a batch scheduler grants fewer than the machine has."""
+def _usable_cores() -> int:
+    """Return how many cores this process may use: a batch scheduler can grant fewer than the machine has."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,7 +1,7 @@
-"""The parallel part of an ingest: recordings are parsed and cleaned in partitions of fixed size.
+"""Partitions of an ingest: parse and clean a fixed number of recordings, and store the result as one .npz file.
 
-A partition's result is one file in a work folder beside the output, complete or not there at all, so an interrupted run
-goes on where it stopped. Who runs them: pool.py on this machine, cluster.py on others.
+The file appears in the work folder whole or not at all, so an interrupted ingest can resume. Partitions run in
+parallel: process_pool.py runs them on this machine, dask_cluster.py on others.
 """
 
 import errno
@@ -24,50 +24,50 @@ from pipeline.sources.source import NUMBERED, Entry, Reading, Refusal, Source, c
 from pipeline.store.columns import COLUMNS
 
 MAX_RECORDINGS, MAX_BYTES = 256, 64 << 20
-"""A partition is full with either: a second of work or less, so an interruption costs little and memory stays flat."""
+"""Limits of a partition: at most a second of work, so that an interruption costs little and memory use stays flat."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Partition:
-    """A finished partition without its motion."""
+    """A finished partition without its positions."""
 
     names: list[str]
     recordings: list[str]
-    """The recording that each clip comes from."""
+    """The recording of each clip."""
     extra: list[list[str]]
-    """For each clip the values of the source's own columns."""
+    """Values of the columns that only this data source has, for each clip."""
     columns: NDArray[np.int64]
-    """(clips, len(store.COLUMNS)), in that order."""
+    """(clips, len(COLUMNS)), in the order of `store.columns.COLUMNS`."""
     quarantine: list[dict[str, Any]]
     """name, recording, file, line (0 when none), reason, size, crc32 of each clip that could not be used."""
     stamps: list[list[Any]]
     confidence: NDArray[np.float32] | None = None
-    """(clips, V) mean confidence of each joint, NaN in a clip without; None where no clip has any."""
+    """(clips, V) mean confidence of each joint, NaN for a clip without confidence; None if no clip has any."""
 
 
 def split_into_partitions(entries: Sequence[Entry]) -> dict[int, Sequence[Entry]]:
-    """The recordings of every partition, by its number."""
-    members: list[list[Entry]] = []
+    """Divide the recordings into partitions, numbered from 0."""
+    partitions: list[list[Entry]] = []
     size = 0
     for entry in entries:
-        if not members or len(members[-1]) == MAX_RECORDINGS or size + entry.size > MAX_BYTES:
-            members.append([])
+        if not partitions or len(partitions[-1]) == MAX_RECORDINGS or size + entry.size > MAX_BYTES:
+            partitions.append([])
             size = 0
-        members[-1].append(entry)
+        partitions[-1].append(entry)
         size += entry.size
-    return dict(enumerate(members))
+    return dict(enumerate(partitions))
 
 
-def partition_path(work: Path, number: int) -> Path:
-    """Where a partition's result lies."""
-    return work / f"part-{number:05d}.npz"
+def partition_path(folder: Path, number: int) -> Path:
+    """Return the file of a partition."""
+    return folder / f"part-{number:05d}.npz"
 
 
-def process_partition(part: Path, entries: Sequence[Entry], data: Source, chosen: Recipe) -> int:
-    """Parse and clean some recordings and keep the result as one file.
+def process_partition(path: Path, entries: Sequence[Entry], data: Source, recipe: Recipe) -> int:
+    """Parse and clean recordings and write the result to `path`.
 
     Returns:
-        How many clips were quarantined; a recording that cannot be read counts as one.
+        The number of quarantined clips; an unreadable recording counts as one.
 
     Raises:
         OutputFailed: the disk refuses.
@@ -78,11 +78,11 @@ def process_partition(part: Path, entries: Sequence[Entry], data: Source, chosen
     V = len(data.layout.joints)
     for entry in entries:
         stamps.append(_stamp(entry))
-        for found in process_recording(entry, data, chosen):
-            if isinstance(found, Refusal):
-                quarantine.append(_quarantined(entry, found))
+        for result in process_recording(entry, data, recipe):
+            if isinstance(result, Refusal):
+                quarantine.append(_quarantine_record(entry, result))
             else:
-                reading, clip = found
+                reading, clip = result
                 names.append(clip.name)
                 recordings.append(entry.name)
                 extra.append(reading.labels.extra)
@@ -105,68 +105,68 @@ def process_partition(part: Path, entries: Sequence[Entry], data: Source, chosen
         unknown = np.full(V, np.nan, np.float32)
         arrays["confidence"] = np.array([unknown if means is None else means for means in confidence], np.float32)
     atomic.write_file(
-        part,
+        path,
         lambda handle: np.savez(handle, **arrays),  # type: ignore[arg-type]
         needed=sum(array.nbytes for array in arrays.values()),
-        new_folder=False,  # gone: this is a straggler, its run has ended
+        new_folder=False,  # without the folder, this is a late worker of an ingest that has ended
     )
     return len(quarantine)
 
 
-def is_finished(part: Path, entries: Sequence[Entry]) -> bool:
-    """Whether a partition is there, whole, and its recordings have not been touched since."""
+def is_finished(path: Path, entries: Sequence[Entry]) -> bool:
+    """Return whether a partition exists, is undamaged, and its recordings have not been modified since."""
     try:
-        return part.is_file() and read_partition(part).stamps == [_stamp(entry) for entry in entries]
+        return path.is_file() and read_partition(path).stamps == [_stamp(entry) for entry in entries]
     except ArtifactError:
         return False
 
 
-def changed_recordings(part: Path, entries: Sequence[Entry]) -> list[str]:
-    """The recordings of a partition that have been touched since; none when it is not there, or not whole."""
+def changed_recordings(path: Path, entries: Sequence[Entry]) -> list[str]:
+    """Return a partition's recordings that have been modified since; empty if it is missing or damaged."""
     try:
-        stamps = read_partition(part).stamps if part.is_file() else []
+        stamps = read_partition(path).stamps if path.is_file() else []
     except ArtifactError:
         return []
-    now = [_stamp(entry) for entry in entries]
-    return [before[0] for before in stamps if before not in now]
+    current = [_stamp(entry) for entry in entries]
+    return [stamp[0] for stamp in stamps if stamp not in current]
 
 
-def read_partition(part: Path) -> Partition:
-    """A finished partition without its motion.
-
-    Raises:
-        ArtifactError: it is damaged.
-    """
-    with _opened(part) as kept:
-        confidence = kept["confidence"] if "confidence" in kept.files else None
-        return Partition(columns=kept["columns"], confidence=confidence, **json.loads(kept["note"].tobytes()))
-
-
-def read_partition_motion(part: Path) -> NDArray[np.float32]:
-    """A finished partition's body-frames, (F, V, 3) metres, clip after clip, body after body.
+def read_partition(path: Path) -> Partition:
+    """Read a finished partition without its positions.
 
     Raises:
         ArtifactError: it is damaged.
     """
-    with _opened(part) as kept:
-        motion: NDArray[np.float32] = kept["xyz"]
+    with _open_npz(path) as npz:
+        confidence = npz["confidence"] if "confidence" in npz.files else None
+        return Partition(columns=npz["columns"], confidence=confidence, **json.loads(npz["note"].tobytes()))
+
+
+def read_partition_motion(path: Path) -> NDArray[np.float32]:
+    """Read a finished partition's positions: (F, V, 3) metres, all body-frames, clip after clip, body after body.
+
+    Raises:
+        ArtifactError: it is damaged.
+    """
+    with _open_npz(path) as npz:
+        motion: NDArray[np.float32] = npz["xyz"]
     return motion
 
 
 @contextmanager
-def _opened(part: Path) -> Iterator[Any]:
-    """A partition's arrays; the .npz has a crc32 on each, so a flipped bit is noticed when it is read."""
+def _open_npz(path: Path) -> Iterator[Any]:
+    """Open a partition's arrays; each has a CRC-32 in the .npz, so reading detects flipped bits."""
     try:
-        with part.open("rb") as handle, np.load(handle, allow_pickle=False) as kept:  # noqa: TID251 (allow_pickle=False)
-            yield kept
-    except Exception as error:  # numpy and zipfile raise nearly anything over a damaged file
+        with path.open("rb") as handle, np.load(handle, allow_pickle=False) as npz:  # noqa: TID251 (allow_pickle=False)
+            yield npz
+    except Exception as error:  # numpy and zipfile raise many kinds of exceptions for a damaged file
         if isinstance(error, OSError) and error.errno not in {None, errno.EINVAL}:
-            raise  # it is the disk's fault; a damaged zip has no number, or asks for a place before its beginning
-        raise ArtifactError(f"{part}: damaged ({error}); remove it and run the same command again") from error
+            raise  # a disk error; for a damaged zip, errno is None, or EINVAL after a seek to a negative offset
+        raise ArtifactError(f"{path}: damaged ({error}); remove it and run the same command again") from error
 
 
 def _column_values(entry: Entry, reading: Reading, clip: Clip) -> list[int]:
-    """One clip's values in the order of the store's columns."""
+    """Return one clip's values in the order of the store's columns."""
     values = {
         "bodies": clip.xyz.shape[0],
         "frames": clip.xyz.shape[1],
@@ -179,11 +179,11 @@ def _column_values(entry: Entry, reading: Reading, clip: Clip) -> list[int]:
     return [values[spec.name] for spec in COLUMNS]
 
 
-def _quarantined(entry: Entry, refusal: Refusal) -> dict[str, Any]:
+def _quarantine_record(entry: Entry, refusal: Refusal) -> dict[str, Any]:
     return {
         "name": refusal.name,
         "recording": entry.name,
-        # A file beside the recording may share its name: PKU-MMD's labels do.
+        # An accompanying file may have the same name as the recording: the labels of PKU-MMD do.
         "file": refusal.file.name if refusal.file not in entry.beside else f"{refusal.file.folder}/{refusal.file.name}",
         "line": refusal.line,
         "reason": refusal.reason,
@@ -193,5 +193,5 @@ def _quarantined(entry: Entry, refusal: Refusal) -> dict[str, Any]:
 
 
 def _stamp(entry: Entry) -> list[Any]:
-    """What tells that a recording has not been touched."""
+    """Return the state of a recording's files, which changes when one of them is modified."""
     return [entry.name, [raw_files.stamp(file) for file in entry.files]]

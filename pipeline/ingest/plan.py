@@ -1,4 +1,4 @@
-"""What an ingest is about to do, as canonical JSON: all that its partitions depend on, and how two plans differ."""
+"""The plan of an ingest as canonical JSON: everything that its partitions depend on; compare two plans."""
 
 import importlib.metadata
 import json
@@ -13,9 +13,9 @@ from pipeline.sources.source import Entry, Source
 
 
 def make_plan(
-    data: Source, roots: Sequence[Path], keep_missing: bool, chosen: Recipe, entries: Sequence[Entry]
+    data: Source, roots: Sequence[Path], keep_missing: bool, recipe: Recipe, entries: Sequence[Entry]
 ) -> bytes:
-    """All that the partitions depend on and all that is needed to assemble them, as canonical JSON."""
+    """Return everything that the partitions depend on and that assembling them needs, as canonical JSON."""
     return manifest.canonical(
         {
             "format_version": validation.FORMAT_VERSION,
@@ -24,7 +24,7 @@ def make_plan(
             "roots": [str(root.absolute()) for root in roots],
             "keep_missing": keep_missing,
             "shared": data.shared,
-            "recipe": chosen.resolved,
+            "recipe": recipe.resolved,
             "partition": [partitions.MAX_RECORDINGS, partitions.MAX_BYTES],
             "entries": [
                 [entry.name, [[str(file.path.absolute()), file.member, file.size] for file in entry.files]]
@@ -35,46 +35,50 @@ def make_plan(
 
 
 def without_roots(plan: bytes) -> bytes:
-    """A plan without the roots: the recordings say where they lie, however the folder above was named."""
+    """Return a plan without its roots: every entry has its absolute path, however the root folder was given."""
     try:
         return manifest.canonical({key: value for key, value in json.loads(plan).items() if key != "roots"})
     except (ValueError, AttributeError, RecursionError):
-        return plan  # damaged: it serves nobody
+        return plan  # damaged, so it matches no other plan
 
 
-def plan_differences(there: bytes, asked: bytes) -> list[str]:
-    """How two plans differ, in words."""
+def plan_differences(existing: bytes, requested: bytes) -> list[str]:
+    """Describe how two plans differ, one phrase for each difference."""
     try:
-        return _differences(json.loads(there), json.loads(asked))
+        return _differences(json.loads(existing), json.loads(requested))
     except (ValueError, AttributeError, LookupError, TypeError, RecursionError):
         return ["its plan is damaged"]
 
 
 def _differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    told = [
-        f"{what} {old.get(key)} there, {new[key]} asked"
-        for key, what in (
+    differences = [
+        f"{title} is {old.get(key)}, requested {new[key]}"
+        for key, title in (
             ("dataset", "data set"),
             ("tool", "version"),
             ("format_version", "format"),
             ("keep_missing", "keep-missing"),
-            ("partition", "partitions of"),
+            ("partition", "partition size"),
         )
         if old.get(key) != new[key]
     ]
     if old["recipe"] != new["recipe"]:
-        names = [plain["recipe"]["name"] for plain in (old, new)]
-        told.append(
-            f"recipe {names[0]} there, {names[1]} asked"
+        names = [plan["recipe"]["name"] for plan in (old, new)]
+        differences.append(
+            f"recipe is {names[0]}, requested {names[1]}"
             if names[0] != names[1]
             else f"recipe {names[0]} has other steps or parameters"
         )
     if old["shared"] != new["shared"]:
-        told.append("what describes the recordings (manifest, layout, classes) has changed")
-    before, now = dict(old["entries"]), dict(new["entries"])
+        differences.append("the description of the recordings (manifest.csv, layout, classes) has changed")
+    old_entries, new_entries = dict(old["entries"]), dict(new["entries"])
     changes = {
-        "added": sorted(now.keys() - before.keys()),
-        "gone": sorted(before.keys() - now.keys()),
-        "changed or elsewhere": sorted(name for name in now.keys() & before.keys() if now[name] != before[name]),
+        "added": sorted(new_entries.keys() - old_entries.keys()),
+        "missing": sorted(old_entries.keys() - new_entries.keys()),
+        "changed or moved": sorted(
+            name for name in new_entries.keys() & old_entries.keys() if new_entries[name] != old_entries[name]
+        ),
     }
-    return told + [f"{len(names)} recordings {how}, first {names[0]}" for how, names in changes.items() if names]
+    return differences + [
+        f"{len(names)} recordings {change}, first {names[0]}" for change, names in changes.items() if names
+    ]

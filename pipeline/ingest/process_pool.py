@@ -1,6 +1,6 @@
-"""Partitions in worker processes of this machine.
+"""Process partitions in a pool of worker processes on this machine.
 
-A worker that dies (out of memory, a fault in a library) costs what was running a second try, and the rest nothing.
+When a worker dies (out of memory, a crash in a library), only the partitions that were running are tried again.
 """
 
 import multiprocessing
@@ -18,92 +18,95 @@ from pipeline.ingest.partitions import partition_path, process_partition
 from pipeline.recipes.recipe import Recipe
 from pipeline.sources.source import Entry, Source
 
-Members = Mapping[int, Sequence[Entry]]
+Partitions = Mapping[int, Sequence[Entry]]
 MAX_CONSECUTIVE_DEATHS = 8
-"""So many partitions in a row that kill their worker: it is not their recordings, but the machine."""
+"""Stop when this many partitions in a row kill their worker: the cause is then the machine, not the recordings."""
 MAX_NAMED_RECORDINGS = 3
-"""Recordings named of each partition that killed its workers."""
+"""Maximum number of partitions, and of recordings of each, that the error lists."""
 
 
 def process_partitions(
-    parts: Path, waiting: Members, open_data: Callable[[], Source], chosen: Recipe, workers: int
+    folder: Path, pending: Partitions, open_data: Callable[[], Source], recipe: Recipe, workers: int
 ) -> Iterator[tuple[int, int]]:
-    """Run partitions, here or in worker processes; yields each one's number and how many clips it quarantined.
+    """Process partitions, here or in worker processes; yield the number and the quarantined clips of each.
 
-    When a worker dies, what was running is run again, each alone in a new process, so that the partition to blame is
-    known and has the memory for itself; all others go on.
+    When a worker dies, each partition that was running is run again alone in a new process. This shows which one is the
+    cause, and gives it all the memory. All other partitions continue.
 
     Args:
-        parts: the folder of the finished partitions.
-        waiting: the partitions to run.
-        open_data: makes the source that reads them, once in each process.
-        chosen: the recipe.
-        workers: processes; 0 or 1 is this one.
+        folder: the folder of the finished partitions.
+        pending: the partitions to process.
+        open_data: opens the data source; called once in each process.
+        recipe: the recipe.
+        workers: the number of worker processes; with 0 or 1 this process does the work.
 
     Raises:
-        WorkerDied: at the end, when some partition killed its worker twice; the text names its recordings.
+        WorkerDied: at the end, if a partition killed its worker twice; the message names its recordings.
         OutputFailed: the disk refuses.
     """
     if workers <= 1:
         data = open_data()
-        for number, members in waiting.items():
-            yield number, process_partition(partition_path(parts, number), members, data, chosen)
+        for number, entries in pending.items():
+            yield number, process_partition(partition_path(folder, number), entries, data, recipe)
         return
-    queue, deadly, in_a_row = deque(waiting), list[int](), 0
-    while queue and in_a_row < MAX_CONSECUTIVE_DEATHS:
+    queue, fatal, deaths_in_a_row = deque(pending), list[int](), 0
+    while queue and deaths_in_a_row < MAX_CONSECUTIVE_DEATHS:
         lost: list[int] = []
-        yield from _run(parts, waiting, queue, open_data, chosen, min(workers, len(queue)), lost)
+        yield from _run_pool(folder, pending, queue, open_data, recipe, min(workers, len(queue)), lost)
         for number in lost:
-            again: list[int] = []
-            yield from _run(parts, waiting, deque([number]), open_data, chosen, 1, again)
-            in_a_row = in_a_row + 1 if again else 0
-            deadly += again
-            if in_a_row == MAX_CONSECUTIVE_DEATHS:
+            lost_again: list[int] = []
+            yield from _run_pool(folder, pending, deque([number]), open_data, recipe, 1, lost_again)
+            deaths_in_a_row = deaths_in_a_row + 1 if lost_again else 0
+            fatal += lost_again
+            if deaths_in_a_row == MAX_CONSECUTIVE_DEATHS:
                 break
-    if deadly:
-        raise died(parts.parent, {number: waiting[number] for number in deadly}, "twice", "with fewer --workers")
+    if fatal:
+        raise worker_died(folder.parent, {number: pending[number] for number in fatal}, "twice", "with fewer --workers")
 
 
-def died(work: Path, deadly: Members, often: str, advice: str) -> WorkerDied:
-    """The error that names the recordings of partitions whose workers died."""
-    told = "; ".join(
-        f"partition {number}: {_named(members)}" for number, members in sorted(deadly.items())[:MAX_NAMED_RECORDINGS]
+def worker_died(work: Path, fatal: Partitions, times: str, advice: str) -> WorkerDied:
+    """Return an error that names the recordings of the partitions whose workers died."""
+    listed = "; ".join(
+        f"partition {number}: {_list_recordings(entries)}"
+        for number, entries in sorted(fatal.items())[:MAX_NAMED_RECORDINGS]
     )
-    more = f"; and {len(deadly) - MAX_NAMED_RECORDINGS} partitions more" if len(deadly) > MAX_NAMED_RECORDINGS else ""
+    more = f"; and {len(fatal) - MAX_NAMED_RECORDINGS} more partitions" if len(fatal) > MAX_NAMED_RECORDINGS else ""
     return WorkerDied(
-        f"{work}: the process that worked on {told}{more} died {often} (out of memory?); what is finished is kept, "
-        f"run the same command again to go on, {advice} or without these recordings"
+        f"{work}: the process that worked on {listed}{more} died {times} (out of memory?); finished partitions are "
+        f"kept; run the same command again to resume, {advice} or without these recordings"
     )
 
 
-def _named(members: Sequence[Entry]) -> str:
-    names = [entry.name for entry in members]
+def _list_recordings(entries: Sequence[Entry]) -> str:
+    names = [entry.name for entry in entries]
     return (
         ", ".join(names) if len(names) <= MAX_NAMED_RECORDINGS else f"{len(names)} recordings {names[0]} to {names[-1]}"
     )
 
 
-def _run(
-    parts: Path,
-    waiting: Members,
+def _run_pool(
+    folder: Path,
+    pending: Partitions,
     queue: deque[int],
     open_data: Callable[[], Source],
-    chosen: Recipe,
+    recipe: Recipe,
     workers: int,
     lost: list[int],
 ) -> Iterator[tuple[int, int]]:
-    """Run partitions of the queue in a pool until it is empty or a worker dies; what was running goes into `lost`."""
-    # Workers are forked off a server that has imported everything once: another one costs 10 ms in place of a second.
+    """Process the queue in a pool until it is empty or a worker dies; running partitions are then added to `lost`."""
+    # Workers are forked from a server that has imported everything: starting one takes 10 ms instead of a second.
     server = multiprocessing.get_context("forkserver")
     server.set_forkserver_preload([__name__])
     running: dict[Future[int], int] = {}
-    with ProcessPoolExecutor(workers, server, initializer=_enter_worker, initargs=(open_data,)) as pool:
+    with ProcessPoolExecutor(workers, server, initializer=_init_worker, initargs=(open_data,)) as pool:
         try:
             while queue or running:
-                while queue and len(running) <= workers and not lost:  # one more than workers, so that none waits
+                while (
+                    queue and len(running) <= workers and not lost
+                ):  # one task more than workers, so that none is idle
                     number = queue.popleft()
                     try:
-                        task = pool.submit(_run_in_worker, partition_path(parts, number), waiting[number], chosen)
+                        task = pool.submit(_run_in_worker, partition_path(folder, number), pending[number], recipe)
                     except BrokenProcessPool:
                         lost.append(number)
                     else:
@@ -121,22 +124,22 @@ def _run(
 
 
 _data: Source
-"""A worker process's own source, with the buffers and open archives that it keeps between partitions."""
+"""The data source of this worker process: it keeps buffers and open archives between partitions."""
 
 
-def _enter_worker(open_data: Callable[[], Source]) -> None:
-    """Leave Ctrl-C to the parent and end when it does: a pool's workers outlive a parent that was killed."""
+def _init_worker(open_data: Callable[[], Source]) -> None:
+    """Leave Ctrl-C to the parent process, and exit with the parent, even if it is killed."""
     global _data
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
     _data = open_data()
 
 
-def _end_with_parent() -> None:
+def _exit_with_parent() -> None:
     if parent := multiprocessing.parent_process():
         parent.join()
         os._exit(1)
 
 
-def _run_in_worker(part: Path, entries: Sequence[Entry], chosen: Recipe) -> int:
-    return process_partition(part, entries, _data, chosen)
+def _run_in_worker(path: Path, entries: Sequence[Entry], recipe: Recipe) -> int:
+    return process_partition(path, entries, _data, recipe)

@@ -1,4 +1,4 @@
-"""What an ingest is asked to do, its progress and its result."""
+"""The request, progress and result of an ingest."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +13,7 @@ from pipeline.store.store import Store
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class IngestProgress:
-    """How far an ingest is; each tick replaces the one before."""
+    """Progress of an ingest, as totals so far."""
 
     files: int
     total_files: int
@@ -24,18 +24,18 @@ class IngestProgress:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class IngestRequest:
-    """What the user asks of an ingest."""
+    """Options of an ingest."""
 
     dataset: str
     roots: tuple[Path, ...]
     output: Path
     recipe: Recipe = field(default_factory=load_recipe)
     keep_missing: bool = False
-    """Take in the samples that the data set's authors list as damaged."""
+    """Include the samples that the data set's authors list as damaged."""
     workers: int | None = None
-    """Processes; None chooses: one per core, or just this one when there is little to do."""
+    """Number of processes; None means one per core, or a single process for little data."""
     dask: str | None = None
-    """Address of a Dask scheduler whose workers run the partitions."""
+    """Address of a Dask scheduler whose workers process the partitions."""
     force: bool = False
     """Replace an output that was made from other input."""
     strict: bool = False
@@ -58,30 +58,30 @@ class IngestResult:
     store_bytes: int = 0
     seconds: float = 0.0
     resumed_files: int = 0
-    """Recordings whose work an interrupted run had done already."""
+    """Recordings that an interrupted ingest had already processed."""
     digest: str = ""
     missing: tuple[str, ...] = ()
     left_out: dict[str, int] = field(default_factory=dict)
     absent: dict[str, int] = field(default_factory=dict)
-    """Recordings of the whole data set that are not there, by where they belong."""
+    """Number of recordings of the full data set that were not found, by the group that they belong to."""
     quarantined: list[dict[str, Any]] = field(default_factory=list)
     forecast: IngestEstimate | None = None
-    """What a dry run expects."""
+    """Estimated cost; only a dry run has it."""
 
 
-def store_facts(kept: Store) -> dict[str, Any]:
-    """What a report says of a store that stands at the output."""
+def store_fields(store: Store) -> dict[str, Any]:
+    """Return the fields of an `IngestResult` that describe an existing store."""
     return {
-        "clips": len(kept),
-        "body_frames": int(kept.offset[-1]),
-        "store_bytes": folder_size(kept.path),
-        "digest": kept.digest,
-        "quarantined": kept.quarantine,
+        "clips": len(store),
+        "body_frames": int(store.offset[-1]),
+        "store_bytes": folder_size(store.path),
+        "digest": store.digest,
+        "quarantined": store.quarantine,
     }
 
 
-def describe(request: IngestRequest, survey: Survey, **known: Any) -> IngestResult:
-    """The result of an ingest: what was asked and read, and what else is known."""
+def make_result(request: IngestRequest, survey: Survey, **fields: Any) -> IngestResult:
+    """Build an `IngestResult` from the request, the survey and further fields."""
     return IngestResult(
         output=request.output,
         dataset=request.dataset,
@@ -91,5 +91,5 @@ def describe(request: IngestRequest, survey: Survey, **known: Any) -> IngestResu
         missing=survey.missing,
         left_out=dict(survey.left_out),
         absent=dict(survey.absent),
-        **known,
+        **fields,
     )

@@ -96,9 +96,7 @@ def test_ingest_says_what_it_did_and_exits_3_when_something_was_quarantined(raw:
     assert "up to date" in again.stdout
     other = skelepipe("ingest", "ntu60", raw, "--recipe", "skelemixclr")
     assert other.exit_code == 1
-    assert (
-        "Error: processed/ntu60.zarr: was made from other input (recipe clean there, skelemixclr asked)" in other.stderr
-    )
+    assert "Error: processed/ntu60.zarr: was made from other input (recipe is clean, requested" in other.stderr
 
 
 def test_json_is_one_object_on_stdout(raw: Path, skelepipe: Skelepipe, tmp_path: Path) -> None:
@@ -281,9 +279,9 @@ def test_embed_writes_features_of_a_store_and_of_an_array(workplace: Path, skele
         ("true", "ingest ntu60 raw --partition 1/2 --strict", 2, "--strict belongs to `finalise`"),
         ("true", "ingest ntu60 raw --dask tcp://x --workers 0", 2, "--dask and --workers exclude one another"),
         ("true", "ingest ntu60 raw --dask tcp://x --dry-run", 2, "--dask and --dry-run exclude one another"),
-        ("true", "ingest ntu60 raw --dask nonsense", 1, "--dask nonsense: nothing to connect to (missing port"),
-        ("true", "finalise", 2, "no ingest waits to be finished; name its output"),
-        ("true", "finalise processed/none.zarr", 2, "no ingest of processed/none.zarr waits to be finished"),
+        ("true", "ingest ntu60 raw --dask nonsense", 1, "--dask nonsense: is not a usable address (missing port"),
+        ("true", "finalise", 2, "there is no unfinished ingest; name its output"),
+        ("true", "finalise processed/none.zarr", 2, "there is no unfinished ingest of processed/none.zarr"),
         ("true", "eval runs/none", 2, "make a run with `skelepipe pretrain`"),
         ("mv processed/ntu60.zarr processed/moved.zarr", "eval runs/tiny", 2, "if it has moved, name it with --store"),
         ("touch runs/tiny/checkpoints/step-00000006/x", "eval runs/tiny", 1, "x does not belong there"),

@@ -54,7 +54,7 @@ def race(trial: Trial, asked: argparse.Namespace) -> None:
         ]  # a set that is there is not written again
         if codes not in ([0, 0], [0, LOCKED]) and not refused:
             trouble.append(f"exit codes {codes}: {said}")
-        if LOCKED in codes and not any("another process is" in told or "is at work" in told for told in said):
+        if LOCKED in codes and not any("another process is" in told or "still running" in told for told in said):
             trouble.append(f"does not say why it stopped: {said}")
         if faults.bytes_of(trial.folder) != trial.whole or names(trial.folder) != trial.there:
             trouble.append(f"other bytes, or left or lost: {sorted(names(trial.folder) ^ trial.there)[:4]}")

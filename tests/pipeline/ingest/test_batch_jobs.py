@@ -1,4 +1,4 @@
-"""`--partition k/n` and `finalise`: the bytes of a plain ingest, and nobody's work destroyed."""
+"""`--partition k/n` and `finalise`: the same bytes as a single ingest, and no lost work."""
 
 import dataclasses
 import json
@@ -15,7 +15,7 @@ from pipeline.artifacts import manifest
 from pipeline.errors import ArtifactError, ArtifactNotFound, OutputExists, OutputLocked, SkelepipeError
 from pipeline.files.locks import sole_writer
 from pipeline.ingest import partitions, work_folder
-from pipeline.ingest.batch_jobs import finalise, find_unfinished, run_job
+from pipeline.ingest.batch_jobs import finalise, find_unfinished_output, run_job
 from pipeline.ingest.ingest import ingest
 from pipeline.ingest.partitions import process_partition, read_partition_motion
 from pipeline.ingest.plan import plan_differences, without_roots
@@ -47,13 +47,13 @@ def test_jobs_in_any_order_and_finalise_give_the_bytes_of_one_run(
     raw: Path, shared_store: Store, tmp_path: Path, request_for: Requests
 ) -> None:
     request = request_for(raw, tmp_path / "s.zarr", workers=1)
-    reports = [run_job(request, (k, 4)) for k in (3, 1, 4, 2)]
-    assert sum(report.source_files for report in reports) == 75
-    assert sum(len(report.quarantined) for report in reports) == 3
-    assert [report.unfinished for report in reports] == [19, 12, 6, 0]
+    results = [run_job(request, (k, 4)) for k in (3, 1, 4, 2)]
+    assert sum(result.source_files for result in results) == 75
+    assert sum(len(result.quarantined) for result in results) == 3
+    assert [result.unfinished for result in results] == [19, 12, 6, 0]
     assert not request.output.exists()
-    report = finalise(request.output)
-    assert (report.outcome, report.clips, len(report.quarantined)) == ("ingested", 72, 3)
+    result = finalise(request.output)
+    assert (result.outcome, result.clips, len(result.quarantined)) == ("ingested", 72, 3)
     assert bytes_of(request.output) == bytes_of(shared_store.path)
     assert {path.name for path in tmp_path.iterdir()} == {
         *(".LATEST.json.lock", ".s.zarr.lock"),
@@ -64,7 +64,7 @@ def test_jobs_in_any_order_and_finalise_give_the_bytes_of_one_run(
     assert not work_folder.work_path(request.output).exists()
 
 
-def test_a_job_that_is_done_says_so_and_one_without_a_share_too(ask: Callable[..., IngestRequest]) -> None:
+def test_a_repeated_job_resumes_and_a_job_without_partitions_does_nothing(ask: Callable[..., IngestRequest]) -> None:
     first = run_job(ask(), (1, 2))
     again = run_job(ask(), (1, 2))
     assert (first.resumed_files, again.resumed_files, again.partitions) == (0, 6, [0, 2])
@@ -81,12 +81,14 @@ def test_finalise_names_the_jobs_that_are_missing(ask: Callable[..., IngestReque
         finalise(request.output)
     run_job(request, (2, 2))
     with pytest.raises(ArtifactError, match=r"1 of 4 partitions are missing \(2\); nothing .*of these partitions"):
-        finalise(request.output)  # of 3 or of 2? so by number
+        finalise(request.output)  # jobs of 3 and of 2: the jobs to repeat are unclear
     run_job(request, (3, 3))
     assert finalise(request.output).clips == 12
 
 
-def test_finalise_ends_an_interrupted_ingest_only_when_all_is_there(ask: Callable[..., IngestRequest]) -> None:
+def test_finalise_completes_an_interrupted_ingest_if_no_partition_is_missing(
+    ask: Callable[..., IngestRequest],
+) -> None:
     def stop(files: int) -> Callable[[IngestProgress], None]:
         def at(tick: IngestProgress) -> None:
             if tick.files == files:
@@ -103,22 +105,22 @@ def test_finalise_ends_an_interrupted_ingest_only_when_all_is_there(ask: Callabl
     assert finalise(ask().output).clips == 12
 
 
-def test_a_job_of_another_plan_is_refused_and_destroys_nothing(
+def test_a_job_of_another_plan_is_refused_and_keeps_the_work(
     copy: Path, ask: Callable[..., IngestRequest], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_job(ask(), (1, 2))
     before = bytes_of(work_folder.work_path(ask().output))
-    with pytest.raises(OutputExists, match=r"recipe clean there, none asked.*remove the folder, or name another --out"):
+    with pytest.raises(OutputExists, match=r"recipe is clean, requested none.*remove the folder, or name"):
         run_job(ask("none"), (2, 2))
-    with pytest.raises(OutputExists, match=r"recipe clean there, none asked.*--force"):
+    with pytest.raises(OutputExists, match=r"recipe is clean, requested none.*--force"):
         ingest(ask("none"))
     with monkeypatch.context() as other:
         other.setattr("importlib.metadata.version", lambda name: "9.9")
-        with pytest.raises(OutputExists, match=r"version 0.* there, 9\.9 asked"):
+        with pytest.raises(OutputExists, match=r"version is 0.*, requested 9\.9"):
             run_job(ask(), (2, 2))
     with monkeypatch.context() as other:
         other.setattr(partitions, "MAX_RECORDINGS", 5)
-        with pytest.raises(OutputExists, match=r"partitions of \[3, \d+\] there, \[5"):
+        with pytest.raises(OutputExists, match=r"partition size is \[3, \d+\], requested \[5"):
             run_job(ask(), (2, 2))
     first, second, *_ = sorted(copy.iterdir())
     content = first.read_bytes()
@@ -126,20 +128,20 @@ def test_a_job_of_another_plan_is_refused_and_destroys_nothing(
     second.rename(copy.parent / "away")
     with pytest.raises(
         OutputExists,
-        match=f"1 recordings gone, first {second.stem}; 1 recordings changed or elsewhere, first {first.stem}",
+        match=f"1 recordings missing, first {second.stem}; 1 recordings changed or moved, first {first.stem}",
     ):
         run_job(ask(), (2, 2))
     assert bytes_of(work_folder.work_path(ask().output)) == before
     assert ingest(ask("none", force=True)).outcome == "ingested"
 
 
-def test_a_plain_ingest_takes_over_what_jobs_of_its_plan_have_done(ask: Callable[..., IngestRequest]) -> None:
+def test_a_single_ingest_reuses_the_partitions_of_jobs_with_the_same_plan(ask: Callable[..., IngestRequest]) -> None:
     run_job(ask(), (1, 2))
     assert ingest(ask()).resumed_files == 6
     assert run_job(ask(), (2, 2)).outcome == "up to date"
 
 
-def test_who_comes_while_a_job_is_at_work_is_turned_away(
+def test_other_commands_are_refused_while_a_job_is_running(
     ask: Callable[..., IngestRequest], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(work_folder, "SETUP_SECONDS", 0.1)
@@ -155,14 +157,14 @@ def test_who_comes_while_a_job_is_at_work_is_turned_away(
             with pytest.raises(OutputLocked, match="1/2") as caught:
                 attempt()
             refused.append(caught.value.exit_code)
-        assert run_job(ask(), (2, 2)).source_files == 6  # another job may
+        assert run_job(ask(), (2, 2)).source_files == 6  # another job is allowed
 
     assert run_job(ask(workers=1), (1, 2), meanwhile).source_files == 6
     assert refused == [6] * 8
     assert finalise(ask().output).clips == 12
 
 
-def test_a_job_waits_for_a_moment_and_then_leaves_a_whole_ingest_alone(
+def test_a_job_waits_briefly_for_a_running_ingest_and_is_then_refused(
     ask: Callable[..., IngestRequest], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(work_folder, "SETUP_SECONDS", 0.1)
@@ -170,7 +172,7 @@ def test_a_job_waits_for_a_moment_and_then_leaves_a_whole_ingest_alone(
         run_job(ask(), (1, 2))
 
 
-def test_what_changed_between_jobs_and_finalise_is_named(copy: Path, ask: Callable[..., IngestRequest]) -> None:
+def test_changes_between_jobs_and_finalise_are_named(copy: Path, ask: Callable[..., IngestRequest]) -> None:
     request = ask()
     for k in (1, 2):
         run_job(request, (k, 2))
@@ -178,31 +180,31 @@ def test_what_changed_between_jobs_and_finalise_is_named(copy: Path, ask: Callab
     touch(files[4])
     with pytest.raises(
         ArtifactError,
-        match=rf"missing \(1\); 1 recordings were changed since, first {files[4].stem}; .*--partition 2/2, then",
+        match=rf"missing \(1\); 1 recordings have changed since, first {files[4].stem}; .*--partition 2/2, then",
     ):
         finalise(request.output)
     assert run_job(request, (2, 2)).resumed_files == 3
     files[0].rename(copy.parent / "away")
     with pytest.raises(
-        ArtifactError, match=rf"what the jobs read has changed \(1 recordings gone, first {files[0].stem}"
+        ArtifactError, match=rf"the input has changed since the jobs ran \(1 recordings missing, first {files[0].stem}"
     ):
         finalise(request.output)
     (copy.parent / "away").rename(files[0])
     assert finalise(request.output).clips == 12
 
 
-def test_a_store_that_is_there_is_replaced_only_when_both_are_forced(ask: Callable[..., IngestRequest]) -> None:
+def test_an_existing_store_is_replaced_only_if_job_and_finalise_are_forced(ask: Callable[..., IngestRequest]) -> None:
     old = ingest(ask("none"))
-    with pytest.raises(OutputExists, match="recipe none there, clean asked"):
+    with pytest.raises(OutputExists, match="recipe is none, requested clean"):
         run_job(ask(), (1, 1))
     run_job(ask(force=True), (1, 1))
-    with pytest.raises(OutputExists, match="recipe none there, clean asked"):
+    with pytest.raises(OutputExists, match="recipe is none, requested clean"):
         finalise(ask().output)
     assert Store(ask().output).digest == old.digest
     assert finalise(ask().output, force=True).digest != old.digest
 
 
-def test_strict_is_decided_at_the_end_and_keeps_the_work(raw: Path, tmp_path: Path, request_for: Requests) -> None:
+def test_strict_is_applied_by_finalise_and_keeps_the_work(raw: Path, tmp_path: Path, request_for: Requests) -> None:
     request = request_for(raw, tmp_path / "s.zarr")
     run_job(request, (1, 1))
     with pytest.raises(SkelepipeError, match=r"3 of 75 .*--strict.*the work is kept in .*\.s\.zarr\.work"):
@@ -211,18 +213,20 @@ def test_strict_is_decided_at_the_end_and_keeps_the_work(raw: Path, tmp_path: Pa
     assert finalise(request.output).clips == 72
 
 
-def test_which_output_waits_is_found_or_asked_for(ask: Callable[..., IngestRequest]) -> None:
+def test_the_only_unfinished_output_is_found_and_several_are_an_error(
+    ask: Callable[..., IngestRequest],
+) -> None:
     folder = ask().output.parent
     folder.mkdir()
-    with pytest.raises(ArtifactNotFound, match="no ingest waits to be finished"):
-        find_unfinished(folder)
-    with pytest.raises(ArtifactNotFound, match="waits to be finished"):
+    with pytest.raises(ArtifactNotFound, match="there is no unfinished ingest"):
+        find_unfinished_output(folder)
+    with pytest.raises(ArtifactNotFound, match="there is no unfinished ingest of"):
         finalise(ask().output)
     run_job(ask(), (1, 1))
-    assert find_unfinished(folder) == ask().output
+    assert find_unfinished_output(folder) == ask().output
     run_job(dataclasses.replace(ask(), output=folder / "t.zarr"), (1, 1))
-    with pytest.raises(ArtifactError, match=r"several ingests wait .*s\.zarr, .*t\.zarr"):
-        find_unfinished(folder)
+    with pytest.raises(ArtifactError, match=r"several unfinished ingests .*s\.zarr, .*t\.zarr"):
+        find_unfinished_output(folder)
 
 
 def test_a_damaged_plan_is_named(ask: Callable[..., IngestRequest]) -> None:
@@ -234,11 +238,12 @@ def test_a_damaged_plan_is_named(ask: Callable[..., IngestRequest]) -> None:
         run_job(ask(), (1, 1))
 
 
-def test_jobs_started_at_once_share_one_work_folder(copy: Path, tmp_path: Path) -> None:
-    """Four processes that race to make the folder; one plan, every partition once, the same bytes."""
+def test_jobs_started_simultaneously_share_one_work_folder(copy: Path, tmp_path: Path) -> None:
+    """Four processes race to create the folder: one plan, every partition processed once, the same bytes."""
     script = tmp_path / "job.py"
     script.write_text(
-        "import sys, cli\nfrom pipeline.ingest import partitions\npartitions.MAX_RECORDINGS = 2\ncli.main(sys.argv[1:])\n"
+        "import sys, cli\nfrom pipeline.ingest import partitions\n"
+        "partitions.MAX_RECORDINGS = 2\ncli.main(sys.argv[1:])\n"
     )
 
     def start(command: str) -> subprocess.Popen[str]:
@@ -251,36 +256,36 @@ def test_jobs_started_at_once_share_one_work_folder(copy: Path, tmp_path: Path) 
         )
 
     running = [start(f"ingest ntu60 raw --partition {k}/4 --json") for k in (1, 2, 3, 4)]
-    said = [json.loads(job.communicate(timeout=60)[0]) for job in running]
+    outputs = [json.loads(job.communicate(timeout=60)[0]) for job in running]
     assert [job.returncode for job in running] == [0] * 4
-    assert sorted(number for report in said for number in report["partitions"]) == list(range(6))
+    assert sorted(number for output in outputs for number in output["partitions"]) == list(range(6))
     end = start("finalise --json")
     assert json.loads(end.communicate(timeout=60)[0])["clips"] == 12
     ingest(IngestRequest(dataset="ntu60", roots=(copy,), output=tmp_path / "plain.zarr", recipe=load_recipe("clean")))
     assert bytes_of(tmp_path / "processed" / "ntu60.zarr") == bytes_of(tmp_path / "plain.zarr")
 
 
-def test_a_straggler_of_a_run_that_has_ended_writes_nothing(copy: Path, ask: Callable[..., IngestRequest]) -> None:
+def test_a_late_worker_of_an_ended_ingest_writes_nothing(copy: Path, ask: Callable[..., IngestRequest]) -> None:
     request = ask(workers=1)
-    parts: list[Path] = []
+    paths: list[Path] = []
 
-    def look(tick: IngestProgress) -> None:
-        parts.extend(work_folder.work_path(request.output).rglob("part-00000.npz"))
+    def record(tick: IngestProgress) -> None:
+        paths.extend(work_folder.work_path(request.output).rglob("part-00000.npz"))
 
-    ingest(request, look)
+    ingest(request, record)
     data = open_source("ntu60", (copy,))
     entries = data.survey(keep_missing=False).entries[:3]
     with pytest.raises(FileNotFoundError):
-        process_partition(parts[0], entries, data, request.recipe)
+        process_partition(paths[0], entries, data, request.recipe)
     run_job(ask("none", force=True), (1, 2))
-    with pytest.raises(FileNotFoundError):  # nor into the work of another plan at the same place
-        process_partition(parts[0], entries, data, request.recipe)
+    with pytest.raises(FileNotFoundError):  # nor into the work folder of another plan for the same output
+        process_partition(paths[0], entries, data, request.recipe)
 
 
 @pytest.mark.parametrize("plan", [
     b"[" * 100_000, b"[]", b"7", b"null", b"{}", b'{"recipe": 3}', b'{"entries": [[]]}', b'{"store": "a"}', b"\xff",
 ])  # fmt: skip
-def test_what_is_no_plan_serves_nobody_and_is_told(plan: bytes) -> None:
+def test_a_damaged_plan_matches_no_other_and_is_reported(plan: bytes) -> None:
     recipe = {"recipe": {"name": "none", "steps": []}}
     plain = {"dataset": "ntu60", "tool": "0", "format_version": 1, "keep_missing": False, "partition": [1, 2]}
     asked = manifest.canonical({**plain, "recipe": recipe, "shared": "x", "entries": [["a", []]]})
@@ -288,7 +293,7 @@ def test_what_is_no_plan_serves_nobody_and_is_told(plan: bytes) -> None:
     assert without_roots(plan) in (plan, b"{}", manifest.canonical(json.loads(plan)) if plan.startswith(b"{") else plan)
 
 
-def test_a_partition_that_the_disk_does_not_give_is_not_called_damaged(tmp_path: Path) -> None:
+def test_a_disk_error_is_not_reported_as_a_damaged_partition(tmp_path: Path) -> None:
     with pytest.raises(IsADirectoryError):
         read_partition_motion(tmp_path)
     (tmp_path / "part.npz").write_bytes(b"no zip")

@@ -31,7 +31,7 @@ ROOT = Path(__file__).parents[3]
 
 
 class Farm:
-    """A scheduler and workers, each a process of its own."""
+    """A scheduler and workers, each in a separate process."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -40,8 +40,8 @@ class Farm:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
         self.address = f"tcp://127.0.0.1:{port}"
-        self.where = ("--host", "127.0.0.1", "--port", str(port), "--no-dashboard")
-        self.start("scheduler", *self.where)
+        self.scheduler_arguments = ("--host", "127.0.0.1", "--port", str(port), "--no-dashboard")
+        self.start("scheduler", *self.scheduler_arguments)
 
     def start(self, name: str, *arguments: str, cwd: Path | None = None, **environment: str) -> None:
         kind = "scheduler" if name == "scheduler" else "worker"
@@ -86,7 +86,7 @@ def farm(tmp_path: Path) -> Iterator[Farm]:
 
 @pytest.fixture
 def request_to(raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., IngestRequest]:
-    """A request in small partitions, with roots and output as a user in the folder above would name them."""
+    """A request with small partitions, and with roots and output relative to the working directory."""
     monkeypatch.setattr(partitions, "MAX_RECORDINGS", 3)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "raw").symlink_to(raw)
@@ -101,7 +101,7 @@ def request_to(raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ca
     return make
 
 
-def test_a_cluster_that_loses_a_worker_in_the_middle_gives_the_same_bytes(
+def test_losing_a_worker_during_the_ingest_gives_the_same_bytes(
     farm: Farm, request_to: Callable[..., IngestRequest], shared_store: Store
 ) -> None:
     for name in ("one", "two"):
@@ -131,7 +131,7 @@ def deadly(self, entry, frame_index, whole=NtuSource.read):
         os.kill(os.getpid(), signal.SIGKILL)
     return whole(self, entry, frame_index)
 
-if NtuSource.read.__name__ != "deadly":  # a preloaded file is run twice
+if NtuSource.read.__name__ != "deadly":  # a preloaded file is executed twice
     NtuSource.read = deadly
 """
 
@@ -140,10 +140,10 @@ def test_a_recording_that_kills_workers_is_named_and_the_rest_is_finished(
     farm: Farm, request_to: Callable[..., IngestRequest], shared_store: Store
 ) -> None:
     farm.kill("scheduler")
-    farm.start("scheduler", *farm.where, DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES="0")
+    farm.start("scheduler", *farm.scheduler_arguments, DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES="0")
     (farm.folder / "deadly.py").write_text(DEADLY)
     bad = shared_store.recordings[30]
-    for name in ("one", "two", "three"):  # of several threads: others die with it
+    for name in ("one", "two", "three"):  # with several threads: other partitions die with it
         farm.start(name, "--nthreads", "4", "--preload", str(farm.folder / "deadly.py"), DEADLY=bad)
     farm.wait_for(3)
     request = request_to(farm)
@@ -161,15 +161,15 @@ def test_a_recording_that_kills_workers_is_named_and_the_rest_is_finished(
 
 
 @pytest.mark.parametrize("gone", ["scheduler", "one"])
-def test_a_cluster_that_goes_in_the_middle_ends_in_one_line_and_the_run_goes_on_without_it(
+def test_a_cluster_that_disappears_gives_a_one_line_error_and_the_ingest_resumes_without_it(
     farm: Farm,
     request_to: Callable[..., IngestRequest],
     shared_store: Store,
     monkeypatch: pytest.MonkeyPatch,
     gone: str,
 ) -> None:
-    monkeypatch.setattr(dask_cluster, "LONELY_SECONDS", 1.0)
-    monkeypatch.setattr(dask_cluster, "LOOK_SECONDS", 0.2)
+    monkeypatch.setattr(dask_cluster, "NO_WORKER_SECONDS", 1.0)
+    monkeypatch.setattr(dask_cluster, "POLL_SECONDS", 0.2)
     farm.start("one")
     farm.wait_for(1)
     monkeypatch.setattr(dask_cluster, "CONNECT_TIMEOUT_SECONDS", 2.0)
@@ -178,19 +178,21 @@ def test_a_cluster_that_goes_in_the_middle_ends_in_one_line_and_the_run_goes_on_
         if gone in farm.processes:
             farm.kill(gone)
 
-    says = "the scheduler has gone" if gone == "scheduler" else "no worker for 1 s"
-    with pytest.raises(ClusterError, match=rf"{says}; what is finished is kept.*\.s\.zarr\.work"):
+    reason = "the scheduler has disappeared" if gone == "scheduler" else "no worker for 1 s"
+    with pytest.raises(ClusterError, match=rf"{reason}; finished partitions are kept.*\.s\.zarr\.work"):
         ingest(request_to(farm), lose)
     assert 3 <= ingest(replace(request_to(farm), dask=None)).resumed_files < 75
     assert bytes_of(Path("s.zarr")) == bytes_of(shared_store.path)
 
 
-def test_nobody_there_is_one_line(request_to: Callable[..., IngestRequest], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_scheduler_is_a_one_line_error(
+    request_to: Callable[..., IngestRequest], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(dask_cluster, "CONNECT_TIMEOUT_SECONDS", 1.0)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         for address in (f"tcp://127.0.0.1:{taken.getsockname()[1]}", "no.such.host:8786"):
-            with pytest.raises(ClusterError, match=f"--dask {address}: no Dask scheduler answers there within 1 s"):
+            with pytest.raises(ClusterError, match=f"--dask {address}: no Dask scheduler answers within 1 s"):
                 ingest(replace(request_to(), dask=address))
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ClusterError, match="--dask needs the package distributed: pip install distributed"):
@@ -198,7 +200,7 @@ def test_nobody_there_is_one_line(request_to: Callable[..., IngestRequest], monk
     assert not list(Path().glob(".s.zarr*"))
 
 
-def test_a_worker_is_there_each_time_that_it_is_looked_for(farm: Farm) -> None:
+def test_the_number_of_workers_is_always_current(farm: Farm) -> None:
     farm.start("one")
     farm.wait_for(1)
     refreshed_all_the_time = dask.config.set({"distributed.client.scheduler-info-interval": "1ms"})
@@ -206,13 +208,13 @@ def test_a_worker_is_there_each_time_that_it_is_looked_for(farm: Farm) -> None:
         assert {connection.workers() for _ in range(300)} == {1}
 
 
-def test_an_address_that_is_none_is_one_line_and_leaves_nothing_for_the_garbage_collector_to_close() -> None:
+def test_an_invalid_address_is_a_one_line_error_and_leaves_no_open_client() -> None:
     open_before = {id(client) for client in open_clients()}
     gc.disable()
     try:
         for address, why in (("nonsense://x", "scheme"), ("tcp://host", "missing port"), ("tls://x:1", "TLS")):
-            says = f"--dask {address}: nothing to connect to \\(.*{why}.*\\); expected an address like tcp://host:8786"
-            with pytest.raises(ClusterError, match=says), dask_cluster.connect_cluster(address):
+            message = f"--dask {address}: is not a usable address \\(.*{why}.*\\); expected one like tcp://host:8786"
+            with pytest.raises(ClusterError, match=message), dask_cluster.connect_cluster(address):
                 pass
         assert {id(client) for client in open_clients()} <= open_before
     finally:
@@ -223,17 +225,15 @@ def open_clients() -> list[distributed.Client]:
     return [found for found in gc.get_objects() if type(found) is distributed.Client and found.status != "closed"]
 
 
-def test_workers_that_cannot_do_the_work_are_named(
-    farm: Farm, request_to: Callable[..., IngestRequest], tmp_path: Path
-) -> None:
+def test_unusable_workers_are_named(farm: Farm, request_to: Callable[..., IngestRequest], tmp_path: Path) -> None:
     with pytest.raises(ClusterError, match="the scheduler has no workers; start some with `dask worker`"):
         ingest(request_to(farm))
     farm.start("one")
     farm.wait_for(1)
-    mine = Path("/proc/self/cwd")  # each process sees another folder there
-    with pytest.raises(ClusterError, match=r"worker tcp://\S+ does not see /proc/self/cwd/raw/S\S+ as it is here"):
+    mine = Path("/proc/self/cwd")  # a different folder in each process
+    with pytest.raises(ClusterError, match=r"worker tcp://\S+ does not see /proc/self/cwd/raw/S\S+ as this machine"):
         ingest(replace(request_to(farm), roots=(mine / "raw",), output=Path("t.zarr")))
-    with pytest.raises(ClusterError, match=r"worker tcp://\S+ cannot read and write beside /proc/self/cwd/\.s\.zarr"):
+    with pytest.raises(ClusterError, match=r"worker tcp://\S+ cannot read and write next to /proc/self/cwd/\.s\.zarr"):
         ingest(replace(request_to(farm), output=mine / "s.zarr"))
     (farm.folder / ".s.zarr.work").mkdir()
     (farm.folder / ".s.zarr.work" / "plan.json").write_text("{}")
@@ -244,7 +244,7 @@ def test_workers_that_cannot_do_the_work_are_named(
     (other / "METADATA").write_text("Metadata-Version: 2.1\nName: skelepipe\nVersion: 9.9\n")
     farm.start("two", PYTHONPATH=f"{other.parent}:{ROOT}")
     farm.wait_for(2)
-    with pytest.raises(ClusterError, match=r"worker tcp://\S+ has skelepipe 9\.9, here is 0"):
+    with pytest.raises(ClusterError, match=r"worker tcp://\S+ has skelepipe 9\.9, this machine 0"):
         ingest(request_to(farm))
     farm.kill("two")
     broken = tmp_path / "broken" / "pipeline"
@@ -256,7 +256,7 @@ def test_workers_that_cannot_do_the_work_are_named(
         ingest(request_to(farm))
 
 
-def test_what_a_worker_that_came_later_made_of_other_folders_is_not_taken(
+def test_partitions_of_a_later_worker_with_other_folders_are_refused(
     farm: Farm,
     request_to: Callable[..., IngestRequest],
     shared_store: Store,
@@ -275,22 +275,24 @@ def test_what_a_worker_that_came_later_made_of_other_folders_is_not_taken(
             farm.kill("one")
             monkeypatch.setattr(dask_cluster, "CONNECT_TIMEOUT_SECONDS", 1.0)
 
-    with pytest.raises(ClusterError, match=r"partition \d+ \(from S\S+\), and it is not in .*, or of recordings other"):
+    with pytest.raises(ClusterError, match=r"partition \d+ \(from S\S+\), but it is not in .*, or its recordings"):
         ingest(request, change)
     assert ingest(replace(request, dask=None, workers=1)).clips == 72
     assert bytes_of(Path("s.zarr")) == bytes_of(shared_store.path)
 
 
-def test_what_goes_wrong_on_a_worker_comes_back_as_text(raw: Path, tmp_path: Path) -> None:
+def test_an_error_on_a_worker_is_returned_as_text(raw: Path, tmp_path: Path) -> None:
     def on_worker(version: str, part: Path) -> SkelepipeError:
         entries = open_source("ntu60", (raw,)).survey(keep_missing=False).entries[:1]
-        with pytest.raises(dask_cluster.Trouble) as caught:
+        with pytest.raises(dask_cluster.WorkerError) as caught:
             dask_cluster._run_on_worker("run", version, part, entries, "ntu60", (raw,), load_recipe("none"))
         assert (caught.value.__cause__, caught.value.__context__) == (None, None)
-        return caught.value.told("here")
+        return caught.value.to_skelepipe_error("here")
 
     version = importlib.metadata.version("skelepipe")
-    assert f"a worker with skelepipe {version} has come, here is 9.9" in str(on_worker("9.9", tmp_path / "part.npz"))
+    assert f"a worker with skelepipe {version} has joined, this machine has 9.9" in str(
+        on_worker("9.9", tmp_path / "part.npz")
+    )
     gone = on_worker(version, tmp_path / "gone" / "part.npz")
     assert isinstance(gone, ClusterError)
     assert str(gone).startswith("here: FileNotFoundError: ")

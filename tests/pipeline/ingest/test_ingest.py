@@ -47,9 +47,7 @@ def interrupt_after_one_partition(request: IngestRequest) -> None:
         ingest(request, stop)
 
 
-def test_the_golden_files_become_what_skelemixclr_makes_of_them(
-    golden: Path, tmp_path: Path, request_for: Requests
-) -> None:
+def test_the_golden_files_give_the_clips_of_skelemixclr(golden: Path, tmp_path: Path, request_for: Requests) -> None:
     ingest(request_for(golden / "raw", tmp_path / "s.zarr", "skelemixclr"))
     store = Store(tmp_path / "s.zarr")
     wanted = np.load(golden / "recipes.npz")
@@ -62,17 +60,17 @@ def test_the_golden_files_become_what_skelemixclr_makes_of_them(
 
 def test_labels_come_from_the_names(shared_store: Store) -> None:
     for row, name in enumerate(shared_store.names):
-        said = {
+        columns = {
             column: int(shared_store.columns[column][row])
             for column in ("setup", "camera", "subject", "replication", "label")
         }
         assert name == "S{setup:03d}C{camera:03d}P{subject:03d}R{replication:03d}A{action:03d}".format(
-            **said, action=said["label"] + 1
+            **columns, action=columns["label"] + 1
         )
     assert shared_store.names == sorted(shared_store.names)
 
 
-def test_damaged_files_are_quarantined_by_name_and_line_and_the_rest_goes_on(shared_store: Store) -> None:
+def test_damaged_files_are_quarantined_by_name_and_line_and_the_rest_is_ingested(shared_store: Store) -> None:
     assert len(shared_store) == 72
     assert {type(bad["line"]) for bad in shared_store.quarantine} == {int}
 
@@ -111,7 +109,7 @@ def test_zips_as_shipped_give_the_same_bytes_as_loose_files(
     assert ingest(request).outcome == "up to date"
 
 
-def test_a_sample_that_lies_there_twice_is_refused_with_both_places(
+def test_a_sample_found_both_loose_and_in_a_zip_is_refused_with_both_paths(
     copy: Path, tmp_path: Path, request_for: Requests
 ) -> None:
     first = min(copy.iterdir())
@@ -122,7 +120,7 @@ def test_a_sample_that_lies_there_twice_is_refused_with_both_places(
         ingest(request_for(copy, tmp_path / "s.zarr"))
 
 
-def test_a_damaged_member_is_quarantined_and_the_rest_goes_on(
+def test_a_damaged_zip_member_is_quarantined_and_the_rest_is_ingested(
     copy: Path, tmp_path: Path, request_for: Requests
 ) -> None:
     files = sorted(copy.iterdir())
@@ -132,17 +130,17 @@ def test_a_damaged_member_is_quarantined_and_the_rest_goes_on(
     data = bytearray((tmp_path / "set.zip").read_bytes())
     data[data.index(files[3].name.encode()) + 2000] ^= 1
     (tmp_path / "set.zip").write_bytes(data)
-    report = ingest(request_for(tmp_path / "set.zip", tmp_path / "s.zarr"))
-    assert report.clips == len(files) - 1
-    assert [bad["file"] for bad in report.quarantined] == [files[3].name]
-    assert "cannot be unpacked" in report.quarantined[0]["reason"]
+    result = ingest(request_for(tmp_path / "set.zip", tmp_path / "s.zarr"))
+    assert result.clips == len(files) - 1
+    assert [bad["file"] for bad in result.quarantined] == [files[3].name]
+    assert "cannot be unpacked" in result.quarantined[0]["reason"]
 
 
-def test_the_larger_data_set_is_taken_whole_and_the_smaller_out_of_it(tmp_path: Path, request_for: Requests) -> None:
+def test_ntu120_includes_all_recordings_and_ntu60_its_subset(tmp_path: Path, request_for: Requests) -> None:
     write_ntu("ntu120", tmp_path / "raw", clips=100, seed=0)
     both = request_for(tmp_path / "raw", tmp_path / "ntu120.zarr")
-    report = ingest(dataclasses.replace(both, dataset="ntu120"))
-    assert (report.clips, report.left_out) == (100, {})
+    result = ingest(dataclasses.replace(both, dataset="ntu120"))
+    assert (result.clips, result.left_out) == (100, {})
     store = Store(tmp_path / "ntu120.zarr")
     assert {split.name: split.disjoint_column for split in build_splits(store).splits} == {
         "xsub": "subject",
@@ -177,17 +175,17 @@ def test_changed_input_is_refused_with_the_difference_and_forced(
     files[0].write_bytes(text[:at] + text[at:].replace(b"1", b"2", 1))  # same size, another number
     files[1].unlink()
     with pytest.raises(
-        OutputExists, match=f"1 recordings gone, first {files[1].stem}; 1 recordings changed, first {files[0].stem}"
+        OutputExists, match=f"1 recordings missing, first {files[1].stem}; 1 recordings changed, first {files[0].stem}"
     ):
         ingest(request)
-    with pytest.raises(OutputExists, match="recipe clean there, skelemixclr asked"):
+    with pytest.raises(OutputExists, match="recipe is clean, requested skelemixclr"):
         ingest(request_for(copy, tmp_path / "s.zarr", "skelemixclr"))
     forced = ingest(request_for(copy, tmp_path / "s.zarr", force=True))
     assert forced.outcome == "ingested"
     assert forced.digest != before.digest
 
 
-def test_a_folder_that_is_not_ours_is_never_replaced(copy: Path, tmp_path: Path, request_for: Requests) -> None:
+def test_a_folder_that_is_not_a_store_is_never_replaced(copy: Path, tmp_path: Path, request_for: Requests) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.tex").write_text("years of work")
     with pytest.raises(OutputExists, match="is not a skelepipe store"):
@@ -195,7 +193,7 @@ def test_a_folder_that_is_not_ours_is_never_replaced(copy: Path, tmp_path: Path,
     assert (tmp_path / "mine" / "thesis.tex").exists()
 
 
-def test_an_interrupted_run_goes_on_and_ends_in_the_same_bytes(
+def test_an_interrupted_ingest_resumes_and_gives_the_same_bytes(
     copy: Path, tmp_path: Path, request_for: Requests, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(partitions, "MAX_RECORDINGS", 3)
@@ -209,13 +207,13 @@ def test_an_interrupted_run_goes_on_and_ends_in_the_same_bytes(
     with pytest.raises(KeyboardInterrupt):
         ingest(request, stop)
     assert not (tmp_path / "cut.zarr").exists()
-    report = ingest(request)
-    assert report.resumed_files == 6
+    result = ingest(request)
+    assert result.resumed_files == 6
     assert bytes_of(tmp_path / "cut.zarr") == bytes_of(tmp_path / "whole.zarr")
     assert not [path for path in tmp_path.iterdir() if path.name.endswith(".work")]
 
 
-def test_a_partition_is_made_again_when_its_input_was_touched(
+def test_a_partition_is_repeated_when_its_input_was_modified(
     copy: Path, tmp_path: Path, request_for: Requests, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(partitions, "MAX_RECORDINGS", 3)
@@ -226,7 +224,7 @@ def test_a_partition_is_made_again_when_its_input_was_touched(
     assert ingest(request).resumed_files == 0
 
 
-def test_strict_publishes_nothing_when_something_cannot_be_used(
+def test_strict_publishes_nothing_if_a_recording_is_quarantined(
     raw: Path, tmp_path: Path, request_for: Requests
 ) -> None:
     with pytest.raises(SkelepipeError, match="3 of 75 recordings quarantined, nothing published"):
@@ -234,20 +232,20 @@ def test_strict_publishes_nothing_when_something_cannot_be_used(
     assert not (tmp_path / "s.zarr").exists()
 
 
-def test_nothing_usable_is_an_error_that_says_why(tmp_path: Path, request_for: Requests) -> None:
+def test_no_usable_recording_is_an_error_with_the_reasons(tmp_path: Path, request_for: Requests) -> None:
     (tmp_path / "raw").mkdir()
     (tmp_path / "raw" / "S001C001P001R001A001.skeleton").write_text("")
     (tmp_path / "raw" / "S001C001P001R001A002.skeleton").write_text("1\nmany\n")
-    told = r"none of the recordings can be used\): S001C001P001R001A001.skeleton: the file is empty.*A002.skeleton:2: "
-    with pytest.raises(SkelepipeError, match=told):
+    reasons = r"no usable recording\): S001C001P001R001A001.skeleton: the file is empty.*A002.skeleton:2: "
+    with pytest.raises(SkelepipeError, match=reasons):
         ingest(request_for(tmp_path / "raw", tmp_path / "s.zarr"))
 
 
 def test_officially_missing_samples_are_left_out_unless_kept(copy: Path, tmp_path: Path, request_for: Requests) -> None:
     name = min(missing_names())
     shutil.copy(sorted(copy.iterdir())[0], copy / f"{name}.skeleton")
-    report = dry_run(request_for(copy, tmp_path / "s.zarr"))
-    assert (report.missing, report.source_files) == ((name,), 12)
+    result = dry_run(request_for(copy, tmp_path / "s.zarr"))
+    assert (result.missing, result.source_files) == ((name,), 12)
     kept = dry_run(request_for(copy, tmp_path / "s.zarr", keep_missing=True))
     assert (kept.missing, kept.source_files) == ((), 13)
 
@@ -258,12 +256,12 @@ def test_other_setups_and_other_files_are_left_out_and_counted(
     one = sorted(copy.iterdir())[0]
     shutil.copy(one, copy / "S018C001P008R001A061.skeleton")
     (copy / "readme.txt").write_text("hello")
-    report = dry_run(request_for(copy, tmp_path / "s.zarr"))
-    assert report.left_out == {"setups after S017": 1, "not .skeleton": 1}
-    assert report.source_files == 12
+    result = dry_run(request_for(copy, tmp_path / "s.zarr"))
+    assert result.left_out == {"setups after S017": 1, "not .skeleton": 1}
+    assert result.source_files == 12
 
 
-def test_a_sample_found_twice_is_refused_naming_both_places(copy: Path, tmp_path: Path, request_for: Requests) -> None:
+def test_a_sample_in_two_folders_is_refused_with_both_paths(copy: Path, tmp_path: Path, request_for: Requests) -> None:
     one = sorted(copy.iterdir())[0]
     (copy / "again").mkdir()
     shutil.copy(one, copy / "again")
@@ -275,30 +273,30 @@ def test_a_sample_found_twice_is_refused_naming_both_places(copy: Path, tmp_path
     ("name", "reason"),
     [("drinking", "the name is not like"), ("S001C001P001R001A061", "class A061 does not exist in ntu60")],
 )
-def test_a_name_that_says_nothing_is_quarantined(
+def test_a_recording_with_an_invalid_name_is_quarantined(
     copy: Path, tmp_path: Path, request_for: Requests, name: str, reason: str
 ) -> None:
     shutil.copy(sorted(copy.iterdir())[0], copy / f"{name}.skeleton")
-    report = ingest(request_for(copy, tmp_path / "s.zarr"))
-    assert [bad["name"] for bad in report.quarantined] == [name]
-    assert reason in report.quarantined[0]["reason"]
+    result = ingest(request_for(copy, tmp_path / "s.zarr"))
+    assert [bad["name"] for bad in result.quarantined] == [name]
+    assert reason in result.quarantined[0]["reason"]
 
 
-def test_names_count_in_capitals_or_not(copy: Path, tmp_path: Path, request_for: Requests) -> None:
+def test_names_are_matched_case_insensitively(copy: Path, tmp_path: Path, request_for: Requests) -> None:
     first, second, *_ = sorted(copy.iterdir())
     (tmp_path / "any case").mkdir()
     shutil.copy(first, tmp_path / "any case" / first.name.lower())
     shutil.copy(second, tmp_path / "any case" / second.name.upper())
     shutil.copy(second, tmp_path / "any case" / f"{min(missing_names()).lower()}.skeleton")
-    report = ingest(request_for(tmp_path / "any case", tmp_path / "s.zarr"))
-    assert report.missing == (min(missing_names()),)
+    result = ingest(request_for(tmp_path / "any case", tmp_path / "s.zarr"))
+    assert result.missing == (min(missing_names()),)
     assert Store(tmp_path / "s.zarr").names == [first.stem, second.stem]
     shutil.copy(first, tmp_path / "any case")
     with pytest.raises(SkelepipeError, match=f"{first.stem}: found twice, as .*; keep one"):
         ingest(request_for(tmp_path / "any case", tmp_path / "s.zarr"))
 
 
-def test_missing_and_empty_folders_are_said(tmp_path: Path, request_for: Requests) -> None:
+def test_missing_and_empty_folders_are_reported(tmp_path: Path, request_for: Requests) -> None:
     with pytest.raises(ArtifactNotFound, match="name the folder that holds the recordings"):
         ingest(request_for(tmp_path / "none", tmp_path / "s.zarr"))
     (tmp_path / "empty").mkdir()
@@ -313,7 +311,7 @@ def test_links_are_followed_once(copy: Path, tmp_path: Path, request_for: Reques
     assert dry_run(request_for(tmp_path / "linked", tmp_path / "s.zarr")).source_files == 12
 
 
-def test_a_users_recipe_is_kept_in_full_with_the_store(copy: Path, tmp_path: Path, request_for: Requests) -> None:
+def test_a_users_recipe_is_stored_in_full(copy: Path, tmp_path: Path, request_for: Requests) -> None:
     mine = tmp_path / "mine.toml"
     mine.write_text('name = "mine"\n[[steps]]\nstep = "bodies_by_slot"\n[[steps]]\nstep = "resize"\nframes = 20\n')
     ingest(request_for(copy, tmp_path / "s.zarr", str(mine)))
@@ -322,28 +320,28 @@ def test_a_users_recipe_is_kept_in_full_with_the_store(copy: Path, tmp_path: Pat
     assert set(store.columns["frames"].tolist()) == {20}
 
 
-def test_a_link_to_nowhere_is_quarantined_and_what_is_no_file_left_out(
+def test_a_broken_link_is_quarantined_and_a_special_file_left_out(
     copy: Path, tmp_path: Path, request_for: Requests
 ) -> None:
     (copy / "S001C001P001R001A044.skeleton").symlink_to("nowhere")
-    os.mkfifo(copy / "S001C001P001R001A045.skeleton")  # to open it would wait for ever
-    report = ingest(request_for(copy, tmp_path / "s.zarr"))
-    assert report.left_out == {"not a regular file": 1}
-    assert [bad["name"] for bad in report.quarantined] == ["S001C001P001R001A044"]
-    assert "cannot be read: No such file" in report.quarantined[0]["reason"]
+    os.mkfifo(copy / "S001C001P001R001A045.skeleton")  # opening it would block for ever
+    result = ingest(request_for(copy, tmp_path / "s.zarr"))
+    assert result.left_out == {"not a regular file": 1}
+    assert [bad["name"] for bad in result.quarantined] == ["S001C001P001R001A044"]
+    assert "cannot be read: No such file" in result.quarantined[0]["reason"]
 
 
-def test_a_file_that_goes_while_ingest_runs_is_quarantined(
+def test_a_file_that_disappears_during_the_ingest_is_quarantined(
     copy: Path, tmp_path: Path, request_for: Requests, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(partitions, "MAX_RECORDINGS", 3)
     last = max(copy.iterdir())
-    report = ingest(request_for(copy, tmp_path / "s.zarr", workers=1), lambda tick: last.unlink(missing_ok=True))
-    assert [bad["name"] for bad in report.quarantined] == [last.stem]
-    assert report.clips == 11
+    result = ingest(request_for(copy, tmp_path / "s.zarr", workers=1), lambda tick: last.unlink(missing_ok=True))
+    assert [bad["name"] for bad in result.quarantined] == [last.stem]
+    assert result.clips == 11
 
 
-def test_a_folder_that_cannot_be_looked_into_is_an_error_and_not_a_smaller_store(
+def test_an_unreadable_folder_is_an_error_and_not_a_smaller_store(
     copy: Path, tmp_path: Path, request_for: Requests, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (copy / "closed").mkdir()
@@ -354,12 +352,12 @@ def test_a_folder_that_cannot_be_looked_into_is_an_error_and_not_a_smaller_store
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
         return whole(path)  # type: ignore[call-overload]
 
-    monkeypatch.setattr(os, "scandir", scandir)  # root may look into every folder
+    monkeypatch.setattr(os, "scandir", scandir)  # root can read every folder
     with pytest.raises(PermissionError, match="closed"):
         ingest(request_for(copy, tmp_path / "s.zarr"))
 
 
-def test_an_empty_folder_is_filled(copy: Path, tmp_path: Path, request_for: Requests) -> None:
+def test_an_empty_output_folder_is_used(copy: Path, tmp_path: Path, request_for: Requests) -> None:
     (tmp_path / "s.zarr").mkdir()
     assert ingest(request_for(copy, tmp_path / "s.zarr")).outcome == "ingested"
 
@@ -370,12 +368,12 @@ def test_another_programs_zarr_group_is_never_replaced(
 ) -> None:
     (tmp_path / "theirs.zarr").mkdir()
     (tmp_path / "theirs.zarr" / "zarr.json").write_text('{"zarr_format": 3, "node_type": "group"}')
-    with pytest.raises(OutputExists, match="is not a skelepipe store and is not replaced"):
+    with pytest.raises(OutputExists, match="is not a skelepipe store and will not be replaced"):
         ingest(request_for(copy, tmp_path / "theirs.zarr", force=force))
     assert [path.name for path in (tmp_path / "theirs.zarr").iterdir()] == ["zarr.json"]
 
 
-def test_what_a_kill_right_after_publishing_leaves_is_removed_by_the_next_run(
+def test_leftovers_of_a_kill_right_after_publishing_are_removed_by_the_next_ingest(
     copy: Path, tmp_path: Path, request_for: Requests, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     request = request_for(copy, tmp_path / "p" / "s.zarr", force=True)
@@ -387,7 +385,7 @@ def test_what_a_kill_right_after_publishing_leaves_is_removed_by_the_next_run(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("pipeline.ingest.assemble.publish_folder", killed)
+        patched.setattr("pipeline.ingest.assemble.atomic.publish_folder", killed)
         with pytest.raises(KeyboardInterrupt):
             ingest(request)
     assert ingest(request_for(copy, tmp_path / "p" / "s.zarr")).outcome == "up to date"
@@ -397,7 +395,7 @@ def test_what_a_kill_right_after_publishing_leaves_is_removed_by_the_next_run(
     }
 
 
-def test_workers_end_when_their_parent_is_killed(raw: Path, tmp_path: Path) -> None:
+def test_workers_exit_when_their_parent_is_killed(raw: Path, tmp_path: Path) -> None:
     script = "\n".join(
         [
             "import os, signal, sys",
@@ -420,10 +418,10 @@ def test_workers_end_when_their_parent_is_killed(raw: Path, tmp_path: Path) -> N
     (tmp_path / "killed.py").write_text(script)
     command = [sys.executable, str(tmp_path / "killed.py"), str(raw), str(tmp_path / "s.zarr")]
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
-    with (tmp_path / "said").open("w") as said:  # a pipe would stay open as long as the workers live
-        killed = subprocess.run(command, env=environment, stdout=said)
+    with (tmp_path / "stdout").open("w") as stdout:  # a pipe would stay open as long as the workers live
+        killed = subprocess.run(command, env=environment, stdout=stdout)
     assert killed.returncode == -signal.SIGKILL
-    workers = [Path("/proc", number) for number in (tmp_path / "said").read_text().split()]
+    workers = [Path("/proc", number) for number in (tmp_path / "stdout").read_text().split()]
     assert len(workers) == 2
     deadline = time.monotonic() + 20
     while any(worker.exists() and "zombie" not in (worker / "status").read_text() for worker in workers):
@@ -431,27 +429,27 @@ def test_workers_end_when_their_parent_is_killed(raw: Path, tmp_path: Path) -> N
         time.sleep(0.05)
 
 
-def test_a_damaged_partition_is_made_again_or_named(
+def test_a_damaged_partition_is_repeated_or_named(
     copy: Path, tmp_path: Path, request_for: Requests, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(partitions, "MAX_RECORDINGS", 3)
     request = request_for(copy, tmp_path / "s.zarr", workers=1)
     interrupt_after_one_partition(request)
-    (part,) = (tmp_path / ".s.zarr.work").rglob("part-00000.npz")
-    whole = part.read_bytes()
-    part.write_bytes(whole[:1000])
+    (path,) = (tmp_path / ".s.zarr.work").rglob("part-00000.npz")
+    whole = path.read_bytes()
+    path.write_bytes(whole[:1000])
     assert ingest(request).resumed_files == 0
-    part.parent.mkdir(parents=True)
-    part.write_bytes(whole[: len(whole) // 2] + b"?" + whole[len(whole) // 2 + 1 :])
+    path.parent.mkdir(parents=True)
+    path.write_bytes(whole[: len(whole) // 2] + b"?" + whole[len(whole) // 2 + 1 :])
     with pytest.raises(ArtifactError, match=r"part-00000.npz: damaged .*remove it and run the same command again"):
-        read_partition_motion(part)
+        read_partition_motion(path)
 
 
 @pytest.mark.parametrize(("old", "new"), [
-    (b"'shape': (1, ", b"'shape': ((1,"),  # a header that Python's tokenizer does not come to the end of
+    (b"'shape': (1, ", b"'shape': ((1,"),  # a header on which Python's tokenizer fails
     (b"\x93NUMPY\x01", b"\x93NUMPY\x09"),
 ])  # fmt: skip
-def test_a_partition_of_which_numpy_makes_nothing_is_damaged(tmp_path: Path, old: bytes, new: bytes) -> None:
+def test_a_partition_that_numpy_cannot_parse_is_damaged(tmp_path: Path, old: bytes, new: bytes) -> None:
     made = io.BytesIO()
     np.save(made, np.ones((1, 24), np.int64))
     assert old in made.getvalue()
@@ -462,7 +460,7 @@ def test_a_partition_of_which_numpy_makes_nothing_is_damaged(tmp_path: Path, old
         read_partition(tmp_path / "part.npz")
 
 
-def test_a_partition_packed_by_a_method_that_nobody_knows_is_damaged(tmp_path: Path) -> None:
+def test_a_partition_with_an_unknown_compression_method_is_damaged(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "part.npz", "w") as archive:
         archive.writestr("xyz.npy", b"x" * 99)
     whole = (tmp_path / "part.npz").read_bytes()

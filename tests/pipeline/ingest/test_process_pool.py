@@ -1,4 +1,4 @@
-"""Worker processes that die: the partition to blame is found and named, everything else is finished and kept."""
+"""Worker processes that die: the partition at fault is named, all others are finished and kept."""
 
 import os
 import subprocess
@@ -19,7 +19,7 @@ from tests.pipeline.ingest.test_ingest import bytes_of
 
 ROOT = Path(__file__).parents[3]
 DEADLY = '''
-"""Ingest RAW OUTPUT WORKERS; a recording named in DEADLY kills the process that reads it, as often as it says there."""
+"""Ingest RAW OUTPUT WORKERS; recordings in DEADLY (name=times) kill the process that reads them, that many times."""
 import os, signal, sys
 from pathlib import Path
 from pipeline.errors import SkelepipeError
@@ -68,7 +68,7 @@ def run(tmp_path: Path, raw: Path, deadly: str) -> subprocess.CompletedProcess[s
     )
 
 
-def test_a_worker_that_dies_once_costs_nothing(raw: Path, shared_store: Store, tmp_path: Path) -> None:
+def test_a_worker_that_dies_once_does_not_change_the_store(raw: Path, shared_store: Store, tmp_path: Path) -> None:
     done = run(tmp_path, raw, f"{shared_store.names[20]}=1")
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
     assert (tmp_path / "marks" / shared_store.names[20]).read_text() == "x"
@@ -83,24 +83,24 @@ def test_a_recording_that_kills_twice_is_named_and_the_rest_is_finished(
         dataset="ntu60", roots=(raw,), output=tmp_path / "s.zarr", recipe=load_recipe("clean"), workers=1
     )
     data = open_source("ntu60", (raw,))
-    members = split_into_partitions(data.survey(keep_missing=False).entries)
-    bad = members[3][2].name
+    partitions_by_number = split_into_partitions(data.survey(keep_missing=False).entries)
+    bad = partitions_by_number[3][2].name
     done = run(tmp_path, raw, f"{bad}=2")
     assert done.returncode == 1, done.stderr
-    names = [entry.name for entry in members[3]]
+    names = [entry.name for entry in partitions_by_number[3]]
     assert f"partition 3: 6 recordings {names[0]} to {names[-1]} died twice" in done.stdout
-    assert "what is finished is kept" in done.stdout
+    assert "finished partitions are kept" in done.stdout
     assert not request.output.exists()
     finished = {path.name for path in (tmp_path / ".s.zarr.work").rglob("part-*.npz")}
-    assert finished == {f"part-{number:05d}.npz" for number in members if number != 3}
+    assert finished == {f"part-{number:05d}.npz" for number in partitions_by_number if number != 3}
     again = ingest(request)
     assert again.resumed_files == 75 - 6
     assert bytes_of(request.output) == bytes_of(shared_store.path)
 
 
-def test_when_every_worker_dies_it_ends_soon(raw: Path, shared_store: Store, tmp_path: Path) -> None:
-    began = time.monotonic()
+def test_ingest_gives_up_soon_when_every_worker_dies(raw: Path, shared_store: Store, tmp_path: Path) -> None:
+    started = time.monotonic()
     done = run(tmp_path, raw, " ".join(f"{path.stem}=99" for path in raw.iterdir()))
     assert done.returncode == 1, done.stderr
-    assert "and 5 partitions more died twice" in done.stdout  # 8 of 13, then it gave up
-    assert time.monotonic() - began < 60
+    assert "and 5 more partitions died twice" in done.stdout  # 8 of 13, then ingest gives up
+    assert time.monotonic() - started < 60
