@@ -12,7 +12,7 @@ DEMO_FOLDER ?= demo
 WHEELS = annotated-types donfig filelock google-crc32c isal markdown-it-py mdurl numcodecs packaging pydantic \
 	pydantic-core pygments pyyaml rich safetensors typing-extensions typing-inspection zarr
 
-.PHONY: help demo test format lint types unit thorough rehearse nojit bounds fuzz prove resumes soak coverage audit bench gpu wheels pictures docs clean
+.PHONY: help demo test format lint types unit thorough rehearse nojit bounds fuzz prove resumes soak coverage audit bench gpu wheels pages pictures docs clean
 
 help:  ## list what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -63,7 +63,7 @@ bounds: $(READY)  ## the kernels' tests compiled with a check of every index
 fuzz: $(READY)  ## a million damaged files through every parser, and some of 2 GB (twenty minutes)
 	$(BIN)/python -m tests.fuzz.fuzz $(FUZZ)
 
-prove: $(READY)  ## prove all that docs/RELIABILITY.md promises: kills, power cuts, full disks, flipped bits (an hour)
+prove: $(READY)  ## prove all that docs/internals/reliability.md promises: kills, power cuts, full disks, flipped bits (an hour)
 	$(BIN)/python -m tests.proofs.prove
 
 resumes: $(READY)  ## stop pre-trainings after every step and kill them at random times (half an hour)
@@ -96,15 +96,18 @@ wheels:  ## into wheels/: what benchmarks/gpu.sh needs on a machine with torch a
 		--platform manylinux_2_28_x86_64 --platform manylinux_2_17_x86_64 --platform manylinux2014_x86_64 \
 		--constraint constraints.txt --dest wheels $(WHEELS)
 
-pictures: $(READY)  ## draw docs/images anew, after a step of recipe clean or the mixing has changed
-	$(BIN)/python docs/draw_clean.py
-	$(BIN)/python docs/draw_method.py
+pages: $(READY)  ## write the generated pages of docs/: settings, presets, list of source files
+	$(BIN)/python -m docs.generate
+
+pictures: $(READY)  ## redraw docs/figures/images, after a change of the recipe clean or of the mixing
+	$(BIN)/python -m docs.figures.draw_clean
+	$(BIN)/python -m docs.figures.draw_method
 
 $(SITE): $(READY)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,docs]'
 	touch $@
 
-docs: $(SITE)  ## the site of docs/, into docs/_build/html; every warning is an error (a minute)
+docs: $(SITE)  ## build the HTML site of docs/ in docs/_build/html; warnings are errors (four minutes)
 	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going -b html docs docs/_build/html
 	@echo docs/_build/html/index.html
 

@@ -315,7 +315,7 @@ def build_splits(
     "settings",
     multiple=True,
     metavar="KEY=VALUE",
-    help="One value over both: epochs=50. docs/training.md lists them.",
+    help="One value over both: epochs=50. docs/training/training.md lists them.",
 )
 @click.option(
     "--method",

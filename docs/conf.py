@@ -1,7 +1,7 @@
-"""How Sphinx makes the site: `make docs`. The pages are plain Markdown, as they stand on a forge.
+"""Sphinx configuration of `make docs`. The pages are plain Markdown that also reads well on a Git forge.
 
-What a site needs besides is added on the way: the table of contents is that of index.md, a page for every module of
-`pipeline` and `trainer` is made of its docstrings, and the few pages that lie elsewhere in the tree are taken in.
+The site adds three things to the pages: the table of contents (from the lists in index.md), one page per module of
+`pipeline` and `trainer` (from docstrings), and the Markdown files that are kept outside docs/.
 """
 
 import ast
@@ -20,7 +20,7 @@ from sphinx.application import Sphinx
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
 sys.path.insert(0, str(ROOT))
-os.environ["NUMBA_DISABLE_JIT"] = "1"  # kernels as the functions that were written
+os.environ["NUMBA_DISABLE_JIT"] = "1"  # autodoc sees kernels as plain functions
 
 _PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 project = _PROJECT["name"]
@@ -28,7 +28,7 @@ release = _PROJECT["version"]
 html_title = f"{project} {release}"
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
-exclude_patterns = ["_build", "examples"]
+exclude_patterns = ["_build", "examples", "figures"]
 highlight_language = "none"
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 4
@@ -52,55 +52,57 @@ html_theme_options = {
     "dark_css_variables": {"color-brand-primary": "#6FB8E6", "color-brand-content": "#6FB8E6"},
 }
 
-MADE = DOCS / "_made"
-"""Where pages go that are made of what lies elsewhere; git ignores it."""
-TAKEN_IN = {
-    "benchmarks/RESULTS.md": "results",
-    "benchmarks/NOTES.md": "notes",
-    "pipeline/store/FORMAT.md": "store",
+BUILT = DOCS / "_made"
+"""Folder of the pages written by this file; ignored by git."""
+OUTSIDE_PAGES = {
+    "pipeline/store/FORMAT.md": "store-format",
     "CONTRIBUTING.md": "contributing",
     "CHANGELOG.md": "changelog",
 }
-"""Pages outside docs/ that the site has, by their path in the tree."""
-PACKAGES = ("pipeline", "pipeline.convert", "trainer")
+"""Pages outside docs/ that the site includes: path in the repository to page name."""
+PACKAGES = sorted(
+    {
+        ".".join(path.parent.relative_to(ROOT).parts)
+        for folder in ("pipeline", "trainer")
+        for path in (ROOT / folder).rglob("[!_]*.py")
+    }
+)
+"""Packages with modules, each a section of the module list."""
 LINK = re.compile(r"(\]\()([^)#\s]+)(#[^)]*)?\)")
 
 
-def make_pages() -> None:
-    """Write what is taken in, and a page for every module."""
-    MADE.mkdir(exist_ok=True)
-    pages = {f"{name}.md": relinked((ROOT / path).read_text(encoding="utf-8"), (ROOT / path).parent, MADE)
-             for path, name in TAKEN_IN.items()}  # fmt: skip
-    pages["modules.md"] = (
-        "# All modules\n\nArrows go one way: `cli`, `trainer`, `pipeline`. What each is for, by subject: "
-        "[code.md](../code.md).\n"
-    )
+def build_pages() -> None:
+    """Write the pages of `BUILT`: those kept outside docs/, and one per module."""
+    BUILT.mkdir(exist_ok=True)
+    pages = {f"{name}.md": relink((ROOT / path).read_text(encoding="utf-8"), (ROOT / path).parent, BUILT)
+             for path, name in OUTSIDE_PAGES.items()}  # fmt: skip
+    pages["modules.md"] = "# All modules\n\nImports go one way: `cli`, then `trainer`, then `pipeline`.\n"
     for package in PACKAGES:
         names = [f"{package}.{path.stem}" for path in sorted((ROOT / package.replace(".", "/")).glob("[!_]*.py"))]
         pages["modules.md"] += f"\n## {package}\n\n" + "".join(
-            f"- [{name}]({name}.md): {about(name)}\n" for name in names
+            f"- [{name}]({name}.md): {summary(name)}\n" for name in names
         )
-        pages["modules.md"] += "\n" + contents("", [(name, f"{name}.md") for name in names])
+        pages["modules.md"] += "\n" + toctree("", [(name, f"{name}.md") for name in names])
         for name in names:
             pages[f"{name}.md"] = f"# {name}\n\n```{{eval-rst}}\n.. automodule:: {name}\n```\n"
     for name, text in pages.items():
-        if not (MADE / name).exists() or (MADE / name).read_text(encoding="utf-8") != text:
-            (MADE / name).write_text(text, encoding="utf-8")
-    for path in MADE.iterdir():
+        if not (BUILT / name).exists() or (BUILT / name).read_text(encoding="utf-8") != text:
+            (BUILT / name).write_text(text, encoding="utf-8")
+    for path in BUILT.iterdir():
         if path.name not in pages:
             path.unlink()
 
 
-def about(module: str) -> str:
-    """The first sentence of a module's docstring, without importing it."""
+def summary(module: str) -> str:
+    """The first paragraph of a module's docstring, read without importing the module."""
     path = ROOT / (module.replace(".", "/") + ".py")
-    told = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
-    if not told:
-        raise SystemExit(f"{path}: no docstring, so nothing to say of it")
-    return told.split("\n\n")[0].replace("\n", " ")
+    docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+    if not docstring:
+        raise SystemExit(f"{path}: no module docstring")
+    return docstring.split("\n\n")[0].replace("\n", " ")
 
 
-def contents(caption: str, entries: list[tuple[str, str]]) -> str:
+def toctree(caption: str, entries: list[tuple[str, str]]) -> str:
     """A hidden table of contents, which the sidebar shows."""
     lines = [f"{title} <{path.removesuffix('.md')}>" for title, path in entries]
     return "\n".join(
@@ -108,68 +110,69 @@ def contents(caption: str, entries: list[tuple[str, str]]) -> str:
     )
 
 
-def relinked(text: str, at: Path, to: Path) -> str:
-    """A page's text with its links as they must be for a page of folder `to`, when they were for one of folder `at`."""
+def relink(text: str, source: Path, target: Path) -> str:
+    """Rewrite the links of a page: they are relative to folder `source`, and become relative to folder `target`."""
 
-    def link(found: re.Match[str]) -> str:
-        before, target, anchor = found[1], found[2], found[3] or ""
-        if re.match(r"\w+:", target):
-            return found[0]
-        path = (at / target).resolve()
-        taken = TAKEN_IN.get(path.relative_to(ROOT).as_posix())
-        if taken is None and path == ROOT / "README.md":
-            taken = "../index"
+    def link(match: re.Match[str]) -> str:
+        before, address, anchor = match[1], match[2], match[3] or ""
+        if re.match(r"\w+:", address):
+            return match[0]
+        path = (source / address).resolve()
+        name = OUTSIDE_PAGES.get(path.relative_to(ROOT).as_posix())
+        if path == ROOT / "README.md":
+            name = "../index"
         package = ".".join(path.parent.relative_to(ROOT).parts)
         if path.suffix == ".py" and package in PACKAGES:
-            taken = f"{package}.{path.stem}"
-        path = (MADE / f"{taken}.md").resolve() if taken else path
-        return f"{before}{os.path.relpath(path, to)}{anchor})"
+            name = f"{package}.{path.stem}"
+        path = (BUILT / f"{name}.md").resolve() if name else path
+        return f"{before}{os.path.relpath(path, target)}{anchor})"
 
-    def unlinked(found: re.Match[str]) -> str:
-        """A folder is no page: its name stays, without the link."""
-        return found[1] if (at / found[2]).is_dir() else found[0]
+    def drop_folder_link(match: re.Match[str]) -> str:
+        """Folders have no page: keep the text without the link."""
+        return match[1] if (source / match[2]).is_dir() else match[0]
 
-    return LINK.sub(link, re.sub(r"\[([^]]+)\]\(([^)#\s]+)\)", unlinked, text))
+    return LINK.sub(link, re.sub(r"\[([^]]+)\]\(([^)#\s]+)\)", drop_folder_link, text))
 
 
 def sections(index: str) -> Iterator[tuple[str, list[tuple[str, str]]]]:
-    """The headings of a page, each with the links of its list, title and path."""
+    """The headings of index.md, each with the links of its list: title and path."""
     for block in index.split("\n## ")[1:]:
         heading, _, rest = block.partition("\n")
         yield heading, re.findall(r"(?m)^- \[([^]]+)\]\(([^)]+\.md)\)", rest)
 
 
-def read(app: Sphinx, name: str, source: list[str]) -> None:
-    """Sphinx's `source-read`: links into the pages that are taken in, and in index.md the tables of contents."""
-    if name.startswith(MADE.name):
+def edit_source(app: Sphinx, name: str, source: list[str]) -> None:
+    """Handle `source-read`: rewrite links to pages of `BUILT`, and append the tables of contents to index.md."""
+    if name.startswith(BUILT.name):
         return
-    source[0] = relinked(source[0], DOCS, DOCS)
+    folder = (DOCS / name).parent
+    source[0] = relink(source[0], folder, folder)
     if name == "index":
-        *most, (last, entries) = sections(source[0])
-        tables = [*most, (last, [*entries, ("All modules", f"{MADE.name}/modules.md")])]
-        source[0] += "\n" + "\n".join(contents(heading, entries) for heading, entries in tables)
+        *others, (last, entries) = [(heading, links) for heading, links in sections(source[0]) if links]
+        tables = [*others, (last, [*entries, ("All modules", f"{BUILT.name}/modules.md")])]
+        source[0] += "\n" + "\n".join(toctree(heading, links) for heading, links in tables)
 
 
-def as_written(app: Sphinx, what: str, name: str, of: object, options: object, lines: list[str]) -> None:
-    """Docstrings are plain words: a star in them is a star, and what stands before a colon in a field's is no type."""
-    for place, line in enumerate(lines):
-        parts = line.split("`")
-        parts[::2] = [re.sub(r"(?<![*\\])\*(?!\*)", r"\\*", part) for part in parts[::2]]
-        lines[place] = "`".join(parts)
+def escape_docstring(app: Sphinx, what: str, name: str, item: object, options: object, lines: list[str]) -> None:
+    """Handle `autodoc-process-docstring`: docstrings are plain text, so stars are literal and colons mark no type."""
+    for number, line in enumerate(lines):
+        pieces = line.split("`")
+        pieces[::2] = [re.sub(r"(?<![*\\])\*(?!\*)", r"\\*", piece) for piece in pieces[::2]]
+        lines[number] = "`".join(pieces)
     if what in ("attribute", "data", "property"):
-        lines[:0] = ["..", ""]  # an empty comment: napoleon looks at the first line alone
+        lines[:0] = ["..", ""]  # an empty comment, because napoleon parses only the first line
 
 
-def show_inline(writer: nodes.NodeVisitor, node: nodes.Element) -> None:
-    """A formula within a line, as MathML: no script, no network."""
+def visit_inline_math(writer: nodes.NodeVisitor, node: nodes.Element) -> None:
+    """Write an inline formula as MathML, which needs no script and no network."""
     writer.body.append(latex2mathml.tex2mathml(node.astext()))  # type: ignore[attr-defined]
     raise nodes.SkipNode
 
 
-def show_display(writer: nodes.NodeVisitor, node: nodes.Element) -> None:
-    """A formula of its own, as MathML."""
-    made = latex2mathml.tex2mathml(node.astext(), as_block=True)
-    writer.body.append(f'<div class="math">{made}</div>')  # type: ignore[attr-defined]
+def visit_display_math(writer: nodes.NodeVisitor, node: nodes.Element) -> None:
+    """Write a displayed formula as MathML."""
+    mathml = latex2mathml.tex2mathml(node.astext(), as_block=True)
+    writer.body.append(f'<div class="math">{mathml}</div>')  # type: ignore[attr-defined]
     raise nodes.SkipNode
 
 
@@ -177,10 +180,10 @@ html_math_renderer = "mathml"
 
 
 def setup(app: Sphinx) -> None:
-    """Called by Sphinx before it looks for pages."""
-    make_pages()
-    app.add_html_math_renderer("mathml", (show_inline, None), (show_display, None))
-    for language in ("sh", "csv"):  # commands as they are, without `eval` in the colour of a builtin
+    """Register the handlers; Sphinx calls this before it looks for pages."""
+    build_pages()
+    app.add_html_math_renderer("mathml", (visit_inline_math, None), (visit_display_math, None))
+    for language in ("sh", "csv"):  # show commands without highlighting `eval` as a shell builtin
         app.add_lexer(language, TextLexer)
-    app.connect("source-read", read)
-    app.connect("autodoc-process-docstring", as_written, priority=400)  # napoleon has 500
+    app.connect("source-read", edit_source)
+    app.connect("autodoc-process-docstring", escape_docstring, priority=400)  # before napoleon, which has 500

@@ -1,6 +1,6 @@
 """What a depth sensor does to people, each fault at three levels: from scenes whose truth is known to recordings.
 
-The specification of the benchmark in `bench_clean.py`; docs/clean.md says it in words. It and the seeds were fixed
+The specification of the benchmark in `bench_clean.py`; docs/data/clean.md says it in words. It and the seeds were fixed
 before anything was tuned to it. Every fault is a function of a scene, a level and a generator; it changes what the
 sensor reports, never the truth.
 """

@@ -1,4 +1,4 @@
-"""How near `clean` and the peers' body choice come to the truth, fault by fault: the table of docs/clean.md.
+"""How near `clean` and the peers' body choice come to the truth, fault by fault: the table of docs/data/clean.md.
 
 usage: bench_clean.py DATA [--subjects 6 7 8 9 10] [--every 5] [--faults jitter spikes] [--recipes clean ctrgcn]
 

@@ -1,7 +1,7 @@
 """What half precision costs in accuracy: the same pre-trainings on UI-PRMD in float32 and in bf16, seed by seed.
 
 `python -m benchmarks.accuracy.half_precision UI-PRMD FOLDER [--seeds 3] [--streams bone]`: UI-PRMD is a folder of skeletons in the
-form of docs/folder.md with a split xsub. Preset quick, 40 epochs; all evaluated in float32. What was stopped goes on
+form of docs/data/folder.md with a split xsub. Preset quick, 40 epochs; all evaluated in float32. What was stopped goes on
 where it was. The table has top-1 per cent on the test subjects, last epoch, for each seed, and the mean difference
 beside the spread of the seeds in float32.
 """

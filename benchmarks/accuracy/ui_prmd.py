@@ -1,6 +1,6 @@
 """All methods, streams and protocols on UI-PRMD, as a user would run them.
 
-`python -m benchmarks.accuracy.ui_prmd UI-PRMD FOLDER`: UI-PRMD is a folder of skeletons in the form of docs/folder.md with a
+`python -m benchmarks.accuracy.ui_prmd UI-PRMD FOLDER`: UI-PRMD is a folder of skeletons in the form of docs/data/folder.md with a
 split xsub. Everything goes through the command line, so what was stopped goes on where it was. FOLDER/table.md holds
 top-1 per cent on the test subjects, last epoch, mean and standard deviation over seeds. Only `eval` looks at the test
 subjects.

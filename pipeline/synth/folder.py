@@ -43,7 +43,7 @@ JOINTS = {
 """The joints, and those of the synthetic bodies that they are."""
 _FROM = [KINECT_V2.index(joint) for joint in JOINTS.values()]
 
-SKELETON = f"""# Synthetic people; see docs/folder.md for what each key means.
+SKELETON = f"""# Synthetic people; see docs/data/folder.md for what each key means.
 name = "synthetic-19"
 units = "cm"
 up = "z"

@@ -131,7 +131,7 @@ def _dump(document: Any) -> bytes:
 
 
 def _mediapipe(bodies: list[Xyz], number: int, rng: np.random.Generator) -> dict[str, bytes]:
-    """What the ten lines in docs/own-data.md write."""
+    """What the ten lines in docs/data/own-data.md write."""
     xyz = body_of("mediapipe-33", bodies[0])
     hips = xyz[:, [23, 24]].mean(axis=1, keepdims=True)
     world = np.round(_noisy((xyz - hips) * (-1, -1, 1), rng), 5)

@@ -12,7 +12,7 @@ COLLAR = re.compile(r"collar|clavicle|scapula")
 SHOULDER = re.compile(r"shoulder|shldr")
 UPPER_ARM = re.compile(r"arm|shoulder|shldr|humerus")
 BY_HAND = (
-    "write the layout by hand, in a TOML with joints, parents, parts, centre, spine and shoulders as docs/folder.md "
+    "write the layout by hand, in a TOML with joints, parents, parts, centre, spine and shoulders as docs/data/folder.md "
     "has them, and name it with --skeleton; its joints are "
 )
 

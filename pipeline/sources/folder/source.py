@@ -125,7 +125,7 @@ def _folder(roots: Sequence[Path]) -> Path:
     missing = [name for name in (SKELETON_TOML, MANIFEST_CSV) if not (root / name).is_file()]
     if missing:
         below = sorted(path.parent for path in root.glob(f"*/{SKELETON_TOML}"))
-        hint = f"did you mean {', '.join(map(str, below))}?" if below else "docs/folder.md says what belongs in it"
+        hint = f"did you mean {', '.join(map(str, below))}?" if below else "docs/data/folder.md says what belongs in it"
         raise ConfigError(f"{root}: has no {' and no '.join(missing)}; {hint}")
     return root
 

@@ -14,7 +14,7 @@ import torch
 from click.testing import CliRunner
 
 from cli import main
-from docs import onnx_features
+from docs.examples import onnx_features
 from pipeline.errors import ArtifactError, ConfigError, OutputLocked, SkelepipeError
 from pipeline.export.export import ExportRequest, export
 from pipeline.files.atomic import sole_file_writer

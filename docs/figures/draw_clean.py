@@ -1,10 +1,10 @@
-"""The pictures of docs/clean.md: what each step of recipe `clean` does to people whose true motion is known.
+"""Draw the pictures of docs/data/clean.md: each step of recipe `clean` on people whose true motion is known.
 
-Run: python docs/draw_clean.py [FOLDER]
+Run: python -m docs.figures.draw_clean [FOLDER]
 
-One `clean-STEP.svg` for every step that the recipe has, drawn by the function here of that name: synthetic people,
-damaged by benchmarks/accuracy/corruptions.py or by hand where that is clearer, and the step with the recipe's own parameters
-applied to them. The same recipe gives the same bytes.
+Writes one `clean-STEP.svg` per step of the recipe, by the function here with the step's name. The people are synthetic,
+damaged by the corruptions of benchmarks/ or by hand where that is clearer; the step runs with the recipe's own
+parameters. The same recipe gives the same bytes.
 """
 
 import re
@@ -111,7 +111,7 @@ def still(pose: NDArray[np.float32], frames: int, trembles: float, seed: int) ->
 
 
 def damaged(fault: str, level: int, seed: int, person: NDArray[np.float32]) -> NDArray[np.float32]:
-    """One person (T, V, 3) with a fault of benchmarks/accuracy/corruptions.py; NaN where it loses a joint."""
+    """One person (T, V, 3) with a fault of benchmarks/corruptions.py; NaN where it loses a joint."""
     scene = corruptions.scene("drawn", [person], [])
     corruptions.FAULTS[fault](scene, level, np.random.default_rng(seed))
     xyz = scene.bodies[0].xyz

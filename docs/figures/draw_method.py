@@ -1,9 +1,9 @@
-"""The pictures of docs/method.md: what a training does to two clips, done by the code that trains.
+"""Draw the pictures of docs/training/method.md: what training does to two clips, computed by the training code.
 
-Run: python docs/draw_method.py [FOLDER]
+Run: python -m docs.figures.draw_method [FOLDER]
 
-Synthetic people; views by trainer/data/augment.py, mixing by trainer/methods/skelemix.py with the settings of the presets. The same
-code gives the same bytes.
+Synthetic people; views by trainer/data/augment.py, mixing by trainer/methods/skelemix.py, with the settings of the
+presets. The same code gives the same bytes.
 """
 
 import sys
@@ -17,7 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from docs.draw_clean import (
+from docs.figures.draw_clean import (
     BLACK,
     BLUE,
     BONES,

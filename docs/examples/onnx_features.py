@@ -1,6 +1,6 @@
 """Features of clips by an exported encoder, with nothing but onnxruntime and numpy: no torch, no skelepipe.
 
-Run: python docs/onnx_features.py MODEL.onnx CLIPS.npz FEATURES.npz
+Run: python docs/examples/onnx_features.py MODEL.onnx CLIPS.npz FEATURES.npz
 
 CLIPS.npz holds `data` (N, 3, T, V, M) in metres and perhaps `lengths` (N,), as `skelepipe export STORE --format npz`
 writes them. With `lengths`, each clip is cut to its frames and resized to those of the training: FEATURES.npz gets the
