@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 
 from pipeline.convert.take import FoundRecording, Tool
 from pipeline.errors import ConfigError, one_line
-from pipeline.sources.folder.manifest_csv import table
+from pipeline.sources.folder.manifest_csv import read_table
 from pipeline.sources.ntu import names as ntu_names
 from pipeline.sources.ntu.names import NtuName
 
@@ -141,7 +141,7 @@ def _table(path: Path) -> dict[str, dict[str, str]]:
     """The rows of a table by file, as they name it."""
     if not path.is_file():
         raise ConfigError(f"{path}: there is no such file; name a CSV with the columns file and label")
-    header, rows = table(path, {"file"})
+    header, rows = read_table(path, {"file"})
     _refuse_own(str(path), dict.fromkeys(header))
     out: dict[str, dict[str, str]] = {}
     for line, cells, fault in rows:

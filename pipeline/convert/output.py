@@ -14,10 +14,10 @@ from pipeline.convert.take import ConvertedClip
 from pipeline.errors import shown
 from pipeline.skeleton.layout import Layout
 from pipeline.skeleton.shipped_layouts import layout_mapping, layout_names, load_layout
-from pipeline.sources.folder.arrays import CONFIDENCE, NUDGE
+from pipeline.sources.folder.arrays import CONFIDENCE, NUDGE_METRES
 from pipeline.sources.folder.manifest_csv import MANIFEST_CSV
 from pipeline.sources.folder.skeleton_toml import SKELETON_TOML
-from pipeline.sources.source import NUMBERED
+from pipeline.sources.source import NUMERIC_LABELS
 
 
 def map_to_layout(take: ConvertedClip, target: str) -> ConvertedClip:
@@ -40,7 +40,7 @@ def map_to_layout(take: ConvertedClip, target: str) -> ConvertedClip:
     return replace(take, layout=table.target, xyz=xyz.astype(np.float32), confidence=sure)
 
 
-FIRST = ("file", "label", *NUMBERED)
+FIRST = ("file", "label", *NUMERIC_LABELS)
 
 
 class ClipNames:
@@ -64,7 +64,7 @@ def write_clip(folder: Path, name: str, take: ConvertedClip) -> str:
     """Write one clip; returns its file as the manifest names it."""
     place = f"clips/{name}.npz"
     xyz = take.xyz.copy()
-    xyz[(xyz == 0).all(axis=3), 0] = NUDGE  # a joint at the origin is there; exactly zero would be missing
+    xyz[(xyz == 0).all(axis=3), 0] = NUDGE_METRES  # a joint at the origin is there; exactly zero would be missing
     arrays = {"xyz": xyz}
     if take.confidence is not None:
         arrays[CONFIDENCE] = take.confidence

@@ -11,7 +11,7 @@ from pipeline.errors import ArtifactError
 from pipeline.export.arrays import Progress, array_frames, padded_clips, write_npy
 from pipeline.sources.ntu import names as ntu_names
 from pipeline.sources.pku import names as pku_names
-from pipeline.sources.source import NUMBERED
+from pipeline.sources.source import NUMERIC_LABELS
 from pipeline.store.batches import MAX_BODIES
 from pipeline.store.splits import Split
 from pipeline.store.store import Store
@@ -41,7 +41,7 @@ def plain(store: Store, handle: BinaryIO, done: Progress) -> None:
 
 def small_arrays(store: Store, order: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
     """What stands beside `data`, in an order of rows; `confidence` (N, V) float32 where the store has it."""
-    columns = ("label", *NUMBERED)
+    columns = ("label", *NUMERIC_LABELS)
     return {
         **({} if store.confidence is None else {"confidence": store.confidence[order]}),
         "lengths": store.columns["frames"][order].astype(np.int32),

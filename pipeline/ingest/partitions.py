@@ -20,7 +20,7 @@ from pipeline.files import atomic, raw_files
 from pipeline.recipes.clips import process_recording
 from pipeline.recipes.recipe import Recipe
 from pipeline.skeleton.recording import STEP_COUNTS, Clip
-from pipeline.sources.source import NUMBERED, Entry, Reading, Refusal, Source, combined_crc32
+from pipeline.sources.source import NUMERIC_LABELS, Entry, Reading, Refusal, Source, combined_crc32
 from pipeline.store.columns import COLUMNS
 
 MAX_RECORDINGS, MAX_BYTES = 256, 64 << 20
@@ -174,7 +174,7 @@ def _column_values(entry: Entry, reading: Reading, clip: Clip) -> list[int]:
         "source_size": entry.size,
         "source_crc32": reading.crc32,
     }
-    values |= {name: getattr(reading.labels, name) for name in ("label", *NUMBERED)}
+    values |= {name: getattr(reading.labels, name) for name in ("label", *NUMERIC_LABELS)}
     values |= {f"quality_{count}": clip.step_counts[count] + reading.step_counts.get(count, 0) for count in STEP_COUNTS}
     return [values[spec.name] for spec in COLUMNS]
 
@@ -184,7 +184,7 @@ def _quarantine_record(entry: Entry, refusal: Refusal) -> dict[str, Any]:
         "name": refusal.name,
         "recording": entry.name,
         # An accompanying file may have the same name as the recording: the labels of PKU-MMD do.
-        "file": refusal.file.name if refusal.file not in entry.beside else f"{refusal.file.folder}/{refusal.file.name}",
+        "file": f"{refusal.file.folder}/{refusal.file.name}" if refusal.file in entry.companions else refusal.file.name,
         "line": refusal.line,
         "reason": refusal.reason,
         "size": entry.size,

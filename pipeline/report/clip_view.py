@@ -13,7 +13,7 @@ from pipeline.files import atomic
 from pipeline.report import html, images
 from pipeline.report.figures import Figure, Panel
 from pipeline.report.originals import find_raw_folders
-from pipeline.sources.source import NUMBERED
+from pipeline.sources.source import NUMERIC_LABELS
 from pipeline.store.store import Store
 from pipeline.suggest import meant
 
@@ -97,7 +97,7 @@ def clip_facts(store: Store, row: int) -> list[tuple[str, str]]:
     """What a store knows of a clip, for people: class, who and where, length, what its recipe did."""
     columns = store.columns
     told = [("class", store.class_name(int(columns["label"][row])))]
-    told += [(name, str(value)) for name in NUMBERED if (value := int(columns[name][row])) >= 0]
+    told += [(name, str(value)) for name in NUMERIC_LABELS if (value := int(columns[name][row])) >= 0]
     frames = int(columns["frames"][row])
     told += [
         ("frames", f"{frames} ({frames / html.FRAMES_PER_SECOND:.1f} s at {html.FRAMES_PER_SECOND} a second)"),

@@ -11,7 +11,7 @@ import numpy as np
 from pipeline.recipes.registry import STEPS
 from pipeline.report import charts, store_examples
 from pipeline.report.report import Block, Chart, Charts, Facts, Film, Report, Section, Text, make_table, number
-from pipeline.sources.source import NUMBERED
+from pipeline.sources.source import NUMERIC_LABELS
 from pipeline.store.store import Store
 from pipeline.store.summary import summarise_store
 
@@ -100,7 +100,7 @@ def _counts(store: Store, found: Mapping[str, Any]) -> list[Block]:
         ("clips", number(len(store))),
         ("recordings", number(found["recordings"])),
         ("body-frames", number(found["body_frames"])),
-        *((f"{name}s", number(_known(store, name))) for name in NUMBERED),
+        *((f"{name}s", number(_known(store, name))) for name in NUMERIC_LABELS),
         ("skeleton", f"{found['store']['layout']['name']}, {found['store']['layout']['joints']} joints"),
     ]
     names, values = list(counts["class"]), list(counts["class"].values())

@@ -1,4 +1,4 @@
-"""The data sets that skelepipe reads, by the name that the command line uses."""
+"""Registry of data sources: the names that `skelepipe ingest` accepts and the class that reads each."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -21,10 +21,10 @@ SOURCES: Mapping[str, Callable[[Sequence[Path]], Source]] = {
 
 
 def open_source(name: str, roots: Sequence[Path]) -> Source:
-    """A data set by name, in the folders that the user named.
+    """Create the source of that name for the folders that the user named.
 
     Raises:
-        ConfigError: there is none of that name, or what describes it is wrong.
+        ConfigError: no source has that name, or the data set's description is invalid.
     """
     if name not in SOURCES:
         raise ConfigError(f"unknown data set {name!r}{meant(name, SOURCES)}; known: {', '.join(SOURCES)}")

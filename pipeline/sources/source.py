@@ -1,4 +1,4 @@
-"""What every data set offers to ingest: a survey of what lies there, and the reading of one recording."""
+"""The contract of a data source: `survey` lists the recordings of a data set, `read` parses one of them."""
 
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,28 +13,28 @@ from pipeline.skeleton.segments import FrameIndex
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One recording that a survey found; it holds one clip or several."""
+    """One recording that a survey found. It contains one clip or several."""
 
     name: str
     """The recording's name; unique in its data set."""
     file: RawFile
-    beside: tuple[RawFile, ...] = ()
-    """Files that are read with it, such as its labels."""
+    companions: tuple[RawFile, ...] = ()
+    """Other files that are read together with it, such as its label file."""
 
     @property
     def files(self) -> tuple[RawFile, ...]:
-        """All that is read for it."""
-        return (self.file, *self.beside)
+        """All files of the recording."""
+        return (self.file, *self.companions)
 
     @property
     def size(self) -> int:
-        """Bytes of all its files."""
+        """Total size of the files in bytes."""
         return sum(file.size for file in self.files)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Labels:
-    """What is known of a clip besides its motion; -1 where it is not."""
+    """Class and other labels of a clip; -1 where a label is unknown."""
 
     label: int
     """Class, from 0."""
@@ -43,86 +43,86 @@ class Labels:
     setup: int = -1
     replication: int = -1
     extra: tuple[str, ...] = ()
-    """A value for each of the source's `columns`."""
+    """One value for each of the source's `columns`."""
 
 
-NUMBERED = ("subject", "camera", "setup", "replication")
-"""What is known of a clip as numbers besides its class: fields of Labels, columns of a store and of a manifest."""
+NUMERIC_LABELS = ("subject", "camera", "setup", "replication")
+"""Numeric labels other than the class: fields of `Labels`, columns of a store and of a manifest.csv."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Survey:
-    """What lies in the folders that the user named."""
+    """The recordings found in the folders that the user named."""
 
     entries: tuple[Entry, ...]
-    """In order of name."""
+    """Sorted by name."""
     missing: tuple[str, ...] = ()
-    """Samples that the data set's authors list as damaged, found and left out."""
+    """Names of samples that were found and skipped because the data set's authors list them as damaged."""
     left_out: Mapping[str, int] = field(default_factory=dict)
-    """Files that belong to something else, counted by what they are."""
+    """Skipped files that do not belong to the data set: the reason and the number of files."""
     absent: Mapping[str, int] = field(default_factory=dict)
-    """Recordings of the whole data set that are not there, counted by where they belong, such as `S001`."""
+    """Recordings of the complete data set that were not found: their group, such as `S001`, and their number."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reading:
-    """One clip's rows and labels."""
+    """The parsed rows and the labels of one clip."""
 
     recording: Recording
-    """Under the clip's name; only the clip's frames, renumbered from 0."""
+    """Named after the clip. It contains only the clip's frames, renumbered from 0."""
     labels: Labels
     crc32: int
-    """Of the bytes of all the recording's files, as `checksum` gives it."""
+    """Checksum of all files of the recording, see `combined_crc32`."""
     start: int = 0
     """The clip's first frame in the recording that it was cut from, from 0."""
     step_counts: Mapping[str, int] = field(default_factory=dict)
-    """Counts by the names in STEP_COUNTS that the reading itself gives."""
+    """The counts of STEP_COUNTS that reading itself determines."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Refusal:
-    """One clip of a recording that cannot be used, while the others can."""
+    """One clip that cannot be used, while others of the same recording may be usable."""
 
     name: str
     file: RawFile
     line: int
-    """Where in the file, from 1; 0 when no line is to blame."""
+    """Line number in the file, from 1; 0 when the problem is not in a particular line."""
     reason: str
 
 
 def combined_crc32(crcs: Sequence[int]) -> int:
-    """One crc32 for a recording: that of its file, or of its files' crc32s (four bytes each) when there are several."""
+    """The crc32 of a recording: that of its only file, or the crc32 over its files' crc32s (four bytes each)."""
     return crcs[0] if len(crcs) == 1 else zlib.crc32(b"".join(crc.to_bytes(4, "little") for crc in crcs))
 
 
 class Reader(Protocol):
-    """What turns an entry into clips."""
+    """Parses the recordings that entries refer to."""
 
     def read(self, entry: Entry, frame_index: FrameIndex) -> Iterator[Reading | Refusal]:
         """Parse one recording, once, and yield its clips in order.
 
         Raises:
-            RawFileError: it cannot be used as it stands.
+            RawFileError: the recording cannot be used.
         """
 
 
 class Source(Reader, Protocol):
-    """A data set's own knowledge: file names, grammar, labels. It is made for the folders that the user named."""
+    """A data set: its file names, file format and labels. An instance belongs to the folders that the user named."""
 
     name: str
     layout: Layout
     classes: tuple[str, ...]
-    """Names of the classes in the order of their labels."""
+    """Class names in the order of their labels."""
     shared: str
-    """Digest of what all recordings share, such as a manifest's bytes; empty when there is no such thing."""
+    """Digest of data that all recordings share, such as the bytes of a manifest.csv; empty when there is none."""
     columns: tuple[str, ...]
-    """Names of what is kept of each clip besides the usual columns."""
+    """Names of additional columns that are stored for each clip."""
     rules: Mapping[str, Any]
-    """Splits that the data set itself brings, as plain data; empty when they are built in or there are none."""
+    """Splits that the data set defines itself, as plain data; empty when they are built in or when there are none."""
 
     def survey(self, *, keep_missing: bool) -> Survey:
         """Find the data set's recordings.
 
         Raises:
-            SkelepipeError: a root does not exist, holds nothing of the data set, or a sample lies there twice.
+            SkelepipeError: a root does not exist or has no recording of the data set, or a sample was found twice.
         """

@@ -1,4 +1,4 @@
-"""Texts of any grammar: read into one buffer, the numbers that the loops leave, and what a refusal says of a text."""
+"""Read text files into a reused buffer for the compiled parsers, and locate and quote faulty text for messages."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from pipeline.sources import text_kernels
 
 PADDING = text_kernels.PADDING
-"""Bytes that must follow the text in a buffer that is parsed; `terminate` sets them to zero."""
-PIECE = 1 << 20
-"""Bytes of a text that is refused that are looked at together."""
-LONGEST_LINE = 1 << 16
-"""Bytes of a line whose fields a refusal counts."""
+"""Bytes that must follow the text in the buffer of a parser; `terminate` sets them to zero."""
+PIECE_BYTES = 1 << 20
+"""Bytes of a refused text that are searched at a time."""
+MAX_LINE_BYTES = 1 << 16
+"""Longest line whose fields are counted for a message."""
 
-_FOREIGN = {
+_MAGIC_BYTES = {
     b"\xef\xbb\xbf": "a UTF-8 byte order mark",
     b"\xff\xfe": "UTF-16 text",
     b"\xfe\xff": "UTF-16 text",
@@ -28,20 +28,20 @@ _FOREIGN = {
 
 
 class ByteStream(Protocol):
-    """What can be read into a buffer: open binary files, members of zips, `io.BytesIO`."""
+    """Anything that can be read into a buffer: open binary files, members of zips, `io.BytesIO`."""
 
-    def readinto(self, room: memoryview, /) -> int | None: ...  # noqa: D102
+    def readinto(self, buffer: memoryview, /) -> int | None: ...  # noqa: D102
 
 
 class TextReader:
-    """Reads one file after another into the same growing buffer, which thereby stays in the processor's cache."""
+    """Reads one file after another into the same growing buffer, so that the buffer stays in the processor's cache."""
 
     def __init__(self) -> None:
         self.text = np.zeros(2**19, np.uint8)
-        """The bytes read last, then at least `PADDING` more; overwritten by the next read."""
+        """The bytes of the last file, followed by at least `PADDING` more; overwritten by the next read."""
 
     def read_file(self, path: Path) -> tuple[int, int]:
-        """Read a file whole; its size and crc32.
+        """Read a whole file; return its size and crc32.
 
         Raises:
             OSError: the file cannot be read.
@@ -50,7 +50,7 @@ class TextReader:
             return self.read(stream)
 
     def read(self, stream: ByteStream) -> tuple[int, int]:
-        """Read a stream, such as a member of a zip, to its end; its size and crc32.
+        """Read a stream, such as a member of a zip, to its end; return its size and crc32.
 
         Raises:
             OSError: the stream cannot be read.
@@ -59,68 +59,71 @@ class TextReader:
         while True:
             if len(self.text) <= size + PADDING:
                 self.text = np.concatenate([self.text, np.zeros_like(self.text)])
-            room = self.text[size:-PADDING].data
-            count = stream.readinto(room)
+            free = self.text[size:-PADDING].data
+            count = stream.readinto(free)
             if not count:
                 return size, checksum
-            checksum = isal_zlib.crc32(room[:count], checksum)
+            checksum = isal_zlib.crc32(free[:count], checksum)
             size += count
 
 
 def terminate(text: NDArray[np.uint8], size: int) -> None:
-    """Set the `PADDING` bytes behind a text of so many bytes to zero, which is where the compiled loops stop.
+    """Set the `PADDING` bytes after a text of `size` bytes to zero; the compiled loops stop there.
 
     Raises:
-        ValueError: the buffer ends before.
+        ValueError: the buffer is too short.
     """
     if len(text) < size + PADDING:
         raise ValueError(f"{size} bytes of text need a buffer of {size + PADDING}, got {len(text)}")
     text[size : size + PADDING] = 0
 
 
-def read_left(text: NDArray[np.uint8], left: NDArray[np.int64], numbers: NDArray[np.float32]) -> None:
-    """Write the numbers that the loops leave to Python, (n, 3) place in `numbers`, offset and length in the text."""
-    for place, start, length in left.tolist():
-        numbers[place] = np.float32(float(text[start : start + length].tobytes()))
+def convert_inexact(text: NDArray[np.uint8], inexact: NDArray[np.int64], numbers: NDArray[np.float32]) -> None:
+    """Convert in Python the numbers that the compiled loops could not convert exactly.
+
+    `inexact` (n, 3) has for each of them its index in `numbers`, and its offset and length in the text.
+    """
+    for index, start, length in inexact.tolist():
+        numbers[index] = np.float32(float(text[start : start + length].tobytes()))
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """Where in a text a walk has stopped."""
+    """The line of a text in which parsing stopped."""
 
     number: int
     """From 1."""
     first: int
     """Offset of its first byte."""
     size: int
-    """Bytes, without its line end."""
+    """Bytes, without the line end."""
     is_last: bool
-    """Whether the text ends with it, without a line end."""
+    """Whether the text ends with this line, without a line end."""
 
 
 def line_at(text: NDArray[np.uint8], at: int) -> Line:
-    """The line around an offset, found without a copy of the text or of a line that goes on for gigabytes."""
+    """Return the line around an offset, without a copy of the text or of the line, which may have gigabytes."""
     number, first = 1, 0
-    for start in range(0, at, PIECE):
-        piece = text[start : min(at, start + PIECE)].tobytes()
+    for start in range(0, at, PIECE_BYTES):
+        piece = text[start : min(at, start + PIECE_BYTES)].tobytes()
         number += piece.count(b"\n")
         if (last := piece.rfind(b"\n")) >= 0:
             first = start + last + 1
-    for start in range(at, len(text), PIECE):
-        if (found := text[start : start + PIECE].tobytes().find(b"\n")) >= 0:
-            return Line(number, first, start + found - first, is_last=False)
+    for start in range(at, len(text), PIECE_BYTES):
+        if (end := text[start : start + PIECE_BYTES].tobytes().find(b"\n")) >= 0:
+            return Line(number, first, start + end - first, is_last=False)
     return Line(number, first, len(text) - first, is_last=True)
 
 
-def foreign(text: bytes) -> str:
-    """What a text is that is no plain text, and what to do; empty when nothing says so."""
-    for start, what in _FOREIGN.items():
-        if text.startswith(start):
-            return f"this is {what}, expected plain ASCII text; convert or unpack it"
+def explain_foreign_format(text: bytes) -> str:
+    """Say what a file is that is no plain text, by its first bytes, and what to do; empty when they are not known."""
+    for magic, kind in _MAGIC_BYTES.items():
+        if text.startswith(magic):
+            return f"this is {kind}, expected plain ASCII text; convert or unpack it"
     return ""
 
 
 def quote(field: bytes) -> str:
-    """A field for a message: printable, and not long."""
+    """Format a field for a message: printable, and at most 40 characters."""
     shown = field[:41].decode("ascii", "backslashreplace")
     return repr(shown if len(field) <= 40 and len(shown) <= 40 else shown[:40] + "...")

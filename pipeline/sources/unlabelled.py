@@ -1,7 +1,7 @@
-"""Recordings that belong to no data set: any file of one kind of skeleton, whatever it is called, with no label asked.
+"""Find and read recordings for `predict`: files of one skeleton layout, with any name and without labels.
 
-Two notations of Kinect v2's skeletons are told apart by their first line (NTU RGB+D's, PKU-MMD's); arrays come as
-folder data sets have them, with a manifest or without.
+Text files have Kinect v2 skeletons, in the format of NTU RGB+D or of PKU-MMD; their first line decides which. Array
+files have the formats of folder data sets, with or without a manifest.csv.
 """
 
 from collections import Counter
@@ -26,202 +26,207 @@ from pipeline.sources.pku.names import PkuName
 from pipeline.sources.source import Entry, Labels, Reader, Reading, Refusal
 from pipeline.sources.text_buffer import TextReader
 
-RECORDING, LABELS = ".skeleton", ".label"
-TEXT = (RECORDING, ".txt", LABELS)
-UNKNOWN = Labels(label=-1)
+SKELETON_SUFFIX, TXT_SUFFIX, LABEL_SUFFIX = ".skeleton", ".txt", ".label"
+TEXT_SUFFIXES = (SKELETON_SUFFIX, TXT_SUFFIX, LABEL_SUFFIX)
+NO_LABELS = Labels(label=-1)
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """What lies where the user said."""
+class FoundRecordings:
+    """The recordings at or below the paths that the user named."""
 
     entries: list[tuple[Reader, Entry]] = field(default_factory=list)
-    """Recordings and what reads them: roots as they were named, below each in order of name."""
+    """Recordings with their readers: roots in the order given, the recordings of a root sorted by name."""
     refused: list[Refusal] = field(default_factory=list)
-    """Files that the user named and that cannot be such a recording."""
+    """Files that the user named and that are no recording of this layout."""
     left_out: Counter[str] = field(default_factory=Counter)
-    """Files that were only found, counted by why they are no such recording."""
+    """Other files that are no recording of this layout: the reason and the number of files."""
 
 
-class TextRecordings:
-    """Kinect v2's text: a recording of NTU RGB+D's form is one clip; of PKU-MMD's as its labels cut it, else one."""
+class UnlabelledReader:
+    """Reads text and array files of one skeleton layout; all labels are unknown."""
 
-    def __init__(self) -> None:
-        self._reader = TextReader()
+    def __init__(self, layout: Layout, skeleton: Path | None) -> None:
+        """Set the layout, and the `skeleton.toml` that describes all array files.
 
-    def read(self, entry: Entry, frame_index: FrameIndex) -> Iterator[Reading | Refusal]:
-        """Parse one recording and yield its clips; of a label file beside it only the intervals count.
+        Args:
+            layout: the expected skeleton layout.
+            skeleton: a `skeleton.toml`; None: for each array file the one in its folder or the nearest folder above.
 
         Raises:
-            RawFileError: it cannot be used as it stands.
+            ArtifactNotFound: `skeleton` does not exist.
+            ConfigError, LayoutError: `skeleton` is invalid.
+            ArtifactError: `skeleton` describes another layout.
         """
+        self._layout = layout
+        self._common_spec = None if skeleton is None else read_matching_spec(skeleton, layout)
+        self._specs: dict[Path, FolderSpec] = {}
+        self._text_reader = TextReader()
+
+    def read(self, entry: Entry, frame_index: FrameIndex) -> Iterator[Reading | Refusal]:
+        """Parse one recording and yield its clips: one, or those that the label file of a PKU-MMD video marks.
+
+        Raises:
+            RawFileError: the recording cannot be used, or the units of an array file are unknown.
+        """
+        if entry.file.suffix.lower() in SUFFIXES:
+            yield self._read_arrays(entry)
+        else:
+            yield from self._read_text(entry, frame_index)
+
+    def _read_text(self, entry: Entry, frame_index: FrameIndex) -> Iterator[Reading | Refusal]:
         with raw_files.opened(entry.file) as stream:
-            size, crc32 = self._reader.read(stream)
-        text = self._reader.text
-        if is_pku(entry.file, text[: min(size, pku_source.HEAD)].tobytes()):
-            if entry.beside:
-                yield from pku_source.read_video(entry, self._reader, frame_index, lambda row: UNKNOWN)
+            size, crc32 = self._text_reader.read(stream)
+        text = self._text_reader.text
+        if has_pku_format(entry.file, text[: min(size, pku_source.HEAD_BYTES)].tobytes()):
+            if entry.companions:
+                yield from pku_source.read_video(entry, self._text_reader, frame_index, lambda row: NO_LABELS)
                 return
             recording = pku_parser.parse(text, size, source=str(entry.file), name=entry.name)
         else:
             recording = ntu_parser.parse(text, size, source=str(entry.file), name=entry.name)
-        yield Reading(recording=recording, labels=UNKNOWN, crc32=crc32)
+        yield Reading(recording=recording, labels=NO_LABELS, crc32=crc32)
 
-
-class ArrayRecordings:
-    """Arrays of one layout, a file a clip, in units and axes that a `skeleton.toml` says."""
-
-    def __init__(self, layout: Layout, skeleton: Path | None) -> None:
-        """Take arrays as one `skeleton.toml` says, or each as the nearest does, beside it or above.
-
-        Raises:
-            ArtifactNotFound: there is no such file.
-            ConfigError, LayoutError: it is wrong.
-            ArtifactError: it describes another kind of skeleton.
-        """
-        self._layout = layout
-        self._common = None if skeleton is None else described(skeleton, layout)
-        self._read: dict[Path, FolderSpec] = {}
-
-    def read(self, entry: Entry, frame_index: FrameIndex) -> Iterator[Reading | Refusal]:
-        """Read one file, which is one clip.
-
-        Raises:
-            RawFileError: it cannot be used as it stands, or nothing says in which units it is.
-        """
+    def _read_arrays(self, entry: Entry) -> Reading:
         crc32 = raw_files.crc32(entry.file)
-        with open_arrays(entry.file, self._spec(entry.file)) as bodies_of:
-            bodies = bodies_of("")
+        with open_arrays(entry.file, self._spec(entry.file)) as read_bodies:
+            bodies = read_bodies("")
         recording = Recording.from_bodies(entry.name, self._layout, bodies.xyz, bodies.confidence)
-        yield Reading(recording=recording, labels=UNKNOWN, crc32=crc32)
+        return Reading(recording=recording, labels=NO_LABELS, crc32=crc32)
 
     def _spec(self, file: RawFile) -> FolderSpec:
-        if self._common is not None:
-            return self._common
-        nearest = _nearest(file.path.parent.absolute())
-        if nearest is not None:
-            if nearest not in self._read:
-                self._read[nearest] = described(nearest, self._layout)
-            return self._read[nearest]
-        if self._layout == KINECT_V2:  # Kinect's own: metres, y up
+        """Return the units and axes of an array file."""
+        if self._common_spec is not None:
+            return self._common_spec
+        path = _nearest_skeleton_toml(file.path.parent.absolute())
+        if path is not None:
+            if path not in self._specs:
+                self._specs[path] = read_matching_spec(path, self._layout)
+            return self._specs[path]
+        if self._layout == KINECT_V2:  # the sensor's own units and axes: metres, y up
             return FolderSpec(
                 path=Path(), layout=KINECT_V2, per_metre=1, up="y", frames_per_second=None, classes=None, splits={}
             )
         raise RawFileError(
             str(file),
             0,
-            f"no {SKELETON_TOML} beside it or above says its units and axes; name one with --skeleton",
+            f"units and axes are unknown: no {SKELETON_TOML} in its folder or above; name one with --skeleton",
         )
 
 
-def find_recordings(roots: Sequence[Path], layout: Layout, skeleton: Path | None = None) -> Found:
-    """Recordings of one kind of skeleton at or below `roots`: files, folders, zips, folder data sets.
+def find_recordings(roots: Sequence[Path], layout: Layout, skeleton: Path | None = None) -> FoundRecordings:
+    """Find the recordings of one skeleton layout at or below `roots`: files, folders, zips, folder data sets.
 
     Args:
-        roots: what the user named.
-        layout: the kind of skeleton.
-        skeleton: the `skeleton.toml` by which arrays are read that no manifest names; None: the nearest.
+        roots: the paths that the user named.
+        layout: the expected skeleton layout.
+        skeleton: the `skeleton.toml` of array files outside of folder data sets; None: the nearest one of each file.
 
     Raises:
         ArtifactNotFound: a root does not exist.
-        ArtifactError: a folder data set, or `skeleton`, is of another kind of skeleton.
-        ConfigError: what describes a folder data set is wrong.
-        SkelepipeError: nothing is there, or labels and recordings cannot be paired.
+        ArtifactError: a folder data set, or `skeleton`, has another layout.
+        ConfigError: the description of a folder data set is invalid.
+        SkelepipeError: there is no recording, or the pairing of label files with recordings is ambiguous.
     """
-    found = Found()
-    text, arrays = TextRecordings(), ArrayRecordings(layout, skeleton)
+    found = FoundRecordings()
+    reader = UnlabelledReader(layout, skeleton)
     texts: list[RawFile] = []
     labels: list[RawFile] = []
-    places: dict[RawFile, int] = {}
-    reached: set[tuple[Path, str]] = set()
+    seen: set[tuple[Path, str]] = set()
     for root in roots:
         if (root / SKELETON_TOML).is_file() and (root / MANIFEST_CSV).is_file():
-            _take_folder(root, layout, found)
+            _add_folder_data_set(root, layout, found)
             continue
         for file in _files(root, found):
-            place = (file.path.resolve(), file.member)
-            if place in reached:
+            location = (file.path.resolve(), file.member)
+            if location in seen:
                 continue
-            reached.add(place)
+            seen.add(location)
             suffix = file.suffix.lower()
             is_named = file.path == root and not file.member
             if suffix in SUFFIXES and file.name.lower() != MANIFEST_CSV:
-                found.entries.append((arrays, Entry(file.stem, file)))
-            elif suffix not in TEXT:
-                _pass_over(found, file, is_named, f"none of {', '.join((*TEXT[:2], *SUFFIXES))}")
+                found.entries.append((reader, Entry(file.stem, file)))
+            elif suffix not in TEXT_SUFFIXES:
+                expected = ", ".join((SKELETON_SUFFIX, TXT_SUFFIX, *SUFFIXES))
+                _skip_or_refuse(found, file, is_named, f"none of {expected}")
             elif layout != KINECT_V2:
-                _pass_over(found, file, is_named, f"{KINECT_V2.name} skeletons, expected {layout.name}")
-            elif pku_source.is_label(file):
+                _skip_or_refuse(found, file, is_named, f"{KINECT_V2.name} skeletons, expected {layout.name}")
+            elif pku_source.is_label_file(file):
                 labels.append(file)
-            elif suffix == RECORDING or is_named or PkuName.parse(file.stem) or _is_recording(pku_source.head_of(file)):
+            elif (
+                suffix == SKELETON_SUFFIX
+                or is_named
+                or PkuName.parse(file.stem)
+                or _begins_like_recording(pku_source.read_head(file))
+            ):
                 texts.append(file)
-                places[file] = len(found.entries)
-                found.entries.append((text, Entry(file.stem, file)))
+                found.entries.append((reader, Entry(file.stem, file)))
             else:
-                _pass_over(found, file, is_named, "text without skeletons")
-    for video, label in _pairs(texts, labels).items():
-        found.entries[places[video]] = (text, Entry(video.stem, video, (label,)))
-    if idle := len(labels) - sum(len(entry.beside) for _, entry in found.entries):
-        found.left_out["labels without a recording"] += idle
+                _skip_or_refuse(found, file, is_named, "text without skeletons")
+    label_files = _pair_labels(texts, labels)
+    for index, (_, entry) in enumerate(found.entries):
+        if entry.file in label_files:
+            found.entries[index] = (reader, replace(entry, companions=(label_files[entry.file],)))
+    if unused := len(labels) - len(label_files):
+        found.left_out["labels without a recording"] += unused
     if not found.entries and not found.refused:
-        seen = "; ".join(f"{what}: {count}" for what, count in found.left_out.items())
-        raise SkelepipeError(
-            f"{', '.join(map(str, roots))}: no recording of {layout.name} skeletons there ({seen or 'nothing at all'})"
-        )
+        skipped = "; ".join(f"{reason}: {count}" for reason, count in found.left_out.items())
+        where = ", ".join(map(str, roots))
+        raise SkelepipeError(f"{where}: no recording of {layout.name} skeletons there ({skipped or 'nothing at all'})")
     return found
 
 
-def is_pku(file: RawFile, head: bytes) -> bool:
-    """Whether a recording is in PKU-MMD's notation rather than NTU RGB+D's: its first row says so, else its suffix."""
-    return pku_source.is_row(head) or (file.suffix.lower() != RECORDING and not _is_count(head))
+def has_pku_format(file: RawFile, head: bytes) -> bool:
+    """Whether a text has PKU-MMD's format rather than NTU RGB+D's: its first row decides, otherwise its suffix."""
+    return pku_source.is_skeleton_row(head) or (file.suffix.lower() != SKELETON_SUFFIX and not _is_frame_count(head))
 
 
-def _is_recording(head: bytes) -> bool:
-    """Whether a text begins as a recording does, in one notation or the other."""
-    return pku_source.is_row(head) or _is_count(head)
+def _begins_like_recording(head: bytes) -> bool:
+    """Whether a text begins like a recording of NTU RGB+D or of PKU-MMD."""
+    return pku_source.is_skeleton_row(head) or _is_frame_count(head)
 
 
-def _is_count(head: bytes) -> bool:
-    """Whether a text begins with a line that is one whole number: NTU RGB+D's, of frames."""
+def _is_frame_count(head: bytes) -> bool:
+    """Whether the first line of a text is one integer: the number of frames in NTU RGB+D's format."""
     return head.split(b"\n", 1)[0].strip().isdigit()
 
 
-def described(path: Path, layout: Layout) -> FolderSpec:
-    """What a `skeleton.toml` says, if it is of one kind of skeleton, whatever it is called there.
+def read_matching_spec(path: Path, layout: Layout) -> FolderSpec:
+    """Read a `skeleton.toml` and check that it describes a layout, whatever it calls it.
 
     Raises:
-        ArtifactNotFound: there is no such file.
-        ConfigError, LayoutError: it is wrong.
-        ArtifactError: it describes another kind of skeleton.
+        ArtifactNotFound: the file does not exist.
+        ConfigError, LayoutError: the file is invalid.
+        ArtifactError: it describes another layout.
     """
     if not path.is_file():
         raise ArtifactNotFound(path, f"name a {SKELETON_TOML}")
     spec = read_skeleton_toml(path)
-    _refuse_other(path, spec.layout, layout)
+    _require_layout(path, spec.layout, layout)
     return replace(spec, layout=layout)
 
 
-def _refuse_other(path: Path, there: Layout, layout: Layout) -> None:
-    if replace(there, name=layout.name) != layout:
+def _require_layout(path: Path, layout: Layout, expected: Layout) -> None:
+    if replace(layout, name=expected.name) != expected:
         raise ArtifactError(
-            f"{path}: holds {there.name} skeletons ({len(there.joints)} joints), expected {layout.name} "
-            f"({len(layout.joints)} joints, the same joints, parents and parts); name recordings that fit"
+            f"{path}: holds {layout.name} skeletons ({len(layout.joints)} joints), expected {expected.name} "
+            f"({len(expected.joints)} joints, the same joints, parents and parts); name recordings of that layout"
         )
 
 
-def _take_folder(root: Path, layout: Layout, found: Found) -> None:
-    """Add a folder data set's recordings, cut as its manifest says."""
-    source = FolderSource([root], labelled=False)
-    _refuse_other(root, source.layout, layout)
+def _add_folder_data_set(root: Path, layout: Layout, found: FoundRecordings) -> None:
+    """Add a folder data set's recordings; its manifest.csv says which frames are clips."""
+    source = FolderSource([root], with_labels=False)
+    _require_layout(root, source.layout, layout)
     survey = source.survey(keep_missing=True)
     found.entries.extend((source, entry) for entry in survey.entries)
     found.left_out.update(survey.left_out)
 
 
-def _files(root: Path, found: Found) -> list[RawFile]:
-    """The files at or below a root, in order of name; a named archive that is damaged is refused."""
+def _files(root: Path, found: FoundRecordings) -> list[RawFile]:
+    """List the files at or below a root, sorted by name; refuse a damaged archive that the user named."""
     try:
-        there = raw_files.find([root])
+        below = raw_files.find([root])
     except ArtifactNotFound:
         raise
     except SkelepipeError as error:
@@ -230,39 +235,42 @@ def _files(root: Path, found: Found) -> list[RawFile]:
         reason = str(error).removeprefix(f"{root}: ")
         found.refused.append(Refusal(name=root.stem, file=RawFile(root), line=0, reason=reason))
         return []
-    found.left_out.update(there.left_out)
-    return sorted(there.files, key=lambda file: (file.stem, str(file)))
+    found.left_out.update(below.left_out)
+    return sorted(below.files, key=lambda file: (file.stem, str(file)))
 
 
-def _pass_over(found: Found, file: RawFile, is_named: bool, why: str) -> None:
+def _skip_or_refuse(found: FoundRecordings, file: RawFile, is_named: bool, reason: str) -> None:
+    """Refuse a file that the user named; only count one that was found below a folder or in a zip."""
     if is_named:
-        found.refused.append(Refusal(name=file.stem, file=file, line=0, reason=f"{why}; name recordings that fit"))
+        refusal = Refusal(name=file.stem, file=file, line=0, reason=f"{reason}; name recordings of that layout")
+        found.refused.append(refusal)
     else:
-        found.left_out[why] += 1
+        found.left_out[reason] += 1
 
 
-def _pairs(videos: Sequence[RawFile], labels: Sequence[RawFile]) -> Mapping[RawFile, RawFile]:
-    """The label file of every video that has one: that of the same name.
+def _pair_labels(videos: Sequence[RawFile], labels: Sequence[RawFile]) -> Mapping[RawFile, RawFile]:
+    """Map each video that has a label file of the same name to that file.
 
     Raises:
-        SkelepipeError: a name that has labels stands for two files.
+        SkelepipeError: two label files have the same name, or two videos have the name of one label file.
     """
-    of: dict[str, RawFile] = {}
-    pairs: dict[str, tuple[RawFile, RawFile]] = {}
+    label_by_name: dict[str, RawFile] = {}
+    video_by_name: dict[str, RawFile] = {}
     for label in labels:
-        if twin := of.get(label.stem.upper()):
+        if twin := label_by_name.get(label.stem.upper()):
             raise SkelepipeError(f"{label.stem}: labels found twice, as {twin} and {label}; name one of them")
-        of[label.stem.upper()] = label
+        label_by_name[label.stem.upper()] = label
     for video in videos:
         name = video.stem.upper()
-        if name in of and name in pairs:
-            raise SkelepipeError(f"{video.stem}: labels for two, {pairs[name][0]} and {video}; name one of them")
-        if name in of:
-            pairs[name] = (video, of[name])
-    return dict(pairs.values())
+        if name not in label_by_name:
+            continue
+        if twin := video_by_name.get(name):
+            raise SkelepipeError(f"{video.stem}: labels for two recordings, {twin} and {video}; name one of them")
+        video_by_name[name] = video
+    return {video: label_by_name[name] for name, video in video_by_name.items()}
 
 
-def _nearest(folder: Path) -> Path | None:
-    """The `skeleton.toml` in a folder or the next one above that has one."""
-    there = (place / SKELETON_TOML for place in (folder, *folder.parents))
-    return next((path for path in there if path.is_file()), None)
+def _nearest_skeleton_toml(folder: Path) -> Path | None:
+    """Return the `skeleton.toml` in a folder or in the nearest folder above it that has one."""
+    paths = (parent / SKELETON_TOML for parent in (folder, *folder.parents))
+    return next((path for path in paths if path.is_file()), None)

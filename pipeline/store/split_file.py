@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.errors import ArtifactNotFound, ConfigError
-from pipeline.sources.text_buffer import foreign
+from pipeline.sources.text_buffer import explain_foreign_format
 
 _HEADER = re.compile(rb"\s*(train|val|test)[a-z]*( +[a-z]+)?\s*:", re.IGNORECASE)
 _NAME = re.compile(r"\w[\w.-]*", re.ASCII)
@@ -40,7 +40,7 @@ def read(path: Path) -> SplitLists:
         raise ArtifactNotFound(path, "name the data set's list, such as Split/cross-subject.txt") from error
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
-    if what := foreign(text):
+    if what := explain_foreign_format(text):
         raise ConfigError(f"{path}: {what}")
     sections: dict[str, list[str]] = {}
     first_at: dict[str, int] = {}

@@ -11,7 +11,7 @@ import numpy as np
 from pipeline.artifacts.paths import SUBSET_MARK, splits_folder
 from pipeline.errors import ArtifactError
 from pipeline.skeleton.recording import STEP_COUNTS
-from pipeline.sources.source import NUMBERED
+from pipeline.sources.source import NUMERIC_LABELS
 from pipeline.store.splits import load_split
 from pipeline.store.store import Store
 
@@ -47,7 +47,7 @@ def summarise_store(store: Store) -> dict[str, Any]:
         "bodies": _counted(columns["bodies"].tolist()),
         "counts": {
             "class": _counted(map(store.class_name, columns["label"].tolist())),
-            **{name: _counted(columns[name].tolist()) for name in NUMBERED},
+            **{name: _counted(columns[name].tolist()) for name in NUMERIC_LABELS},
         },
         "quality": {
             count: {

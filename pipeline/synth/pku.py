@@ -169,7 +169,7 @@ def _plan_damage(facts: PkuDataSet, broken: int) -> list[tuple[Video, str]]:
 def _takes(facts: PkuDataSet, test: bool) -> list[tuple[int, int]]:
     """Setup and subject of the takes of which all views were released, on one side of the cross-subject split."""
     column, *sides = facts.rules["xsub"]
-    lacking = {name.rpartition("-")[0] for name in facts.lacking}
+    lacking = {name.rpartition("-")[0] for name in facts.never_released}
     return [
         (name.setup, name.subject)
         for name in facts.released()

@@ -46,7 +46,7 @@ def folder_table(place: Path) -> tuple[Sequence[bytes], Judge]:
     def judge(content: bytes) -> Outcome:
         path.write_bytes(content)
         found = ask(lambda: read_manifest_csv(path, spec), str(place))
-        unlabelled = ask(lambda: read_manifest_csv(path, spec, labelled=False), str(place))
+        unlabelled = ask(lambda: read_manifest_csv(path, spec, with_labels=False), str(place))
         for row in () if isinstance(unlabelled, SkelepipeError) else unlabelled.rows:
             if row.file and (row.file.startswith("/") or ".." in row.file.split("/")):
                 raise Wrong(f"a file that leads out of the folder: {row.file!r}")

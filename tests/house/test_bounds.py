@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.sources.text_kernels import BLOCK, mark
+from pipeline.sources.text_kernels import BLOCK, find_breaks
 
 # Four numbers of which the array holds three: an unchecked read of the next one is wrong, but harms nobody.
 OVERRUN = """
@@ -52,4 +52,4 @@ def test_the_kernels_at_hand_are_checked():
     """Marks for two blocks of a text that has one: in `make bounds`, cached unchecked code would pass over it."""
     text = np.zeros(2 * BLOCK, np.uint8)
     with pytest.raises(IndexError):
-        mark(text[:BLOCK], np.zeros((2, 2), np.uint64))
+        find_breaks(text[:BLOCK], np.zeros((2, 2), np.uint64))

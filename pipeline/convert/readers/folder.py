@@ -12,7 +12,7 @@ from pipeline.skeleton.recording import Recording
 from pipeline.skeleton.segments import DEFAULT
 from pipeline.sources.folder.skeleton_toml import SKELETON_TOML, FolderSpec, read_skeleton_toml
 from pipeline.sources.folder.source import FolderSource
-from pipeline.sources.source import NUMBERED, Labels, Reading, Refusal
+from pipeline.sources.source import NUMERIC_LABELS, Labels, Reading, Refusal
 
 
 def read(root: Path) -> tuple[FolderSpec, int, Iterator[tuple[FoundRecording, ConvertedClip | RawFileError]]]:
@@ -59,7 +59,7 @@ def _bodies(recording: Recording, rows: NDArray[np.float32]) -> NDArray[np.float
 def _columns(labels: Labels, source: FolderSource) -> dict[str, str]:
     """What the manifest says of a clip, names in the place of the numbers that stand for them."""
     extra = dict(zip(source.columns, labels.extra, strict=True))
-    numbers = {name: getattr(labels, name) for name in NUMBERED}
+    numbers = {name: getattr(labels, name) for name in NUMERIC_LABELS}
     told = {
         name: extra.pop(f"{name}_name", "") or ("" if number < 0 else str(number)) for name, number in numbers.items()
     }

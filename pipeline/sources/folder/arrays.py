@@ -1,4 +1,4 @@
-"""A file of a folder data set to bodies in metres: .npy, .npz, .csv or .h5, with one recording in it or several."""
+"""Read the array files of a folder data set (.npy, .npz, .csv, .h5) into bodies in metres."""
 
 import io
 from collections.abc import Callable, Iterator, Mapping
@@ -20,208 +20,215 @@ from pipeline.skeleton.layout import Layout
 from pipeline.sources.folder.csv_table import Table, read_csv, split_bodies
 from pipeline.sources.folder.skeleton_toml import FolderSpec
 
-USUAL = ("xyz", "data", "keypoints")
-"""The array that is meant in a file of several, when it has just one of these and the manifest names none."""
+DEFAULT_KEYS = ("xyz", "data", "keypoints")
+"""Keys of the coordinates in a file of several arrays, if it has one of these and the manifest.csv names no key."""
 CONFIDENCE = "confidence"
-"""The array beside that one which says how sure each joint is."""
+"""Key of the array with the confidence of each joint, in a file whose coordinates have one of the default keys."""
 MAX_BODIES = 8
-"""More bodies than this, and than frames, and the first two axes are the wrong way round."""
+"""An array with more bodies than this, and with more bodies than frames, has its first two axes swapped."""
 MAX_METRES = 100
-"""A body is never so far across: the numbers are in other units, or pixels."""
-NUDGE = 1e-9
-"""Metres by which a joint at the origin is moved."""
+"""No body has this extent: the numbers are in other units, or pixels."""
+NUDGE_METRES = 1e-9
+"""Distance by which a joint at the origin is moved, because exactly (0, 0, 0) means missing."""
 
 Stream = io.RawIOBase | io.BufferedIOBase
 Arrays = Mapping[str, Callable[[], Any]]
-"""What a file holds, by key, each read when it is called."""
+"""Functions that read the arrays of a file, by key."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bodies:
-    """What one array of a file shows."""
+    """The bodies of one array of a file."""
 
     xyz: NDArray[np.float32]
     """(M, T, V, 3) metres, y up; a missing joint is at exactly (0, 0, 0), which all recipes understand."""
     first: int | None = None
     """Number of the first frame, in a file that numbers its frames."""
     confidence: NDArray[np.float32] | None = None
-    """(M, T, V) as the file's array `confidence` has it; None where there is none."""
+    """(M, T, V) from the file's array `confidence`; None if it has none."""
 
 
 @contextmanager
 def open_arrays(file: RawFile, spec: FolderSpec) -> Iterator[Callable[[str], Bodies]]:
-    """Open a file; what is yielded reads the array under a key, which is empty when the manifest names none.
+    """Open a file and yield a function that reads the array of a key; the empty key means the only or default array.
 
     Raises:
-        RawFileError: the file cannot be read, or (from what is yielded) has no such array, or that is no recording.
+        RawFileError: the file cannot be read. The yielded function raises it, too, if the file has no such array or
+            the array is no recording.
     """
     with raw_files.opened(file) as stream, ExitStack() as stack:
         arrays: Arrays = {"": partial(read_csv, stream, str(file), spec.layout)}
         if file.suffix.lower() != ".csv":
-            with _damage_told(file):
-                arrays = OPEN[file.suffix.lower()](stream, stack)
+            with _damage_as_error(file):
+                arrays = OPENERS[file.suffix.lower()](stream, stack)
 
-        def bodies(key: str) -> Bodies:
-            name = _pick(file, arrays, key)
-            with _damage_told(file):
-                found = arrays[name]()
+        def read_bodies(key: str) -> Bodies:
+            name = _array_name(file, arrays, key)
+            with _damage_as_error(file):
+                array = arrays[name]()
             try:
-                if isinstance(found, Table):
-                    return Bodies(_joints(found.bodies, spec), found.first)
-                xyz = _joints(_bodies(np.asarray(found), spec.layout), spec)
-                if name not in USUAL or CONFIDENCE not in arrays:
+                if isinstance(array, Table):
+                    return Bodies(_to_metres(array.bodies, spec), array.first)
+                xyz = _to_metres(_to_bodies(np.asarray(array), spec.layout), spec)
+                if name not in DEFAULT_KEYS or CONFIDENCE not in arrays:
                     return Bodies(xyz)
-                with _damage_told(file):
-                    sure = arrays[CONFIDENCE]()
-                return Bodies(xyz, confidence=_confidence(np.asarray(sure), xyz))
+                with _damage_as_error(file):
+                    confidence = arrays[CONFIDENCE]()
+                return Bodies(xyz, confidence=_confidence(np.asarray(confidence), xyz))
             except ValueError as error:
                 raise RawFileError(str(file), 0, (f"{name}: " if name else "") + str(error)) from error
 
-        yield bodies
+        yield read_bodies
 
 
-def _numpy(stream: Stream, _: ExitStack) -> Arrays:
-    """The arrays of a .npy or .npz file, whichever it really is."""
+def _open_numpy(stream: Stream, _: ExitStack) -> Arrays:
+    """Open a .npy or .npz file; its content decides which of the two it is."""
     return safe_numpy.read(stream)
 
 
-def _hdf5(stream: Stream, stack: ExitStack) -> Arrays:
-    """The arrays that lie in an HDF5 file itself: no link and no array that leads out of it."""
+def _open_hdf5(stream: Stream, stack: ExitStack) -> Arrays:
+    """Open the arrays stored in an HDF5 file itself; links and arrays that refer to other files are left out."""
     arrays: dict[str, Callable[[], Any]] = {}
 
-    def note(name: str | bytes, item: Any) -> None:
+    def add(name: str | bytes, item: Any) -> None:
         if isinstance(item, h5py.Dataset) and not (item.external or item.is_virtual):
-            shown = name if isinstance(name, str) else name.decode("utf-8", "backslashreplace")  # h5py gives the bytes
-            arrays[shown] = partial(_dataset, item)
+            # h5py gives bytes if the name is not UTF-8
+            key = name if isinstance(name, str) else name.decode("utf-8", "backslashreplace")
+            arrays[key] = partial(_read_dataset, item)
 
-    stack.enter_context(h5py.File(stream, "r")).visititems(note)
+    stack.enter_context(h5py.File(stream, "r")).visititems(add)
     return arrays
 
 
-def _dataset(item: h5py.Dataset) -> Any:
-    """An array, unless it claims far more than the file has: what was never written comes back as so many zeros."""
+def _read_dataset(item: h5py.Dataset) -> Any:
+    """Read an array, unless its shape claims far more than the file stores; h5py would fill the rest with zeros."""
     stored = item.id.get_storage_size()
     if item.nbytes > BOMB_BYTES and item.nbytes > BOMB_RATIO * stored:
         raise ValueError(f"an array of {item.shape} out of {stored} bytes")
     return item[()]
 
 
-OPEN: Mapping[str, Callable[[Stream, ExitStack], Arrays]] = {
-    ".npy": _numpy,
-    ".npz": _numpy,
-    ".h5": _hdf5,
-    ".hdf5": _hdf5,
+OPENERS: Mapping[str, Callable[[Stream, ExitStack], Arrays]] = {
+    ".npy": _open_numpy,
+    ".npz": _open_numpy,
+    ".h5": _open_hdf5,
+    ".hdf5": _open_hdf5,
 }
-SUFFIXES = (*OPEN, ".csv")
-"""The kinds of file."""
+SUFFIXES = (*OPENERS, ".csv")
+"""Suffixes of array files."""
 
 
 @contextmanager
-def _damage_told(file: RawFile) -> Iterator[None]:
+def _damage_as_error(file: RawFile) -> Iterator[None]:
+    """Turn any error from reading a damaged file into a RawFileError."""
     try:
         yield
     except RawFileError:
         raise
-    except Exception as error:  # numpy, zipfile and h5py raise nearly anything over a damaged file
+    except Exception as error:  # numpy, zipfile and h5py raise nearly any exception for a damaged file
         if "allow_pickle" in str(error):
             raise RawFileError(str(file), 0, "holds Python objects, which are not read; save numbers") from error
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise RawFileError(str(file), 0, f"cannot be read as {file.suffix}: {reason}") from error
 
 
-def _pick(file: RawFile, arrays: Arrays, key: str) -> str:
-    """The key of the array that is meant."""
+def _array_name(file: RawFile, arrays: Arrays, key: str) -> str:
+    """Return the name of the array of a key; for the empty key, the name of the only or default array."""
     names = ", ".join([*list(arrays)[:8], *(["..."] if len(arrays) > 8 else [])])
     if key:
         if key.strip("/") in arrays:
             return key.strip("/")
-        has = f"it has {names or 'none'}" if "" not in arrays else "a file of this kind holds one array without a name"
+        has = f"it has {names or 'none'}" if "" not in arrays else "a file of this kind has one array without a name"
         raise RawFileError(str(file), 0, f"has no array {key!r}{suggest.meant(key.strip('/'), arrays)}; {has}")
-    meant = list(arrays) if len(arrays) == 1 else [name for name in USUAL if name in arrays]
-    if len(meant) != 1:
+    candidates = list(arrays) if len(arrays) == 1 else [name for name in DEFAULT_KEYS if name in arrays]
+    if len(candidates) != 1:
         raise RawFileError(
-            str(file), 0, f"holds {len(arrays)} arrays ({names or 'none'}); name the one in the manifest's column key"
+            str(file),
+            0,
+            f"holds {len(arrays)} arrays ({names or 'none'}); name the one to use in the manifest's column key",
         )
-    return meant[0]
+    return candidates[0]
 
 
-def _bodies(found: NDArray[Any], layout: Layout) -> NDArray[Any]:
-    """An array as (M, T, V, C).
+def _to_bodies(array: NDArray[Any], layout: Layout) -> NDArray[Any]:
+    """Reshape an array to (M, T, V, C).
 
     Raises:
-        ValueError: it is no such thing; the text is the reason.
+        ValueError: the array does not have the shape of bodies; the text is the reason.
     """
     V = len(layout.joints)
-    if found.dtype.kind not in "fiu":
-        raise ValueError(f"holds {found.dtype}, expected numbers")
-    shaped = split_bodies(found, layout) if found.ndim == 2 else found[None] if found.ndim == 3 else found
-    if shaped.ndim != 4 or shaped.shape[3] not in (2, 3):
+    if array.dtype.kind not in "fiu":
+        raise ValueError(f"holds {array.dtype}, expected numbers")
+    bodies = split_bodies(array, layout) if array.ndim == 2 else array[None] if array.ndim == 3 else array
+    if bodies.ndim != 4 or bodies.shape[3] not in (2, 3):
         raise ValueError(
-            f"has shape {found.shape}, expected (T, {V}, 3), (M, T, {V}, 3), 2 in place of 3, or (T, {3 * V})"
+            f"has shape {array.shape}, expected (T, {V}, 3), (M, T, {V}, 3), the same with 2 instead of 3, "
+            f"or (T, {3 * V})"
         )
-    M, T, joints, _ = shaped.shape
+    M, T, joints, _ = bodies.shape
     if joints != V:
-        raise ValueError(f"has shape {found.shape}: {joints} joints, but layout {layout.name} has {V}")
+        raise ValueError(f"has shape {array.shape}: {joints} joints, but layout {layout.name} has {V}")
     if not M or not T:
-        raise ValueError(f"has shape {found.shape}: no {'frame' if M else 'body'}")
+        raise ValueError(f"has shape {array.shape}: no {'frame' if M else 'body'}")
     if max(T, MAX_BODIES) < M:
-        raise ValueError(f"has shape {found.shape}: {M} bodies in {T} frames; bodies come first, then frames")
-    return shaped
+        raise ValueError(f"has shape {array.shape}: {M} bodies in {T} frames; bodies come first, then frames")
+    return bodies
 
 
-def _joints(bodies: NDArray[Any], spec: FolderSpec) -> NDArray[np.float32]:
-    """Bodies (M, T, V, C) as the file has them to what `Bodies` promises; 2-D joints get z = 0.
+def _to_metres(bodies: NDArray[Any], spec: FolderSpec) -> NDArray[np.float32]:
+    """Convert bodies (M, T, V, C) from the file's units and axes to those of `Bodies`; 2-D joints get z = 0.
 
     Raises:
-        ValueError: they are larger than bodies are; the text is the reason.
+        ValueError: the bodies are too large for people; the text is the reason.
     """
-    flat = bodies.shape[3] == 2
-    xyz = spec.metres(np.concatenate([bodies, np.zeros_like(bodies[..., :1])], axis=3) if flat else bodies)
+    is_flat = bodies.shape[3] == 2
+    xyz = spec.metres(np.concatenate([bodies, np.zeros_like(bodies[..., :1])], axis=3) if is_flat else bodies)
     for body in xyz:
-        _keep_origin(body, spec.layout)
-    if (across := _across(xyz)) > MAX_METRES:
+        _nudge_centre(body, spec.layout)
+    if (extent := _median_extent(xyz)) > MAX_METRES:
         raise ValueError(
-            f"bodies are {across:.4g} m across; say in skeleton.toml what units these numbers are in, and scale pixels "
+            f"bodies are {extent:.4g} m across; set the units of these numbers in skeleton.toml, and scale pixels "
             "to about the size of people"
         )
     xyz[np.isnan(xyz)] = 0
     return xyz
 
 
-def _confidence(found: NDArray[Any], xyz: NDArray[np.float32]) -> NDArray[np.float32]:
-    """How sure each joint of bodies (M, T, V, 3) is, (M, T, V).
+def _confidence(array: NDArray[Any], xyz: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return an array as the confidence (M, T, V) of the joints of bodies (M, T, V, 3).
 
     Raises:
-        ValueError: the array is no such thing; the text is the reason.
+        ValueError: the array has no number for each joint; the text is the reason.
     """
     M, T, V = xyz.shape[:3]
-    if found.dtype.kind not in "fiu" or found.shape not in ((M, T, V), *([(T, V)] if M == 1 else [])):
+    if array.dtype.kind not in "fiu" or array.shape not in ((M, T, V), *([(T, V)] if M == 1 else [])):
         raise ValueError(
-            f"its array {CONFIDENCE} is {found.dtype} {found.shape}, expected numbers {(M, T, V)}, one for each joint; "
-            "call it something else if it is another thing"
+            f"its array {CONFIDENCE} is {array.dtype} {array.shape}, expected numbers {(M, T, V)}, one for each joint; "
+            "rename it if it means something else"
         )
     with np.errstate(over="ignore"):
-        return found.reshape(M, T, V).astype(np.float32)
+        return array.reshape(M, T, V).astype(np.float32)
 
 
-def _across(xyz: NDArray[np.float32]) -> float:
-    """How far across bodies (M, T, V, 3) are: the median over all that are there, in metres; 0 when none is."""
+def _median_extent(xyz: NDArray[np.float32]) -> float:
+    """Return the median, over all frames and bodies present, of the largest extent in metres; 0 when there is none."""
     known = ~np.isnan(xyz) & (xyz != 0).any(axis=3, keepdims=True)
     extents = np.where(known, xyz, -np.inf).max(axis=2) - np.where(known, xyz, np.inf).min(axis=2)
-    there = extents[known.any(axis=(2, 3))]
-    return float(np.median(there.max(axis=1))) if len(there) else 0.0
+    present = extents[known.any(axis=(2, 3))]
+    return float(np.median(present.max(axis=1))) if len(present) else 0.0
 
 
-def _keep_origin(body: NDArray[np.float32], layout: Layout) -> None:
-    """Move the joint on which a body (T, V, 3) is centred off the origin, where it would be taken for missing.
+def _nudge_centre(body: NDArray[np.float32], layout: Layout) -> None:
+    """Move the joint on which a body (T, V, 3) was centred off the origin, where it would count as missing.
 
-    It is the one joint of the trunk that is at exactly (0, 0, 0) whenever the body is there, and the body is about it.
+    This is the only joint of the trunk that is at exactly (0, 0, 0) in all frames with the body, if the other joints
+    are around it.
     """
     known = (body != 0).any(axis=2) & ~np.isnan(body[..., 0])  # (T, V)
-    there = known.any(axis=1)
+    present = known.any(axis=1)
     trunk = {layout.parents.index(-1), layout.centre, *layout.spine}
-    at_origin = [joint for joint in trunk if there.any() and not body[there, joint].any()]
+    at_origin = [joint for joint in trunk if present.any() and not body[present, joint].any()]
     if len(at_origin) == 1:
         others = body[known]
         if np.median(np.linalg.norm(others, axis=1)) < np.linalg.norm(np.ptp(others, axis=0)):
-            body[there, at_origin[0], 0] = NUDGE
+            body[present, at_origin[0], 0] = NUDGE_METRES

@@ -1,4 +1,4 @@
-"""Rows of numbers, one a frame, to bodies; and the .csv files that hold such rows, with or without a header."""
+"""Read .csv clip files, with or without a header, and split rows of numbers into bodies."""
 
 import csv
 import io
@@ -16,19 +16,19 @@ from numpy.typing import NDArray
 from pipeline.errors import RawFileError
 from pipeline.skeleton.layout import Layout
 
-LONGEST = 100_000
-"""Frames, of all bodies together, that a file may span by its column `frame`, however few rows it has: an hour of one
-body at 30 a second. Each takes memory, be there a row for it or not."""
+MAX_FRAMES = 100_000
+"""Frames that a file with few rows may span by its column `frame`, summed over its bodies: an hour of one body at 30
+frames a second. Each frame takes memory, even without a row."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Table:
-    """What a .csv file holds."""
+    """The bodies of a .csv file."""
 
     bodies: NDArray[np.float64]
-    """(M, T, V, C) as it stands there, C 2 or 3; NaN where a cell is empty or a body not in the frame."""
+    """(M, T, V, C) in the file's units, C 2 or 3; NaN where a cell is empty or a body is absent from the frame."""
     first: int | None
-    """Number of the first frame; None where there is no column `frame`."""
+    """Number of the first frame; None without a column `frame`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,10 +41,10 @@ class _Rows:
     values: NDArray[np.float64]
     """(rows, columns), NaN for an empty cell."""
     lines: Sequence[int]
-    """Where each row stands, from 1."""
+    """The line number of each row, from 1."""
 
     def column(self, name: str) -> NDArray[np.int64]:
-        """The whole numbers of a column."""
+        """Return the integers of a column."""
         if name not in self.names:
             raise RawFileError(self.source, 1, f"has no column {name}")
         values = self.values[:, self.names.index(name)]
@@ -54,15 +54,15 @@ class _Rows:
 
 
 def split_bodies(table: NDArray[Any], layout: Layout, axes: int | None = None) -> NDArray[Any]:
-    """Bodies (M, T, V, C) out of rows (T, M * V * C): body after body, joint after joint.
+    """Reshape rows (T, M * V * C), body after body and joint after joint, to bodies (M, T, V, C).
 
     Args:
         table: the rows.
-        layout: says V.
-        axes: C; when None 3 if the numbers come out even, else 2.
+        layout: determines V.
+        axes: C; None means 3 if the row length is divisible by 3 * V, else 2.
 
     Raises:
-        ValueError: the layout has another number of joints; the text is the reason.
+        ValueError: the row length does not fit the layout's number of joints; the text is the reason.
     """
     V, numbers = len(layout.joints), table.shape[1]
     fitting = [C for C in ((3, 2) if axes is None else (axes,)) if numbers and numbers % (V * C) == 0]
@@ -76,22 +76,22 @@ def split_bodies(table: NDArray[Any], layout: Layout, axes: int | None = None) -
 
 
 def read_csv(stream: io.RawIOBase | io.BufferedIOBase, source: str, layout: Layout) -> Table:
-    """Read a .csv file: a row a frame, or with columns `frame` and `body` a row for each body in a frame.
+    """Read a .csv file with a row per frame or, with columns `frame` and `body`, a row per body and frame.
 
     Args:
-        stream: its bytes; UTF-8, fields divided by comma, semicolon or tab, the first row perhaps a header.
-        source: its name, for messages.
-        layout: whose joints it shows, in this order unless the header names them in another.
+        stream: the bytes of the file: UTF-8, fields separated by comma, semicolon or tab, with or without a header.
+        source: the name of the file, for messages.
+        layout: the joints of the columns; their order is that of the layout unless the header names the joints.
 
     Raises:
-        RawFileError: it cannot be used; with the line.
+        RawFileError: the file cannot be used; with the line number.
     """
-    rows = _cells(stream, source)
+    rows = _read_rows(stream, source)
     columns = range(rows.values.shape[1])
-    kept = [at for at in columns if not rows.names or rows.names[at] not in ("", "frame", "body")]
+    used = [column for column in columns if not rows.names or rows.names[column] not in ("", "frame", "body")]
     try:
-        order, axes = _order([rows.names[at] for at in kept] if rows.names else [], layout)
-        table = rows.values[:, kept] if order is None else rows.values[:, kept][:, order]
+        order, axes = _column_order([rows.names[column] for column in used] if rows.names else [], layout)
+        table = rows.values[:, used] if order is None else rows.values[:, used][:, order]
         if not {"frame", "body"} & set(rows.names):
             return Table(bodies=split_bodies(table, layout, axes), first=None)
         frame = rows.column("frame")
@@ -103,8 +103,8 @@ def read_csv(stream: io.RawIOBase | io.BufferedIOBase, source: str, layout: Layo
     return Table(bodies=bodies, first=first)
 
 
-def _cells(stream: io.RawIOBase | io.BufferedIOBase, source: str) -> _Rows:
-    """Take a file apart into numbers and, where the first row is none, the names of the columns."""
+def _read_rows(stream: io.RawIOBase | io.BufferedIOBase, source: str) -> _Rows:
+    """Parse the rows of numbers and, if the first row has other text, the names of the columns."""
     values, lines, names, width, line = array("d"), array("q"), list[str](), 0, 0
     try:
         with io.TextIOWrapper(io.BufferedReader(stream), "utf-8-sig", newline="") as text:
@@ -114,7 +114,7 @@ def _cells(stream: io.RawIOBase | io.BufferedIOBase, source: str) -> _Rows:
             for cells in reader:
                 line = reader.line_num
                 if len(cells) < 2 and not "".join(cells).strip():
-                    continue  # blank; a row of several empty cells is a frame in which nobody is seen
+                    continue  # a blank line; a row of several empty cells is a frame in which nobody is seen
                 numbers = _numbers(cells)
                 if not width:
                     width = len(cells)
@@ -137,9 +137,9 @@ def _cells(stream: io.RawIOBase | io.BufferedIOBase, source: str) -> _Rows:
 
 
 def _numbers(cells: list[str]) -> list[float | None]:
-    """The numbers of a row: NaN for an empty cell, None for what is no number."""
+    """Convert the cells of a row to numbers: NaN for an empty cell, None for other text."""
     together = "".join(cells)
-    if together.isascii() and "_" not in together:  # float knows digits of all scripts, and 1_000
+    if together.isascii() and "_" not in together:  # float() also accepts digits of other scripts, and 1_000
         with suppress(ValueError):
             return list(map(float, cells))
     return [float(cell or "nan") if _NUMBER.fullmatch(cell) else None for cell in map(str.strip, cells)]
@@ -150,52 +150,53 @@ _NUMBER = re.compile(
 )
 
 
-def _order(names: list[str], layout: Layout) -> tuple[list[int] | None, int | None]:
-    """For columns named like `waist_x` the column of every joint's every axis, body after body, and how many axes.
+def _column_order(names: list[str], layout: Layout) -> tuple[list[int] | None, int | None]:
+    """Find the column of each axis of each joint, from column names like `waist_x`, and the number of axes.
 
-    Columns that name none of the layout's joints say nothing: then both are None, and they stand in its order.
+    If no column names a joint of the layout, both are None: the columns have the layout's order.
 
     Raises:
-        ValueError: they name some of the layout's joints and not just these, each with all its axes.
+        ValueError: the columns name some joints of the layout, but not exactly all of them with all axes.
     """
     joints = [joint.casefold() for joint in layout.joints]
-    found = [_COLUMN.fullmatch(name) for name in names]
-    named = [(match[1], match[2]) if match else ("", "") for match in found]
+    matches = [_COLUMN.fullmatch(name) for name in names]
+    named = [(match[1], match[2]) if match else ("", "") for match in matches]
     if not {joint for joint, _ in named} & set(joints):
         return None, None
     axes = "xyz" if any(axis == "z" for _, axis in named) else "xy"
     wanted = [(joint, axis) for joint in joints for axis in axes]
-    bodies = [named[at : at + len(wanted)] for at in range(0, len(named), len(wanted))]
+    bodies = [named[first : first + len(wanted)] for first in range(0, len(named), len(wanted))]
     if any(sorted(body) != sorted(wanted) for body in bodies):
-        strange = [name for name, (joint, _) in zip(names, named, strict=True) if joint not in joints]
-        absent = [f"{joint}_{axis}" for joint, axis in wanted if (joint, axis) not in named]
+        unknown = [name for name, (joint, _) in zip(names, named, strict=True) if joint not in joints]
+        missing = [f"{joint}_{axis}" for joint, axis in wanted if (joint, axis) not in named]
         raise ValueError(
             f"its header names {len({joint for joint, _ in named})} joints in {len(names)} columns, but layout "
-            f"{layout.name} has {len(joints)} joints; not in the layout: {_few(strange)}; "
-            f"not in the header: {_few(absent)}"
+            f"{layout.name} has {len(joints)} joints; not in the layout: {_first_few(unknown)}; "
+            f"not in the header: {_first_few(missing)}"
         )
-    return [at * len(wanted) + body.index(column) for at, body in enumerate(bodies) for column in wanted], len(axes)
+    order = [index * len(wanted) + body.index(column) for index, body in enumerate(bodies) for column in wanted]
+    return order, len(axes)
 
 
 _COLUMN = re.compile(r"(.+?)[\s._:-]*([xyz])")
 
 
-def _few(names: list[str]) -> str:
+def _first_few(names: list[str]) -> str:
     return ", ".join(names[:6]) + (", ..." if len(names) > 6 else "") or "none"
 
 
 def _tracks(rows: _Rows, table: NDArray[np.float64], frame: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Rows at their frames, a body after another by id: (bodies, T, columns), NaN where a body has no row."""
+    """Arrange rows as (bodies, T, columns), bodies sorted by id; NaN where a body has no row."""
     body = rows.column("body") if "body" in rows.names else np.zeros_like(frame)
-    ids, who = np.unique(body, return_inverse=True)
+    ids, index = np.unique(body, return_inverse=True)
     T = int(frame.max()) + 1
-    if max(LONGEST, 10 * len(table)) < T * len(ids):
+    if max(MAX_FRAMES, 10 * len(table)) < T * len(ids):
         bodies = f" of {len(ids)} bodies" if len(ids) > 1 else ""
         raise ValueError(f"its frames are numbered over a span of {T}{bodies}, with {len(table)} rows")
-    cell = who * T + frame
+    cell = index * T + frame
     order = np.argsort(cell, kind="stable")
     for row in order[1:][np.diff(cell[order]) == 0][:1]:
-        raise RawFileError(rows.source, rows.lines[row], "this frame (of this body) stands in an earlier line as well")
+        raise RawFileError(rows.source, rows.lines[row], "repeats a frame (of this body) of an earlier line")
     out = np.full((len(ids), T, table.shape[1]), np.nan)
-    out[who, frame] = table
+    out[index, frame] = table
     return out

@@ -1,4 +1,4 @@
-"""`manifest.csv`: which clips a folder holds and what is known of each; rows that cannot be used say why."""
+"""Read `manifest.csv`, which lists the clips of a folder with their labels; invalid rows are kept with the reason."""
 
 import csv
 import io
@@ -13,32 +13,32 @@ from typing import Any
 from pipeline.errors import ConfigError
 from pipeline.sources.folder.arrays import SUFFIXES
 from pipeline.sources.folder.skeleton_toml import Condition, FolderSpec
-from pipeline.sources.source import NUMBERED, Labels
+from pipeline.sources.source import NUMERIC_LABELS, Labels
 from pipeline.suggest import meant
 
 MANIFEST_CSV = "manifest.csv"
-OWN = ("file", "key", "name", "label", *NUMBERED, "start", "end")
-"""The columns that mean something here; every other one is kept as it is."""
-MOST_CLASSES = 100_000
-LARGEST = 2**31 - 1
-"""What a store's column can hold."""
+KNOWN_COLUMNS = ("file", "key", "name", "label", *NUMERIC_LABELS, "start", "end")
+"""The columns with a meaning; all others are stored unchanged."""
+MAX_CLASSES = 100_000
+MAX_INTEGER = 2**31 - 1
+"""Largest number that a store's column can hold."""
 
 Cells = Mapping[str, str]
-"""A row's texts by column; empty when the row has not as many fields as the header."""
+"""The cells of a row by column; empty when the number of fields differs from that of the header."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Row:
-    """One clip as the manifest has it."""
+    """One clip: a row of the manifest.csv."""
 
     line: int
-    """Where its row ends, from 1."""
+    """Number of the line where the row ends, from 1."""
     name: str
-    """The clip's; unique among the rows without fault."""
+    """Name of the clip; unique among the valid rows."""
     file: str
-    """Below the manifest's folder, divided by `/`; empty when the row names no file that could be read."""
+    """Path relative to the folder of the manifest.csv, with `/`; empty when the row names no readable file."""
     key: str
-    """Of the array in the file; empty when the row names none."""
+    """Key of the array in the file; empty when the row names none."""
     start: int | None
     end: int | None
     """The interval as written; None where it is empty."""
@@ -48,69 +48,74 @@ class Row:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Manifest:
-    """What a `manifest.csv` says, held against the `skeleton.toml` beside it."""
+class ManifestCsv:
+    """The content of a `manifest.csv`, with the classes and splits of the `skeleton.toml` in its folder."""
 
     rows: tuple[Row, ...]
     classes: tuple[str, ...]
-    """Names by label; empty where `skeleton.toml` passes a label over."""
+    """Class names by label; empty for a label that has no name in `skeleton.toml`."""
     columns: tuple[str, ...]
-    """What `Labels.extra` holds of each row."""
+    """Names of the columns in `Labels.extra` of each row."""
     rules: Mapping[str, Any]
-    """The splits of `skeleton.toml`, with values as a store has them."""
+    """The splits of `skeleton.toml`, with the values that the store will have."""
 
 
-def read_manifest_csv(path: Path, spec: FolderSpec, *, labelled: bool = True) -> Manifest:
+def read_manifest_csv(path: Path, spec: FolderSpec, *, with_labels: bool = True) -> ManifestCsv:
     """Read a `manifest.csv`.
 
     Args:
         path: the file.
-        spec: what the `skeleton.toml` beside it says.
-        labelled: False passes over labels and splits: all labels are -1, whatever stands there.
+        spec: the content of the `skeleton.toml` in its folder.
+        with_labels: False ignores labels and splits: all labels are -1.
 
     Raises:
-        ConfigError: it is no such table, has a label that `skeleton.toml` has no name for, or no column that a split
-            is by.
+        ConfigError: the file is no such table, a label has no name in `skeleton.toml`, or the column of a split is
+            missing.
     """
-    header, lines = table(path, {"file", "label"} if labelled else {"file"})
-    cells_of = [cells for _, cells, _ in lines]
+    header, lines = read_table(path, {"file", "label"} if with_labels else {"file"})
+    all_cells = [cells for _, cells, _ in lines]
     classes, label_of = NO_CLASSES
-    if labelled:
+    if with_labels:
         classes, label_of = _classes(path, spec, [(line, cells.get("label", "")) for line, cells, _ in lines])
     numbers = {
-        column: _numbering(cells.get(column, "") for cells in cells_of) for column in NUMBERED if column in header
+        column: _numbering(cells.get(column, "") for cells in all_cells)
+        for column in NUMERIC_LABELS
+        if column in header
     }
-    by_split = {column for sides in spec.splits.values() for side in sides.values() for column in side or ()}
-    kept = {*header} - {*OWN} | by_split - {"name", "label", *NUMBERED}
-    columns = {column: column for column in header if column in kept}
+    in_splits = {column for sides in spec.splits.values() for side in sides.values() for column in side or ()}
+    stored = {*header} - {*KNOWN_COLUMNS} | in_splits - {"name", "label", *NUMERIC_LABELS}
+    columns = {column: column for column in header if column in stored}
     columns |= {f"{column}_name": column for column, (_, is_text) in numbers.items() if is_text}
-    places = [_position(cells.get("file", ""), cells.get("key", "")) for cells in cells_of]
-    names = _names(cells_of, places)
-    taken: dict[str, int] = {}
+    files = [_file_and_key(cells.get("file", ""), cells.get("key", "")) for cells in all_cells]
+    names = _clip_names(all_cells, files)
+    line_of_name: dict[str, int] = {}
     rows = []
-    for (line, cells, fault), (file, key, misplaced), name in zip(lines, places, names, strict=True):
-        label, unlabelled = label_of(cells.get("label", ""))
+    for (line, cells, fault), (file, key, file_fault), name in zip(lines, files, names, strict=True):
+        label, label_fault = label_of(cells.get("label", ""))
         (start, start_fault), (end, end_fault) = (_frame(column, cells.get(column, "")) for column in ("start", "end"))
-        fault = fault or misplaced or unlabelled or start_fault or end_fault
-        if not fault and taken.setdefault(name, line) != line:
-            fault = f"is called {name} like line {taken[name]}; name each clip in a column called name"
-        numbered = {column: of[cells.get(column, "")] for column, (of, _) in numbers.items()}
-        labels = Labels(label=label, extra=tuple(cells.get(column, "") for column in columns.values()), **numbered)
+        fault = fault or file_fault or label_fault or start_fault or end_fault
+        if not fault and line_of_name.setdefault(name, line) != line:
+            fault = f"has the name {name} of line {line_of_name[name]}; give each clip a name in a column called name"
+        numeric = {column: number_of[cells.get(column, "")] for column, (number_of, _) in numbers.items()}
+        labels = Labels(label=label, extra=tuple(cells.get(column, "") for column in columns.values()), **numeric)
         name = name or f"{MANIFEST_CSV}:{line}"
         rows.append(Row(line=line, name=name, file=file, key=key, start=start, end=end, labels=labels, fault=fault))
-    return Manifest(
+    return ManifestCsv(
         rows=tuple(rows),
         classes=classes,
         columns=tuple(columns),
-        rules=_rules(path, spec, header, cells_of, rows, classes) if labelled else {},
+        rules=_rules(path, spec, header, all_cells, rows, classes) if with_labels else {},
     )
 
 
-def table(path: Path, needed: Set[str]) -> tuple[list[str], list[tuple[int, Cells, str]]]:
-    """A table with named columns: the header, and of every row line, cells and what is wrong with their number.
+def read_table(path: Path, needed: Set[str]) -> tuple[list[str], list[tuple[int, Cells, str]]]:
+    """Read a CSV table with a header.
+
+    Returns:
+        The header, and for every row its line number, its cells, and a fault if their number is wrong.
 
     Raises:
-        ConfigError: it is no such table, or lacks a column that is needed.
+        ConfigError: the file is no such table, or a needed column is missing.
     """
     try:
         text = path.read_bytes().decode("utf-8-sig")
@@ -122,14 +127,14 @@ def table(path: Path, needed: Set[str]) -> tuple[list[str], list[tuple[int, Cell
             header = [cell.strip() for cell in next(csv.reader([first], delimiter=delimiter), [])]
         except csv.Error as error:
             raise ConfigError(f"{path}: its first line cannot be read as CSV: {error}") from error
-        header = [cell.casefold() if cell.casefold() in OWN else cell for cell in header]
+        header = [cell.casefold() if cell.casefold() in KNOWN_COLUMNS else cell for cell in header]
         if needed <= set(header):
             break
     else:
         columns = f"column{'s' * (len(needed) - 1)} {' and '.join(sorted(needed))}"
         raise ConfigError(f"{path}: its first line names no {columns}, but is {first.strip()[:80]!r}")
-    if twice := [column for column, count in Counter(header).items() if column and count > 1]:
-        raise ConfigError(f"{path}: has two columns called {', '.join(twice)}")
+    if repeated := [column for column, count in Counter(header).items() if column and count > 1]:
+        raise ConfigError(f"{path}: has two columns called {', '.join(repeated)}")
     rows: list[tuple[int, Cells, str]] = []
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
@@ -138,8 +143,8 @@ def table(path: Path, needed: Set[str]) -> tuple[list[str], list[tuple[int, Cell
             if not any(cells):
                 continue
             fault = "" if len(cells) == len(header) else f"{len(cells)} fields, the first line has {len(header)}"
-            named = {column: cell for column, cell in zip(header, cells, strict=False) if column and not fault}
-            rows.append((reader.line_num, named, fault))
+            by_column = {column: cell for column, cell in zip(header, cells, strict=False) if column and not fault}
+            rows.append((reader.line_num, by_column, fault))
     except csv.Error as error:
         raise ConfigError(f"{path}:{reader.line_num}: cannot be read as CSV: {error}") from error
     if len(rows) < 2:
@@ -148,27 +153,28 @@ def table(path: Path, needed: Set[str]) -> tuple[list[str], list[tuple[int, Cell
 
 
 NO_CLASSES: tuple[tuple[str, ...], Callable[[str], tuple[int, str]]] = (), lambda text: (-1, "")
-"""What `_classes` answers where nothing has a label."""
+"""The result of `_classes` without labels."""
 
 
-def _whole(text: str) -> int | None:
-    """The whole number that a text is, also one that a spreadsheet wrote as `1.0`."""
-    found = re.fullmatch(r"([+-]?[0-9]{1,18})(?:\.0*)?", text)
-    return int(found[1]) if found else None
+def _integer(text: str) -> int | None:
+    """Convert a text to an integer, also one that a spreadsheet wrote as `1.0`; None for other text."""
+    match = re.fullmatch(r"([+-]?[0-9]{1,18})(?:\.0*)?", text)
+    return int(match[1]) if match else None
 
 
 def _classes(
     path: Path, spec: FolderSpec, labels: Sequence[tuple[int, str]]
 ) -> tuple[tuple[str, ...], Callable[[str], tuple[int, str]]]:
-    """Names of all classes, and a function from a cell to its label and what is wrong with it.
+    """Return the names of all classes, and a function from a cell to its label and its fault.
 
-    Without names in `skeleton.toml` labels are numbers if most are, else names, numbered in their sorted order.
+    Without class names in `skeleton.toml` labels are numbers if at least half are; else they are names, numbered in
+    sorted order.
 
     Raises:
-        ConfigError: a number has no name in `skeleton.toml`, which names others.
+        ConfigError: `skeleton.toml` has class names, but none for one of the numbers.
     """
     texts = [text for _, text in labels if text]
-    numbers = {text: number for text in texts if (number := _whole(text)) is not None and 0 <= number < MOST_CLASSES}
+    numbers = {text: number for text in texts if (number := _integer(text)) is not None and 0 <= number < MAX_CLASSES}
     names = spec.classes
     if names is not None:
         for line, text in labels:
@@ -179,32 +185,38 @@ def _classes(
         names = {number: f"class {number}" for number in range(max(numbers.values(), default=-1) + 1)}
     else:
         names, numbers = dict(enumerate(sorted(set(texts)))), {}
-    labelled = {name: label for label, name in names.items()} | numbers
+    labels_by_text = {name: label for label, name in names.items()} | numbers
 
     def label_of(text: str) -> tuple[int, str]:
-        if text in labelled:
-            return labelled[text], ""
+        if text in labels_by_text:
+            return labels_by_text[text], ""
         return -1, f"label {text!r} is neither the number of a class, from 0, nor its name" if text else "has no label"
 
     return tuple(names.get(label, "") for label in range(max(names, default=-1) + 1)), label_of
 
 
 def _numbering(texts: Iterable[str]) -> tuple[Mapping[str, int], bool]:
-    """Numbers for a column's texts, -1 for an empty one, and whether they are names: numbered from 1 as they sort."""
-    there = sorted(set(texts) - {""})
-    numbers = {text: number for text in there if (number := _whole(text)) is not None and -1 <= number <= LARGEST}
-    is_text = len(numbers) < len(there)
-    return (dict(zip(there, range(1, len(there) + 1), strict=True)) if is_text else numbers) | {"": -1}, is_text
+    """Map a column's texts to numbers (-1 if empty); texts that are not all integers are numbered from 1, sorted.
+
+    Returns:
+        The numbers by text, and whether the texts were numbered.
+    """
+    values = sorted(set(texts) - {""})
+    numbers = {
+        text: number for text in values if (number := _integer(text)) is not None and -1 <= number <= MAX_INTEGER
+    }
+    is_text = len(numbers) < len(values)
+    return (dict(zip(values, range(1, len(values) + 1), strict=True)) if is_text else numbers) | {"": -1}, is_text
 
 
-def _position(file: str, key: str) -> tuple[str, str, str]:
-    """The file and the key that a row names, and what is wrong with them; without a file when it cannot be read."""
+def _file_and_key(file: str, key: str) -> tuple[str, str, str]:
+    """Return the file and the key that a row names, and the fault; the file is empty when it cannot be read."""
     path, _, inner = file.replace("\\", "/").partition("::")
     path = posixpath.normpath(path) if path else ""
     if not path:
         return "", key, "names no file"
     if path.startswith("/") or re.match("[A-Za-z]:", path) or path.split("/")[0] == "..":
-        return "", key, f"file {file!r} leads out of the folder; name it from there, such as clips/one.npy"
+        return "", key, f"file {file!r} is outside the folder; give a path relative to it, such as clips/one.npy"
     if posixpath.splitext(path)[1].lower() not in SUFFIXES:
         return "", key, f"file {file!r} is none of {', '.join(SUFFIXES)}"
     if inner and key and inner != key:
@@ -213,20 +225,21 @@ def _position(file: str, key: str) -> tuple[str, str, str]:
 
 
 def _frame(column: str, text: str) -> tuple[int | None, str]:
-    number = _whole(text)
-    if text and (number is None or not 0 <= number <= LARGEST):
+    """Return the number of a frame (None if empty), and the fault."""
+    number = _integer(text)
+    if text and (number is None or not 0 <= number <= MAX_INTEGER):
         return None, f"{column} {text!r} is not the number of a frame"
     return number, ""
 
 
-def _names(table: Sequence[Cells], places: Sequence[tuple[str, str, str]]) -> list[str]:
-    """What the rows' clips are called: as they say, else after their file, with key and interval if it has several."""
-    rows_of = Counter(file for file, _, _ in places)
-    stems = file_names(rows_of)
+def _clip_names(table: Sequence[Cells], files: Sequence[tuple[str, str, str]]) -> list[str]:
+    """Return the clip name of each row: its column `name`, else from its file, with key and interval if needed."""
+    row_counts = Counter(file for file, _, _ in files)
+    stems = file_names(row_counts)
     names = []
-    for cells, (file, key, _) in zip(table, places, strict=True):
+    for cells, (file, key, _) in zip(table, files, strict=True):
         name = stems[file]
-        if rows_of[file] > 1:
+        if row_counts[file] > 1:
             start, end = cells.get("start", ""), cells.get("end", "")
             name += (f"_{key.strip('/').replace('/', '_')}" if key else "") + (
                 f"_{start}-{end}" if start or end else ""
@@ -236,12 +249,12 @@ def _names(table: Sequence[Cells], places: Sequence[tuple[str, str, str]]) -> li
 
 
 def file_names(files: Iterable[str]) -> dict[str, str]:
-    """Names for files, all different: their stems, else their paths without suffix, else with it."""
+    """Return unique names for files: their stems, else their paths without suffix, else their whole paths."""
     paths = list(dict.fromkeys(files))
     stems = {path: posixpath.splitext(posixpath.basename(path))[0] for path in paths}
-    joined = {path: posixpath.splitext(path)[0].replace("/", "_") for path in paths}
+    without_suffix = {path: posixpath.splitext(path)[0].replace("/", "_") for path in paths}
     whole = {path: path for path in paths}
-    return next(names for names in (stems, joined, whole) if len({*names.values()}) == len(paths))
+    return next(names for names in (stems, without_suffix, whole) if len({*names.values()}) == len(paths))
 
 
 def _rules(
@@ -252,17 +265,17 @@ def _rules(
     rows: Sequence[Row],
     classes: Sequence[str],
 ) -> dict[str, Any]:
-    """The splits with every value as the store has it: a number in a numbered column, else the manifest's own text."""
+    """Return the splits with the values of the store: numbers in numeric columns, else the text of the manifest.csv."""
 
-    def stored(column: str) -> dict[Any, set[Any]]:
-        known: dict[Any, set[Any]] = {}
+    def stored_values(column: str) -> dict[Any, set[Any]]:
+        values: dict[Any, set[Any]] = {}
         for cells, row in zip(table, rows, strict=True):
             text = row.name if column == "name" else cells.get(column, "")
-            value = getattr(row.labels, column) if column in ("label", *NUMBERED) else text
-            known.setdefault(_plain(text), set()).add(value)
+            value = getattr(row.labels, column) if column in ("label", *NUMERIC_LABELS) else text
+            values.setdefault(_comparable(text), set()).add(value)
             if column == "label" and not row.fault:
-                known.setdefault(_plain(classes[row.labels.label]), set()).add(value)
-        return known
+                values.setdefault(_comparable(classes[row.labels.label]), set()).add(value)
+        return values
 
     def side(where: str, condition: Condition | None) -> dict[str, list[Any]] | None:
         if condition is None:
@@ -273,19 +286,21 @@ def _rules(
                 raise ConfigError(
                     f"{where}: {path.name} has no column {column!r}{meant(column, header)}; it has {', '.join(header)}"
                 )
-            known = stored(column)
-            found = [known.get(_plain(value), {value if isinstance(value, int) else str(value)}) for value in wanted]
-            values[column] = sorted(set().union(*found), key=lambda value: (isinstance(value, str), value))
+            stored = stored_values(column)
+            matching = [
+                stored.get(_comparable(value), {value if isinstance(value, int) else str(value)}) for value in wanted
+            ]
+            values[column] = sorted(set().union(*matching), key=lambda value: (isinstance(value, str), value))
         return values
 
     return {
-        name: {which: side(f"{spec.path}: splits.{name}.{which}", condition) for which, condition in sides.items()}
-        for name, sides in spec.splits.items()
+        split: {name: side(f"{spec.path}: splits.{split}.{name}", condition) for name, condition in sides.items()}
+        for split, sides in spec.splits.items()
     }
 
 
-def _plain(value: Any) -> Any:
-    """What equal values share however they are written: a whole number, true or false, or else their text."""
+def _comparable(value: Any) -> Any:
+    """Return the same value for all ways to write it: an integer, `true` or `false`, or else the text."""
     text = str(value).strip()
-    number = _whole(text)
+    number = _integer(text)
     return (text.casefold() if text.casefold() in ("true", "false") else text) if number is None else number

@@ -1,4 +1,4 @@
-"""`skeleton.toml`: what all recordings of a folder share: joints, units, axes, names of classes, splits."""
+"""Read `skeleton.toml`, which describes the recordings of a folder: joints, units, axes, class names, splits."""
 
 import re
 from collections import Counter
@@ -18,12 +18,12 @@ from pipeline.skeleton.layout import Layout
 from pipeline.skeleton.shipped_layouts import load_layout
 
 SKELETON_TOML = "skeleton.toml"
-UNNAMED = "folder"
-"""What a layout is called that has no name."""
+DEFAULT_NAME = "folder"
+"""Name of a layout that has none."""
 Unit = Literal["m", "cm", "mm", "metres", "centimetres", "millimetres", "meters", "centimeters", "millimeters"]
 PER_METRE = {"m": 1, "cm": 100, "mm": 1000}
-"""How many of a unit, by its short name, are a metre: to divide by 100 is exact where to multiply by 0.01 is not."""
-_SHORT = {
+"""Units per metre, by short name, to divide by: dividing by 100 is exact, multiplying by 0.01 is not."""
+_SHORT_NAMES = {
     "metres": "m",
     "meters": "m",
     "centimetres": "cm",
@@ -41,30 +41,31 @@ AXES: Mapping[Up, tuple[tuple[int, int], ...]] = {
     "x": ((1, -1), (0, 1), (2, 1)),
     "-x": ((1, 1), (0, -1), (2, 1)),
 }
-"""For the axis that points up: which one x, y and z are taken from, and its sign. All are rotations, none mirrors."""
+"""For each axis that may point up in the files: the axes that x, y and z are taken from, with signs. All are
+rotations; none is a reflection."""
 
 Condition = Mapping[str, Sequence[Any]]
-"""Columns of the manifest and the values that they may have; all must hold."""
+"""Allowed values by column of the manifest.csv; a clip must satisfy all columns."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FolderSpec:
-    """What a `skeleton.toml` says."""
+    """The content of a `skeleton.toml`."""
 
     path: Path
     layout: Layout
     per_metre: int
-    """How many of the files' units are a metre."""
+    """Number of the files' units in a metre."""
     up: Up
     """The axis that points up in the files."""
     frames_per_second: float | None
     classes: Mapping[int, str] | None
-    """Names by label; None when the file names none."""
+    """Class names by label; None when the file has none."""
     splits: Mapping[str, Mapping[str, Condition | None]]
-    """For each split `train` and `test` (None: what does not train)."""
+    """For each split the conditions `train` and `test` (None: all clips that are not in `train`)."""
 
     def metres(self, xyz: NDArray[Any]) -> NDArray[np.float32]:
-        """Positions (..., 3) as the files have them to metres with y up; a joint with a NaN or infinity is all NaN."""
+        """Convert positions (..., 3) of the files to metres, y up; a joint with a NaN or infinity becomes all NaN."""
         with np.errstate(over="ignore", invalid="ignore"):
             scaled = xyz.astype(np.float64) / self.per_metre
             out = np.stack([sign * scaled[..., source] for source, sign in AXES[self.up]], axis=-1).astype(np.float32)
@@ -82,7 +83,7 @@ class _Sides(BaseModel):
 
 
 class _Form(BaseModel):
-    """What the file holds, its skeleton not yet looked at."""
+    """The keys of the file; the keys of the skeleton are validated later."""
 
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
     name: str | None = Field(default=None, min_length=1)
@@ -105,14 +106,14 @@ def read_skeleton_toml(path: Path) -> FolderSpec:
     """Read a `skeleton.toml`.
 
     Raises:
-        ConfigError: it cannot be read as TOML, or a key is missing, unknown or has a value that it cannot have.
-        LayoutError: its joints, parents or parts contradict each other.
+        ConfigError: the file is no valid TOML, or a key is missing, unknown or has an invalid value.
+        LayoutError: joints, parents or parts contradict each other.
     """
-    form = _form(path)
+    form = _read_form(path)
     return FolderSpec(
         path=path,
         layout=_layout(path, form),
-        per_metre=PER_METRE[_SHORT.get(form.units, form.units)],
+        per_metre=PER_METRE[_SHORT_NAMES.get(form.units, form.units)],
         up=form.up,
         frames_per_second=form.frames_per_second,
         classes=_classes(path, form.classes),
@@ -127,26 +128,26 @@ def read_skeleton_toml(path: Path) -> FolderSpec:
 
 
 def skeleton_values(path: Path) -> Layout:
-    """The layout alone, of a TOML that may hold no more than that.
+    """Read only the layout of a TOML file, which may have no other keys.
 
     Raises:
-        ConfigError, LayoutError: as `read`.
+        ConfigError, LayoutError: see `read_skeleton_toml`.
     """
     try:
-        form = _form(path, units="m")
+        form = _read_form(path, units="m")
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror or error}") from error
     return _layout(path, form)
 
 
-def _form(path: Path, **unless_said: str) -> _Form:
-    """What the file holds, over what is taken for granted.
+def _read_form(path: Path, **defaults: str) -> _Form:
+    """Read the keys of the file, with defaults for keys that it does not have.
 
     Raises:
-        ConfigError: it cannot be read as TOML, or a key is missing, unknown or has a value that it cannot have.
+        ConfigError: the file is no valid TOML, or a key is missing, unknown or has an invalid value.
     """
     try:
-        return _Form.model_validate({**unless_said, **safe_toml.loads(path.read_bytes().decode("utf-8-sig"))})
+        return _Form.model_validate({**defaults, **safe_toml.loads(path.read_bytes().decode("utf-8-sig"))})
     except ValidationError as error:
         raise ConfigError(f"{path}: {'; '.join(dict.fromkeys(map(_format_error, error.errors())))}") from error
     except ValueError as error:  # TOML and UTF-8
@@ -154,19 +155,19 @@ def _form(path: Path, **unless_said: str) -> _Form:
 
 
 def _layout(path: Path, form: _Form) -> Layout:
-    """The layout: a shipped one by its name, or as the keys of the skeleton have it.
+    """Return the layout: a shipped one by name, or one from the keys of the skeleton.
 
     Raises:
-        ConfigError: both, or keys that are missing or wrong.
-        LayoutError: the keys contradict each other, or no layout of that name is shipped.
+        ConfigError: the file has both, or keys are missing or invalid.
+        LayoutError: the keys contradict each other, or there is no shipped layout of that name.
     """
     given = {key: getattr(form, key) for key in layout_toml.KEYS if getattr(form, key) is not None}
     try:
         if form.layout is None:
-            return layout_toml.Skeleton.model_validate(given).layout(form.name or UNNAMED)
+            return layout_toml.Skeleton.model_validate(given).layout(form.name or DEFAULT_NAME)
         if given:
             raise ConfigError(
-                f"{path}: has layout = {form.layout!r} and {', '.join(given)}; a shipped layout brings all of these, "
+                f"{path}: has layout = {form.layout!r} and {', '.join(given)}; a shipped layout defines all of these, "
                 "so keep one or the other"
             )
         shipped = load_layout(form.layout)
@@ -181,7 +182,7 @@ def _layout(path: Path, form: _Form) -> Layout:
 
 
 def _classes(path: Path, given: Any) -> Mapping[int, str] | None:
-    """Names by label, from a list (labels count from 0) or a table with labels for keys."""
+    """Return class names by label, from a list (labels count from 0) or from a table whose keys are labels."""
     if given is None:
         return None
     if isinstance(given, dict) and given.keys() == {"names"}:
@@ -200,7 +201,7 @@ def _classes(path: Path, given: Any) -> Mapping[int, str] | None:
 
 
 def _condition(path: Path, split: str, side: str, given: Values) -> Condition:
-    """One side of a split: for each column its values; a single one may stand without brackets."""
+    """Return one side of a split as lists of values by column; a single value needs no brackets in the file."""
     where = f"{path}: splits.{split}.{side}"
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", split):  # it becomes the name of a file
         raise ConfigError(f"{path}: splits: a split cannot be called {split!r}; letters, digits, - and _")
@@ -209,10 +210,10 @@ def _condition(path: Path, split: str, side: str, given: Values) -> Condition:
     lists = {column: values if isinstance(values, list) else [values] for column, values in given.items()}
     for column, values in lists.items():
         if not values or not all(isinstance(value, str | int | float) for value in values):
-            raise ConfigError(f"{where}: {column}: expected a list of numbers or texts, found {values!r}")
+            raise ConfigError(f"{where}: {column}: expected a list of numbers or strings, found {values!r}")
     return lists
 
 
 def _format_error(fault: Mapping[str, Any]) -> str:
-    """One finding of pydantic's in words."""
+    """Format one error of pydantic as a message."""
     return layout_toml.format_error(fault, list((_Form if len(fault["loc"]) == 1 else _Sides).model_fields))

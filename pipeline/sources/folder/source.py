@@ -1,4 +1,4 @@
-"""Any skeletons as ingest sees them: a folder with `skeleton.toml`, `manifest.csv` and the files that this names."""
+"""Folder data source: recordings of any skeleton, described by a `skeleton.toml` and listed in a `manifest.csv`."""
 
 import hashlib
 from collections import defaultdict
@@ -21,102 +21,101 @@ from pipeline.sources.source import Entry, Reading, Refusal, Survey
 
 
 class FolderSource:
-    """The recordings of one folder, in whatever layout its `skeleton.toml` describes."""
+    """The recordings of one folder, with the skeleton layout that its `skeleton.toml` describes."""
 
     name = "folder"
 
-    def __init__(self, roots: Sequence[Path], *, labelled: bool = True) -> None:
-        """Read what describes the recordings.
+    def __init__(self, roots: Sequence[Path], *, with_labels: bool = True) -> None:
+        """Read the `skeleton.toml` and the `manifest.csv` of the folder.
 
         Args:
-            roots: the one folder.
-            labelled: False passes over labels and splits: new recordings have none.
+            roots: a list of one folder.
+            with_labels: False ignores labels and splits, for new recordings that have none.
 
         Raises:
-            ArtifactNotFound: there is no such folder.
-            ConfigError: it is not one folder with both files, or one of them is wrong.
+            ArtifactNotFound: the folder does not exist.
+            ConfigError: `roots` is not one folder with both files, or one of the files is invalid.
             LayoutError: the layout contradicts itself.
         """
-        self._root = _folder(roots)
+        self._root = _only_folder(roots)
         self._spec = read_skeleton_toml(self._root / SKELETON_TOML)
-        described = read_manifest_csv(self._root / MANIFEST_CSV, self._spec, labelled=labelled)
+        table = read_manifest_csv(self._root / MANIFEST_CSV, self._spec, with_labels=with_labels)
         self.layout: Layout = self._spec.layout
-        self.classes = described.classes
-        self.columns = described.columns
-        self.rules: Mapping[str, Any] = described.rules
-        both = [self._root / name for name in (SKELETON_TOML, MANIFEST_CSV)]
-        self.shared = manifest.digest([hashlib.sha256(path.read_bytes()).hexdigest() for path in both])
-        self._manifest = RawFile(both[1], "", both[1].stat().st_size)
-        self._rows = _by_recording(described.rows)
+        self.classes = table.classes
+        self.columns = table.columns
+        self.rules: Mapping[str, Any] = table.rules
+        paths = [self._root / name for name in (SKELETON_TOML, MANIFEST_CSV)]
+        self.shared = manifest.digest([hashlib.sha256(path.read_bytes()).hexdigest() for path in paths])
+        self._manifest_csv = RawFile(paths[1], "", paths[1].stat().st_size)
+        self._rows = _rows_by_recording(table.rows)
 
     def survey(self, *, keep_missing: bool) -> Survey:
-        """The files that the manifest names, in order of name; a row that names none stands for itself."""
+        """List the files that the manifest.csv names, sorted by name; a row without a usable file is an entry, too."""
         entries = []
         for name in sorted(self._rows):
-            file = self._manifest
+            file = self._manifest_csv
             if self._rows[name][0].file:
                 path = self._root / self._rows[name][0].file
                 file = RawFile(path, "", path.stat().st_size if path.is_file() else 0)
             entries.append(Entry(name, file))
-        named = {entry.file.path for entry in entries} | {self._manifest.path, self._spec.path}
-        others = sum(path.is_file() and path not in named for path in self._root.rglob("[!.]*"))
+        used = {entry.file.path for entry in entries} | {self._manifest_csv.path, self._spec.path}
+        others = sum(path.is_file() and path not in used for path in self._root.rglob("[!.]*"))
         return Survey(entries=tuple(entries), left_out={f"not in {MANIFEST_CSV}": others} if others else {})
 
     def read(self, entry: Entry, frame_index: FrameIndex) -> Iterator[Reading | Refusal]:
-        """Read one file, once, and yield the clips that the manifest's rows cut out of it.
+        """Read one file, once, and yield the clips that rows of the manifest.csv define.
 
         Raises:
-            RawFileError: it cannot be used as it stands.
+            RawFileError: the file cannot be used.
         """
         usable = []
         for row in self._rows[entry.name]:
-            gone = "" if not row.file or entry.file.path.is_file() else f"{row.file}: there is no such file"
-            if row.fault or gone:
-                yield self._refusal(row, row.fault or gone)
+            missing = "" if not row.file or entry.file.path.is_file() else f"{row.file}: there is no such file"
+            if row.fault or missing:
+                yield self._refusal(row, row.fault or missing)
             else:
                 usable.append(row)
         if not usable:
             return
         crc32 = raw_files.crc32(entry.file)
-        with arrays.open_arrays(entry.file, self._spec) as bodies_of:
+        with arrays.open_arrays(entry.file, self._spec) as read_bodies:
             ordered = sorted(usable, key=lambda row: (row.key, row.name))
             for key, rows in groupby(ordered, key=lambda row: row.key):
                 try:
-                    bodies = bodies_of(key)
+                    bodies = read_bodies(key)
                 except RawFileError as error:
                     for row in rows:
                         yield Refusal(name=row.name, file=entry.file, line=error.line, reason=error.reason)
                     continue
                 whole = Recording.from_bodies(entry.name, self.layout, bodies.xyz, bodies.confidence)
-                # In a file that numbers its frames, start and end are such numbers, whatever the first one is.
+                # If a file numbers its frames, then start and end are these numbers, even if the first is not 0.
                 shift = 0 if bodies.first is None else interval(bodies.first, 0, frame_index)[0]
                 for row in rows:
                     yield self._clip(row, whole, shift, frame_index, crc32)
 
     def _clip(self, row: Row, whole: Recording, shift: int, frame_index: FrameIndex, crc32: int) -> Reading | Refusal:
-        """The frames of a recording that a row asks for; `shift` is how far its numbers run ahead of ours."""
+        """Cut a row's clip out of a recording; `shift` is the difference between the file's frame numbers and ours."""
         start, end = interval(row.start or 0, row.end or 0, frame_index)
         first = 0 if row.start is None else start - shift
         stop = whole.frames if row.end is None else end - shift
         clip, beyond = cut(whole, row.name, first, stop)
         if not len(clip.frame):
             start_end = f"start {row.start}, end {row.end}, counted {frame_index}: "
-            asked = "" if row.start is row.end is None else start_end
+            as_written = "" if row.start is row.end is None else start_end
             if stop <= first and row.end is not None:
-                return self._refusal(row, f"{asked}the end comes before the start")
+                return self._refusal(row, f"{as_written}the end comes before the start")
             if not clip.frames:
-                return self._refusal(row, f"{asked}the recording has none of these frames, only {whole.frames}")
-            return self._refusal(row, f"{asked}nobody is seen in any frame")
-        return Reading(
-            recording=clip, labels=row.labels, crc32=crc32, start=max(first, 0), step_counts={"frames_beyond": beyond}
-        )
+                return self._refusal(row, f"{as_written}the recording has none of these frames, only {whole.frames}")
+            return self._refusal(row, f"{as_written}nobody is seen in any frame")
+        step_counts = {"frames_beyond": beyond}
+        return Reading(recording=clip, labels=row.labels, crc32=crc32, start=max(first, 0), step_counts=step_counts)
 
     def _refusal(self, row: Row, reason: str) -> Refusal:
-        return Refusal(name=row.name, file=self._manifest, line=row.line, reason=reason)
+        return Refusal(name=row.name, file=self._manifest_csv, line=row.line, reason=reason)
 
 
-def _folder(roots: Sequence[Path]) -> Path:
-    """The one folder that the user named, if both files are there."""
+def _only_folder(roots: Sequence[Path]) -> Path:
+    """Return the folder that the user named, after a check that it has both files."""
     if len(roots) != 1:
         raise ConfigError(f"folder reads one folder at a time, found {len(roots)}: {', '.join(map(str, roots))}")
     root = roots[0]
@@ -125,21 +124,22 @@ def _folder(roots: Sequence[Path]) -> Path:
     missing = [name for name in (SKELETON_TOML, MANIFEST_CSV) if not (root / name).is_file()]
     if missing:
         below = sorted(path.parent for path in root.glob(f"*/{SKELETON_TOML}"))
-        hint = f"did you mean {', '.join(map(str, below))}?" if below else "docs/data/folder.md says what belongs in it"
+        hint = f"did you mean {', '.join(map(str, below))}?" if below else "docs/data/folder.md describes both"
         raise ConfigError(f"{root}: has no {' and no '.join(missing)}; {hint}")
     return root
 
 
-def _by_recording(rows: Sequence[Row]) -> dict[str, list[Row]]:
-    """The rows of every file under a name of its own: that of its only clip, else after the file."""
-    files: defaultdict[str, list[Row]] = defaultdict(list)
+def _rows_by_recording(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    """Group rows by file, with a unique recording name for each file: its only clip's name, or one from the path."""
+    rows_by_file: defaultdict[str, list[Row]] = defaultdict(list)
     for row in rows:
-        files[row.file or f"{MANIFEST_CSV}:{row.line}"].append(row)
-    called = file_names(file for file, held in files.items() if held[0].file)
-    clips = {row.name: file for file, held in files.items() for row in held if not row.fault}
+        rows_by_file[row.file or f"{MANIFEST_CSV}:{row.line}"].append(row)
+    default_names = file_names(file for file, its_rows in rows_by_file.items() if its_rows[0].file)
+    file_of_clip = {row.name: file for file, its_rows in rows_by_file.items() for row in its_rows if not row.fault}
     recordings: dict[str, list[Row]] = {}
-    for file, held in files.items():
-        only = [held[0].name] if len(held) == 1 and not held[0].fault else []
-        names = chain([*only, called.get(file, file), file], (f"{file} {number}" for number in count(2)))
-        recordings[next(name for name in names if clips.get(name, file) == file and name not in recordings)] = held
+    for file, its_rows in rows_by_file.items():
+        only_clip = [its_rows[0].name] if len(its_rows) == 1 and not its_rows[0].fault else []
+        names = chain([*only_clip, default_names.get(file, file), file], (f"{file} {number}" for number in count(2)))
+        free = (name for name in names if file_of_clip.get(name, file) == file and name not in recordings)
+        recordings[next(free)] = its_rows
     return recordings

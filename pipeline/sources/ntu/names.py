@@ -1,9 +1,9 @@
-"""What an NTU RGB+D file name says, and what the data set's makers say about names: splits, classes, missing samples.
+"""NTU RGB+D file names, and the published facts of both data sets: setups, classes, splits, missing samples.
 
-Sources: Shahroudy et al. 2016 (NTU RGB+D) and Liu et al. 2019 (NTU RGB+D 120) for setups, classes and split rules;
-counts and performers (`ntu_performers.txt`: a setup, then who was recorded in it) as counted over CTR-GCN's lists of
-available samples; `ntu_missing.txt` and `ntu_classes.txt` are the official lists from the data set's page
-(shahroudy/NTURGB-D), one entry a line, prose removed.
+Sources: Shahroudy et al. 2016 (NTU RGB+D) and Liu et al. 2019 (NTU RGB+D 120) for setups, classes and split rules.
+Counts and performers (`ntu_performers.txt`: a setup, then the performers recorded in it) are from CTR-GCN's lists of
+available samples. `ntu_missing.txt` and `ntu_classes.txt` are the official lists from the data set's page
+(shahroudy/NTURGB-D), one entry per line, without the prose.
 """
 
 import re
@@ -14,17 +14,17 @@ from importlib import resources
 from itertools import product
 from typing import Self
 
-_PATTERN = re.compile(r"S(\d{3})C(\d{3})P(\d{3})R(\d{3})A(\d{3})", re.ASCII)
+_NAME = re.compile(r"S(\d{3})C(\d{3})P(\d{3})R(\d{3})A(\d{3})", re.ASCII)
 
 
 @dataclass(frozen=True, order=True, slots=True)
 class NtuName:
-    """The five numbers of a sample's name, all from 1; they sort as the names do."""
+    """The five numbers of a sample's name, all from 1; instances sort like the names."""
 
     setup: int
     """Height and distance of the three cameras."""
     camera: int
-    """1 sees every actor at 45 degrees, 2 and 3 from the front or the side."""
+    """Camera 1 sees every actor at 45 degrees, cameras 2 and 3 from the front or the side."""
     performer: int
     replication: int
     """1 facing the left camera, 2 facing the right one."""
@@ -32,24 +32,24 @@ class NtuName:
 
     @classmethod
     def parse(cls, name: str) -> Self | None:
-        """Read a sample's name without suffix; None when it is not one (a number 000 included: they count from 1)."""
-        match = _PATTERN.fullmatch(name)
+        """Parse a sample's name without suffix; None when it is no such name, or one of its numbers is 000."""
+        match = _NAME.fullmatch(name)
         if match is None or "000" in match.groups():
             return None
         return cls(*map(int, match.groups()))
 
     def __str__(self) -> str:
-        """The name as the data set writes it, 20 characters."""
+        """The sample's name, 20 characters."""
         return f"S{self.setup:03d}C{self.camera:03d}P{self.performer:03d}R{self.replication:03d}A{self.action:03d}"
 
     @property
     def label(self) -> int:
-        """The class from 0."""
+        """The class, from 0."""
         return self.action - 1
 
     @property
     def was_captured(self) -> bool:
-        """Whether there is such a recording: whom each setup recorded doing what is known."""
+        """Whether the recording exists in the data set, from the performers and actions of each setup."""
         return (
             self.setup in NTU120.setups
             and self.camera in CAMERAS
@@ -61,7 +61,7 @@ class NtuName:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NtuDataSet:
-    """The facts that tell NTU RGB+D 60 and 120 apart."""
+    """The facts in which NTU RGB+D 60 and 120 differ."""
 
     name: str
     setups: range
@@ -72,14 +72,14 @@ class NtuDataSet:
     missing: int
     """Entries of the official list of missing or incomplete skeletons that are in this data set."""
     xsub_train: frozenset[int]
-    """Performers that train in the cross-subject split; the others test."""
+    """Performers of the training side of the cross-subject split; the others are on the test side."""
 
-    def holds(self, name: NtuName) -> bool:
-        """Whether a sample belongs to this data set: its setup decides."""
+    def contains(self, name: NtuName) -> bool:
+        """Whether a sample belongs to this data set, which depends on its setup."""
         return name.setup in self.setups
 
     def names(self) -> Iterator[NtuName]:
-        """Every recording that was captured, missing ones included, in order of name."""
+        """Yield the names of all captured recordings, missing ones included, in order."""
         for setup in self.setups:
             numbers = product(CAMERAS, performers(setup), REPLICATIONS, actions(setup))
             yield from (NtuName(setup, *rest) for rest in numbers)
@@ -113,40 +113,40 @@ NTU120 = NtuDataSet(
 CAMERAS = (1, 2, 3)
 REPLICATIONS = (1, 2)
 XVIEW_TRAIN = frozenset({2, 3})
-"""Cameras that train in the cross-view split; camera 1 tests."""
+"""Cameras of the training side of the cross-view split; camera 1 is the test side."""
 TWO_PERSON = frozenset(range(50, 61)) | frozenset(range(106, 121))
-"""Actions between two people."""
+"""Numbers of the actions that involve two people."""
 
 
 def is_xset_train(setup: int) -> bool:
-    """Whether a setup trains in the cross-setup split: even ones do."""
+    """Whether a setup is on the training side of the cross-setup split: even setups are."""
     return setup % 2 == 0
 
 
 def performers(setup: int) -> tuple[int, ...]:
-    """Who was recorded in a setup: all cameras, replications and actions of each of them."""
+    """Return the performers recorded in a setup, each with all cameras, replications and actions of the setup."""
     return _performers()[setup]
 
 
 def actions(setup: int) -> range:
-    """What is acted in a setup: the first 60 classes in those of NTU RGB+D, the others in those added to it."""
+    """Return the actions of a setup: the first 60 in the setups of NTU RGB+D 60, the others in those added by 120."""
     return range(1, 61) if setup in NTU60.setups else range(61, 121)
 
 
 def captured(setup: int) -> int:
-    """How many recordings were made in a setup, missing ones included."""
+    """Return the number of recordings made in a setup, missing ones included."""
     return len(CAMERAS) * len(performers(setup)) * len(REPLICATIONS) * len(actions(setup))
 
 
 @cache
 def missing_names() -> frozenset[str]:
-    """Names of the 535 samples whose skeletons are officially missing or incomplete."""
+    """Return the names of the 535 samples whose skeletons are officially missing or incomplete."""
     return frozenset(_lines("ntu_missing.txt"))
 
 
 @cache
 def class_names() -> tuple[str, ...]:
-    """Names of the 120 classes in the order of their labels."""
+    """Return the names of the 120 classes in the order of their labels."""
     return tuple(line.partition(" ")[2] for line in _lines("ntu_classes.txt"))
 
 

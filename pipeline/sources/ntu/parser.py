@@ -1,4 +1,4 @@
-"""NTU RGB+D skeleton text to a `Recording`: its rows as they stand, or a refusal that says where and why."""
+"""Parse NTU RGB+D skeleton text files into a `Recording`; errors name the line and the reason."""
 
 import re
 
@@ -9,9 +9,17 @@ from pipeline.errors import RawFileError
 from pipeline.skeleton.layout import KINECT_V2, Layout
 from pipeline.skeleton.recording import Recording
 from pipeline.sources import text_kernels
-from pipeline.sources.text_buffer import LONGEST_LINE, PIECE, foreign, line_at, quote, read_left, terminate
+from pipeline.sources.text_buffer import (
+    MAX_LINE_BYTES,
+    PIECE_BYTES,
+    convert_inexact,
+    explain_foreign_format,
+    line_at,
+    quote,
+    terminate,
+)
 
-# Each kind of line: its name, its fields, and what the first and the last field are when they are not just numbers.
+# Each kind of line: its name, the number of fields, and what the first and the last field are if not any number.
 _LINES = {
     text_kernels.FRAMES_LINE: ("number of frames", 1, "a count below 1000000000", ""),
     text_kernels.BODIES_LINE: ("number of bodies", 1, "a count below 1000000000", ""),
@@ -22,35 +30,37 @@ _LINES = {
 
 
 def parse(text: NDArray[np.uint8], size: int, *, source: str, name: str, layout: Layout = KINECT_V2) -> Recording:
-    """Parse a skeleton file that is in memory; nothing of the result lies in the buffer.
+    """Parse a skeleton file that is in memory; the result does not refer to the buffer.
 
-    Coordinates are `numpy.float32(float(token))`, bit for bit; the columns that are not kept are checked to be numbers.
+    Coordinates are `numpy.float32(float(token))`, bit for bit. Columns that are not used must be numbers, too.
 
     Args:
-        text: bytes of the file and `raw_text.PADDING` more, which are overwritten.
+        text: bytes of the file and `text_buffer.PADDING` more, which are overwritten.
         size: bytes of the file.
         source: the file as the user knows it, for messages.
         name: the sample's name.
         layout: the joints that each body must have.
 
     Raises:
-        RawFileError: the file breaks the grammar.
+        RawFileError: the file violates the format.
     """
     terminate(text, size)
     joints = len(layout.joints)
-    # No body is shorter than its fields and separators, which bounds the memory by the file's size.
+    # A body has at least one character per field and separator, so the file's size limits the memory.
     shortest_body = 20 + len(f"{joints}\n") + 24 * joints
     rows = (size + 1) // shortest_body + 1
-    marks = np.empty((size // text_kernels.BLOCK + 1, 2), np.uint64)
+    masks = np.empty((size // text_kernels.BLOCK + 1, 2), np.uint64)
     keys = np.empty((rows, 3), np.int64)
     xyz = np.empty(rows * joints * 3, np.float32)
     tracking = np.empty((rows, joints), np.int8)
-    left = np.empty((rows * joints * 3, 3), np.int64)
+    inexact = np.empty((rows * joints * 3, 3), np.int64)
     with np.errstate(all="ignore"):  # masks wrap; 1e39 is infinite in float32
-        code, line, at, frame, frames, rows, n_left = text_kernels.walk(text, size, marks, keys, xyz, tracking, left)
+        code, line, at, frame, frames, rows, n_inexact = text_kernels.parse_ntu(
+            text, size, masks, keys, xyz, tracking, inexact
+        )
         if code != text_kernels.ACCEPTED:
             raise RawFileError(source, *_refusal(text[:size], code, line, at, frame, frames, joints))
-        read_left(text, left[:n_left], xyz)
+        convert_inexact(text, inexact[:n_inexact], xyz)
     return Recording(
         name=name,
         layout=layout,
@@ -66,38 +76,38 @@ def parse(text: NDArray[np.uint8], size: int, *, source: str, name: str, layout:
 def _refusal(
     text: NDArray[np.uint8], code: int, line: int, at: int, frame: int, frames: int, joints: int
 ) -> tuple[int, str]:
-    """The number of the line in which the walk stopped, and the reason in words."""
+    """Return the number of the line in which the parser stopped, and the reason for the user."""
     if not len(text):
         return 0, "the file is empty; download it again"
-    if what := foreign(text[:PIECE].tobytes()):
-        return 1, what
+    if reason := explain_foreign_format(text[:PIECE_BYTES].tobytes()):
+        return 1, reason
     here = line_at(text, at)
     where = f"in frame {frame + 1} of {frames}" if line not in (text_kernels.FRAMES_LINE, text_kernels.END) else ""
-    if here.size > LONGEST_LINE:
+    if here.size > MAX_LINE_BYTES:
         return here.number, f"a line of {here.size} bytes{where and ' ' + where}: damaged, download it again"
     whole = text[here.first : here.first + here.size].tobytes()
     fields = [field for field in re.split(rb"[ \t]+", whole.removesuffix(b"\r")) if field]
     if b"\0" in whole:
         return here.number, f"NUL bytes{where and ' ' + where}: damaged, download it again"
-    if code == text_kernels.FILE_GOES_ON:
-        found = quote(re.split(rb"[ \t]", whole.removesuffix(b"\r")[at - here.first :], maxsplit=1)[0])
+    if code == text_kernels.EXTRA_TEXT:
+        extra = quote(re.split(rb"[ \t]", whole.removesuffix(b"\r")[at - here.first :], maxsplit=1)[0])
         return (
             here.number,
-            f"expected the end after {frames} frames, found {found}; damaged, or the number of frames is wrong",
+            f"expected the end after {frames} frames, found {extra}; damaged, or the number of frames is wrong",
         )
-    what, expected, first_is, last_is = _LINES[line]
+    kind, expected, first_is, last_is = _LINES[line]
     if at == len(text):
         return here.number, f"file ends {where or 'before the number of frames'}: truncated? download it again"
     if code == text_kernels.WRONG_JOINTS:
         reason = f"{fields[0].lstrip(b'0').decode() or 0} joints, expected {joints}"
     elif not fields:
-        reason = f"blank line, expected a {what}"
+        reason = f"blank line, expected a {kind}"
     elif len(fields) != expected:
-        reason = f"{what} has {len(fields)} fields, expected {expected}"
+        reason = f"{kind} has {len(fields)} fields, expected {expected}"
     else:
-        place = len(re.findall(rb"[^ \t]+", whole[: at - here.first]))
-        meant = (place == 0 and first_is) or (place == expected - 1 and last_is) or "a number"
-        reason = f"{what}: field {place + 1} is {quote(fields[place])}, expected {meant}"
+        index = len(re.findall(rb"[^ \t]+", whole[: at - here.first]))
+        wanted = (index == 0 and first_is) or (index == expected - 1 and last_is) or "a number"
+        reason = f"{kind}: field {index + 1} is {quote(fields[index])}, expected {wanted}"
     if here.is_last:
         return here.number, f"{reason}; file ends here{', ' + where if where else ''}: truncated? download it again"
     return here.number, reason

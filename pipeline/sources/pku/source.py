@@ -1,4 +1,4 @@
-"""PKU-MMD as ingest sees it: which recordings and labels lie below some folders, and the clips of one recording."""
+"""PKU-MMD data source: find videos and label files below some folders, and cut a video into labelled clips."""
 
 import re
 import zlib
@@ -16,19 +16,19 @@ from pipeline.skeleton.segments import FrameIndex, cut, interval
 from pipeline.sources.pku import labels as pku_labels
 from pipeline.sources.pku import parser as pku_parser
 from pipeline.sources.pku.labels import LabelRow
-from pipeline.sources.pku.names import CLASSES, DATA_SETS, VIEWS, PkuName
+from pipeline.sources.pku.names import CAMERA_LETTERS, CLASSES, DATA_SETS, PkuName
 from pipeline.sources.source import Entry, Labels, Reading, Refusal, Survey, combined_crc32
 from pipeline.sources.text_buffer import TextReader
 
-HEAD = 256
-"""Bytes by which a text is recognised."""
+HEAD_BYTES = 256
+"""Bytes at the beginning of a file by which its format is recognised."""
 SUFFIXES = {".txt", ".skeleton", ".label"}
 _LABEL_ROW = re.compile(rb"\s*\d+[ \t]*,")
 _SKELETON_ROW = re.compile(rb"\s*([-+.\w]+[ \t]+){5}")
 
 
 class PkuSource:
-    """The videos of one phase of PKU-MMD and their label files, loose, in folders of any depth, or in zips."""
+    """The videos and label files of one phase of PKU-MMD, loose, in folders of any depth, or in zips."""
 
     layout: Layout = KINECT_V2
     classes: tuple[str, ...] = CLASSES
@@ -37,27 +37,27 @@ class PkuSource:
     rules: Mapping[str, Any] = {}
 
     def __init__(self, dataset: str, roots: Sequence[Path]) -> None:
-        """Look for a data set below some folders.
+        """Set the data set and the folders that the user named.
 
         Raises:
-            ConfigError: it is neither `pku1` nor `pku2`.
+            ConfigError: `dataset` is neither `pku1` nor `pku2`.
         """
         if dataset not in DATA_SETS:
             raise ConfigError(f"unknown data set {dataset!r}; known: {', '.join(DATA_SETS)}")
         self.name = dataset
-        self._facts = DATA_SETS[dataset]
+        self._data_set = DATA_SETS[dataset]
         self._roots = tuple(roots)
         self._reader = TextReader()
 
     def survey(self, *, keep_missing: bool) -> Survey:
-        """Find the videos, each with its label file; one without is found too and refused when it is read.
+        """Find the videos with their label files; a video without one is listed, too, and refused when it is read.
 
-        `keep_missing` changes nothing: no list of damaged videos was ever published.
+        `keep_missing` has no effect: no list of damaged videos was ever published.
 
         Raises:
             ArtifactNotFound: a root does not exist.
-            OSError: a folder cannot be looked into; what lies in it would be lost without a word.
-            SkelepipeError: no video is there or no label file, one lies there twice, or a zip archive is damaged.
+            OSError: a folder cannot be listed; skipping it would lose its recordings silently.
+            SkelepipeError: there is no video or no label file, one was found twice, or a zip archive is damaged.
         """
         found = raw_files.find(self._roots)
         left_out = Counter(found.left_out)
@@ -68,31 +68,31 @@ class PkuSource:
             if file.suffix.lower() not in SUFFIXES:
                 left_out["neither .txt nor .skeleton nor .label"] += 1
             elif name is None:
-                left_out[f"not named like {self._facts.example}"] += 1
-            elif not self._facts.holds(name):
+                left_out[f"not named like {self._data_set.example}"] += 1
+            elif not self._data_set.contains(name):
                 left_out["of the other phase"] += 1
             else:
-                kind = labels if is_label(file) else videos
-                if twin := kind.get(str(name)):
-                    what = "labels" if kind is labels else "recording"
+                files = labels if is_label_file(file) else videos
+                if twin := files.get(str(name)):
+                    kind = "labels" if files is labels else "recording"
                     raise SkelepipeError(
-                        f"{name}: {what} found twice, as {twin} and {file}; keep one, or name the folders that count"
+                        f"{name}: {kind} found twice, as {twin} and {file}; keep one, or name only the folders to use"
                     )
-                kind[str(name)] = file
+                files[str(name)] = file
         where = ", ".join(map(str, self._roots))
         if not videos:
-            seen = "; ".join(f"{what}: {count}" for what, count in left_out.items())
+            skipped = "; ".join(f"{reason}: {count}" for reason, count in left_out.items())
             raise SkelepipeError(
-                f"{where}: no {self.name} recording there ({seen or 'no other file either'}); "
-                f"expected files like {self._facts.example}, loose, in folders or in zips"
+                f"{where}: no {self.name} recording there ({skipped or 'no other file either'}); "
+                f"expected files like {self._data_set.example}, loose, in folders or in zips"
             )
         if not labels:
             raise SkelepipeError(
-                f"{where}: {len(videos)} recordings but no label file; unpack the labels' archive, too, "
-                "and name the folder of both"
+                f"{where}: {len(videos)} recordings but no label file; unpack the archive of the labels, too, "
+                "and name the folders of both"
             )
-        if idle := len(labels.keys() - videos.keys()):
-            left_out["labels without a recording"] = idle
+        if unused := len(labels.keys() - videos.keys()):
+            left_out["labels without a recording"] = unused
         return Survey(
             entries=tuple(
                 Entry(name, videos[name], (labels[name],) if name in labels else ()) for name in sorted(videos)
@@ -104,19 +104,19 @@ class PkuSource:
     def read(self, entry: Entry, frame_index: FrameIndex) -> Iterator[Reading | Refusal]:
         """Parse one video, once, and yield the clips of its label rows in their order.
 
-        A clip is called by its video and the line of its label, 0002-L_007. What an interval has beyond the video is
-        left off and counted. A label file that cannot be used is one refusal, under the video's name.
+        A clip is named after its video and the line of its label, such as 0002-L_007. Frames of an interval beyond the
+        end of the video are cut off and counted. An invalid label file gives one refusal with the video's name.
 
         Raises:
-            RawFileError: the video has no label file, or cannot be used as it stands.
+            RawFileError: the video has no label file, or cannot be used.
         """
         name = PkuName.parse(entry.name)
-        if name is None or not entry.beside:
+        if name is None or not entry.companions:
             raise RawFileError(
                 str(entry.file), 0, "no label file of that name was found; name the folder that has it, too"
             )
 
-        def known(row: LabelRow) -> Labels:
+        def labels_of(row: LabelRow) -> Labels:
             return Labels(
                 label=row.action - 1,
                 subject=name.subject,
@@ -125,32 +125,32 @@ class PkuSource:
                 extra=(row.confidence,),
             )
 
-        yield from read_video(entry, self._reader, frame_index, known)
+        yield from read_video(entry, self._reader, frame_index, labels_of)
 
     def _absent(self, videos: Mapping[str, RawFile]) -> dict[str, int]:
-        """How many of the phase's videos are not there, by view."""
-        gone = [name for name in self._facts.released() if str(name) not in videos]
-        never = next((name for name in gone if name.setup == self._facts.one_view_short), None)
-        gone = [name for name in gone if name != never]
-        counts = Counter(VIEWS[name.camera - 1] for name in gone)
-        return {f"view {view}": counts[view] for view in VIEWS if counts[view]}
+        """Count, for each camera, the phase's videos that were not found."""
+        absent = [name for name in self._data_set.released() if str(name) not in videos]
+        never_released = next((name for name in absent if name.setup == self._data_set.incomplete_take), None)
+        absent = [name for name in absent if name != never_released]
+        counts = Counter(CAMERA_LETTERS[name.camera - 1] for name in absent)
+        return {f"view {letter}": counts[letter] for letter in CAMERA_LETTERS if counts[letter]}
 
 
 def read_video(
-    entry: Entry, reader: TextReader, frame_index: FrameIndex, known: Callable[[LabelRow], Labels]
+    entry: Entry, reader: TextReader, frame_index: FrameIndex, labels_of: Callable[[LabelRow], Labels]
 ) -> Iterator[Reading | Refusal]:
-    """Parse one video and yield the clips of the rows of the label file beside it, as `PkuSource.read` promises.
+    """Parse one video and yield a clip or a refusal for each row of its label file; see `PkuSource.read`.
 
     Args:
-        entry: the video, its label file beside it.
-        reader: has the buffer that the video is read into.
+        entry: the video, with its label file as its companion.
+        reader: provides the buffer that the video is read into.
         frame_index: how the rows count frames.
-        known: what is known of the clip that a row labels.
+        labels_of: returns the labels of the clip of a row.
 
     Raises:
-        RawFileError: the video cannot be used as it stands.
+        RawFileError: the video cannot be used.
     """
-    labels = entry.beside[0]
+    labels = entry.companions[0]
     try:
         text = raw_files.read(labels)
         rows = pku_labels.parse(text, str(labels))
@@ -169,36 +169,39 @@ def read_video(
             yield Refusal(name=clip, file=labels, line=row.line, reason=str(error))
         else:
             step_counts = {"frames_beyond": beyond}
-            yield Reading(recording=recording, labels=known(row), crc32=crc32, start=start, step_counts=step_counts)
+            yield Reading(recording=recording, labels=labels_of(row), crc32=crc32, start=start, step_counts=step_counts)
 
 
-def is_label(file: RawFile) -> bool:
-    """Whether a file holds labels: its suffix says so, else how its first row begins, else its folder's name."""
+def is_label_file(file: RawFile) -> bool:
+    """Whether a file has labels, from its suffix, else from how its first row begins, else from its folder's name."""
     if file.suffix.lower() in (".label", ".skeleton"):
         return file.suffix.lower() == ".label"
-    head = head_of(file)
-    return bool(_LABEL_ROW.match(head)) or (not is_row(head) and "label" in file.folder.lower())
+    head = read_head(file)
+    return bool(_LABEL_ROW.match(head)) or (not is_skeleton_row(head) and "label" in file.folder.lower())
 
 
-def is_row(head: bytes) -> bool:
-    """Whether a text begins with a row of numbers with blanks between, as a video's frames are."""
+def is_skeleton_row(head: bytes) -> bool:
+    """Whether a text begins with a row of numbers separated by blanks, like a frame of a video."""
     return _SKELETON_ROW.match(head) is not None
 
 
-def head_of(file: RawFile) -> bytes:
-    """How a file begins; empty when it cannot be read, which is told with the reason when it is read whole."""
+def read_head(file: RawFile) -> bytes:
+    """Read the first bytes of a file; empty when it cannot be read, which is reported when the whole file is read."""
     try:
         with raw_files.opened(file) as stream:
-            return (stream.read(HEAD) or b"").removeprefix(b"\xef\xbb\xbf")
+            return (stream.read(HEAD_BYTES) or b"").removeprefix(b"\xef\xbb\xbf")
     except RawFileError:
         return b""
 
 
 def _cut(video: Recording, name: str, row: LabelRow, frame_index: FrameIndex) -> tuple[Recording, int, int]:
-    """The clip that a row labels, its first frame in the video, and how many of its frames the video does not have.
+    """Cut the clip of a label row out of a video.
+
+    Returns:
+        The clip, its first frame in the video, and the number of its frames that are beyond the video.
 
     Raises:
-        UnusableClip: the interval is empty, or nothing of it is in the video, or nobody.
+        UnusableClip: the interval is empty or outside the video, or nobody is seen in it.
     """
     if row.fault:
         raise UnusableClip(row.fault)

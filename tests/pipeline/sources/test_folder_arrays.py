@@ -198,7 +198,7 @@ def test_what_is_too_large_for_a_body_is_told(tmp_path: Path, form: Callable[...
     array[0, 3, 2] = 1e30  # nor a wild joint makes a body large
     path = form(tmp_path / "clip", array)
     assert read(path, per_metre=100).xyz.shape == (2, 9, V, 3)
-    with pytest.raises(RawFileError, match=f"clip{path.suffix}: .*bodies are [0-9.]+ m across; say in skeleton.toml"):
+    with pytest.raises(RawFileError, match=f"clip{path.suffix}: .*bodies are [0-9.]+ m across; set the units"):
         read(path)
 
 
@@ -218,11 +218,13 @@ def test_the_array_that_is_meant_is_named_or_clear(tmp_path: Path) -> None:
     np.savez(tmp_path / "two.npz", xyz=clip, data=other)
     np.testing.assert_array_equal(read(tmp_path / "usual.npz").xyz[0], clip)
     np.testing.assert_array_equal(read(tmp_path / "usual.npz", "score").xyz[0], other)
-    with pytest.raises(RawFileError, match=r"two.npz: holds 2 arrays \(xyz, data\); name the one in .* column key"):
+    with pytest.raises(
+        RawFileError, match=r"two.npz: holds 2 arrays \(xyz, data\); name the one to use in .* column key"
+    ):
         read(tmp_path / "two.npz")
     with pytest.raises(RawFileError, match=r"has no array 'xy' .did you mean xyz.*; it has xyz, data"):
         read(tmp_path / "two.npz", "xy")
-    with pytest.raises(RawFileError, match="has no array 'xyz'; a file of this kind holds one"):
+    with pytest.raises(RawFileError, match="has no array 'xyz'; a file of this kind has one"):
         read(npy(tmp_path / "clip", clip), "xyz")
 
 
@@ -364,7 +366,7 @@ def test_empty_cells_are_missing(tmp_path: Path) -> None:
          "not in the header: head_tip_x, head_tip_y, head_tip_z"),
         (table(motion(1, 3, 6, 3), (*JOINTS, "tail"), 0), ":1: its header names 6 joints .* has 5 joints"),
         (table(motion(2, 3, V, 3), frame=0) + table(motion(2, 3, V, 3), frame=0).splitlines()[1],
-         ":8: this frame .* stands in an earlier line"),
+         ":8: repeats a frame .* of an earlier line"),
         (table(motion(1, 3, V, 3), frame=0).replace("\n1,", "\n1.5,"), r":3: frame 1.5 is not a whole number"),
         (table(motion(1, 3, V, 3), frame=0).replace("\n1,0,", "\n1,,"), ":3: body nan is not a whole number"),
         (table(motion(1, 3, V, 3), frame=0).replace("\n2,", "\n99999999,"), "over a span of 100000000, with 3 rows"),

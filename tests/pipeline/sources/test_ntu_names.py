@@ -42,8 +42,8 @@ def test_names_sort_as_their_texts_do():
 def test_missing_list_has_302_names_in_ntu60_and_535_in_all():
     names = [NtuName.parse(text) for text in ntu_names.missing_names()]
     assert None not in names
-    assert sum(NTU60.holds(name) for name in names) == NTU60.missing == 302
-    assert sum(NTU120.holds(name) for name in names) == NTU120.missing == 535
+    assert sum(NTU60.contains(name) for name in names) == NTU60.missing == 302
+    assert sum(NTU120.contains(name) for name in names) == NTU120.missing == 535
     assert NTU60.captured - NTU60.missing == 56_578
     assert NTU120.captured - NTU120.missing == 113_945
 
@@ -63,10 +63,10 @@ def test_splits_of_the_whole_data_set_have_their_counted_sizes(dataset, split, t
     assert len(names) == facts.captured
     assert len(set(names)) == facts.captured
     assert names == sorted(names)
-    assert all(facts.holds(name) and name.was_captured for name in names)
+    assert all(facts.contains(name) and name.was_captured for name in names)
     assert Counter(name.setup for name in names) == {setup: ntu_names.captured(setup) for setup in facts.setups}
     texts = set(map(str, names))
-    missing = {name for name in ntu_names.missing_names() if facts.holds(NtuName.parse(name))}
+    missing = {name for name in ntu_names.missing_names() if facts.contains(NtuName.parse(name))}
     assert missing <= texts
     usable = [name for name in names if str(name) not in missing]
     rule = next(rule for rule in OFFICIAL[dataset] if rule.name == split)
@@ -98,7 +98,7 @@ def test_missing_list_is_fullest_where_the_counted_lists_say(action, count):
 
 def test_missing_names_lie_inside_their_data_set():
     for name in map(NtuName.parse, ntu_names.missing_names()):
-        dataset = NTU60 if NTU60.holds(name) else NTU120
+        dataset = NTU60 if NTU60.contains(name) else NTU120
         assert name.camera in ntu_names.CAMERAS
         assert name.replication in ntu_names.REPLICATIONS
         assert name.performer <= dataset.performers

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from pipeline.errors import RawFileError
 from pipeline.sources.ntu.parser import parse
-from pipeline.sources.text_buffer import PADDING, PIECE, TextReader
+from pipeline.sources.text_buffer import PADDING, PIECE_BYTES, TextReader
 from tests.support.reference import BrokenTextError, parse_skeleton
 from trainer.bench.ingest import read_as_peers_do
 
@@ -391,6 +391,6 @@ def test_a_line_without_end_is_refused_in_a_small_multiple_of_its_size(begin, en
 @of_megabytes
 @pytest.mark.parametrize("shift", [*range(-3, 4)])
 def test_a_line_is_found_wherever_the_pieces_meet_in_which_it_is_looked_for(shift):
-    text = SMALL[:-2] + b"\r\n" * (PIECE // 2) + b" " * (shift + 9) + b"here\n" + b"\n" * PIECE
+    text = SMALL[:-2] + b"\r\n" * (PIECE_BYTES // 2) + b" " * (shift + 9) + b"here\n" + b"\n" * PIECE_BYTES
     assert refusal(text).line == text[: text.index(b"here")].count(b"\n") + 1
     assert "found 'here'" in refusal(text).reason

@@ -208,7 +208,7 @@ def test_damage_is_named_with_its_line(line, says):
     (b"PK\x03\x04abc", "zip"),
     (b"7z\xbc\xaf\x27\x1cabc", "7z"),
     (b"\0" * 300, "NUL bytes"),
-    (b"21,158,239,2\n24,300,350,2\n", "a label file in the place of a recording?"),
+    (b"21,158,239,2\n24,300,350,2\n", "is this a label file?"),
 ])  # fmt: skip
 def test_files_that_are_no_rows_are_refused_by_name(text, says):
     assert says in refusal(text).reason

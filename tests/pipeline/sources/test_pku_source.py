@@ -73,9 +73,9 @@ def test_the_phases_are_as_large_as_published():
     for facts in (PKU1, PKU2):
         names = [str(name) for name in facts.released()]
         assert names == sorted(set(names))
-        assert all(facts.holds(name) for name in facts.released())
-    assert not PKU1.holds(PkuName(1, 1, 1))
-    assert not PKU2.holds(PkuName(2, -1, 1))
+        assert all(facts.contains(name) for name in facts.released())
+    assert not PKU1.contains(PkuName(1, 1, 1))
+    assert not PKU2.contains(PkuName(2, -1, 1))
     views = [name.camera for name in PKU2.released()]
     assert [views.count(camera) for camera in (1, 2, 3)] == [338, 333, 338]
 
@@ -105,7 +105,7 @@ def test_recordings_and_labels_of_one_name_belong_together_in_whatever_folders(t
     (entry,) = PkuSource(dataset, [tmp_path]).survey(keep_missing=False).entries
     assert entry.name == name
     assert entry.file.path == tmp_path / "deep/down/here" / f"{name}.txt"
-    assert entry.beside[0].path == tmp_path / "elsewhere" / f"{name}.txt"
+    assert entry.companions[0].path == tmp_path / "elsewhere" / f"{name}.txt"
     assert entry.size == sum(path.stat().st_size for path in tmp_path.rglob("*.txt"))
 
 
@@ -119,7 +119,7 @@ def test_the_two_folders_may_be_two_roots(tmp_path):
     put(tmp_path, "0002-L", numbers(20), b"7,3,9,2\n")
     source = PkuSource("pku1", [tmp_path / LABELS, tmp_path / SKELETONS])
     (entry,) = source.survey(keep_missing=False).entries
-    assert entry.beside[0].path.parent.name == LABELS
+    assert entry.companions[0].path.parent.name == LABELS
 
 
 def test_names_in_other_letter_case_are_the_same_videos(tmp_path):
@@ -188,12 +188,12 @@ def test_a_file_that_does_not_say_what_it_is_is_told_by_its_folder(tmp_path, con
     put(tmp_path, "0002-L", content, b"7,3,9,2\n")
     put(tmp_path, "0003-L", numbers(20), content)
     entries = PkuSource("pku1", [tmp_path]).survey(keep_missing=False).entries
-    assert [(entry.file.folder, entry.beside[0].folder) for entry in entries] == [(SKELETONS, LABELS)] * 2
+    assert [(entry.file.folder, entry.companions[0].folder) for entry in entries] == [(SKELETONS, LABELS)] * 2
 
 
 def test_no_recording_no_labels_no_folder_no_such_phase(tmp_path):
     put(tmp_path, "0002-L", numbers(20), None)
-    with pytest.raises(SkelepipeError, match="1 recordings but no label file; unpack the labels' archive, too"):
+    with pytest.raises(SkelepipeError, match="1 recordings but no label file; unpack the archive of the labels, too"):
         PkuSource("pku1", [tmp_path]).survey(keep_missing=False)
     with pytest.raises(SkelepipeError, match=r"no pku2 recording there \(of the other phase: 1\); expected .*A01N01-L"):
         PkuSource("pku2", [tmp_path]).survey(keep_missing=False)
@@ -359,5 +359,5 @@ def test_the_how_to_names_what_the_code_knows():
     text = DOCS.read_text(encoding="utf-8")
     for convention in get_args(FrameIndex):
         assert f"`{convention}`" in text
-    for name in pku_names.PKU2.lacking:
+    for name in pku_names.PKU2.never_released:
         assert name in text

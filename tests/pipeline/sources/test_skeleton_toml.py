@@ -139,7 +139,7 @@ def test_a_layout_that_contradicts_itself_is_refused_with_the_joint(
             "'splits.rest.trian' is unknown .did you mean train.*; it takes train, test",
         ),
         ("train = { subject = 1 }", "train = {}", r"splits\.rest\.train: names no column"),
-        ("train = { subject = 1 }", "train = { subject = [] }", "subject: expected a list of numbers or texts"),
+        ("train = { subject = 1 }", "train = { subject = [] }", "subject: expected a list of numbers or strings"),
         ("test = { subject = [3] }", "test = { subject = [[3]] }", r"splits\.xsub\.test: subject: expected a list"),
     ],
 )

@@ -15,7 +15,7 @@ from pipeline.skeleton.recording import Clip
 from pipeline.sources.folder.skeleton_toml import read_skeleton_toml
 from pipeline.sources.folder.source import FolderSource
 from pipeline.sources.source import Refusal
-from pipeline.sources.unlabelled import Found, find_recordings
+from pipeline.sources.unlabelled import FoundRecordings, find_recordings
 from pipeline.synth.synth import write
 
 NONE = load_recipe("none")
@@ -42,14 +42,14 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def clips(found: Found) -> Iterator[Clip | Refusal]:
+def clips(found: FoundRecordings) -> Iterator[Clip | Refusal]:
     """All that the recipe `none` makes of what was found."""
     for reader, entry in found.entries:
         for given in process_recording(entry, reader, NONE):
             yield given if isinstance(given, Refusal) else given[1]
 
 
-def only(found: Found) -> Clip:
+def only(found: FoundRecordings) -> Clip:
     (clip,) = clips(found)
     assert isinstance(clip, Clip), clip
     return clip
@@ -95,7 +95,7 @@ def test_labels_of_two_recordings_or_two_for_one_are_refused(pku: Path, tmp_path
     shutil.copytree(pku, tmp_path / "again")
     with pytest.raises(SkelepipeError, match="labels found twice"):
         find_recordings([pku, tmp_path / "again"], KINECT_V2)
-    with pytest.raises(SkelepipeError, match="labels for two"):
+    with pytest.raises(SkelepipeError, match="labels for two recordings"):
         find_recordings([pku, tmp_path / "again" / "PKU_Skeleton_Renew"], KINECT_V2)
 
 
@@ -116,7 +116,9 @@ def test_what_is_found_is_left_out_and_what_is_named_is_refused(ntu: Path, tmp_p
     assert [bad.reason for bad in clips(found) if isinstance(bad, Refusal)] == ["the file is empty; download it again"]
     film = tmp_path / "in" / "film.mp4"
     found = find_recordings([film, tmp_path / "in" / "notes.txt"], KINECT_V2)
-    assert [(str(bad.file), bad.reason) for bad in found.refused] == [(str(film), f"{kinds}; name recordings that fit")]
+    assert [(str(bad.file), bad.reason) for bad in found.refused] == [
+        (str(film), f"{kinds}; name recordings of that layout")
+    ]
     (notes,) = clips(found)
     assert isinstance(notes, Refusal)
     assert "expected 150 numbers" in notes.reason
@@ -167,7 +169,7 @@ def test_arrays_are_read_as_the_nearest_description_says_or_the_one_that_is_name
     np.save(place / "one.npy", xyz * 1000)
     (bad,) = clips(find_recordings([place], layout))
     assert isinstance(bad, Refusal)
-    assert "no skeleton.toml beside it or above says its units" in bad.reason
+    assert "units and axes are unknown: no skeleton.toml in its folder or above" in bad.reason
     units = next(line for line in text.splitlines() if line.startswith("units"))
     (tmp_path / "day" / "skeleton.toml").write_text(text.replace(units, 'units = "mm"'))
     per_metre = read_skeleton_toml(own / "skeleton.toml").per_metre

@@ -272,7 +272,7 @@ def test_names_are_the_data_sets_own_and_none_comes_twice():
     assert not {str(name) for name in names} & missing_names()
     for name in names:
         assert NtuName.parse(str(name)) == name
-        assert NTU60.holds(name)
+        assert NTU60.contains(name)
         assert name.camera in (1, 2, 3)
         assert name.replication in (1, 2)
         assert name.performer <= 40
@@ -285,7 +285,7 @@ def test_names_of_the_larger_set_follow_its_rules_and_fill_all_sides_of_its_spli
     assert not {str(name) for name in names} & missing_names()
     rows = {}
     for name in names:
-        assert NTU120.holds(name)
+        assert NTU120.contains(name)
         assert name.performer <= NTU120.performers
         assert (name.action <= 60) == (name.setup <= 17)
         rows.setdefault(name.label, []).append((name.performer in NTU120.xsub_train, is_xset_train(name.setup)))
