@@ -365,14 +365,14 @@ def pretrain(
     from trainer.config.layers import layers_from_options, value_origins
     from trainer.config.presets import choose_preset, config_from_layers, pretrain_layers
     from trainer.pretrain.pretrain import PretrainRequest, pretrain
-    from trainer.runtime.device import pick
+    from trainer.runtime.device import choose_device
     from trainer.terminal import training_output
     from trainer.terminal.training_output import TrainingBar
 
     opened = open_store(store)
     chosen = find_split(opened, split)
     name, found, advice = choose_preset(
-        preset, opened.attributes["dataset"], chosen.name, pick(device).type == "cuda", len(chosen.train)
+        preset, opened.attributes["dataset"], chosen.name, choose_device(device).type == "cuda", len(chosen.train)
     )
     laid = [*pretrain_layers(name, found, config, settings), *layers_from_options(short)]
     request = PretrainRequest(
@@ -381,7 +381,7 @@ def pretrain(
         preset=name,
         config=config_from_layers(laid),
         origins=value_origins(laid),
-        device=pick(device),
+        device=choose_device(device),
         output=out or RUNS_FOLDER / f"{opened.name}-{chosen.name}-{name}",
         any_recipe=any_recipe,
         force=force,
@@ -462,7 +462,7 @@ def evaluate(
     from trainer.evaluation.evaluate import EvaluateRequest, evaluate
     from trainer.evaluation.stream_fusion import fuse_runs, parse_weights
     from trainer.runs.run import find_run_split, find_run_store, load_run
-    from trainer.runtime.device import pick
+    from trainer.runtime.device import choose_device
     from trainer.terminal import evaluation_output
     from trainer.terminal.console import ProgressBar
 
@@ -479,7 +479,7 @@ def evaluate(
             run=one,
             store=data,
             split=find_run_split(one, data, split),
-            device=pick(device),
+            device=choose_device(device),
             config=compose_eval(settings),
             **options,
         )
@@ -538,7 +538,7 @@ def embed(
     from pipeline.store.splits import find_split
     from trainer.inference.embed import embed, from_file, from_store
     from trainer.runs.run import find_run_store, load_run
-    from trainer.runtime.device import pick
+    from trainer.runtime.device import choose_device
     from trainer.terminal import training_output
 
     if (store is None) == (array is None):
@@ -550,7 +550,7 @@ def embed(
         data = find_run_store(opened, store)
         side = find_split(data, split) if split or subset != "all" else None
         batch = from_store(opened, data, side, subset)
-    where = {"device": pick(device), "which": checkpoint, "fast": fast}
+    where = {"device": choose_device(device), "which": checkpoint, "fast": fast}
     found = embed(opened, batch, out, layer=layer, normalised=normalise, **where)
     result = {"out": out, **found, "layer": layer, "normalised": normalise}
     emit(result) if as_json else show(training_output.embed_lines(result))
@@ -613,11 +613,11 @@ def predict(
     """Classes for new recordings in FILES (files, folders, zips), by a classifier that `eval` left with RUN."""
     from trainer.inference.predict import PredictRequest, predict, to_json
     from trainer.runs.run import load_run
-    from trainer.runtime.device import pick
+    from trainer.runtime.device import choose_device
     from trainer.terminal import training_output
     from trainer.terminal.console import ProgressBar
 
-    request = PredictRequest(run=load_run(run), roots=files, device=pick(device), output=out, **options)
+    request = PredictRequest(run=load_run(run), roots=files, device=choose_device(device), output=out, **options)
     with ProgressBar("predict") as bar:
         report = predict(request, bar.predict)
     if as_json:
@@ -765,9 +765,9 @@ def report(
     else:
         never("a RUN", {"--raw": roots})
         from trainer.report.run_report import RunReportRequest, build_run_report
-        from trainer.runtime.device import pick
+        from trainer.runtime.device import choose_device
 
-        request = RunReportRequest(run=run, store=store, **options | {"device": pick(options["device"])})
+        request = RunReportRequest(run=run, store=store, **options | {"device": choose_device(options["device"])})
         with ProgressBar("report") as bar:
             page, usual = build_run_report(request, bar.update), run.path / "report.html"
     written = write_report(page, out or usual)
@@ -851,7 +851,7 @@ def view(
 def bench(parts: tuple[str, ...], rounds: int, batch: int | None, small: bool, device: str, as_json: bool) -> None:
     """How fast PARTS (all of them) are on this machine, beside the peers' way of doing them."""
     from trainer.bench.bench import run_suites
-    from trainer.runtime.device import pick
+    from trainer.runtime.device import choose_device
     from trainer.terminal import bench_output
     from trainer.terminal.console import ProgressBar
 
@@ -859,7 +859,7 @@ def bench(parts: tuple[str, ...], rounds: int, batch: int | None, small: bool, d
     if batch and "train" not in asked:
         raise click.UsageError("--batch is the size of a training step: name the part train too")
     with ProgressBar("bench") as bar:
-        found = run_suites(asked, pick(device), rounds=rounds, batch=batch, small=small, progress=bar.note)
+        found = run_suites(asked, choose_device(device), rounds=rounds, batch=batch, small=small, progress=bar.note)
     if as_json:
         emit(found)
         return
@@ -1073,7 +1073,7 @@ def configured(path: Path | None, split: str | None, preset: str | None) -> tupl
     """The preset that `pretrain` would take, and the data that it would train on; no data where there is no store."""
     from pipeline.artifacts.paths import find_stores
     from pipeline.store.splits import built_split_names, find_split
-    from trainer.config.presets import QUICK, choose_preset
+    from trainer.config.presets import QUICK_PRESET, choose_preset
     from trainer.config.presets import load_preset as named
 
     is_asked = path is not None or split is not None
@@ -1082,7 +1082,7 @@ def configured(path: Path | None, split: str | None, preset: str | None) -> tupl
         opened = open_store(path)
         missing = "" if is_asked or built_split_names(opened) else "it has no splits (`skelepipe build-splits`)"
     if missing:
-        name = preset or QUICK
+        name = preset or QUICK_PRESET
         say([f"{missing}: this is preset {name} before it is fitted to data"])
         return name, named(name), None
     chosen = find_split(opened, split)

@@ -22,7 +22,7 @@ from trainer.config.presets import compose_pretrain, load_preset
 from trainer.evaluation.evaluate import EvaluateRequest, evaluate
 from trainer.pretrain.pretrain import PretrainRequest, pretrain
 from trainer.runs.run import Run, load_run
-from trainer.runtime.device import pick
+from trainer.runtime.device import choose_device
 
 # On models this small threads only wait for each other, and for whatever else the machine does.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -40,7 +40,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.fixture(scope="session")
 def device(request: pytest.FixtureRequest) -> torch.device:
     """The device of `--device`."""
-    return pick(request.config.getoption("--device"))
+    return choose_device(request.config.getoption("--device"))
 
 
 @pytest.fixture(scope="session")

@@ -171,16 +171,16 @@ def main() -> int:
     from pipeline.errors import ConfigError
     from trainer.bench.timing import git_commit
     from trainer.doctor.processor import processor_name
-    from trainer.runtime.device import describe, pick
+    from trainer.runtime.device import choose_device, describe_device
 
     try:
-        device = pick(given.device)
+        device = choose_device(given.device)
     except ConfigError as error:
         print(f"no GPU to check: {error}; torch is {torch.__version__}", file=sys.stderr)
         return 2
     given.out.mkdir(parents=True, exist_ok=True)
     about = {
-        "device": describe(device),
+        "device": describe_device(device),
         "processor": processor_name(),
         "torch": torch.__version__,
         "cuda": torch.version.cuda,

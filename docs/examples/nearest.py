@@ -7,8 +7,8 @@ from torch import Tensor
 
 from trainer.methods.losses import info_nce
 from trainer.methods.method import LossTerms, Method
-from trainer.methods.skelemix import Mixed
-from trainer.models.momentum_pair import unit
+from trainer.methods.skelemix import MixedClips
+from trainer.models.momentum_pair import unit_length
 
 
 class Nearest(Method):
@@ -16,9 +16,9 @@ class Nearest(Method):
 
     mixing = False
 
-    def losses(self, part: slice, query: Tensor, mixes: Sequence[Mixed], keys: Tensor, queue: Tensor) -> LossTerms:
+    def losses(self, part: slice, query: Tensor, mixes: Sequence[MixedClips], keys: Tensor, queue: Tensor) -> LossTerms:
         """As `Method.losses`: () the mean over the part of the batch."""
-        plain = unit(self.pair.query(query[part]))
+        plain = unit_length(self.pair.query(query[part]))
         with torch.autocast(query.device.type, enabled=False):
             nearest = queue.T[(keys[part] @ queue).argmax(dim=1)]  # (N, D)
             loss = info_nce(plain, nearest, queue=queue, temperature=self.config.temperature)

@@ -36,7 +36,7 @@ from docs.figures.draw_clean import (
 from pipeline.skeleton.layout import KINECT_V2
 from trainer.config.method import AugmentConfig, MixConfig
 from trainer.data import augment, counter_rng
-from trainer.methods.skelemix import Region, draw, mix
+from trainer.methods.skelemix import Region, draw_region, mix
 from trainer.models.encoder import STRIDE
 
 FRAMES = 64
@@ -54,7 +54,7 @@ def clips() -> torch.Tensor:
 
 def region() -> Region:
     """What is pasted in the pictures: as a step of a preset draws it."""
-    drawn = draw(KINECT_V2, MixConfig(), 2, FRAMES // STRIDE, np.random.default_rng(REGION_SEED))
+    drawn = draw_region(KINECT_V2, MixConfig(), 2, FRAMES // STRIDE, np.random.default_rng(REGION_SEED))
     assert isinstance(drawn, Region)
     return drawn
 
@@ -121,7 +121,7 @@ def cells() -> Figure:
     rng = np.random.default_rng(0)
     areas = []
     for _ in range(DRAWS):
-        drawn = draw(KINECT_V2, MixConfig(), 128, FRAMES // STRIDE, rng)
+        drawn = draw_region(KINECT_V2, MixConfig(), 128, FRAMES // STRIDE, rng)
         assert isinstance(drawn, Region)
         areas.append(100 * len(drawn.joints) * drawn.frames / mask.size)
     share.hist(areas, bins=np.arange(12, 50, 2), color=ORANGE, edgecolor="white", linewidth=0.6)
@@ -136,7 +136,7 @@ def views() -> Figure:
     clip = clips()[1:]
     config = AugmentConfig()
     seen = [
-        augment.view(clip, counter_rng.uniform(0, 0, torch.tensor([3]), view, augment.COUNT), config)
+        augment.random_view(clip, counter_rng.uniform(0, 0, torch.tensor([3]), view, augment.DRAWS_PER_VIEW), config)
         for view in range(2)
     ]
     figure, rows = panels(3, rows=True, size=(7.2, 5.6))

@@ -38,8 +38,8 @@ from trainer.pretrain.pretrain import PretrainProgress, PretrainRequest, pretrai
 from trainer.runs import checkpoint
 from trainer.runs.log import read_log
 from trainer.runs.run import LOG_FILE, load_run, named_checkpoint
-from trainer.runtime.device import pick
-from trainer.runtime.signals import STOPPING, Interrupted
+from trainer.runtime.device import choose_device
+from trainer.runtime.signals import STOP_SIGNALS, Interrupted
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = (
@@ -63,7 +63,7 @@ def request(store: Path, output: Path, residency: str = "host", workers: int = 1
         preset="quick",
         config=compose_pretrain(load_preset("quick"), None, SETTINGS),
         output=output,
-        device=pick("cpu"),
+        device=choose_device("cpu"),
         residency=residency,  # type: ignore[arg-type]
         workers=workers,
     )
@@ -158,7 +158,7 @@ def kills(store: Path, folder: Path, expected: dict[str, Any], count: int, seed:
         output = folder / f"run-{found['runs']}"
         found["runs"] += 1
         while True:
-            way, number = chance.choice(WAYS), chance.choice((signal.SIGKILL, signal.SIGKILL, *STOPPING))
+            way, number = chance.choice(WAYS), chance.choice((signal.SIGKILL, signal.SIGKILL, *STOP_SIGNALS))
             attempt = Attempt(store, output, way)
             late = chance.random() < 0.8  # else while it starts, loads and reads
             if late:
@@ -195,7 +195,7 @@ def signals(store: Path, folder: Path, expected: dict[str, Any], every: int) -> 
         output = folder / f"signal-{step}"
         first, second = WAYS[number % len(WAYS)], WAYS[(number * 2 + 1) % len(WAYS)]
         try:
-            train(store, output, *first, signal_at=(STOPPING[number % 3], step))
+            train(store, output, *first, signal_at=(STOP_SIGNALS[number % 3], step))
             found["BAD"] += 1
         except Interrupted:
             found["stopped"] += 1

@@ -10,7 +10,7 @@ from trainer.config.method import AugmentConfig, MixConfig
 from trainer.config.model import EncoderConfig, PairConfig
 from trainer.config.presets import compose_pretrain, load_preset
 from trainer.data import augment, counter_rng
-from trainer.data.streams import derive
+from trainer.data.streams import derive_stream
 from trainer.methods import skelemix
 from trainer.methods.losses import info_nce
 from trainer.models.encoder import Encoder
@@ -28,26 +28,28 @@ def clips():
 
 def draws_are_equal_bit_for_bit(device):
     for seed, epoch, view in [(0, 0, 0), (7, 3, 1), (2**63 + 5, 300, 0)]:
-        found = counter_rng.uniform(seed, epoch, SAMPLES.to(device), view, augment.COUNT)
-        assert torch.equal(found.cpu(), counter_rng.uniform(seed, epoch, SAMPLES, view, augment.COUNT))
+        found = counter_rng.uniform(seed, epoch, SAMPLES.to(device), view, augment.DRAWS_PER_VIEW)
+        assert torch.equal(found.cpu(), counter_rng.uniform(seed, epoch, SAMPLES, view, augment.DRAWS_PER_VIEW))
 
 
 def crops_are_equal_and_views_close(device):
-    x, uniforms = clips(), counter_rng.uniform(1, 2, SAMPLES, 0, augment.COUNT)
+    x, uniforms = clips(), counter_rng.uniform(1, 2, SAMPLES, 0, augment.DRAWS_PER_VIEW)
     found = augment.crop(x.to(device), uniforms[:, 0].to(device), 6)
     assert torch.equal(found.cpu(), augment.crop(x, uniforms[:, 0], 6))
     config = AugmentConfig()
-    found = augment.view(x.to(device), uniforms.to(device), config)
-    torch.testing.assert_close(found.cpu(), augment.view(x, uniforms, config), rtol=1e-6, atol=1e-6)
+    found = augment.random_view(x.to(device), uniforms.to(device), config)
+    torch.testing.assert_close(found.cpu(), augment.random_view(x, uniforms, config), rtol=1e-6, atol=1e-6)
 
 
 def streams_are_equal(device):
     for stream in ("joint", "motion", "bone"):
-        assert torch.equal(derive(clips().to(device), stream, KINECT_V2).cpu(), derive(clips(), stream, KINECT_V2))
+        assert torch.equal(
+            derive_stream(clips().to(device), stream, KINECT_V2).cpu(), derive_stream(clips(), stream, KINECT_V2)
+        )
 
 
 def mixing_is_equal(device):
-    region = skelemix.draw(KINECT_V2, MixConfig(), 5, 8, counter_rng.generator(0, 1, 2))
+    region = skelemix.draw_region(KINECT_V2, MixConfig(), 5, 8, counter_rng.generator(0, 1, 2))
     found = skelemix.mix(clips().to(device), region, 4)
     assert all(
         torch.equal(a.cpu(), b) for a, b in zip(found, skelemix.mix(clips(), region, 4), strict=True)
@@ -99,7 +101,7 @@ def fast_and_plain_encoders_are_close(device):
             encoder.load_state_dict(start)
             encoder.to(where).train(training)
             encoder.fast = fast
-            outputs = (encoder(x.to(where)), *encoder.halves(x.to(where), mask.to(where)))
+            outputs = (encoder(x.to(where)), *encoder.encode_masked_halves(x.to(where), mask.to(where)))
             # Means, not sums: biases before a batch norm have a gradient of rounding alone, in proportion to the rest.
             sum(output.square().mean() for output in outputs).backward()
             gradients = {name: parameter.grad.cpu() for name, parameter in encoder.named_parameters()}

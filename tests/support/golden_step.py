@@ -15,7 +15,7 @@ from trainer.config.model import PairConfig
 from trainer.methods.registry import METHODS
 from trainer.methods.skelemix import Region, mix
 from trainer.models.encoder import Encoder
-from trainer.models.graph import adjacency
+from trainer.models.graph import build_adjacency
 from trainer.models.momentum_pair import MomentumPair
 from trainer.runs.imported.released_keys import infer, names
 
@@ -112,7 +112,7 @@ def every_state_name_maps_to_one_of_ours_and_back(golden, _):
 
 
 def adjacency_is_the_references(golden, _):
-    assert torch.equal(adjacency(KINECT_V2), golden.tensor("state/encoder_q.A").cpu())
+    assert torch.equal(build_adjacency(KINECT_V2), golden.tensor("state/encoder_q.A").cpu())
 
 
 def eval_mode_answers_as_the_reference(golden, _):
@@ -122,7 +122,7 @@ def eval_mode_answers_as_the_reference(golden, _):
     with torch.no_grad():
         golden.close(query.backbone(x), golden.answer("eval/backbone"))
         golden.close(query(x), golden.answer("eval/embedding"))
-        trimmed, truncated = query.halves(x, mask)
+        trimmed, truncated = query.encode_masked_halves(x, mask)
     golden.close(trimmed, golden.answer("eval/trimmed"))
     golden.close(truncated, golden.answer("eval/truncated"))
 

@@ -11,7 +11,7 @@ from trainer.methods.skelemix import Regions
 def losses(method: Method, query: Tensor, key: Tensor, regions: Sequence[Regions]) -> LossTerms:
     """Losses of views (N, C, T, V, M); key encoder and queue move on. Backward and optimiser are the caller's."""
     mixes = method.mixes(query, regions)
-    method.pair.follow()
+    method.pair.update_key_encoder()
     keys = method.pair.keys(key)
     queue = method.pair.queue.clone()  # backward needs the values that the new keys will overwrite
     terms = method.losses(slice(0, len(query)), query, mixes, keys, queue)

@@ -11,7 +11,7 @@ import torch
 from trainer.bench import evaluate, load, timing, train
 from trainer.bench import ingest as ingest_suite
 from trainer.bench.timing import Progress, Row
-from trainer.runtime.device import describe
+from trainer.runtime.device import describe_device
 
 
 def run_suites(
@@ -48,7 +48,7 @@ def run_suites(
             found[part] = evaluate.bench_evaluate(rounds, progress, device, small=small)
     machine = {
         **timing.describe_machine(),
-        "device": describe(device),
+        "device": describe_device(device),
         "torch": torch.__version__,
         "skelepipe": importlib.metadata.version("skelepipe"),
         "date": datetime.now(UTC).date().isoformat(),

@@ -19,9 +19,9 @@ from trainer.bench.train import SMALL, run_of
 from trainer.config.method import AugmentConfig
 from trainer.config.pretrain import PretrainConfig
 from trainer.data import augment, counter_rng
-from trainer.data.loader import Clips, Host, Resident, load_clips
-from trainer.data.shuffle import ShuffleOrder, batches
-from trainer.data.streaming import Streamed
+from trainer.data.loader import Clips, HostClips, ResidentClips, load_clips
+from trainer.data.shuffle import ShuffleOrder, plan_batches
+from trainer.data.streaming import StreamedClips
 from trainer.pretrain.step import train_step
 from trainer.runs.run import method_of_run
 
@@ -77,11 +77,11 @@ def residencies(
     order = ShuffleOrder(store.blocks(rows), buffer, seed=0)
     whole = load_clips(store, rows, config.frames, config.bodies)
     feeds: dict[str, Clips] = {
-        f"resident on the {'GPU' if device.type == 'cuda' else 'host'}": Resident(whole.to(device)),
-        "gathered ahead on the host": Host(whole, device, 1),
+        f"resident on the {'GPU' if device.type == 'cuda' else 'host'}": ResidentClips(whole.to(device)),
+        "gathered ahead on the host": HostClips(whole, device, 1),
     }
     for workers in (0, 1):
-        feeds[f"streamed, {workers} workers"] = Streamed(
+        feeds[f"streamed, {workers} workers"] = StreamedClips(
             store, rows, order, config.frames, config.bodies, batch, device, workers
         )
     return feeds, order
@@ -89,10 +89,10 @@ def residencies(
 
 def views(clips: Clips, order: ShuffleOrder, config: AugmentConfig, batch: int) -> None:
     """Two views of every clip of an epoch."""
-    for _, epoch, places, shown in clips.follow(batches(order, batch, 0, len(order.blocks) // batch)):
+    for _, epoch, places, shown in clips.iterate(plan_batches(order, batch, 0, len(order.blocks) // batch)):
         for view in range(2):
             samples = torch.from_numpy(places).to(shown.device)
-            augment.view(shown, counter_rng.uniform(0, epoch, samples, view, augment.COUNT), config)
+            augment.random_view(shown, counter_rng.uniform(0, epoch, samples, view, augment.DRAWS_PER_VIEW), config)
 
 
 def waiting(store: Store, rounds: int, progress: Progress, device: torch.device, small: bool) -> list[Row]:
@@ -107,7 +107,7 @@ def waiting(store: Store, rounds: int, progress: Progress, device: torch.device,
 
     def share(clips: Clips) -> float:
         waited, began = 0.0, 0.0
-        followed = clips.follow(batches(order, WAIT_BATCH, 0, WAIT_STEPS))
+        followed = clips.iterate(plan_batches(order, WAIT_BATCH, 0, WAIT_STEPS))
         for number in range(WAIT_STEPS):
             asked = time.perf_counter()
             step, epoch, places, shown = next(followed)

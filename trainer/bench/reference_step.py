@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from trainer.methods.method import Method
-from trainer.methods.skelemix import Mixed
+from trainer.methods.skelemix import MixedClips
 from trainer.models.encoder import Encoder
 from trainer.models.stgcn_block import Block
 
@@ -111,7 +111,7 @@ class ReferenceStep:
         self.queue = self.queue.to(device)
         return self
 
-    def loss(self, query: Tensor, key: Tensor, mixes: Sequence[Mixed]) -> Tensor:
+    def loss(self, query: Tensor, key: Tensor, mixes: Sequence[MixedClips]) -> Tensor:
         """The loss of a batch, views (N, C, T, V, M); key encoder and queue move on."""
         plain = self.query(query)
         halves = [self.query.halves(mixed.clips, mixed.mask) for mixed in mixes]

@@ -74,11 +74,13 @@ def peers_way(config: PretrainConfig, device: torch.device) -> Way:
     def step() -> None:
         number = next(done)
         query, key = (
-            augment.view(clips, counter_rng.uniform(config.seed, 0, samples, view, augment.COUNT), config.augment)
+            augment.random_view(
+                clips, counter_rng.uniform(config.seed, 0, samples, view, augment.DRAWS_PER_VIEW), config.augment
+            )
             for view in range(2)
         )
         regions = [
-            skelemix.draw(
+            skelemix.draw_region(
                 KINECT_V2, config.method.mix, len(clips), frames_out, counter_rng.generator(0, number, repeat)
             )
             for repeat in range(method.repeats)

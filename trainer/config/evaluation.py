@@ -67,11 +67,13 @@ class FinetuneConfig(ConfigModel):
     """Epochs between looks at the test clips; the last epoch is always looked at."""
 
 
-SEMI = FinetuneConfig(epochs=150, decay_at=(80 / 150,), warm_up=0.0, nesterov=False)
+SEMI_SUPERVISED = FinetuneConfig(epochs=150, decay_at=(80 / 150,), warm_up=0.0, nesterov=False)
 """The reference's semi-supervised evaluation with 10 % of the labels (czhaneva/SkeleMixCLR)."""
 
 
-SEMI_ONE_PER_CENT = SEMI.model_copy(update={"learning_rate": 0.05, "weight_decay": 0.0, "decay_at": (40 / 150,)})
+SEMI_SUPERVISED_ONE_PER_CENT = SEMI_SUPERVISED.model_copy(
+    update={"learning_rate": 0.05, "weight_decay": 0.0, "decay_at": (40 / 150,)}
+)
 """The same with 1 %."""
 
 
@@ -88,7 +90,7 @@ class EvalConfig(ConfigModel):
 
     def semi_for(self, fraction: float) -> FinetuneConfig:
         """The settings of semi-supervised evaluation with so many of the labels."""
-        base = SEMI_ONE_PER_CENT if fraction <= 0.01 else SEMI
+        base = SEMI_SUPERVISED_ONE_PER_CENT if fraction <= 0.01 else SEMI_SUPERVISED
         return base.model_copy(update=self.semi.model_dump(include=self.semi.model_fields_set))
 
 

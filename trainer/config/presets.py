@@ -13,7 +13,7 @@ from pipeline.suggest import beside, meant
 from trainer.config.layers import SET_ORIGIN, ConfigLayer, build_config, parse_setting
 from trainer.config.pretrain import PretrainConfig
 
-QUICK = "quick"
+QUICK_PRESET = "quick"
 
 
 class PresetDescription(BaseModel):
@@ -73,10 +73,10 @@ def choose_preset(
         ConfigError: there is none of that name.
     """
     if name is None:
-        name = f"{dataset}-{split}" if f"{dataset}-{split}" in preset_names() else QUICK
+        name = f"{dataset}-{split}" if f"{dataset}-{split}" in preset_names() else QUICK_PRESET
     advice = []
-    if name != QUICK and not has_gpu:
-        advice.append(f"no GPU here: preset {name} is made for one; --preset {QUICK} is made for CPUs")
+    if name != QUICK_PRESET and not has_gpu:
+        advice.append(f"no GPU here: preset {name} is made for one; --preset {QUICK_PRESET} is made for CPUs")
     chosen = load_preset(name)
     about = chosen.about
     if about.dataset and (about.dataset, about.split) != (dataset, split):

@@ -60,7 +60,7 @@ class PretrainConfig(ConfigModel):
     augment: AugmentConfig = AugmentConfig()
 
     @property
-    def parts(self) -> int:
+    def micro_batches(self) -> int:
         """How many forwards and backwards make a step."""
         return -(-self.batch_size // (self.micro_batch or self.batch_size))
 
@@ -76,7 +76,7 @@ class PretrainConfig(ConfigModel):
 
     @model_validator(mode="after")
     def _parts_have_a_variance(self) -> Self:
-        if self.batch_size // self.parts < 2:
+        if self.batch_size // self.micro_batches < 2:
             raise ValueError(
                 f"a batch of {self.batch_size} in parts of at most {self.micro_batch} leaves one of a single clip, "
                 "which has no variance for batch norm; take another micro_batch"
@@ -99,7 +99,7 @@ class PretrainConfig(ConfigModel):
             )
         if not self.fit_to_data:
             return self
-        momentum = 1 - 1 / (KEY_EPOCHS * (clips // self.batch_size))
+        momentum = 1 - 1 / (KEY_AVERAGE_EPOCHS * (clips // self.batch_size))
         pair = {"queue_size": 1 << ((clips // 2).bit_length() - 1), "momentum": min(0.999, max(0.9, momentum))}
         given = self.pair.model_dump(include=self.pair.model_fields_set)
         return self.model_copy(
@@ -112,5 +112,5 @@ class PretrainConfig(ConfigModel):
 
 FITTED_KEYS = ("bodies", "pair.queue_size", "pair.momentum")
 """What `fit_to_data` sets where it is not given."""
-KEY_EPOCHS = 1000 / (40_091 // 128)
+KEY_AVERAGE_EPOCHS = 1000 / (40_091 // 128)
 """1 / (1 - 0.999) steps, in epochs of NTU-60 xsub's 40,091 training clips at 128 a step."""

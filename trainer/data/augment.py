@@ -10,11 +10,11 @@ from torch import Tensor
 
 from trainer.config.method import AugmentConfig
 
-COUNT: Final = 7
+DRAWS_PER_VIEW: Final = 7
 """Numbers that one view takes: the crop's start, then the shear's six."""
 
 
-def view(x: Tensor, uniforms: Tensor, config: AugmentConfig) -> Tensor:
+def random_view(x: Tensor, uniforms: Tensor, config: AugmentConfig) -> Tensor:
     """One view of each clip.
 
     Args:

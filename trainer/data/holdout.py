@@ -24,14 +24,14 @@ class HoldoutSplit:
     """What divides it; empty when nothing is held out."""
     values: list[Any]
     """Of the column: those held out."""
-    kept: NDArray[np.int64]
+    train_rows: NDArray[np.int64]
     """Rows that are trained on."""
-    held_out: NDArray[np.int64]
+    held_out_rows: NDArray[np.int64]
     """Rows that are not."""
 
     def to_json(self) -> dict[str, Any]:
         """What a run says of it."""
-        return {"column": self.column, "values": self.values, "clips": len(self.held_out)}
+        return {"column": self.column, "values": self.values, "clips": len(self.held_out_rows)}
 
 
 def split_holdout(store: Store, split: Split, config: PretrainConfig) -> HoldoutSplit:
@@ -47,7 +47,7 @@ def split_holdout(store: Store, split: Split, config: PretrainConfig) -> Holdout
     if not config.validate_every:
         if config.held_out is not None:
             raise ConfigError("held_out: means nothing with validate_every=0; --set validate_every=5, or leave it out")
-        return HoldoutSplit(column="", values=[], kept=rows, held_out=rows[:0])
+        return HoldoutSplit(column="", values=[], train_rows=rows, held_out_rows=rows[:0])
     column = split.disjoint_column or "subject"
     values = store.values(column)[rows]
     groups = np.unique(values)
@@ -65,7 +65,7 @@ def split_holdout(store: Store, split: Split, config: PretrainConfig) -> Holdout
     if (store.columns["label"][rows] < 0).any():
         raise ConfigError("validate_every: some training clips have no label; --set validate_every=0 needs none")
     apart = np.isin(values, chosen)
-    return HoldoutSplit(column=column, values=chosen.tolist(), kept=rows[~apart], held_out=rows[apart])
+    return HoldoutSplit(column=column, values=chosen.tolist(), train_rows=rows[~apart], held_out_rows=rows[apart])
 
 
 def fit_to_data(store: Store, split: Split, config: PretrainConfig) -> tuple[PretrainConfig, HoldoutSplit]:
@@ -75,8 +75,8 @@ def fit_to_data(store: Store, split: Split, config: PretrainConfig) -> tuple[Pre
         ConfigError: the batch is larger than the training set, or what is to be held out is not there.
     """
     division = split_holdout(store, split, config)
-    most = int(store.columns["bodies"][division.kept].max(initial=1))
-    return config.fitted(len(division.kept), most), division
+    most = int(store.columns["bodies"][division.train_rows].max(initial=1))
+    return config.fitted(len(division.train_rows), most), division
 
 
 def changed_keys(before: PretrainConfig, after: PretrainConfig) -> list[str]:

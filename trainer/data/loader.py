@@ -23,30 +23,30 @@ Batches = Generator[tuple[int, int, Positions, Tensor], None, None]
 class Clips(Protocol):
     """A training set's clips, wherever they lie."""
 
-    def follow(self, planned: Iterable[PlannedBatch]) -> Batches:
+    def iterate(self, planned: Iterable[PlannedBatch]) -> Batches:
         """Each step of a plan with its clips; closing the iterator ends what it has running."""
         ...
 
 
-class Resident:
+class ResidentClips:
     """All clips in the memory of the device that trains."""
 
     def __init__(self, clips: Tensor) -> None:
         self._clips = clips
 
-    def follow(self, planned: Iterable[PlannedBatch]) -> Batches:
+    def iterate(self, planned: Iterable[PlannedBatch]) -> Batches:
         """Each planned step with its clips."""
         for step, epoch, places in planned:
             yield step, epoch, places, self._clips[places]
 
 
-class Host:
+class HostClips:
     """All clips in the host's memory; batches are gathered ahead of the step and copied to the device."""
 
     def __init__(self, clips: Tensor, device: torch.device, workers: int) -> None:
         self._clips, self._device, self._workers = clips, device, workers
 
-    def follow(self, planned: Iterable[PlannedBatch]) -> Batches:
+    def iterate(self, planned: Iterable[PlannedBatch]) -> Batches:
         """Each planned step with its clips; without workers they are gathered when they are asked for."""
         gathered = ((step, epoch, places, self._clips[places]) for step, epoch, places in planned)
         return to_device(gathered, self._device, self._workers)
@@ -95,7 +95,7 @@ def load_clips(
     """
     store.check()
     clips = torch.empty((len(rows), 3, frames, len(store.layout.joints), bodies), device=device)
-    for places in load_blocks(store.blocks(rows)):
+    for places in group_by_block(store.blocks(rows)):
         if clips.device.type == "cpu":
             fill_batch(store, rows[places], clips.numpy(), places)
         else:
@@ -106,7 +106,7 @@ def load_clips(
     return clips
 
 
-def load_blocks(blocks: NDArray[np.int64]) -> list[Positions]:
+def group_by_block(blocks: NDArray[np.int64]) -> list[Positions]:
     """Places that share a block, block after block."""
     order = np.argsort(blocks, kind="stable")
     return [places for places in np.split(order, np.flatnonzero(np.diff(blocks[order])) + 1) if len(places)]

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from pipeline.errors import ConfigError
 from pipeline.store.store import Store
 from trainer.config.pretrain import PretrainConfig
-from trainer.data.loader import Clips, Host, Resident, load_clips
+from trainer.data.loader import Clips, HostClips, ResidentClips, load_clips
 from trainer.data.shuffle import ShuffleOrder
-from trainer.data.streaming import Streamed
+from trainer.data.streaming import StreamedClips
 from trainer.runtime.memory import available_memory
 
 Residency = Literal["auto", "gpu", "host", "stream"]
@@ -30,7 +30,7 @@ class DataFeed:
 
     clips: Clips
     order: ShuffleOrder
-    said: str
+    description: str
     """What was taken and why, in words."""
 
 
@@ -59,18 +59,18 @@ def open_feed(
         ArtifactError: the store is damaged.
     """
     order = ShuffleOrder(store.blocks(rows), config.stream_buffer, config.seed)
-    streamed = Streamed(store, rows, order, config.frames, config.bodies, config.batch_size, device, workers)
+    streamed = StreamedClips(store, rows, order, config.frames, config.bodies, config.batch_size, device, workers)
     taken, why = _choose(asked, device, streamed)
     clips: Clips = streamed
     if taken != "stream":
         where = device if taken == "gpu" else HOST
         whole = load_clips(store, rows, config.frames, config.bodies, where, done)
         resident = taken == "gpu" or device == HOST
-        clips = Resident(whole) if resident else Host(whole, device, workers)
-    return DataFeed(clips=clips, order=order, said=f"{len(rows)} clips, residency {taken}: {why}")
+        clips = ResidentClips(whole) if resident else HostClips(whole, device, workers)
+    return DataFeed(clips=clips, order=order, description=f"{len(rows)} clips, residency {taken}: {why}")
 
 
-def _choose(asked: Residency, device: torch.device, streamed: Streamed) -> tuple[Residency, str]:
+def _choose(asked: Residency, device: torch.device, streamed: StreamedClips) -> tuple[Residency, str]:
     """Where clips are to lie, and why there, in words."""
     if asked == "gpu" and device.type != "cuda":
         raise ConfigError(f"--residency gpu: the training runs on {device}; use host or stream, or --device cuda")

@@ -29,7 +29,7 @@ class ShuffleOrder:
     """Clips that are mixed with each other."""
     seed: int
 
-    def of(self, epoch: int) -> Positions:
+    def epoch_order(self, epoch: int) -> Positions:
         """(N,) every place once, in the order of an epoch, from 0."""
         rng = np.random.default_rng([self.seed, epoch])
         clips = len(self.blocks)
@@ -37,10 +37,10 @@ class ShuffleOrder:
             return rng.permutation(clips)
         names, of_name = np.unique(self.blocks, return_inverse=True)
         coming = np.argsort(rng.permutation(len(names))[of_name], kind="stable")
-        return np.array(_buffered(coming, self.buffer, rng), np.int64)
+        return np.array(_shuffle_through_buffer(coming, self.buffer, rng), np.int64)
 
 
-def _buffered(coming: Positions, buffer: int, rng: np.random.Generator) -> list[int]:
+def _shuffle_through_buffer(coming: Positions, buffer: int, rng: np.random.Generator) -> list[int]:
     """What a buffer gives back of what comes in: a clip for each that finds it full, the rest at random at the end."""
     held, seen = coming[:buffer].tolist(), []
     leaving = rng.integers(buffer, size=len(coming) - buffer).tolist()
@@ -50,12 +50,12 @@ def _buffered(coming: Positions, buffer: int, rng: np.random.Generator) -> list[
     return seen + [held[place] for place in rng.permutation(buffer).tolist()]
 
 
-def batches(order: ShuffleOrder, batch_size: int, first_step: int, last_step: int) -> Iterator[PlannedBatch]:
+def plan_batches(order: ShuffleOrder, batch_size: int, first_step: int, last_step: int) -> Iterator[PlannedBatch]:
     """The plan of every step from `first_step` on; an epoch's odd rest is left out."""
     per_epoch = len(order.blocks) // batch_size
     places, of_epoch = np.empty(0, np.int64), -1
     for step in range(first_step, last_step):
         epoch, batch = divmod(step, per_epoch)
         if epoch != of_epoch:
-            places, of_epoch = order.of(epoch), epoch
+            places, of_epoch = order.epoch_order(epoch), epoch
         yield step, epoch, places[batch * batch_size : (batch + 1) * batch_size]

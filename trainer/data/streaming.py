@@ -15,14 +15,14 @@ from torch import Tensor
 
 from pipeline.store.batches import fill_batch
 from pipeline.store.store import Store
-from trainer.data.loader import Batches, load_blocks, to_device
+from trainer.data.loader import Batches, group_by_block, to_device
 from trainer.data.shuffle import PlannedBatch, Positions, ShuffleOrder
 
-READ_AHEAD = 4
+BLOCKS_READ_AHEAD = 4
 """Blocks a worker reads before a step asks for them, beside the buffer."""
 
 
-class Streamed:
+class StreamedClips:
     """Clips that are read block by block in the order in which a plan first needs them, and dropped once seen."""
 
     def __init__(
@@ -52,7 +52,7 @@ class Streamed:
         self._device, self._workers = device, workers
         largest = int(np.unique(order.blocks, return_counts=True)[1].max())
         # A block is read for the sake of one clip; the rest of it comes on top of the buffer.
-        self.room = min(order.buffer, len(rows)) + batch_size + largest * (1 + READ_AHEAD * max(workers, 1))
+        self.room = min(order.buffer, len(rows)) + batch_size + largest * (1 + BLOCKS_READ_AHEAD * max(workers, 1))
         self._shape = (self.room, 3, frames, len(store.layout.joints), bodies)
 
     @property
@@ -65,7 +65,7 @@ class Streamed:
         """What all clips would take."""
         return 4 * len(self._rows) * math.prod(self._shape[1:])
 
-    def follow(self, planned: Iterable[PlannedBatch]) -> Batches:
+    def iterate(self, planned: Iterable[PlannedBatch]) -> Batches:
         """Each planned step with its clips; a plan that begins in mid-epoch reads only what is left of it."""
         return to_device(self._gathered(planned), self._device, self._workers)
 
@@ -75,7 +75,7 @@ class Streamed:
             if self._workers:
                 threads = ThreadPoolExecutor(self._workers, "stream")
                 stack.callback(threads.shutdown, cancel_futures=True)
-            pool, ahead = torch.empty(self._shape), self._workers * READ_AHEAD
+            pool, ahead = torch.empty(self._shape), self._workers * BLOCKS_READ_AHEAD
             held = _Held(pool, self._reads(planned), self._read, threads, ahead, len(self._rows))
             while held.steps:
                 step, epoch, places = held.steps.popleft()
@@ -86,7 +86,7 @@ class Streamed:
         for epoch, together in groupby(planned, key=lambda step: step[1]):
             steps = list(together)
             wanted = np.concatenate([places for _, _, places in steps])
-            for which in sorted(load_blocks(self._blocks[wanted]), key=lambda which: int(which[0])):
+            for which in sorted(group_by_block(self._blocks[wanted]), key=lambda which: int(which[0])):
                 yield steps, epoch, np.sort(wanted[which])
                 steps = []
 

@@ -9,7 +9,7 @@ from pipeline.skeleton.layout import Layout
 from trainer.config.method import Stream
 
 
-def derive(x: Tensor, stream: Stream, layout: Layout) -> Tensor:
+def derive_stream(x: Tensor, stream: Stream, layout: Layout) -> Tensor:
     """One stream of a batch of positions.
 
     Args:

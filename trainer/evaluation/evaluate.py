@@ -13,7 +13,7 @@ from pipeline.store.splits import Split, Subset, load_subsets
 from pipeline.store.store import Store
 from trainer.config.evaluation import EVAL_DEFAULTS, EvalConfig, FinetuneConfig
 from trainer.data.loader import load_clips
-from trainer.data.streams import derive
+from trainer.data.streams import derive_stream
 from trainer.evaluation import finetune, frozen_protocols, lineage
 from trainer.evaluation.finetune import Finetuned, Sides
 from trainer.evaluation.frozen_protocols import BatchNorm, FrozenProtocol
@@ -22,7 +22,7 @@ from trainer.evaluation.metrics import spread, summarise
 from trainer.models.encoder import Encoder
 from trainer.runs.classifier import RECALIBRATED, save_classifier, state_of
 from trainer.runs.run import CheckpointName, Run, load_encoder, method_of_run, write_result
-from trainer.runtime.device import pick
+from trainer.runtime.device import choose_device
 
 Protocol = Literal["knn", "retrieval", "linear", "semi", "finetune"]
 SCRATCH = "supervised from scratch"
@@ -36,7 +36,7 @@ class EvaluateRequest:
     store: Store
     split: Split
     protocols: tuple[Protocol, ...] = ("knn", "linear")
-    device: torch.device = field(default_factory=pick)
+    device: torch.device = field(default_factory=choose_device)
     config: EvalConfig = EVAL_DEFAULTS
     fractions: tuple[float, ...] = (0.1,)
     """Of the training labels, for `semi`; each on every stored subset."""
@@ -75,7 +75,7 @@ class EvaluationInputs:
 
     def show(self, positions: Tensor) -> Tensor:
         """Positions as the run's stream."""
-        return derive(positions, self.request.run.config.stream, self.request.run.layout)
+        return derive_stream(positions, self.request.run.config.stream, self.request.run.layout)
 
 
 def evaluate(

@@ -12,8 +12,8 @@ from pipeline.store.batches import fill_batch
 from pipeline.store.store import Store
 from trainer.config.evaluation import FeatureLayer
 from trainer.config.pretrain import PretrainConfig
-from trainer.data.loader import load_blocks
-from trainer.data.streams import derive
+from trainer.data.loader import group_by_block
+from trainer.data.streams import derive_stream
 from trainer.models.encoder import Encoder
 from trainer.runs.run import Run
 
@@ -46,7 +46,7 @@ def extract(encoder: Encoder, clips: Tensor, layer: FeatureLayer = "backbone") -
 
 def extract_positions(encoder: Encoder, positions: Tensor, run: Run, layer: FeatureLayer = "backbone") -> Tensor:
     """Features (N, D) of positions (N, 3, T, V, M) in metres, shown to the encoder as its run's stream."""
-    return extract(encoder, derive(positions, run.config.stream, run.layout), layer)
+    return extract(encoder, derive_stream(positions, run.config.stream, run.layout), layer)
 
 
 def extract_rows(
@@ -68,11 +68,11 @@ def extract_rows(
     Raises:
         ArtifactError: the store is damaged.
     """
-    blocks, found = load_blocks(store.blocks(rows)), list[Tensor]()
+    blocks, found = group_by_block(store.blocks(rows)), list[Tensor]()
     for places in blocks:
         clips = np.empty((len(places), 3, config.frames, len(store.layout.joints), config.bodies), np.float32)
         fill_batch(store, rows[places], clips, np.arange(len(places)))
-        found.append(extract(encoder, derive(torch.from_numpy(clips), config.stream, store.layout)))
+        found.append(extract(encoder, derive_stream(torch.from_numpy(clips), config.stream, store.layout)))
         done(len(places))
     return torch.cat(found)[torch.from_numpy(np.argsort(np.concatenate(blocks)))]
 

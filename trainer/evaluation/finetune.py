@@ -97,8 +97,8 @@ def fit(
             for chosen in order.tensor_split(math.ceil(len(order) / config.batch_size)):
                 clips = sides.train[chosen].to(device)
                 if config.augmented:
-                    uniforms = counter_rng.uniform(seed, epoch, chosen.to(device), 0, augment.COUNT)
-                    clips = augment.view(clips, uniforms, views)
+                    uniforms = counter_rng.uniform(seed, epoch, chosen.to(device), 0, augment.DRAWS_PER_VIEW)
+                    clips = augment.random_view(clips, uniforms, views)
                 with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16"):
                     scores = layer(encoder.backbone(show(clips)))
                 loss = cross_entropy(scores.float(), sides.train_labels[chosen].to(device))

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from trainer.config.evaluation import EvalConfig, FeatureLayer
 from trainer.data import augment, counter_rng
-from trainer.data.streams import derive
+from trainer.data.streams import derive_stream
 from trainer.evaluation import features, linear
 from trainer.evaluation.finetune import Sides
 from trainer.evaluation.knn import weighted_knn
@@ -68,7 +68,7 @@ def extract_representations(
     `pre-trained` has the batch-norm statistics that training left, `pre-trained, recalibrated` those of the clean
     training clips; `random encoder` is the encoder as it was before its first step, recalibrated likewise.
     """
-    shown = [derive(side, run.config.stream, run.layout) for side in (sides.train, sides.test)]
+    shown = [derive_stream(side, run.config.stream, run.layout) for side in (sides.train, sides.test)]
     wanted = {"trained": [PRETRAINED], "recalibrated": [RECALIBRATED], "both": [PRETRAINED, RECALIBRATED]}[batch_norm]
     for name, model in [*((row, encoder) for row in wanted), *([(RANDOM_ENCODER, fresh)] if fresh else [])]:
         progress(f"features, {name}")
@@ -87,9 +87,9 @@ def extract_representations(
 def _view(run: Run, clips: Tensor, config: EvalConfig, number: int) -> Tensor:
     """What the reference's monitor shows the encoder of a side."""
     if config.knn.augmented:
-        uniforms = counter_rng.uniform(config.seed, 0, torch.arange(len(clips)), number, augment.COUNT)
-        clips = augment.view(clips, uniforms, run.config.augment)
-    return derive(clips, run.config.stream, run.layout)
+        uniforms = counter_rng.uniform(config.seed, 0, torch.arange(len(clips)), number, augment.DRAWS_PER_VIEW)
+        clips = augment.random_view(clips, uniforms, run.config.augment)
+    return derive_stream(clips, run.config.stream, run.layout)
 
 
 def score_protocol(protocol: FrozenProtocol, data: Representation, sides: Sides, config: EvalConfig) -> ProtocolScores:

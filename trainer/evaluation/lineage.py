@@ -11,7 +11,7 @@ from pipeline.store.store import Store
 from trainer.config.presets import compose_pretrain, load_preset, preset_names
 from trainer.data.holdout import split_holdout
 from trainer.runs.run import CheckpointName, Run, find_run_split
-from trainer.runtime.device import describe
+from trainer.runtime.device import describe_device
 
 
 def lineage(run: Run, store: Store, split: Split, checkpoint: dict[str, Any], device: torch.device) -> dict[str, Any]:
@@ -24,7 +24,7 @@ def lineage(run: Run, store: Store, split: Split, checkpoint: dict[str, Any], de
         "test_clips_pretrained_on": _pretrained_on(run, store, split),
         "transfer": None if run.imported else store.digest != run.lineage["store"]["digest"],
         "versions": {"skelepipe": importlib.metadata.version("skelepipe"), "torch": torch.__version__},
-        "device": describe(device),
+        "device": describe_device(device),
     }
 
 
@@ -59,5 +59,5 @@ def _pretrained_on(run: Run, store: Store, split: Split) -> int | None:
         return None
     if store.digest != run.lineage["store"]["digest"] or split.digest == run.lineage["split"]["digest"]:
         return 0
-    trained_on = split_holdout(store, find_run_split(run, store, None), run.config).kept
+    trained_on = split_holdout(store, find_run_split(run, store, None), run.config).train_rows
     return len(np.intersect1d(trained_on, split.test))

@@ -25,7 +25,7 @@ from trainer.evaluation import features
 from trainer.runs import checkpoint
 from trainer.runs.classifier import Classifier, choose_classifier, load_classifier
 from trainer.runs.run import Run
-from trainer.runtime.device import pick
+from trainer.runtime.device import choose_device
 
 SHOWN = 3
 """Refusals in an error's text."""
@@ -37,7 +37,7 @@ class PredictRequest:
 
     run: Run
     roots: tuple[Path, ...]
-    device: torch.device = field(default_factory=pick)
+    device: torch.device = field(default_factory=choose_device)
     classifier: str | None = None
     """Name of the classifier; None: the newest that is not recalibrated."""
     skeleton: Path | None = None

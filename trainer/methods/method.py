@@ -13,8 +13,8 @@ from torch import Tensor
 
 from trainer.config.method import MethodConfig
 from trainer.methods.losses import info_nce
-from trainer.methods.skelemix import Mixed, Regions, mix
-from trainer.models.momentum_pair import MomentumPair, unit
+from trainer.methods.skelemix import MixedClips, Regions, mix
+from trainer.models.momentum_pair import MomentumPair, unit_length
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,7 +36,7 @@ class LossTerms:
 class Method:
     """A method's losses on a pair of encoders, of one part of a batch after another; `trainer.step` puts them together.
 
-    A method of its own overrides `over_regions`, or `losses` as a whole.
+    A method of its own overrides `combine_regions`, or `losses` as a whole.
     """
 
     mixing: ClassVar[bool] = True
@@ -51,7 +51,7 @@ class Method:
         """Mixed regions per training step; 0 for a method that does not mix."""
         return self.config.mix.repeats if self.mixing else 0
 
-    def mixes(self, query: Tensor, regions: Sequence[Regions]) -> list[Mixed]:
+    def mixes(self, query: Tensor, regions: Sequence[Regions]) -> list[MixedClips]:
         """The mixed clips of a whole batch, (N, C, T, V, M) each: partners may be anywhere in it.
 
         Args:
@@ -62,7 +62,7 @@ class Method:
             raise ValueError(f"{self.config.name} takes {self.repeats} regions a step, found {len(regions)}")
         return [mix(query, region, self.pair.query.stride) for region in regions]
 
-    def losses(self, part: slice, query: Tensor, mixes: Sequence[Mixed], keys: Tensor, queue: Tensor) -> LossTerms:
+    def losses(self, part: slice, query: Tensor, mixes: Sequence[MixedClips], keys: Tensor, queue: Tensor) -> LossTerms:
         """Losses of a part of a batch, each the mean over the part. Nothing moves on but batch-norm statistics.
 
         The passes follow the reference's order: query, then each mixed clip, with batch-norm statistics of its own.
@@ -76,18 +76,18 @@ class Method:
         """
         pair = self.pair
         nce = partial(info_nce, queue=queue, temperature=self.config.temperature, decoupled=self.config.decoupled)
-        plain = unit(pair.query(query[part]))
+        plain = unit_length(pair.query(query[part]))
         halves = []
         for mixed in mixes:
             mask = mixed.mask if mixed.mask.ndim == 2 else mixed.mask[part]
-            trimmed, truncated = pair.query.halves(mixed.clips[part], mask)
-            halves.append((unit(trimmed), unit(truncated), mixed.partner[part]))
+            trimmed, truncated = pair.query.encode_masked_halves(mixed.clips[part], mask)
+            halves.append((unit_length(trimmed), unit_length(truncated), mixed.partner[part]))
         with torch.autocast(query.device.type, enabled=False):
             own = keys[part]
             instance = nce(plain, own)
             trimmed_terms = tuple(nce(p, keys[partner], extra_negative=c) for p, c, partner in halves)
             truncated_terms = tuple(nce(c, own, extra_negative=p) for p, c, _ in halves)
-        mixed_term = self.over_regions(instance, trimmed_terms + truncated_terms)
+        mixed_term = self.combine_regions(instance, trimmed_terms + truncated_terms)
         return LossTerms(
             instance=instance,
             trimmed=trimmed_terms,
@@ -96,7 +96,7 @@ class Method:
             total=instance + mixed_term,
         )
 
-    def over_regions(self, instance: Tensor, terms: Sequence[Tensor]) -> Tensor:
+    def combine_regions(self, instance: Tensor, terms: Sequence[Tensor]) -> Tensor:
         """What mixing adds to the loss of plain views: here the mean over regions, zero without regions.
 
         Args:

@@ -26,7 +26,7 @@ class SkeleMixCLR(Method):
 class SkeleMixCLRPlus(Method):
     """And their sum (the reference's `multi_swapv2`)."""
 
-    def over_regions(self, instance: Tensor, terms: Sequence[Tensor]) -> Tensor:
+    def combine_regions(self, instance: Tensor, terms: Sequence[Tensor]) -> Tensor:
         """The sum over regions."""
         return torch.stack(list(terms)).div(2).sum()
 

@@ -62,7 +62,7 @@ Regions = Region | OwnRegions
 """What one mixing of a batch pastes."""
 
 
-class Mixed(NamedTuple):
+class MixedClips(NamedTuple):
     """One mixing of a whole batch."""
 
     clips: Tensor
@@ -73,7 +73,7 @@ class Mixed(NamedTuple):
     """(N,) int64: from whom."""
 
 
-def check(layout: Layout, config: MixConfig, batch: int) -> None:
+def check_mixing(layout: Layout, config: MixConfig, batch: int) -> None:
     """Refuse what cannot be drawn.
 
     Raises:
@@ -97,7 +97,7 @@ def check(layout: Layout, config: MixConfig, batch: int) -> None:
         raise ConfigError(f"mixing needs a partner: a batch of {batch} has none; at least 2 samples")
 
 
-def draw(layout: Layout, config: MixConfig, batch: int, frames_out: int, rng: np.random.Generator) -> Regions:
+def draw_region(layout: Layout, config: MixConfig, batch: int, frames_out: int, rng: np.random.Generator) -> Regions:
     """Draw what one mixing of a batch pastes.
 
     Args:
@@ -110,12 +110,12 @@ def draw(layout: Layout, config: MixConfig, batch: int, frames_out: int, rng: np
     Raises:
         ConfigError: as `check`.
     """
-    check(layout, config, batch)
+    check_mixing(layout, config, batch)
     groups, (fewest, most) = _groups(layout, config), _amount(layout, config)
-    shortest, longest = config.frames or _share((7, 11), 16, frames_out)
+    shortest, longest = config.frames or _scale_bounds((7, 11), 16, frames_out)
     drawn: Region | OwnRegions
     if config.per == "sample":
-        drawn = _draw_each(groups, (fewest, most), (shortest, longest), batch, frames_out, rng)
+        drawn = _draw_per_sample(groups, (fewest, most), (shortest, longest), batch, frames_out, rng)
     else:
         shift = int(rng.integers(1, max(batch - 1, 2)))
         chosen = rng.choice(len(groups), size=rng.integers(fewest, most + 1), replace=False)
@@ -130,7 +130,7 @@ def draw(layout: Layout, config: MixConfig, batch: int, frames_out: int, rng: np
     return replace(drawn, fill=config.fill, noise=noise)
 
 
-def mix(x: Tensor, region: Regions, stride: int) -> Mixed:
+def mix(x: Tensor, region: Regions, stride: int) -> MixedClips:
     """Paste a region of each sample's partner, or what stands in for it, both bodies together.
 
     Args:
@@ -144,7 +144,7 @@ def mix(x: Tensor, region: Regions, stride: int) -> Mixed:
     partner = (torch.arange(samples, device=x.device) + shift) % samples
     pasted = mask.repeat_interleave(stride, dim=-2)[..., :frames, :, None]  # (T, V, 1) or (N, T, V, 1)
     pasted = pasted if mask.ndim == 2 else pasted[:, None]
-    return Mixed(torch.where(pasted, _filling(x, region, partner), x), mask, partner)
+    return MixedClips(torch.where(pasted, _filling(x, region, partner), x), mask, partner)
 
 
 def _filling(x: Tensor, region: Regions, partner: Tensor) -> Tensor:
@@ -158,7 +158,7 @@ def _filling(x: Tensor, region: Regions, partner: Tensor) -> Tensor:
     return x[partner]
 
 
-def _draw_each(
+def _draw_per_sample(
     groups: list[tuple[int, ...]],
     amount: tuple[int, int],
     length: tuple[int, int],
@@ -198,10 +198,10 @@ def _amount(layout: Layout, config: MixConfig) -> tuple[int, int]:
     groups = len(_groups(layout, config))
     if config.parts is not None:
         return config.parts
-    fewest, most = _share((2, 3), 5, groups)
+    fewest, most = _scale_bounds((2, 3), 5, groups)
     return fewest, max(1, min(most, groups - 1))
 
 
-def _share(bounds: tuple[int, int], of: int, there: int) -> tuple[int, int]:
+def _scale_bounds(bounds: tuple[int, int], of: int, there: int) -> tuple[int, int]:
     """What is for `there` things what `bounds` are for `of`: the lower bound rounded down, the upper one up."""
     return max(1, bounds[0] * there // of), -(-bounds[1] * there // of)

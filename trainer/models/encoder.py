@@ -13,8 +13,8 @@ from trainer.config.model import EncoderConfig
 from trainer.models.batchnorm import BatchNorm1d, BatchNorm2d
 from trainer.models.fast import cpu as fast_cpu
 from trainer.models.fast import gpu as fast_gpu
-from trainer.models.graph import adjacency
-from trainer.models.pooling import over_bodies, pool, pool_masked
+from trainer.models.graph import build_adjacency
+from trainer.models.pooling import mean_over_bodies, pool, pool_masked
 from trainer.models.stgcn_block import Block
 
 COORDINATES = 3
@@ -43,7 +43,7 @@ class Encoder(nn.Module):
     def __init__(self, layout: Layout, config: EncoderConfig) -> None:
         super().__init__()
         self.config = config
-        graph = adjacency(layout, config.graph)
+        graph = build_adjacency(layout, config.graph)
         # Kept with the weights: encoders of related code bases differ in it at the same shape.
         self.register_buffer("adjacency", graph)
         self.input_norm = BatchNorm1d(len(layout.joints) * COORDINATES)
@@ -55,7 +55,7 @@ class Encoder(nn.Module):
             head += [nn.Linear(dim, dim), *([BatchNorm1d(dim)] if config.head_norm else []), nn.ReLU()]
         self.head = nn.Sequential(*head, nn.Linear(dim, config.feature_dim))
         if config.init == "reference":
-            self.apply(_start_as_reference)
+            self.apply(_init_like_reference)
 
     def make_blocks(self, config: EncoderConfig, graph: torch.Size) -> nn.ModuleList:
         """The layers between the input norm and the pooling.
@@ -79,13 +79,13 @@ class Encoder(nn.Module):
             for index, (inputs, outputs, stride) in enumerate(zip(widths[:-1], widths[1:], STRIDES, strict=True))
         )
 
-    def start(self) -> None:
+    def reset_parameters(self) -> None:
         """Draw start weights anew, as the configuration has them, from torch's global generator."""
         for module in self.modules():
             if isinstance(module, nn.Conv2d | nn.Linear | nn.BatchNorm1d | nn.BatchNorm2d):
                 module.reset_parameters()
         if self.config.init == "reference":
-            self.apply(_start_as_reference)
+            self.apply(_init_like_reference)
 
     def frames_out(self, frames: int) -> int:
         """T' for a clip of T frames: rounded up, as each strided convolution does."""
@@ -132,14 +132,14 @@ class Encoder(nn.Module):
         features = pool(self.feature_map(shown[..., None]), bodies=1)
         which = present.flatten().cumsum(0).sub_(1).masked_fill_(~present.flatten(), len(bodies))
         counted = present if self.config.body_mean == "present" else None
-        return over_bodies(features[which], x.shape[-1], counted)
+        return mean_over_bodies(features[which], x.shape[-1], counted)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, T, V, M) to the projection (N, feature_dim), not normalised."""
         projection: Tensor = self.head(self.backbone(x))
         return projection
 
-    def halves(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    def encode_masked_halves(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Project the two parts of a mixed clip.
 
         Args:
@@ -164,7 +164,7 @@ def _present(x: Tensor) -> Tensor:
     return (x != 0).flatten(1, 3).any(dim=1)
 
 
-def _start_as_reference(module: nn.Module) -> None:
+def _init_like_reference(module: nn.Module) -> None:
     """`weights_init` in SkeleMixCLR's processor/pretrain.py, which applies it to every layer."""
     if isinstance(module, nn.Conv2d | nn.Linear):
         nn.init.normal_(module.weight, 0.0, 0.02)

@@ -7,7 +7,7 @@ from pipeline.skeleton.layout import Layout
 from trainer.config.model import GraphKind
 
 
-def adjacency(layout: Layout, graph: GraphKind = "agcn") -> Tensor:
+def build_adjacency(layout: Layout, graph: GraphKind = "agcn") -> Tensor:
     """Adjacency of a skeleton, split into three kinds of neighbours.
 
     - `agcn`, of 2s-AGCN (Shi et al. 2019), which SkeleMixCLR takes over: a joint itself; its parent (inward); its

@@ -29,14 +29,14 @@ class MomentumPair(nn.Module):
         self.query = encoder
         self.key = copy.deepcopy(encoder).requires_grad_(False)
         if config.start == "apart":
-            self.key.start()
+            self.key.reset_parameters()
         self.momentum = config.momentum
         noise = torch.randn(encoder.config.feature_dim, config.queue_size, generator=generator)
         self.register_buffer("queue", functional.normalize(noise, dim=0))
         self.register_buffer("pointer", torch.zeros((), dtype=torch.int64))
 
     @torch.no_grad()
-    def follow(self) -> None:
+    def update_key_encoder(self) -> None:
         """Move the key encoder's parameters towards the query's; its batch-norm statistics are its own."""
         for key, query in zip(self.key.parameters(), self.query.parameters(), strict=True):
             key.lerp_(query, 1.0 - self.momentum)
@@ -44,7 +44,7 @@ class MomentumPair(nn.Module):
     @torch.no_grad()
     def keys(self, x: Tensor) -> Tensor:
         """(N, C, T, V, M) to keys (N, D) of length one, without gradient."""
-        return unit(self.key(x))
+        return unit_length(self.key(x))
 
     @torch.no_grad()
     def enqueue(self, keys: Tensor) -> None:
@@ -57,11 +57,11 @@ class MomentumPair(nn.Module):
         self.pointer.add_(len(keys)).remainder_(size)
 
 
-def unit(vectors: Tensor) -> Tensor:
+def unit_length(vectors: Tensor) -> Tensor:
     """(N, D) scaled to length one, in float32 at least: half a float leaves a cosine only two digits."""
     return functional.normalize(vectors.to(torch.promote_types(vectors.dtype, torch.float32)), dim=1)
 
 
-def encoder_alone(encoder: Encoder) -> nn.Module:
+def wrap_query_encoder(encoder: Encoder) -> nn.Module:
     """A query encoder that has no pair, its tensors named as in one."""
     return nn.ModuleDict({"query": encoder})

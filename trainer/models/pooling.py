@@ -16,7 +16,7 @@ def pool(features: Tensor, bodies: int, present: Tensor | None = None) -> Tensor
     Returns:
         (N, D).
     """
-    return over_bodies(features.mean(dim=(2, 3)), bodies, present)
+    return mean_over_bodies(features.mean(dim=(2, 3)), bodies, present)
 
 
 def pool_masked(
@@ -39,10 +39,10 @@ def pool_masked(
         shares = shares.repeat_interleave(bodies, dim=0)
     trimmed, truncated = (features.flatten(2) @ shares).unbind(-1)
     inside, outside = present or (None, None)
-    return over_bodies(trimmed, bodies, inside), over_bodies(truncated, bodies, outside)
+    return mean_over_bodies(trimmed, bodies, inside), mean_over_bodies(truncated, bodies, outside)
 
 
-def over_bodies(vectors: Tensor, bodies: int, present: Tensor | None) -> Tensor:
+def mean_over_bodies(vectors: Tensor, bodies: int, present: Tensor | None) -> Tensor:
     """(N*M, D), the bodies of a sample next to each other, to their mean (N, D); `present` as for `pool`."""
     each = vectors.reshape(-1, bodies, vectors.shape[1])
     if present is None:

@@ -58,12 +58,12 @@ def open_run(
     asked = config
     config, division = fit_to_data(store, split, asked)
     if METHODS[config.method.name].mixing:
-        skelemix.check(store.layout, config.method.mix, config.batch_size)
+        skelemix.check_mixing(store.layout, config.method.mix, config.batch_size)
     facts: dict[str, Any] = {
         "preset": preset,
         "config": config.model_dump(mode="json"),
         "layout": store.layout.to_json(),
-        "total_steps": config.epochs * (len(division.kept) // config.batch_size),
+        "total_steps": config.epochs * (len(division.train_rows) // config.batch_size),
         "origins": {**origins, **dict.fromkeys(changed_keys(asked, config), FITTED_ORIGIN)},
     }
     made_from = {

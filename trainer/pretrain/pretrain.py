@@ -21,7 +21,7 @@ from pipeline.store.store import Store
 from trainer.config.pretrain import PretrainConfig
 from trainer.data.holdout import HoldoutSplit, split_holdout
 from trainer.data.residency import DataFeed, Residency, open_feed
-from trainer.data.shuffle import batches
+from trainer.data.shuffle import plan_batches
 from trainer.methods.method import Method
 from trainer.models.fast import cpu_ops
 from trainer.pretrain.checkpointing import Checkpointer, NotFinite
@@ -33,7 +33,7 @@ from trainer.runs import checkpoint
 from trainer.runs.log import RunLog
 from trainer.runs.run import LOG_FILE, Run, load_run, method_of_run, newest_checkpoint
 from trainer.runtime import distributed
-from trainer.runtime.device import describe, pick
+from trainer.runtime.device import choose_device, describe_device
 from trainer.runtime.signals import Interrupted, StopFlag, catch_stop_signals
 
 CHECKPOINT_SECONDS = 120.0
@@ -49,7 +49,7 @@ class PretrainRequest:
     preset: str
     config: PretrainConfig
     output: Path
-    device: torch.device = field(default_factory=pick)
+    device: torch.device = field(default_factory=choose_device)
     any_recipe: bool = False
     """Train although the configuration names another recipe than the store's."""
     force: bool = False
@@ -176,11 +176,11 @@ def _train(
             log = held.enter_context(RunLog(run.path / LOG_FILE, first)) if distributed.rank() == 0 else None
             saving.log = log
             held.enter_context(saving.last_step_kept())
-            feed = _batches(request, run, division.kept, saving, stop)
-            say(feed.said)
+            feed = _batches(request, run, division.train_rows, saving, stop)
+            say(feed.description)
             if division.column:
                 named = ", ".join(map(str, division.values))
-                say(f"held out: {division.column} {named}, {len(division.held_out)} clips")
+                say(f"held out: {division.column} {named}, {len(division.held_out_rows)} clips")
             if request.fast and request.device.type == "cpu":
                 precision = torch.bfloat16 if run.config.precision == "bf16" else torch.float32
                 seconds = cpu_ops.compile_kernels(precision, dropout=run.config.encoder.dropout > 0)
@@ -200,8 +200,8 @@ def _train(
                     samples_per_second=tick.samples_per_second,
                 )
                 progress(tick)
-    where = describe(request.device)
-    seconds, per_epoch = time.perf_counter() - started, len(division.kept) // run.config.batch_size
+    where = describe_device(request.device)
+    seconds, per_epoch = time.perf_counter() - started, len(division.train_rows) // run.config.batch_size
     return PretrainResult(
         outcome="up to date" if not losses else "resumed" if first else "trained",
         run=run,
@@ -248,14 +248,14 @@ def _steps(
         Interrupted: a signal came; the checkpoint is written.
         NotFinite: the loss is no number any more.
     """
-    config, rows = run.config, division.kept
+    config, rows = run.config, division.train_rows
     watch = HoldoutValidation(request.store, division, config) if config.validate_every else None
     per_epoch = len(rows) // config.batch_size
     one_gpu = request.device.type == "cuda" and distributed.world_size() == 1
     replay = replayed(method, optimiser, config) if request.fast and one_gpu else None
     started = time.perf_counter()
-    planned = batches(feed.order, config.batch_size, first, run.total_steps)
-    for step, epoch, chosen, batch in feed.clips.follow(planned):
+    planned = plan_batches(feed.order, config.batch_size, first, run.total_steps)
+    for step, epoch, chosen, batch in feed.clips.iterate(planned):
         rate = learning_rate(config, step / per_epoch)
         for group in optimiser.param_groups:
             group["lr"] = rate

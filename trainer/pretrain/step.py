@@ -19,10 +19,10 @@ from torch.nn import Parameter
 from pipeline.errors import ConfigError
 from trainer.config.pretrain import PretrainConfig
 from trainer.data import augment, counter_rng
-from trainer.data.streams import derive
+from trainer.data.streams import derive_stream
 from trainer.methods import skelemix
 from trainer.methods.method import Method
-from trainer.methods.skelemix import Mixed
+from trainer.methods.skelemix import MixedClips
 from trainer.models.momentum_pair import MomentumPair
 from trainer.runs.run import Run
 from trainer.runtime import distributed
@@ -47,12 +47,12 @@ def train_step(
     since, samples = _drawn_for(rows, step, epoch, run)
     views = []
     for view in range(2):
-        uniforms = counter_rng.uniform(config.seed, since, samples.to(clips.device), view, augment.COUNT)
-        views.append(derive(augment.view(clips, uniforms, config.augment), config.stream, layout))
+        uniforms = counter_rng.uniform(config.seed, since, samples.to(clips.device), view, augment.DRAWS_PER_VIEW)
+        views.append(derive_stream(augment.random_view(clips, uniforms, config.augment), config.stream, layout))
     query, key = views
     frames_out = pair.query.frames_out(config.frames)
     regions = [
-        skelemix.draw(
+        skelemix.draw_region(
             layout, config.method.mix, len(clips), frames_out, counter_rng.generator(config.seed, step, repeat)
         )
         for repeat in range(method.repeats)
@@ -80,9 +80,9 @@ def _keys_and_gradients(
     Query and key are (N, C, T, V, M), a view of each sample; `mixed` has clips, mask and partner of each mixing.
     """
     pair = method.pair
-    mixes = [Mixed(*tensors) for tensors in zip(mixed[::3], mixed[1::3], mixed[2::3], strict=True)]
-    parts = [share(part) for part in cut(len(query), config.parts)]
-    pair.follow()
+    mixes = [MixedClips(*tensors) for tensors in zip(mixed[::3], mixed[1::3], mixed[2::3], strict=True)]
+    parts = [share(part) for part in cut(len(query), config.micro_batches)]
+    pair.update_key_encoder()
     keys = pair.queue.new_zeros(len(query), len(pair.queue))
     for part in parts:
         with _precision(config, query.device):
@@ -100,7 +100,7 @@ def require_clips_for_all(config: PretrainConfig) -> None:
     Raises:
         ConfigError: there are more ranks than clips in a part.
     """
-    if (least := config.batch_size // config.parts) < distributed.world_size():
+    if (least := config.batch_size // config.micro_batches) < distributed.world_size():
         raise ConfigError(
             f"{least} clips at a time leave some of {distributed.world_size()} processes without any; start fewer, "
             "or --set a larger batch_size or micro_batch"
@@ -133,7 +133,7 @@ def _precision(config: PretrainConfig, device: torch.device) -> torch.autocast:
 
 
 def _backward(
-    method: Method, part: slice, query: Tensor, mixes: list[Mixed], keys: Tensor, config: PretrainConfig
+    method: Method, part: slice, query: Tensor, mixes: list[MixedClips], keys: Tensor, config: PretrainConfig
 ) -> Tensor:
     """Add a part's share of the batch's gradient to the parameters; its share of total, instance and mixed, (3,)."""
     with _precision(config, query.device):

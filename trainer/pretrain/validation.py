@@ -21,17 +21,17 @@ class HoldoutValidation:
 
     def __init__(self, store: Store, division: HoldoutSplit, config: PretrainConfig) -> None:
         self._store, self._division, self._config = store, division, config
-        both = np.concatenate([division.kept, division.held_out])
+        both = np.concatenate([division.train_rows, division.held_out_rows])
         labels, positions = np.unique(store.columns["label"][both], return_inverse=True)
         self._classes = len(labels)
-        self._labels = torch.split(torch.from_numpy(positions), [len(division.kept), len(division.held_out)])
+        self._labels = torch.split(torch.from_numpy(positions), [len(division.train_rows), len(division.held_out_rows)])
 
     def score(self, encoder: Encoder) -> float:
         """Top-1 per cent by `knn.weighted` with its defaults, of backbone features; the encoder is left as it was."""
         was_training = encoder.training
         bank, queries = (
             features.extract_rows(encoder, self._store, rows, self._config)
-            for rows in (self._division.kept, self._division.held_out)
+            for rows in (self._division.train_rows, self._division.held_out_rows)
         )
         encoder.train(was_training)
         said = weighted_knn(bank, self._labels[0], queries, self._classes).argmax(1)

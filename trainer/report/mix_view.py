@@ -10,7 +10,7 @@ from pipeline.skeleton.layout import Layout
 from pipeline.store.store import Store
 from trainer.config.method import MixConfig
 from trainer.data.loader import load_clips
-from trainer.methods.skelemix import Region, draw, mix
+from trainer.methods.skelemix import Region, draw_region, mix
 from trainer.models.encoder import STRIDE
 
 FRAMES, BODIES = 64, 2
@@ -36,7 +36,7 @@ def mix_figure(store: Store, host: int, partner: int, seed: int = 0) -> Figure:
     """
     layout = store.layout
     clips = load_clips(store, np.array([host, partner]), FRAMES, BODIES)
-    region = draw(layout, MixConfig(), 2, -(-FRAMES // STRIDE), np.random.default_rng(seed))
+    region = draw_region(layout, MixConfig(), 2, -(-FRAMES // STRIDE), np.random.default_rng(seed))
     assert isinstance(region, Region)
     mixed, mask, _ = mix(clips, region, STRIDE)
     whose = mask.numpy()

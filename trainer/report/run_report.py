@@ -13,7 +13,7 @@ from trainer.evaluation.results import HEADLINE_PROTOCOLS, Result
 from trainer.report import feature_blocks, feature_map, result_tables, training_history
 from trainer.report.feature_blocks import Shown
 from trainer.runs.run import CheckpointName, Run, find_run_split, find_run_store, load_encoder
-from trainer.runtime.device import pick
+from trainer.runtime.device import choose_device
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -21,7 +21,7 @@ class RunReportRequest:
     """What is reported on."""
 
     run: Run
-    device: torch.device = field(default_factory=pick)
+    device: torch.device = field(default_factory=choose_device)
     store: Path | None = None
     """Where the run's store is now, when not where it was, or another one."""
     checkpoint: CheckpointName = "last"

@@ -24,7 +24,7 @@ from pipeline.suggest import meant
 from trainer.models.encoder import Encoder
 from trainer.runs.run import RESULTS_FOLDER, Run, method_of_run, sole_evaluation
 from trainer.runs.safetensors_file import read_tensors, tensors_size, write_tensors
-from trainer.runtime.device import pick
+from trainer.runtime.device import choose_device
 
 TENSORS = "classifier.safetensors"
 WEIGHT, BIAS, ENCODER = "weight", "bias", "encoder."
@@ -169,7 +169,7 @@ def load_classifier(run: Run, name: str, device: torch.device | None = None, *, 
             raise ArtifactError(f"{path / TENSORS}: its tensor {tensor} {there}, expected {shape}; {again}")
     return Classifier(
         name=name,
-        encoder=encoder.to(device or pick()).eval(),
+        encoder=encoder.to(device or choose_device()).eval(),
         weight=kept[WEIGHT],
         bias=kept[BIAS],
         classes=tuple(meta["classes"]),

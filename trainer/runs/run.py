@@ -26,9 +26,9 @@ from trainer.config.pretrain import PretrainConfig
 from trainer.methods.method import Method
 from trainer.methods.registry import build_method
 from trainer.models.encoder import Encoder
-from trainer.models.momentum_pair import encoder_alone
+from trainer.models.momentum_pair import wrap_query_encoder
 from trainer.runs import checkpoint
-from trainer.runtime.device import pick
+from trainer.runtime.device import choose_device
 
 CheckpointName = Literal["last", "best"]
 LOG_FILE, RESULTS_FOLDER = "log.jsonl", "eval"
@@ -191,7 +191,7 @@ def load_encoder(
     found, meta, skipped = named_checkpoint(run, which)
     pair = method_of_run(run, fast=fast).pair
     whole = run.imported is None or run.imported["holds"] == "pair"
-    checkpoint.load_model(found, pair if whole else encoder_alone(pair.query))
+    checkpoint.load_model(found, pair if whole else wrap_query_encoder(pair.query))
     facts = {
         "path": f"{CHECKPOINTS_FOLDER}/{found.name}",
         "digest": manifest.open_folder(found, schemas.CHECKPOINT)["digest"],
@@ -202,7 +202,7 @@ def load_encoder(
         "imported": run.imported["file"] if run.imported else None,
         "skipped": skipped,
     }
-    return pair.query.to(device or pick()).eval(), facts
+    return pair.query.to(device or choose_device()).eval(), facts
 
 
 def find_run_store(run: Run, override: Path | None = None) -> Store:

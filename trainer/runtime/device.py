@@ -8,11 +8,11 @@ import torch
 from pipeline.errors import ConfigError
 from pipeline.suggest import meaning, meant
 
-KNOWN = {"cpu", "cuda", "meta", "mps", "xpu", "hpu", "xla", "mtia", "vulkan"}
+DEVICE_TYPES = {"cpu", "cuda", "meta", "mps", "xpu", "hpu", "xla", "mtia", "vulkan"}
 """Kinds of device that torch has a name for, though nothing here is made for most."""
 
 
-def pick(name: str = "auto") -> torch.device:
+def choose_device(name: str = "auto") -> torch.device:
     """`auto` (the GPU when there is one), `cpu`, `cuda` or `cuda:N`.
 
     With torchrun, which counts the processes of a host in `LOCAL_RANK`, `auto` and `cuda` mean a GPU for each of them.
@@ -33,7 +33,7 @@ def pick(name: str = "auto") -> torch.device:
         )
     if name == "cuda" and "LOCAL_RANK" in os.environ:
         name = f"cuda:{os.environ['LOCAL_RANK']}"
-    if not re.fullmatch(r"[a-z]+(:\d+)?", name) or name.partition(":")[0] not in KNOWN:
+    if not re.fullmatch(r"[a-z]+(:\d+)?", name) or name.partition(":")[0] not in DEVICE_TYPES:
         near = meaning(["cuda"]) if name.startswith("gpu") else meant(name, ["auto", "cpu", "cuda"])
         raise ConfigError(f"--device {name}: there is no such device{near}; use auto, cpu or cuda")
     try:
@@ -47,7 +47,7 @@ def pick(name: str = "auto") -> torch.device:
     raise ConfigError(f"--device {name}: {reason}; use auto, cpu or cuda")
 
 
-def describe(device: torch.device) -> str:
+def describe_device(device: torch.device) -> str:
     """The device in words, for logs and results."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)

@@ -5,17 +5,17 @@ from pathlib import Path
 
 import torch
 
-MEMINFO, GROUPS, OWN_GROUP = Path("/proc/meminfo"), Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
+MEMINFO, CGROUP_ROOT, OWN_CGROUP = Path("/proc/meminfo"), Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 
 
 def available_memory(device: torch.device) -> int:
     """Bytes: of a GPU what is free, of the host what can be had without swapping and within a batch system's limit."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
-    return min(_of_machine(), *_of_groups())
+    return min(_available_on_host(), *_available_in_cgroups())
 
 
-def _of_machine() -> int:
+def _available_on_host() -> int:
     if MEMINFO.is_file():
         for line in MEMINFO.read_text(encoding="ascii").splitlines():
             if line.startswith("MemAvailable:"):
@@ -23,12 +23,12 @@ def _of_machine() -> int:
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2  # no Linux: the other half is others'
 
 
-def _of_groups() -> list[int]:
+def _available_in_cgroups() -> list[int]:
     """What each control group (version 2) that this process is in leaves it; what it caches of files can go."""
     left = [1 << 62]
-    own = OWN_GROUP.read_text(encoding="utf-8").splitlines() if OWN_GROUP.is_file() else []
+    own = OWN_CGROUP.read_text(encoding="utf-8").splitlines() if OWN_CGROUP.is_file() else []
     for name in (line.removeprefix("0::/") for line in own if line.startswith("0::/")):
-        for folder in [GROUPS / name, *(GROUPS / name).parents]:
+        for folder in [CGROUP_ROOT / name, *(CGROUP_ROOT / name).parents]:
             if (folder / "memory.max").is_file() and (most := (folder / "memory.max").read_text().strip()) != "max":
                 used = int((folder / "memory.current").read_text())
                 stat = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())

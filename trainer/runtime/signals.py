@@ -7,7 +7,7 @@ from types import FrameType
 
 from pipeline.errors import SkelepipeError
 
-STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 """Ctrl-C, a batch scheduler's end of time, and its warning before that."""
 
 
@@ -34,7 +34,7 @@ def catch_stop_signals() -> Iterator[StopFlag]:
     def note(number: int, _: FrameType | None) -> None:
         flag.number = number
 
-    former = {number: signal.signal(number, note) for number in STOPPING}
+    former = {number: signal.signal(number, note) for number in STOP_SIGNALS}
     try:
         yield flag
     finally:

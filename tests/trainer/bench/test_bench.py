@@ -105,7 +105,8 @@ def test_the_peers_step_computes_what_ours_does():
     for step in range(3):
         query, key = (torch.randn(5, 3, 32, 25, 2, generator=generator, dtype=torch.float64) for _ in range(2))
         regions = [
-            skelemix.draw(KINECT_V2, made.config.mix, 5, 8, counter_rng.generator(0, step, at)) for at in range(2)
+            skelemix.draw_region(KINECT_V2, made.config.mix, 5, 8, counter_rng.generator(0, step, at))
+            for at in range(2)
         ]
         theirs = peers.loss(query, key, made.mixes(query, regions))
         ours = whole_batch_step.losses(made, query, key, regions).total

@@ -4,7 +4,7 @@ import torch
 
 from tests.support import reference
 from trainer.config.method import AugmentConfig
-from trainer.data.augment import COUNT, crop, shear, view
+from trainer.data.augment import DRAWS_PER_VIEW, crop, random_view, shear
 from trainer.data.counter_rng import uniform
 
 
@@ -15,8 +15,8 @@ def clips(frames=23, count=9):
 @pytest.mark.parametrize("frames", [1, 5, 6, 23, 64])
 def test_views_agree_with_their_twins(frames):
     x = clips(frames)
-    uniforms = uniform(0, 0, torch.arange(len(x)), 0, COUNT)
-    found = view(x, uniforms, AugmentConfig())
+    uniforms = uniform(0, 0, torch.arange(len(x)), 0, DRAWS_PER_VIEW)
+    found = random_view(x, uniforms, AugmentConfig())
     for clip, drawn, one in zip(x.numpy(), uniforms.tolist(), found.numpy(), strict=True):
         expected = reference.sheared(reference.cropped(clip, drawn[0], 6), drawn[1:], 0.5)
         np.testing.assert_allclose(one, expected, rtol=0, atol=1e-6)
@@ -44,6 +44,6 @@ def test_half_way_shears_nothing_and_zeros_stay_zeros():
 
 def test_a_view_is_the_samples_own_whatever_the_batch():
     x, ids = clips(), torch.arange(100, 109)
-    whole = view(x, uniform(3, 1, ids, 1, COUNT), AugmentConfig())
-    part = view(x[4:6], uniform(3, 1, ids[4:6], 1, COUNT), AugmentConfig())
+    whole = random_view(x, uniform(3, 1, ids, 1, DRAWS_PER_VIEW), AugmentConfig())
+    part = random_view(x[4:6], uniform(3, 1, ids[4:6], 1, DRAWS_PER_VIEW), AugmentConfig())
     torch.testing.assert_close(part, whole[4:6])

@@ -8,10 +8,10 @@ from pipeline.errors import ConfigError
 from pipeline.store.store import Store
 from trainer.config.pretrain import PretrainConfig
 from trainer.data import residency
-from trainer.data.loader import Host, Resident
+from trainer.data.loader import HostClips, ResidentClips
 from trainer.data.residency import Residency, _choose, _size, open_feed
-from trainer.data.shuffle import ShuffleOrder, batches
-from trainer.data.streaming import Streamed
+from trainer.data.shuffle import ShuffleOrder, plan_batches
+from trainer.data.streaming import StreamedClips
 from trainer.runtime import memory
 from trainer.runtime.memory import available_memory
 
@@ -27,7 +27,7 @@ def choose(
     monkeypatch.setattr(residency, "available_memory", lambda where: CLIP * free[where.type])
     rows = np.arange(len(store))
     order = ShuffleOrder(store.blocks(rows), 10, 0)
-    streamed = Streamed(store, rows, order, 16, 2, 8, device, 0)
+    streamed = StreamedClips(store, rows, order, 16, 2, 8, device, 0)
     monkeypatch.setattr(streamed, "room", 30)
     streamed._shape = (30, *streamed._shape[1:])
     return _choose(asked, device, streamed)
@@ -72,10 +72,10 @@ def test_who_names_a_place_may_fill_it(shared_store: Store, monkeypatch: pytest.
 
 def test_clips_lie_where_they_were_asked_for(shared_store: Store) -> None:
     rows, config = np.arange(40), PretrainConfig(frames=16, batch_size=8, stream_buffer=16)
-    assert isinstance(open_feed(shared_store, rows, config, CPU).clips, Resident)
+    assert isinstance(open_feed(shared_store, rows, config, CPU).clips, ResidentClips)
     found = open_feed(shared_store, rows, config, CPU, "stream")
-    assert isinstance(found.clips, Streamed)
-    assert found.said.startswith("40 clips, residency stream: takes ")
+    assert isinstance(found.clips, StreamedClips)
+    assert found.description.startswith("40 clips, residency stream: takes ")
     assert found.order.buffer == 16
 
 
@@ -85,9 +85,9 @@ def test_on_a_gpu_every_residency_gives_the_same_batches(shared_store: Store) ->
     found = []
     for asked in ("gpu", "host", "stream"):
         fed = open_feed(shared_store, rows, config, GPU, asked, workers=2)
-        assert isinstance(fed.clips, {"gpu": Resident, "host": Host, "stream": Streamed}[asked])
-        plan = batches(fed.order, 8, 0, 30)
-        found.append([(places.tolist(), clips.cpu()) for _, _, places, clips in fed.clips.follow(plan)])
+        assert isinstance(fed.clips, {"gpu": ResidentClips, "host": HostClips, "stream": StreamedClips}[asked])
+        plan = plan_batches(fed.order, 8, 0, 30)
+        found.append([(places.tolist(), clips.cpu()) for _, _, places, clips in fed.clips.iterate(plan)])
         assert len(found[-1]) == 30
     for other in found[1:]:
         assert all(a[0] == b[0] and torch.equal(a[1], b[1]) for a, b in zip(found[0], other, strict=True))
@@ -105,10 +105,10 @@ def test_available_memory_is_the_least_that_machine_and_batch_system_leave(
         (folder / "memory.current").write_text("2000000\n")
         (folder / "memory.stat").write_text("anon 1500000\ninactive_file 500000\n")
     monkeypatch.setattr(memory, "MEMINFO", tmp_path / "meminfo")
-    monkeypatch.setattr(memory, "OWN_GROUP", tmp_path / "no such file")
-    monkeypatch.setattr(memory, "GROUPS", tmp_path / "groups")
+    monkeypatch.setattr(memory, "OWN_CGROUP", tmp_path / "no such file")
+    monkeypatch.setattr(memory, "CGROUP_ROOT", tmp_path / "groups")
     assert available_memory(CPU) == 4_096_000
-    monkeypatch.setattr(memory, "OWN_GROUP", tmp_path / "own")
+    monkeypatch.setattr(memory, "OWN_CGROUP", tmp_path / "own")
     assert available_memory(CPU) == 1_500_000
     (job / "memory.current").write_text("9000000\n")
     assert available_memory(CPU) == 0

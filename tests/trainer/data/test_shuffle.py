@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from trainer.data.shuffle import ShuffleOrder, batches
+from trainer.data.shuffle import ShuffleOrder, plan_batches
 
 
 def blocks(clips: int, each: int) -> NDArray[np.int64]:
@@ -11,7 +11,9 @@ def blocks(clips: int, each: int) -> NDArray[np.int64]:
 
 def test_every_epoch_shows_every_clip_once_in_its_own_order() -> None:
     for buffer in (1, 7, 49, 50, 1000):
-        orders = [ShuffleOrder(blocks(50, 6), buffer, seed).of(epoch) for seed, epoch in ((0, 0), (0, 1), (1, 0))]
+        orders = [
+            ShuffleOrder(blocks(50, 6), buffer, seed).epoch_order(epoch) for seed, epoch in ((0, 0), (0, 1), (1, 0))
+        ]
         for order in orders:
             assert sorted(order.tolist()) == list(range(50))
         assert len({tuple(order.tolist()) for order in orders}) == 3
@@ -19,17 +21,17 @@ def test_every_epoch_shows_every_clip_once_in_its_own_order() -> None:
 
 def test_a_set_that_fits_in_the_buffer_is_permuted_whatever_the_store_looks_like() -> None:
     for each in (1, 9, 50):
-        order = ShuffleOrder(blocks(50, each), 50, seed=2).of(4)
+        order = ShuffleOrder(blocks(50, each), 50, seed=2).epoch_order(4)
         np.testing.assert_array_equal(order, np.random.default_rng([2, 4]).permutation(50))
 
 
 @pytest.mark.parametrize("buffer", [5, 1000])
 def test_batches_from_the_middle_are_those_of_the_whole(buffer: int) -> None:
     order = ShuffleOrder(blocks(25, 4), buffer, seed=5)
-    whole = list(batches(order, 8, first_step=0, last_step=9))
+    whole = list(plan_batches(order, 8, first_step=0, last_step=9))
     assert [epoch for _, epoch, _ in whole] == [0, 0, 0, 1, 1, 1, 2, 2, 2]
     for start in range(10):
-        part = list(batches(order, 8, first_step=start, last_step=9))
+        part = list(plan_batches(order, 8, first_step=start, last_step=9))
         assert [(s, e, c.tolist()) for s, e, c in part] == [(s, e, c.tolist()) for s, e, c in whole[start:]]
 
 
@@ -39,7 +41,7 @@ def test_a_reader_holds_at_most_the_buffer_and_a_block(clips: int, each: int, bu
     names = blocks(clips, each)
     for epoch in range(3):
         held, read, most = 0, set(), 0
-        for place in ShuffleOrder(names, buffer, seed=0).of(epoch):
+        for place in ShuffleOrder(names, buffer, seed=0).epoch_order(epoch):
             if names[place] not in read:
                 read.add(names[place])
                 held += int((names == names[place]).sum())
@@ -55,7 +57,7 @@ def test_a_buffer_mixes_labels_that_the_store_has_sorted() -> None:
     labels = np.arange(clips) * 60 // clips
     spread = {}
     for buffer in (128, 1024, 4096, clips):
-        order = ShuffleOrder(blocks(clips, 80), buffer, seed=0).of(0)[: clips // batch * batch]
+        order = ShuffleOrder(blocks(clips, 80), buffer, seed=0).epoch_order(0)[: clips // batch * batch]
         counts = np.stack(
             [np.bincount(labels[order[at : at + batch]], minlength=60) for at in range(0, len(order), batch)]
         )
@@ -68,7 +70,7 @@ def test_a_buffer_mixes_labels_that_the_store_has_sorted() -> None:
 
 def test_how_far_a_clip_travels_has_the_spread_of_a_permutation() -> None:
     clips, buffer = 20_000, 4096
-    order = ShuffleOrder(blocks(clips, 80), buffer, seed=0).of(0)
+    order = ShuffleOrder(blocks(clips, 80), buffer, seed=0).epoch_order(0)
     distance = np.abs(np.argsort(order) - np.arange(clips)) / clips
     # |x - y| of two uniform numbers: density 2 (1 - d), quantiles 1 - sqrt(1 - q).
     for quantile in (0.1, 0.25, 0.5, 0.75, 0.9):

@@ -11,9 +11,9 @@ from pipeline.store import store
 from pipeline.store.store import Store
 from trainer.bench.synthetic_store import repeated
 from trainer.data import streaming
-from trainer.data.loader import Clips, Host, Resident, load_clips
-from trainer.data.shuffle import ShuffleOrder, batches
-from trainer.data.streaming import Streamed
+from trainer.data.loader import Clips, HostClips, ResidentClips, load_clips
+from trainer.data.shuffle import ShuffleOrder, plan_batches
+from trainer.data.streaming import StreamedClips
 
 CLIPS, BATCH, STEPS = 400, 16, 60
 
@@ -37,13 +37,13 @@ def order(store: Store, rows: np.ndarray, buffer: int = 64) -> ShuffleOrder:
     return ShuffleOrder(store.blocks(rows), buffer, seed=3)
 
 
-def stream(store: Store, rows: np.ndarray, workers: int, buffer: int = 64) -> Streamed:
-    return Streamed(store, rows, order(store, rows, buffer), 16, 2, BATCH, torch.device("cpu"), workers)
+def stream(store: Store, rows: np.ndarray, workers: int, buffer: int = 64) -> StreamedClips:
+    return StreamedClips(store, rows, order(store, rows, buffer), 16, 2, BATCH, torch.device("cpu"), workers)
 
 
 def followed(clips: Clips, order: ShuffleOrder, first: int = 0) -> list[tuple[int, int, list[int], torch.Tensor]]:
-    plan = batches(order, BATCH, first, STEPS)
-    return [(step, epoch, places.tolist(), batch) for step, epoch, places, batch in clips.follow(plan)]
+    plan = plan_batches(order, BATCH, first, STEPS)
+    return [(step, epoch, places.tolist(), batch) for step, epoch, places, batch in clips.iterate(plan)]
 
 
 @pytest.mark.parametrize("workers", [0, 1, 2])
@@ -52,9 +52,9 @@ def test_every_residency_gives_the_same_batches_wherever_it_begins(
     large: Store, rows: np.ndarray, workers: int, first: int
 ) -> None:
     whole, plan = load_clips(large, rows, 16, 2), order(large, rows)
-    expected = followed(Resident(whole), plan)[first:]
+    expected = followed(ResidentClips(whole), plan)[first:]
     assert [epoch for _, epoch, _, _ in expected[:: STEPS // 3]] != [0]
-    for clips in (Host(whole, torch.device("cpu"), workers), stream(large, rows, workers)):
+    for clips in (HostClips(whole, torch.device("cpu"), workers), stream(large, rows, workers)):
         found = followed(clips, plan, first)
         assert [entry[:3] for entry in found] == [entry[:3] for entry in expected]
         assert all(torch.equal(mine[3], theirs[3]) for mine, theirs in zip(found, expected, strict=True))
@@ -67,8 +67,8 @@ def test_a_plan_from_mid_epoch_reads_only_the_blocks_that_it_still_needs(
     motion = Store.motion
     monkeypatch.setattr(Store, "motion", lambda self, first, last: read.append(first) or motion(self, first, last))
     per_epoch = len(rows) // BATCH
-    list(stream(large, rows, 0).follow(batches(plan, BATCH, 2 * per_epoch - 2, 2 * per_epoch)))
-    needed = {*large.blocks(rows)[plan.of(1)[(per_epoch - 2) * BATCH : per_epoch * BATCH]].tolist()}
+    list(stream(large, rows, 0).iterate(plan_batches(plan, BATCH, 2 * per_epoch - 2, 2 * per_epoch)))
+    needed = {*large.blocks(rows)[plan.epoch_order(1)[(per_epoch - 2) * BATCH : per_epoch * BATCH]].tolist()}
     assert len(read) == len(needed) < len(np.unique(large.blocks(rows)))
     assert {first // store.BLOCK for first in read} == needed
 
@@ -81,7 +81,7 @@ def test_no_more_is_held_than_the_room_that_was_announced(
     """Slots of the room are all that clips are read into; here they suffice to the last step of several epochs."""
     clips, plan = stream(large, rows, workers, buffer), order(large, rows, buffer)
     largest = np.unique(plan.blocks, return_counts=True)[1].max()
-    assert clips.room <= min(buffer, len(rows)) + BATCH + largest * (1 + streaming.READ_AHEAD * max(workers, 1))
+    assert clips.room <= min(buffer, len(rows)) + BATCH + largest * (1 + streaming.BLOCKS_READ_AHEAD * max(workers, 1))
     assert clips.bytes == clips.room * 3 * 16 * 25 * 2 * 4
     assert clips.bytes_whole == len(rows) * 3 * 16 * 25 * 2 * 4
     assert len(followed(clips, plan)) == STEPS
@@ -90,7 +90,7 @@ def test_no_more_is_held_than_the_room_that_was_announced(
 @pytest.mark.parametrize("workers", [0, 1, 2])
 def test_threads_end_when_nobody_follows_any_more(large: Store, rows: np.ndarray, workers: int) -> None:
     before = threading.active_count()
-    following = stream(large, rows, workers).follow(batches(order(large, rows), BATCH, 0, STEPS))
+    following = stream(large, rows, workers).iterate(plan_batches(order(large, rows), BATCH, 0, STEPS))
     next(following)
     assert threading.active_count() == before + (1 + workers if workers else 0)
     following.close()
@@ -111,7 +111,7 @@ def test_damage_that_comes_while_it_trains_is_said_not_trained_on(
 ) -> None:
     copy = Store(shutil.copytree(large.path, tmp_path / "copy.zarr"))
     before = threading.active_count()
-    following = stream(copy, rows, workers).follow(batches(order(copy, rows), BATCH, 0, STEPS))
+    following = stream(copy, rows, workers).iterate(plan_batches(order(copy, rows), BATCH, 0, STEPS))
     next(following)
     shard = copy.path / "xyz" / "c" / "0" / "0" / "0"
     content = bytearray(shard.read_bytes())

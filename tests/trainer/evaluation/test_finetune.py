@@ -6,7 +6,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from pipeline.skeleton.layout import KINECT_V2
-from trainer.config.evaluation import SEMI, EvalConfig, FinetuneConfig, compose_eval
+from trainer.config.evaluation import SEMI_SUPERVISED, EvalConfig, FinetuneConfig, compose_eval
 from trainer.config.method import AugmentConfig
 from trainer.config.model import EncoderConfig
 from trainer.evaluation import finetune
@@ -105,8 +105,8 @@ def test_the_reference_rates() -> None:
         0.1 * min(1, (epoch + 1) / 10) * 0.1 ** sum(epoch >= step for step in (50, 70, 90)) for epoch in range(110)
     ]
     np.testing.assert_allclose(rates, wanted, rtol=1e-12)
-    assert math.isclose(finetune.rate(SEMI, 79), 0.1)
-    assert math.isclose(finetune.rate(SEMI, 80), 0.01)
+    assert math.isclose(finetune.rate(SEMI_SUPERVISED, 79), 0.1)
+    assert math.isclose(finetune.rate(SEMI_SUPERVISED, 80), 0.01)
 
 
 def test_semi_settings_are_the_references_for_each_fraction_and_yield_to_what_is_given() -> None:

@@ -10,7 +10,7 @@ from pipeline.export.export import ExportRequest, export
 from pipeline.store.splits import find_split
 from pipeline.store.store import Store
 from trainer.data.loader import load_clips
-from trainer.data.streams import derive
+from trainer.data.streams import derive_stream
 from trainer.evaluation import features
 from trainer.inference import embed
 from trainer.pretrain.pretrain import PretrainRequest, pretrain
@@ -53,7 +53,7 @@ def test_positions_become_the_runs_stream(
     run = pretrain(train_request(tmp_path / "run", "stream=bone", "epochs=1")).run
     encoder, _ = load_encoder(run, CPU)
     clips = load_clips(shared_store, np.arange(len(shared_store)), 16, run.config.bodies)
-    wanted = features.extract(encoder, derive(clips, "bone", run.layout))
+    wanted = features.extract(encoder, derive_stream(clips, "bone", run.layout))
     np.savez(tmp_path / "x.npz", data=clips.numpy())
     for batch in (embed.from_store(run, shared_store, None, "all"), embed.from_file(run, tmp_path / "x.npz")):
         embed.embed(run, batch, tmp_path / "f.npz", layer="backbone", normalised=False, device=CPU)

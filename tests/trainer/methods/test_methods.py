@@ -10,9 +10,9 @@ from trainer.config.method import MethodConfig, MixConfig
 from trainer.config.model import EncoderConfig, PairConfig
 from trainer.data.counter_rng import generator, seed_torch
 from trainer.methods.registry import METHODS, build_method
-from trainer.methods.skelemix import draw
+from trainer.methods.skelemix import draw_region
 from trainer.models.encoder import Encoder
-from trainer.models.momentum_pair import MomentumPair, unit
+from trainer.models.momentum_pair import MomentumPair, unit_length
 from trainer.models.registry import ENCODERS
 
 CONFIG = EncoderConfig(hidden_channels=4, hidden_dim=16, feature_dim=8, dropout=0.0)
@@ -34,7 +34,7 @@ def batch(frames=16, count=4):
 
 def regions(made, step, count, frames):
     return [
-        draw(KINECT_V2, made.config.mix, count, made.pair.query.frames_out(frames), generator(0, step, repeat))
+        draw_region(KINECT_V2, made.config.mix, count, made.pair.query.frames_out(frames), generator(0, step, repeat))
         for repeat in range(made.repeats)
     ]
 
@@ -120,16 +120,16 @@ def test_ablations_hold_what_was_pasted_against_the_partners_key_as_the_referenc
     made = method("skelemixclr", repeats=1)
     made.pair.train()
     query, key = batch(count=6)
-    region = draw(KINECT_V2, MixConfig(**mode, frames=(2, 3)), 6, 4, generator(3, 0, 0))
+    region = draw_region(KINECT_V2, MixConfig(**mode, frames=(2, 3)), 6, 4, generator(3, 0, 0))
     twin = method("skelemixclr", repeats=1)
     twin.pair.train()
     terms = whole_batch_step.losses(made, query, key, [region])
     twin.pair.query(query)
     clips, mask, partners = reference.mixed(query.numpy(), region, 4)
-    trimmed, truncated = twin.pair.query.halves(torch.from_numpy(clips), torch.from_numpy(mask))
-    trimmed, truncated = (unit(half).detach().numpy() for half in (trimmed, truncated))
+    trimmed, truncated = twin.pair.query.encode_masked_halves(torch.from_numpy(clips), torch.from_numpy(mask))
+    trimmed, truncated = (unit_length(half).detach().numpy() for half in (trimmed, truncated))
     queue = twin.pair.queue.numpy().copy()
-    twin.pair.follow()
+    twin.pair.update_key_encoder()
     keys = twin.pair.keys(key).numpy()
     expected = reference.nce(trimmed, keys[partners], queue, 0.2, truncated)
     assert terms.trimmed[0].item() == pytest.approx(expected, rel=1e-4)

@@ -12,13 +12,13 @@ from pipeline.skeleton.layout import KINECT_V2, Layout
 from tests.support import reference
 from trainer.config.method import MixConfig
 from trainer.data.counter_rng import generator, normal
-from trainer.methods.skelemix import OwnRegions, Region, draw, mix
+from trainer.methods.skelemix import OwnRegions, Region, draw_region, mix
 
 PARTS = [set(part) for part in KINECT_V2.parts.values()]
 
 
 def drawn(batch, frames_out, config=MixConfig(), count=2000):  # noqa: B008 - frozen
-    return [draw(KINECT_V2, config, batch, frames_out, generator(1, step, 0)) for step in range(count)]
+    return [draw_region(KINECT_V2, config, batch, frames_out, generator(1, step, 0)) for step in range(count)]
 
 
 def test_draws_cover_what_the_reference_draws_and_nothing_else():
@@ -102,7 +102,7 @@ MODES = [{"joints": joints, "per": per} for joints in ("parts", "random") for pe
 )
 def test_every_kind_of_skeleton_and_length_leaves_something_of_both_halves(parts, mode, frames_out, batch, seed):
     layout = chain(*parts)
-    region = draw(layout, MixConfig(**mode), batch, frames_out, generator(seed, 0, 0))
+    region = draw_region(layout, MixConfig(**mode), batch, frames_out, generator(seed, 0, 0))
     x = torch.zeros(batch, 3, 4 * frames_out, len(layout.joints), 1)
     _, mask, partner = mix(x, region, stride=4)
     assert mask.flatten(-2).any(-1).all()
@@ -113,7 +113,7 @@ def test_every_kind_of_skeleton_and_length_leaves_something_of_both_halves(parts
 @pytest.mark.parametrize(("parts", "amounts"), [(2, {1}), (3, {1, 2}), (4, {1, 2, 3}), (5, {2, 3}), (6, {2, 3, 4})])
 def test_parts_that_are_not_given_are_two_to_three_fifths(parts, amounts):
     layout = chain(*[1] * parts)
-    found = {len(draw(layout, MixConfig(), 8, 16, generator(0, step, 0)).joints) for step in range(200)}
+    found = {len(draw_region(layout, MixConfig(), 8, 16, generator(0, step, 0)).joints) for step in range(200)}
     assert found == amounts
 
 
@@ -123,7 +123,7 @@ def test_a_draw_for_each_sample_agrees_with_its_twin(joints, batch, frames_out):
     groups = list(KINECT_V2.parts.values()) if joints == "parts" else [(joint,) for joint in range(25)]
     for step in range(20):
         config = MixConfig(joints=joints, per="sample", frames=(3, 9))
-        region = draw(KINECT_V2, config, batch, frames_out, generator(5, step, 1))
+        region = draw_region(KINECT_V2, config, batch, frames_out, generator(5, step, 1))
         uniforms = generator(5, step, 1).random((batch, 4 + len(groups)))
         amount = (2, 3) if joints == "parts" else (10, 15)
         expected = reference.own_regions(groups, amount, (3, 9), batch, frames_out, uniforms.tolist())
@@ -132,7 +132,7 @@ def test_a_draw_for_each_sample_agrees_with_its_twin(joints, batch, frames_out):
 
 
 def test_draws_for_each_sample_cover_what_the_batchs_cover_and_differ_within_it():
-    regions = [draw(KINECT_V2, MixConfig(per="sample"), 8, 16, generator(1, step, 0)) for step in range(300)]
+    regions = [draw_region(KINECT_V2, MixConfig(per="sample"), 8, 16, generator(1, step, 0)) for step in range(300)]
     shifts = torch.cat([region.shift for region in regions])
     pasted = torch.cat([region.pasted for region in regions])
     assert set(shifts.tolist()) == set(range(1, 7))
@@ -142,7 +142,9 @@ def test_draws_for_each_sample_cover_what_the_batchs_cover_and_differ_within_it(
 
 
 def test_a_samples_own_region_is_the_same_in_a_batch_of_any_size():
-    small, large = (draw(KINECT_V2, MixConfig(per="sample"), batch, 16, generator(1, 2, 0)).pasted for batch in (5, 9))
+    small, large = (
+        draw_region(KINECT_V2, MixConfig(per="sample"), batch, 16, generator(1, 2, 0)).pasted for batch in (5, 9)
+    )
     assert torch.equal(small, large[:5])
 
 
@@ -151,23 +153,23 @@ def test_draws_belong_to_seed_step_and_repeat(per):
     config = MixConfig(per=per, fill="noise")
     places = [(1, 0, 0), (2, 0, 0), (1, 1, 0), (1, 0, 1)]
     x = torch.randn(8, 3, 64, 25, 2, generator=torch.Generator().manual_seed(0))
-    clips = [mix(x, draw(KINECT_V2, config, 8, 16, generator(*place)), 4)[0] for place in [*places, places[0]]]
+    clips = [mix(x, draw_region(KINECT_V2, config, 8, 16, generator(*place)), 4)[0] for place in [*places, places[0]]]
     assert torch.equal(clips[0], clips[-1])
     assert all(not torch.equal(a, b) for number, a in enumerate(clips[:-1]) for b in clips[:number])
 
 
 def test_regions_are_what_they_always_were():
-    region = draw(KINECT_V2, MixConfig(fill="noise"), 8, 16, generator(7, 3, 1))
+    region = draw_region(KINECT_V2, MixConfig(fill="noise"), 8, 16, generator(7, 3, 1))
     trunk_and_leg = (0, 1, 2, 3, 16, 17, 18, 19, 20)
     assert region == Region(shift=3, joints=trunk_and_leg, start=3, frames=11, fill="noise", noise=7788911857906190992)
-    each = draw(KINECT_V2, MixConfig(fill="noise", per="sample"), 4, 16, generator(7, 3, 1))
+    each = draw_region(KINECT_V2, MixConfig(fill="noise", per="sample"), 4, 16, generator(7, 3, 1))
     assert (each.shift.tolist(), each.pasted.sum(dim=(1, 2)).tolist()) == ([1, 2, 1, 2], [176, 90, 80, 77])
     assert each.noise == 9162560495202131863
-    assert draw(KINECT_V2, MixConfig(), 8, 16, generator(7, 3, 1)).noise == 0
+    assert draw_region(KINECT_V2, MixConfig(), 8, 16, generator(7, 3, 1)).noise == 0
 
 
 def test_regions_of_clips_of_another_length_or_skeleton_are_a_programmers_mistake():
-    region = draw(KINECT_V2, MixConfig(per="sample"), 4, 16, generator(0, 0, 0))
+    region = draw_region(KINECT_V2, MixConfig(per="sample"), 4, 16, generator(0, 0, 0))
     assert region.mask(16, 25) is region.pasted
     for frames_out, joints in ((15, 25), (17, 25), (16, 24), (16, 26)):
         with pytest.raises(AssertionError):
@@ -181,10 +183,10 @@ def test_a_batch_of_one_and_a_region_of_everything_are_refused():
         drawn(8, 16, MixConfig(parts=(2, 5)), count=1)
     whole = dataclasses.replace(KINECT_V2, parts={"all": tuple(range(25))})
     with pytest.raises(ConfigError, match=r"has one part.*divide the skeleton into parts, --set method.mix.joints"):
-        draw(whole, MixConfig(), 8, 16, generator(1, 0, 0))
-    assert len(draw(whole, MixConfig(joints="random"), 8, 16, generator(1, 0, 0)).joints) in range(10, 16)
+        draw_region(whole, MixConfig(), 8, 16, generator(1, 0, 0))
+    assert len(draw_region(whole, MixConfig(joints="random"), 8, 16, generator(1, 0, 0)).joints) in range(10, 16)
     with pytest.raises(ConfigError, match=r"has one joint, .* host; train skeletonclr"):
-        draw(chain(1), MixConfig(joints="random"), 8, 16, generator(1, 0, 0))
+        draw_region(chain(1), MixConfig(joints="random"), 8, 16, generator(1, 0, 0))
 
 
 @pytest.mark.parametrize(
@@ -205,7 +207,7 @@ def test_mixing_agrees_with_its_twin_at_any_length(frames, mode, fill):
     before = x.clone()
     for step in range(1 if fill == "noise" else 3):
         config = MixConfig(**mode, fill=fill)
-        region = draw(KINECT_V2, config, 4, -(-frames // 4), generator(0, step, 0))
+        region = draw_region(KINECT_V2, config, 4, -(-frames // 4), generator(0, step, 0))
         clips, mask, partner = mix(x, region, stride=4)
         expected, expected_mask, expected_partner = reference.mixed(x.numpy(), region, stride=4)
         np.testing.assert_allclose(clips, expected, rtol=0, atol=1e-5 if fill == "noise" else 0)
@@ -217,7 +219,7 @@ def test_mixing_agrees_with_its_twin_at_any_length(frames, mode, fill):
 
 def test_the_same_region_for_each_sample_is_the_batchs():
     x = torch.randn(6, 3, 64, 25, 2, generator=torch.Generator().manual_seed(0))
-    region = draw(KINECT_V2, MixConfig(), 6, 16, generator(0, 0, 0))
+    region = draw_region(KINECT_V2, MixConfig(), 6, 16, generator(0, 0, 0))
     each = OwnRegions(shift=torch.full((6,), region.shift), pasted=region.mask(16, 25).expand(6, -1, -1))
     for found, expected in zip(mix(x, each, 4), mix(x, region, 4), strict=True):
         assert torch.equal(found, expected.expand_as(found))

@@ -26,7 +26,7 @@ def test_any_length_passes_and_the_feature_map_has_the_promised_frames(frames):
     assert features.shape == (6, 24, encoder.frames_out(frames), JOINTS)
     mask = torch.zeros(encoder.frames_out(frames), JOINTS, dtype=torch.bool)
     mask[0, :5] = True
-    assert [half.shape for half in encoder.halves(x, mask)] == [(3, 8), (3, 8)]
+    assert [half.shape for half in encoder.encode_masked_halves(x, mask)] == [(3, 8), (3, 8)]
 
 
 def test_another_layout_and_one_body_are_as_good():
@@ -55,8 +55,8 @@ def test_the_mean_over_bodies_may_leave_out_the_absent():
         for sample, bodies in enumerate(([0, 1], [0], [1], [0, 1])):
             alone = x[sample : sample + 1, ..., bodies]
             torch.testing.assert_close(present.backbone(x)[sample], everyone.backbone(alone)[0])
-            for found in (present.halves(x, mask), present.halves(x, each)):
-                for half, expected in zip(found, everyone.halves(alone, mask), strict=True):
+            for found in (present.encode_masked_halves(x, mask), present.encode_masked_halves(x, each)):
+                for half, expected in zip(found, everyone.encode_masked_halves(alone, mask), strict=True):
                     torch.testing.assert_close(half[sample], expected[0])
         assert not torch.allclose(everyone.backbone(x)[1], present.backbone(x)[1])
 
@@ -69,7 +69,7 @@ def test_a_limb_pasted_into_an_absent_body_counts_in_the_pasted_half_alone():
     x[..., 1] *= mask.repeat_interleave(4, dim=0)  # the host's second body is absent, the partner's is not
     with torch.no_grad():
         features = encoder.feature_map(x)
-        trimmed, truncated = encoder.halves(x, mask)
+        trimmed, truncated = encoder.encode_masked_halves(x, mask)
         torch.testing.assert_close(trimmed, encoder.head(features[:, :, mask].mean(dim=(0, 2))[None]))
         torch.testing.assert_close(truncated, encoder.head(features[:1, :, ~mask].mean(dim=(0, 2))[None]))
 

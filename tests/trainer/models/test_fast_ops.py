@@ -8,7 +8,7 @@ from torch.nn import functional
 from pipeline.skeleton.layout import KINECT_V2
 from trainer.models.batchnorm import BatchNorm2d
 from trainer.models.fast import cpu_kernels, cpu_ops
-from trainer.models.graph import adjacency
+from trainer.models.graph import build_adjacency
 
 pytestmark = pytest.mark.kernels
 TYPES = [torch.float64, torch.float32, torch.bfloat16]
@@ -30,7 +30,7 @@ def norm_of(channels, dtype, training):
 
 
 def mask_of(drop, shape):
-    kept = [cpu_kernels.kept(at, drop) for at in range(int(np.prod(shape)))]
+    kept = [cpu_kernels.survives_dropout(at, drop) for at in range(int(np.prod(shape)))]
     return torch.tensor(kept, dtype=torch.float64).view(shape) * float(drop[3])
 
 
@@ -49,8 +49,8 @@ def twin(z, norm, relu, mask, residual):
 @pytest.mark.parametrize(("relu", "dropped", "added"), [(1, 0, 0), (0, 0, 0), (1, 0, 1), (1, 1, 1), (1, 1, 0)])
 def test_normalise_is_its_twin(monkeypatch, dtype, training, relu, dropped, added):
     drawn = []
-    real = cpu_kernels.finish
-    monkeypatch.setattr(cpu_kernels, "finish", lambda *given: drawn.append(given[5]) or real(*given))
+    real = cpu_kernels.batchnorm_forward
+    monkeypatch.setattr(cpu_kernels, "batchnorm_forward", lambda *given: drawn.append(given[5]) or real(*given))
     z, residual = (normal(90, 5, seed=seed, dtype=dtype) * 3 + 1 for seed in (5, 6))
     given = [z.requires_grad_(), *([residual.requires_grad_()] if added else [])]
     norm = norm_of(5, dtype, training)
@@ -112,7 +112,9 @@ def test_hashes_of_neighbours_and_of_seeds_are_independent():
     """Pairs of kept places, and of the same place under other seeds, are as many as by chance: a quarter."""
     torch.manual_seed(0)
     first, *others = (
-        np.array([cpu_kernels.kept(at, (*map(np.uint32, seeds), np.uint32(2**31), 2.0)) for at in range(4000)])
+        np.array(
+            [cpu_kernels.survives_dropout(at, (*map(np.uint32, seeds), np.uint32(2**31), 2.0)) for at in range(4000)]
+        )
         for seeds in torch.randint(2**32, (6, 2)).tolist()
     )
     for other in [*others, *(np.roll(first, places) for places in (1, 2, 3, 16, 64, 100))]:
@@ -122,12 +124,12 @@ def test_hashes_of_neighbours_and_of_seeds_are_independent():
 @pytest.mark.parametrize("dtype", TYPES)
 @pytest.mark.parametrize("graph", ["agcn", "spatial"])
 def test_mixing_joints_is_its_einsum(dtype, graph):
-    matrices = adjacency(KINECT_V2, graph).to(torch.promote_types(dtype, torch.float32))
-    edges = cpu_ops.edges_of(matrices)
+    matrices = build_adjacency(KINECT_V2, graph).to(torch.promote_types(dtype, torch.float32))
+    edges = cpu_ops.find_edges(matrices)
     weights = (matrices * (1 + 0.1 * normal(*matrices.shape, seed=1)).to(matrices.dtype))[edges.places].requires_grad_()
     x = normal(70, 25, 3, dtype=dtype).requires_grad_()
     mixed = cpu_ops.mix(x, edges, weights)
-    assert mixed.shape == (70, 25, cpu_ops.columns(3, 3)) == (70, 25, 12)
+    assert mixed.shape == (70, 25, cpu_ops.mixed_columns(3, 3)) == (70, 25, 12)
     by = normal(*mixed.shape, seed=2, dtype=dtype)
     found = [mixed, *torch.autograd.grad(mixed, [x, weights], by)]
 
@@ -144,7 +146,7 @@ def test_mixing_joints_is_its_einsum(dtype, graph):
 def test_columns_beyond_the_mixed_are_zero_and_edges_are_those_of_the_graph():
     matrices = torch.zeros(2, 3, 3)
     matrices[0, 0, 1] = matrices[1, 2, 0] = matrices[1, 1, 0] = 1
-    edges = cpu_ops.edges_of(matrices)
+    edges = cpu_ops.find_edges(matrices)
     mixed = cpu_ops.mix(torch.tensor([[[1.0], [10.0], [100.0]]]), edges, torch.tensor([3.0, 5.0, 7.0]))
     assert edges.table.tolist() == [[1, 0, 1], [2, 0, 1], [0, 1, 0]]
     assert mixed.tolist() == [[[0, 530, 0, 8], [7, 0, 7, 0], [0, 0, 0, 0]]]
@@ -175,11 +177,11 @@ def test_more_threads_give_the_same_bits():
     try:
         for threads in (1, 2):
             torch.set_num_threads(threads)
-            cpu_ops.share_threads()
+            cpu_ops.match_torch_threads()
             assert torch.get_num_threads() == threads
             y = cpu_ops.normalise(z, norm_of(4, torch.float32, True))
             answers.append([y, *torch.autograd.grad(y.square().sum(), z)])
     finally:
         torch.set_num_threads(before)
-        cpu_ops.share_threads()
+        cpu_ops.match_torch_threads()
     assert all(torch.equal(one, other) for one, other in zip(*answers, strict=True))

@@ -38,8 +38,8 @@ def test_it_is_the_direct_sum_and_so_are_its_gradients(frames, stride, kernel):
 def test_rows_in_pieces_are_rows_in_one(monkeypatch):
     given = case(16, 50, 3, 4, 9)
     whole = with_gradients(frequency_conv.convolve, given, 2)
-    monkeypatch.setattr(frequency_conv, "CHUNK", 1)
-    monkeypatch.setattr(frequency_conv, "LEAST_ROWS", 7)
+    monkeypatch.setattr(frequency_conv, "MAX_CHUNK_NUMBERS", 1)
+    monkeypatch.setattr(frequency_conv, "MIN_CHUNK_ROWS", 7)
     assert len(frequency_conv._chunks(50, 4)) == 7
     for found, expected in zip(with_gradients(frequency_conv.convolve, given, 2), whole, strict=True):
         torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)

@@ -4,11 +4,11 @@ import torch
 
 from pipeline.skeleton.layout import KINECT_V2
 from tests.support import released_checkpoints
-from trainer.models.graph import adjacency
+from trainer.models.graph import build_adjacency
 
 
 def test_each_joint_takes_from_itself_its_parent_and_its_children():
-    itself, inward, outward = adjacency(KINECT_V2)
+    itself, inward, outward = build_adjacency(KINECT_V2)
     for joint, parent in enumerate(KINECT_V2.parents):
         children = [child for child, its in enumerate(KINECT_V2.parents) if its == joint]
         assert itself[:, joint].nonzero().flatten().tolist() == [joint]
@@ -18,7 +18,7 @@ def test_each_joint_takes_from_itself_its_parent_and_its_children():
 
 
 def test_spatial_is_st_gcns_graph_with_its_distances_cut_at_one_bone():
-    found = adjacency(KINECT_V2, "spatial")
+    found = build_adjacency(KINECT_V2, "spatial")
     np.testing.assert_allclose(found.numpy(), released_checkpoints.spatial_graph(), atol=1e-7)
     assert found.dtype == torch.float32
     assert torch.allclose(found.sum(dim=(0, 1)), torch.ones(25))
@@ -29,7 +29,7 @@ def test_spatial_is_st_gcns_graph_with_its_distances_cut_at_one_bone():
 
 @pytest.mark.parametrize("graph", ["agcn", "spatial"])
 def test_every_joint_hears_itself_and_its_neighbours_and_nothing_else(graph):
-    heard = adjacency(KINECT_V2, graph).sum(0) > 0
+    heard = build_adjacency(KINECT_V2, graph).sum(0) > 0
     for joint, parent in enumerate(KINECT_V2.parents):
         children = [child for child, its in enumerate(KINECT_V2.parents) if its == joint]
         assert set(heard[:, joint].nonzero().flatten().tolist()) == {joint, parent, *children} - {-1}

@@ -58,7 +58,7 @@ def test_following_mixes_parameters_by_momentum_and_leaves_statistics(momentum):
             parameter.add_(1.0)
     both.query(clips())
     before = {name: value.clone() for name, value in both.key.state_dict().items()}
-    both.follow()
+    both.update_key_encoder()
     query, parameters = both.query.state_dict(), dict(both.key.named_parameters())
     for name, value in both.key.state_dict().items():
         if name not in parameters or momentum == 1.0:

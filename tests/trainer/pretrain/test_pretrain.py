@@ -26,7 +26,7 @@ from trainer.pretrain.step import train_step
 from trainer.runs import checkpoint
 from trainer.runs.log import RunLog, read_log
 from trainer.runs.run import Run, find_run_split, find_run_store, load_finished_run, load_run, named_checkpoint
-from trainer.runtime.signals import STOPPING, Interrupted
+from trainer.runtime.signals import STOP_SIGNALS, Interrupted
 
 Requests = Callable[..., PretrainRequest]
 
@@ -63,7 +63,7 @@ def test_the_same_seed_gives_the_same_weights_and_another_one_others(
     assert not same(weights(tmp_path / "other"), weights(shared_run.path))
 
 
-@pytest.mark.parametrize("number", STOPPING)
+@pytest.mark.parametrize("number", STOP_SIGNALS)
 def test_a_signal_stops_within_a_step_and_resuming_ends_as_if_never_stopped(
     shared_run: Run, train_request: Requests, tmp_path: Path, number: signal.Signals
 ) -> None:

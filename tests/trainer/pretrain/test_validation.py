@@ -16,7 +16,7 @@ from pipeline.store.verify import verify
 from trainer.config.presets import compose_pretrain, load_preset
 from trainer.data.holdout import HoldoutSplit, split_holdout
 from trainer.data.loader import load_clips
-from trainer.data.streams import derive
+from trainer.data.streams import derive_stream
 from trainer.evaluation import features
 from trainer.evaluation.knn import weighted_knn
 from trainer.pretrain import pretrain as pretrain_module
@@ -45,12 +45,12 @@ def test_about_a_fifth_of_the_training_subjects_is_held_out_and_no_test_clip(sha
     split = find_split(shared_store, "xsub")
     found = split_holdout(shared_store, split, compose_pretrain(load_preset("quick"), None, ["validate_every=5"]))
     subjects = shared_store.columns["subject"]
-    kept, held = set(subjects[found.kept]), set(subjects[found.held_out])
+    kept, held = set(subjects[found.train_rows]), set(subjects[found.held_out_rows])
     assert found.column == "subject"
     assert not kept & held
     assert held == set(found.values)
     assert len(held) == max(1, round(0.2 * len(kept | held)))
-    np.testing.assert_array_equal(np.sort(np.concatenate([found.kept, found.held_out])), split.train)
+    np.testing.assert_array_equal(np.sort(np.concatenate([found.train_rows, found.held_out_rows])), split.train)
     other = split_holdout(
         shared_store, split, compose_pretrain(load_preset("quick"), None, ["validate_every=5", "seed=9"])
     )
@@ -75,7 +75,7 @@ def test_groups_can_be_named_and_wrong_names_are_refused(shared_store: Store) ->
 
 def test_nothing_is_held_out_unless_asked(shared_run: Run, shared_store: Store) -> None:
     split = find_split(shared_store, "xsub")
-    assert split_holdout(shared_store, split, shared_run.config).kept is split.train
+    assert split_holdout(shared_store, split, shared_run.config).train_rows is split.train
     assert "held_out" not in shared_run.lineage["split"]
     with pytest.raises(ArtifactError, match="was trained with validate_every=0"):
         named_checkpoint(shared_run, "best")
@@ -95,9 +95,9 @@ def test_held_out_clips_are_not_trained_on(
     request = train_request(tmp_path / "run", "validate_every=2", "epochs=6", "batch_size=6")
     run = pretrain(request).run
     found = split_holdout(request.store, request.split, run.config)
-    assert seen <= set(found.kept.tolist())
+    assert seen <= set(found.train_rows.tolist())
     assert run.lineage["split"]["held_out"] == found.to_json()
-    assert run.total_steps == 6 * (len(found.kept) // 6)
+    assert run.total_steps == 6 * (len(found.train_rows) // 6)
 
 
 def test_the_score_is_the_accuracy_of_held_out_clips_among_the_others(watched: Run, shared_store: Store) -> None:
@@ -105,13 +105,13 @@ def test_the_score_is_the_accuracy_of_held_out_clips_among_the_others(watched: R
     encoder, _ = load_encoder(watched, torch.device("cpu"))
     bank, queries = (
         features.extract(
-            encoder, derive(load_clips(shared_store, rows, 16, watched.config.bodies), "joint", watched.layout)
+            encoder, derive_stream(load_clips(shared_store, rows, 16, watched.config.bodies), "joint", watched.layout)
         )
-        for rows in (found.kept, found.held_out)
+        for rows in (found.train_rows, found.held_out_rows)
     )
     labels = torch.from_numpy(shared_store.columns["label"].astype(np.int64))
-    said = weighted_knn(bank, labels[found.kept], queries, int(labels.max()) + 1).argmax(1)
-    expected = 100 * float((said == labels[found.held_out]).double().mean())
+    said = weighted_knn(bank, labels[found.train_rows], queries, int(labels.max()) + 1).argmax(1)
+    expected = 100 * float((said == labels[found.held_out_rows]).double().mean())
     encoder.train()
     assert HoldoutValidation(shared_store, found, watched.config).score(encoder) == pytest.approx(expected, abs=1e-3)
     assert encoder.training

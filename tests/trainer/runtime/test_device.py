@@ -7,29 +7,29 @@ import torch
 
 from pipeline.errors import ConfigError
 from tests.support import device_checks
-from trainer.runtime.device import pick
+from trainer.runtime.device import choose_device
 
 
 def test_only_processors_and_gpus_are_devices() -> None:
-    assert pick("cpu") == torch.device("cpu")
+    assert choose_device("cpu") == torch.device("cpu")
     for name in ("meta", "mps", "tpu", "", "cuda:99"):
         with pytest.raises(ConfigError, match=f"--device {name}: .*; use auto, cpu or cuda"):
-            pick(name)
+            choose_device(name)
 
 
 def test_processes_of_one_host_do_not_share_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
     monkeypatch.setenv("LOCAL_RANK", "98")
     with pytest.raises(ConfigError, match="--device cuda:0: each of 2 processes takes a GPU of its own"):
-        pick("cuda:0")
+        choose_device("cuda:0")
     with pytest.raises(ConfigError, match="--device cuda:98: "):
-        pick("cuda")
-    assert pick("cpu") == torch.device("cpu")
+        choose_device("cuda")
+    assert choose_device("cpu") == torch.device("cpu")
 
 
 def test_float32_means_float32_once_a_device_is_picked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
-    pick("cpu")
+    choose_device("cpu")
     assert not torch.backends.cudnn.allow_tf32
     assert torch.backends.cudnn.deterministic
 

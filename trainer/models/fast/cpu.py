@@ -22,13 +22,13 @@ from trainer.models.stgcn_block import Block
 
 def feature_map(x: Tensor, input_norm: BatchNorm1d, blocks: Iterable[nn.Module], adjacency: Tensor) -> Tensor:
     """Features before pooling, as `Encoder.feature_map` says: (N, C, T, V, M) on a CPU to (N*M, D, T', V)."""
-    cpu_ops.share_threads()
+    cpu_ops.match_torch_threads()
     samples, coordinates, frames, joints, bodies = x.shape
     x = input_norm(x.permute(0, 4, 3, 1, 2).reshape(samples * bodies, joints * coordinates, frames))
     x = torch.unflatten(x, 1, (joints, coordinates)).permute(3, 0, 1, 2).contiguous()
     if torch.is_autocast_enabled("cpu"):
         x = x.to(torch.get_autocast_dtype("cpu"))
-    edges = cpu_ops.edges_of(adjacency)
+    edges = cpu_ops.find_edges(adjacency)
     for block in blocks:
         assert isinstance(block, Block)
         x = _block(block, x, adjacency, edges)

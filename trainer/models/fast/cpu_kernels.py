@@ -15,9 +15,9 @@ from numba import prange, types
 from numba.extending import overload
 from numpy.typing import NDArray
 
-PARTS = 64
+CHUNKS = 64
 """Of the rows, shared out over the threads."""
-Drop = tuple[np.uint32, np.uint32, np.uint32, Any]
+Dropout = tuple[np.uint32, np.uint32, np.uint32, Any]
 """Dropout: two seeds, how many of 2**32 hashes drop a number, and the factor for those that are kept."""
 Array = NDArray[Any]
 
@@ -67,35 +67,35 @@ def _narrow(value: types.Type, stored: types.Type) -> Callable[[Any, Any], Any]:
     return nearest
 
 
-def times(a: Any, b: int) -> Any:
+def multiply_low32(a: Any, b: int) -> Any:
     """The lower 32 bits of a product."""
     return np.uint32(int(a) * b & 0xFFFFFFFF)
 
 
-@overload(times, strict=False)
-def _times(a: types.Type, b: types.Type) -> Callable[[Any, Any], Any]:
+@overload(multiply_low32, strict=False)
+def _multiply_low32(a: types.Type, b: types.Type) -> Callable[[Any, Any], Any]:
     return lambda a, b: np.uint32(a * np.uint32(b))
 
 
 @jit
-def kept(at: Any, drop: Drop) -> bool:
+def survives_dropout(at: Any, drop: Dropout) -> bool:
     """Whether the number at a place, counted from 0, survives dropout: a hash of place and seeds against the share.
 
     The hash is `lowbias32` (C. Wellons, Hash Function Prospector, 2018) with a second seed between its two rounds.
     """
     bits = np.uint32(at) ^ drop[0]
-    bits = times(bits ^ (bits >> np.uint32(16)), 0x7FEB352D) ^ drop[1]
-    bits = times(bits ^ (bits >> np.uint32(15)), 0x846CA68B)
+    bits = multiply_low32(bits ^ (bits >> np.uint32(16)), 0x7FEB352D) ^ drop[1]
+    bits = multiply_low32(bits ^ (bits >> np.uint32(15)), 0x846CA68B)
     return bool((bits ^ (bits >> np.uint32(16))) >= drop[2])
 
 
 @parallel
-def moments(z: Array, sums: NDArray[np.float64]) -> None:
+def batchnorm_sums(z: Array, sums: NDArray[np.float64]) -> None:
     """Sums of z (R, C) and of its squares into `sums` (PARTS, 2, C)."""
     rows, channels = z.shape
-    for part in prange(PARTS):
+    for part in prange(CHUNKS):
         total, squares = np.zeros(channels), np.zeros(channels)
-        for row in range(part * rows // PARTS, (part + 1) * rows // PARTS):
+        for row in range(part * rows // CHUNKS, (part + 1) * rows // CHUNKS):
             for channel in range(channels):
                 value = np.float64(widen(z[row, channel]))
                 total[channel] += value
@@ -104,17 +104,17 @@ def moments(z: Array, sums: NDArray[np.float64]) -> None:
 
 
 @parallel
-def finish(
-    z: Array, scale: Array, shift: Array, least: Any, residual: Array | None, drop: Drop | None, out: Array
+def batchnorm_forward(
+    z: Array, scale: Array, shift: Array, least: Any, residual: Array | None, drop: Dropout | None, out: Array
 ) -> None:
     """`out` = z * scale + shift, dropped or kept, plus the residual, at least `least`: (R, C), scale and shift (C,)."""
     rows, channels = z.shape
-    for part in prange(PARTS):
-        for row in range(part * rows // PARTS, (part + 1) * rows // PARTS):
+    for part in prange(CHUNKS):
+        for row in range(part * rows // CHUNKS, (part + 1) * rows // CHUNKS):
             for channel in range(channels):
                 value = widen(z[row, channel]) * scale[channel] + shift[channel]
                 if drop is not None:
-                    value = value * drop[3] if kept(row * channels + channel, drop) else value * 0
+                    value = value * drop[3] if survives_dropout(row * channels + channel, drop) else value * 0
                 if residual is not None:
                     value += widen(residual[row, channel])
                 value = least if value < least else value  # so that what is no number stays none
@@ -122,44 +122,46 @@ def finish(
 
 
 @parallel
-def slopes(gradient: Array, out: Array, least: Any, z: Array, drop: Drop | None, sums: NDArray[np.float64]) -> None:
+def batchnorm_backward_sums(
+    gradient: Array, out: Array, least: Any, z: Array, drop: Dropout | None, sums: NDArray[np.float64]
+) -> None:
     """Sums of the gradient by `finish`'s normalised values, and of it times z, into `sums` (PARTS, 2, C)."""
     rows, channels = z.shape
-    for part in prange(PARTS):
+    for part in prange(CHUNKS):
         total, by_z = np.zeros(channels), np.zeros(channels)
-        for row in range(part * rows // PARTS, (part + 1) * rows // PARTS):
+        for row in range(part * rows // CHUNKS, (part + 1) * rows // CHUNKS):
             for channel in range(channels):
                 value = widen(gradient[row, channel])
                 value = value if widen(out[row, channel]) > least else value * 0
                 if drop is not None:
-                    value = value * drop[3] if kept(row * channels + channel, drop) else value * 0
+                    value = value * drop[3] if survives_dropout(row * channels + channel, drop) else value * 0
                 total[channel] += value
                 by_z[channel] += np.float64(value) * widen(z[row, channel])
         sums[part, 0], sums[part, 1] = total, by_z
 
 
 @parallel
-def give_back(
+def batchnorm_backward(
     gradient: Array,
     out: Array,
     least: Any,
     z: Array,
-    drop: Drop | None,
+    drop: Dropout | None,
     factors: Array,
     to_z: Array,
     to_residual: Array | None,
 ) -> None:
     """The gradient by z, from that by `out`: factors (3, C) times itself, z and one; and that by the residual."""
     rows, channels = z.shape
-    for part in prange(PARTS):
-        for row in range(part * rows // PARTS, (part + 1) * rows // PARTS):
+    for part in prange(CHUNKS):
+        for row in range(part * rows // CHUNKS, (part + 1) * rows // CHUNKS):
             for channel in range(channels):
                 value = widen(gradient[row, channel])
                 value = value if widen(out[row, channel]) > least else value * 0
                 if to_residual is not None:
                     to_residual[row, channel] = narrow(value, to_residual[row, channel])
                 if drop is not None:
-                    value = value * drop[3] if kept(row * channels + channel, drop) else value * 0
+                    value = value * drop[3] if survives_dropout(row * channels + channel, drop) else value * 0
                 value = factors[0, channel] * value + factors[1, channel] * widen(z[row, channel]) + factors[2, channel]
                 to_z[row, channel] = narrow(value, to_z[row, channel])
 
@@ -176,9 +178,9 @@ def mix(x: Array, edges: NDArray[np.int64], weights: Array, blank: Array, out: A
         out: (R, V, W).
     """
     rows, joints, channels = x.shape
-    for part in prange(PARTS):
+    for part in prange(CHUNKS):
         mixed = blank.copy()
-        for row in range(part * rows // PARTS, (part + 1) * rows // PARTS):
+        for row in range(part * rows // CHUNKS, (part + 1) * rows // CHUNKS):
             for edge in range(len(edges)):
                 source, target, column = edges[edge]
                 weight = weights[edge]
@@ -194,7 +196,7 @@ def mix(x: Array, edges: NDArray[np.int64], weights: Array, blank: Array, out: A
 
 
 @parallel
-def unmix(
+def mix_backward(
     gradient: Array,
     x: Array,
     edges: NDArray[np.int64],
@@ -215,9 +217,9 @@ def unmix(
         sums: (PARTS, E).
     """
     rows, joints, channels = x.shape
-    for part in prange(PARTS):
+    for part in prange(CHUNKS):
         mixed, by_weight = np.zeros((joints, channels), weights.dtype), np.zeros(len(edges))
-        for row in range(part * rows // PARTS, (part + 1) * rows // PARTS):
+        for row in range(part * rows // CHUNKS, (part + 1) * rows // CHUNKS):
             mixed[:] = 0
             for edge in range(len(edges)):
                 source, target, column = edges[edge]
@@ -234,9 +236,9 @@ def unmix(
         sums[part] = by_weight
 
 
-KERNELS = moments, finish, slopes, give_back, mix, unmix
+KERNELS = batchnorm_sums, batchnorm_forward, batchnorm_backward_sums, batchnorm_backward, mix, mix_backward
 
 
-def compiled() -> int:
+def compilation_count() -> int:
     """How often kernels were compiled in this process, and not found in numba's cache."""
     return sum(sum(kernel.stats.cache_misses.values()) for kernel in KERNELS)

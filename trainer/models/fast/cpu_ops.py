@@ -16,7 +16,7 @@ from trainer.models.batchnorm import BatchNorm1d, BatchNorm2d, update_running_st
 from trainer.models.fast import cpu_kernels
 from trainer.runtime import distributed
 
-PAD = 4
+COLUMN_MULTIPLE = 4
 """Columns of mixed joints come in such multiples, for the matrix products that follow."""
 
 
@@ -33,7 +33,7 @@ class Edges(NamedTuple):
     """V."""
 
 
-def share_threads() -> None:
+def match_torch_threads() -> None:
     """Let the kernels run on as many threads as torch. Starting them changes the number that torch would take."""
     threads = torch.get_num_threads()
     cpu_kernels.use_threads(threads)
@@ -43,20 +43,20 @@ def share_threads() -> None:
 
 def compile_kernels(dtype: torch.dtype, *, dropout: bool) -> float:
     """Compile what a training in some precision needs, unless that lies in numba's cache: seconds, or 0 if it did."""
-    share_threads()
-    before, began = cpu_kernels.compiled(), time.perf_counter()
+    match_torch_threads()
+    before, began = cpu_kernels.compilation_count(), time.perf_counter()
     norm = BatchNorm1d(2).to(torch.promote_types(dtype, torch.float32))
-    edges = edges_of(torch.ones(1, 1, 1))
+    edges = find_edges(torch.ones(1, 1, 1))
     weights = torch.ones(1, dtype=norm.weight.dtype, requires_grad=True)
     x = mix(torch.zeros(3, 1, 2, dtype=dtype, requires_grad=True), edges, weights).flatten(0, 1)[:, :2]
     with torch.random.fork_rng(devices=[]):
         for rate in (0.0, 0.5) if dropout else (0.0,):
             x = normalise(normalise(x, norm), norm, residual=x, dropout=rate)
     torch.autograd.backward(x.sum())
-    return time.perf_counter() - began if cpu_kernels.compiled() > before else 0.0
+    return time.perf_counter() - began if cpu_kernels.compilation_count() > before else 0.0
 
 
-def edges_of(adjacency: Tensor) -> Edges:
+def find_edges(adjacency: Tensor) -> Edges:
     """The edges of (K, V, V), entry [k, v, w] being the weight with which joint v enters joint w: those not zero."""
     matrix, source, target = np.nonzero(adjacency.cpu().numpy())
     order = np.lexsort((source, matrix, target))
@@ -80,9 +80,9 @@ def mix(x: Tensor, edges: Edges, weights: Tensor) -> Tensor:
     return mixed
 
 
-def columns(channels: int, matrices: int) -> int:
+def mixed_columns(channels: int, matrices: int) -> int:
     """W of `mix`."""
-    return -(-matrices * (channels + 1) // PAD) * PAD
+    return -(-matrices * (channels + 1) // COLUMN_MULTIPLE) * COLUMN_MULTIPLE
 
 
 class _Mix(torch.autograd.Function):
@@ -91,7 +91,7 @@ class _Mix(torch.autograd.Function):
         ctx.save_for_backward(x, weights)
         ctx.edges = edges
         channels = x.shape[2]
-        blank = weights.new_zeros(edges.joints, columns(channels, edges.matrices))
+        blank = weights.new_zeros(edges.joints, mixed_columns(channels, edges.matrices))
         matrix, _, target = edges.places
         blank.index_put_((target, matrix + edges.matrices * channels), weights, accumulate=True)
         out = x.new_empty(len(x), *blank.shape)
@@ -104,10 +104,10 @@ class _Mix(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         x, weights = ctx.saved_tensors
         edges, channels = ctx.edges, x.shape[2]
-        to_x, sums = torch.empty_like(x), np.empty((cpu_kernels.PARTS, len(weights)))
+        to_x, sums = torch.empty_like(x), np.empty((cpu_kernels.CHUNKS, len(weights)))
         ones = edges.table[:, 2] + edges.matrices * channels
         table = edges.table * (1, 1, channels)
-        cpu_kernels.unmix(_array(gradient), _array(x), table, _array(weights), ones, _array(to_x), sums)
+        cpu_kernels.mix_backward(_array(gradient), _array(x), table, _array(weights), ones, _array(to_x), sums)
         return to_x, None, torch.from_numpy(sums.sum(axis=0)).to(weights.dtype)
 
 
@@ -160,7 +160,7 @@ class _Normalise(torch.autograd.Function):
         compute = _array(weight).dtype.type
         ctx.drop, ctx.least = drop and (*drop[:3], compute(drop[3])), compute(0 if relu else -np.inf)
         out = torch.empty_like(z)
-        cpu_kernels.finish(
+        cpu_kernels.batchnorm_forward(
             _array(z),
             _array(scale.to(weight.dtype)),
             _array(shift.to(weight.dtype)),
@@ -178,8 +178,8 @@ class _Normalise(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         z, out, weight, mean, inverse = ctx.saved_tensors
         given = _array(gradient), _array(out), ctx.least, _array(z), ctx.drop
-        parts = np.empty((cpu_kernels.PARTS, 2, z.shape[1]))
-        cpu_kernels.slopes(*given, parts)
+        parts = np.empty((cpu_kernels.CHUNKS, 2, z.shape[1]))
+        cpu_kernels.batchnorm_backward_sums(*given, parts)
         sums = torch.from_numpy(parts.sum(axis=0))
         to_bias, to_weight = sums[0], (sums[1] - mean * sums[0]) * inverse
         by_bias, by_weight = to_bias.to(weight.dtype), to_weight.to(weight.dtype)
@@ -194,7 +194,7 @@ class _Normalise(torch.autograd.Function):
             factors[2] = -slope * (through_mean - mean * inverse * through_var)
         to_z = torch.empty_like(z)
         to_residual = torch.empty_like(z) if ctx.residual else None
-        cpu_kernels.give_back(
+        cpu_kernels.batchnorm_backward(
             *given,
             _array(factors.to(weight.dtype)),
             _array(to_z),
@@ -212,8 +212,8 @@ def _statistics(z: Tensor, norm: BatchNorm1d | BatchNorm2d) -> tuple[Tensor, Ten
         assert norm.running_mean is not None
         assert norm.running_var is not None
         return norm.running_mean.double(), norm.running_var.double(), None
-    parts = np.empty((cpu_kernels.PARTS, 2, z.shape[1]))
-    cpu_kernels.moments(_array(z), parts)
+    parts = np.empty((cpu_kernels.CHUNKS, 2, z.shape[1]))
+    cpu_kernels.batchnorm_sums(_array(z), parts)
     sums = torch.from_numpy(np.append(parts.sum(axis=0).ravel(), len(z)))
     if distributed.world_size() > 1:
         distributed.all_reduce_sum(sums)

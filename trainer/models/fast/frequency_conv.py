@@ -15,13 +15,13 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-CHUNK = 1 << 20
+MAX_CHUNK_NUMBERS = 1 << 20
 """Numbers in the products held at a time, which then stay in the second-level cache; see benchmarks/NOTES.md."""
-LEAST_ROWS = 256
+MIN_CHUNK_ROWS = 256
 """Rows of a chunk all the same: the weights' gradient is added up chunk by chunk, and is as large as they are."""
 
 
-class Transform(NamedTuple):
+class FrequencyTransform(NamedTuple):
     """y = after @ ((before @ x) * (taps @ w)), for x over T frames and w over K taps."""
 
     before: Tensor
@@ -35,7 +35,7 @@ class Transform(NamedTuple):
 
 
 @cache
-def transform(frames: int, kernel: int, stride: int, dtype: torch.dtype) -> Transform:
+def frequency_transform(frames: int, kernel: int, stride: int, dtype: torch.dtype) -> FrequencyTransform:
     """The matrices of a convolution with zeros beyond both ends, as `conv1d` has it with padding kernel // 2.
 
     The circle has kernel // 2 more places than frames: what goes round it ends beyond the frames.
@@ -58,7 +58,7 @@ def transform(frames: int, kernel: int, stride: int, dtype: torch.dtype) -> Tran
         # Of the result, the real part is the first product less the third, the imaginary part the first and the second.
         after += [2 * (cosine - sine) / places, -2 * sine / places, -2 * cosine / places]
     stacked = torch.stack(before), torch.stack(taps), torch.stack(after, dim=1)[::stride]
-    return Transform(stacked[0].to(dtype), stacked[1].to(dtype), stacked[2].to(dtype).contiguous(), places)
+    return FrequencyTransform(stacked[0].to(dtype), stacked[1].to(dtype), stacked[2].to(dtype).contiguous(), places)
 
 
 def convolve(x: Tensor, weight: Tensor, bias: Tensor, stride: int, products: torch.dtype | None = None) -> Tensor:
@@ -82,7 +82,7 @@ class _Convolve(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, stride: int, products: torch.dtype | None) -> Tensor:
         compute = torch.promote_types(x.dtype, torch.float32)
-        matrices = transform(len(x), weight.shape[2], stride, compute)
+        matrices = frequency_transform(len(x), weight.shape[2], stride, compute)
         out = x.new_empty(len(matrices.after), x.shape[1], len(weight))
         with torch.autocast(x.device.type, enabled=False):
             spectrum = _along_time(matrices.taps, weight[..., 0].permute(2, 1, 0))
@@ -113,7 +113,7 @@ class _Convolve(torch.autograd.Function):
 
 def _chunks(rows: int, numbers_each: int) -> list[slice]:
     """Consecutive rows whose products fit into the cache, of about equal number."""
-    pieces = max(1, min(rows * numbers_each // CHUNK, rows // LEAST_ROWS))
+    pieces = max(1, min(rows * numbers_each // MAX_CHUNK_NUMBERS, rows // MIN_CHUNK_ROWS))
     ends = [rows * piece // pieces for piece in range(pieces + 1)]
     return [slice(start, stop) for start, stop in pairwise(ends)]
 

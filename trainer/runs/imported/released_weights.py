@@ -13,8 +13,8 @@ from pipeline.skeleton.layout import KINECT_V2
 from trainer.config.method import Stream
 from trainer.config.model import GRAPH_KINDS, EncoderConfig, GraphKind, PairConfig
 from trainer.models.encoder import Encoder
-from trainer.models.graph import adjacency
-from trainer.models.momentum_pair import MomentumPair, encoder_alone
+from trainer.models.graph import build_adjacency
+from trainer.models.momentum_pair import MomentumPair, wrap_query_encoder
 from trainer.runs.imported.released_keys import SUFFIXES, axes, infer, names
 
 
@@ -68,7 +68,7 @@ class ReleasedWeights:
     pair: PairConfig | None
     """None when the file holds the query encoder alone, as after a linear evaluation or fine-tuning."""
     model: nn.Module
-    """The pair, else `encoder_alone`."""
+    """The pair, else `wrap_query_encoder`."""
     taken: int
     """Keys that are in the model now."""
     besides: tuple[str, ...]
@@ -120,7 +120,7 @@ def read_released(tensors: Mapping[str, Tensor], stream: Stream, source: Release
 
     with torch.device("meta"):  # sizes without memory, until every tensor has borne out what a few have told
         pair = made()
-    state = (encoder_alone(pair.query) if alone else pair).state_dict()
+    state = (wrap_query_encoder(pair.query) if alone else pair).state_dict()
     expected = {theirs: own for theirs, own in names(pair, suffix).items() if own in state}
     if unknown := [key for key in tensors if key not in expected and key not in besides]:
         raise ArtifactError(f"{_first(unknown)} is unknown to this encoder")
@@ -132,7 +132,7 @@ def read_released(tensors: Mapping[str, Tensor], stream: Stream, source: Release
         if own := expected.get(key):
             _check(key, tensor, state[own])
     pair = made()
-    model = encoder_alone(pair.query) if alone else pair
+    model = wrap_query_encoder(pair.query) if alone else pair
     state = model.state_dict()
     for key, tensor in tensors.items():
         if own := expected.get(key):
@@ -166,14 +166,14 @@ def _check(key: str, tensor: Tensor, expected: Tensor) -> None:
 
 def _check_graph(tensors: Mapping[str, Tensor], key: str, graph: GraphKind) -> None:
     """Refuse another graph than the source's, saying whose it is."""
-    expected = adjacency(KINECT_V2, graph)
+    expected = build_adjacency(KINECT_V2, graph)
     if key not in tensors or tensors[key].shape != expected.shape:
         return  # what is missing or misshapen is told with the other keys
     held = tensors[key].float()
     if torch.allclose(held, expected, rtol=0, atol=SAME_GRAPH):
         return
     for other in GRAPH_KINDS:
-        if torch.allclose(held, adjacency(KINECT_V2, other), rtol=0, atol=SAME_GRAPH):
+        if torch.allclose(held, build_adjacency(KINECT_V2, other), rtol=0, atol=SAME_GRAPH):
             like = " or ".join(name for name, source in RELEASED_CODES.items() if source.graph == other)
             raise ArtifactError(
                 f"{key} is the graph `{other}`, not `{graph}`: this looks like {like}; --source says which"
