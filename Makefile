@@ -12,7 +12,7 @@ DEMO_FOLDER ?= demo
 WHEELS = annotated-types donfig filelock google-crc32c isal markdown-it-py mdurl numcodecs packaging pydantic \
 	pydantic-core pygments pyyaml rich safetensors typing-extensions typing-inspection zarr
 
-.PHONY: help demo test format lint types unit thorough rehearse nojit bounds fuzz prove resumes soak coverage audit bench gpu wheels pages pictures docs clean
+.PHONY: help demo test format lint types unit thorough rehearse nojit bounds fuzz mutants prove resumes soak coverage audit bench gpu wheels pages pictures docs clean
 
 help:  ## list what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -36,9 +36,10 @@ format: $(READY)  ## write the code as the formatter would
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-lint: $(READY)  ## formatting and lint
+lint: $(READY)  ## formatting, lint, and whether every import is a declared dependency
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/deptry .
 
 types: $(READY)  ## strict type check
 	$(BIN)/mypy
@@ -81,6 +82,13 @@ audit: $(PROOF)  ## ask PyPI for known vulnerabilities of every pinned version; 
 
 soak: $(READY)  ## all commands again and again in one process for twenty minutes: memory, handles, threads stay flat
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.proofs.soak
+
+mutants: $(PROOF)  ## change one file in small places: its tests must notice (MODULE=pipeline/... TESTS=tests/...)
+	mkdir -p proof && rm -f proof/mutants.sqlite
+	sed 's|MODULE"|$(MODULE)"|; s|TESTS"|$(TESTS)"|' cosmic-ray.toml > proof/mutants.toml
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/cosmic-ray init proof/mutants.toml proof/mutants.sqlite
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/cosmic-ray exec proof/mutants.toml proof/mutants.sqlite
+	$(BIN)/cr-report proof/mutants.sqlite | tail -n 3
 
 bench: $(READY)  ## the benchmarks, against their baselines
 	$(BIN)/python -m benchmarks.speed.normalise
