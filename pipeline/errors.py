@@ -1,20 +1,23 @@
 """What can go wrong in a user's hands: one root, a leaf for each kind, with the exit code of the command line."""
 
+import reprlib
 import zlib
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
-from pipeline.suggest import beside
+from pipeline.suggest import did_you_mean, did_you_mean_path
 
-LONGEST = 200
+MAX_NAME_CHARACTERS = 200
 """Characters of a name that a message shows."""
-LONGEST_TEXT = 4000
+MAX_MESSAGE_CHARACTERS = 4000
 """Characters of a message."""
 
 
-def shown(name: str) -> str:
+def printable_name(name: str) -> str:
     """A file's name as messages have it: on one line, not too long, with nothing in it that a terminal would obey."""
     plain = name if name.isprintable() else name.encode("unicode_escape").decode()
-    if len(plain) <= LONGEST:
+    if len(plain) <= MAX_NAME_CHARACTERS:
         return plain
     return f"{plain[:120]}...{zlib.crc32(plain.encode()):08x}...{plain[-40:]}"
 
@@ -22,11 +25,42 @@ def shown(name: str) -> str:
 def one_line(text: str) -> str:
     """A message that may quote what a file holds, as `shown` has names: it ends up on a terminal, too."""
     plain = text if text.isprintable() else "".join(map(_visible, text))
-    return plain if len(plain) <= LONGEST_TEXT else f"{plain[: LONGEST_TEXT - 500]} ... {plain[-400:]}"
+    return (
+        plain if len(plain) <= MAX_MESSAGE_CHARACTERS else f"{plain[: MAX_MESSAGE_CHARACTERS - 500]} ... {plain[-400:]}"
+    )
 
 
 def _visible(character: str) -> str:
     return character if character.isprintable() else character.encode("unicode_escape").decode()
+
+
+def explain(faults: Iterable[Mapping[str, Any]], known: Collection[str] = ()) -> str:
+    """Describe pydantic validation errors in one line, such as `pair.momentum = 2: input should be less than 1`.
+
+    Args:
+        faults: what `ValidationError.errors()` returns, or some of it.
+        known: the keys that are valid where an unknown key was given.
+    """
+    return "; ".join(dict.fromkeys(_explain_one(fault, known) for fault in faults))
+
+
+def _explain_one(fault: Mapping[str, Any], known: Collection[str]) -> str:
+    key = ".".join(map(str, fault["loc"]))
+    if fault["type"] == "extra_forbidden":
+        return (
+            f"{key!r} is unknown{did_you_mean(fault['loc'][-1], known)}; it takes {', '.join(known) or 'no parameters'}"
+        )
+    if fault["type"] == "missing":
+        return f"{key!r} is missing"
+    if not key or isinstance(fault["input"], Mapping):
+        return f"{key}: {validation_reason(fault)}".removeprefix(": ")
+    return f"{key} = {reprlib.repr(fault['input'])}: {validation_reason(fault)}"
+
+
+def validation_reason(fault: Mapping[str, Any]) -> str:
+    """The reason of one pydantic validation error, to follow a colon."""
+    text = str(fault["msg"]).removeprefix("Value error, ")
+    return f"{text[:1].lower()}{text[1:]}"
 
 
 class SkelepipeError(Exception):
@@ -73,7 +107,7 @@ class ArtifactNotFound(ArtifactError, FileNotFoundError):
         self, path: Path, hint: str = "", near: str | None = None, said: str = "no such file or folder"
     ) -> None:
         """What is not there, what to do, and what may be meant instead (as `suggest.meant` says it; found if None)."""
-        near = beside(path) if near is None else near
+        near = did_you_mean_path(path) if near is None else near
         super().__init__(f"{path}: {said}{near}" + (f"; {hint}" if hint else ""))
 
 

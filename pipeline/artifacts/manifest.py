@@ -11,29 +11,29 @@ from pipeline.artifacts.validation import DocumentSpec
 from pipeline.errors import ArtifactError, ArtifactNotFound
 
 MANIFEST = "MANIFEST.json"
-SMALL = 1 << 20
+SMALL_FILE_BYTES = 1 << 20
 """Bytes: files up to this size are read and hashed whenever a folder is opened; larger ones by `verify`."""
 
 
-def canonical(plain: Any) -> bytes:
+def canonical_json(plain: Any) -> bytes:
     """JSON with sorted keys and no spare blanks: the same content always gives the same bytes."""
     return json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode()
 
 
-def digest(plain: Any) -> str:
+def json_digest(plain: Any) -> str:
     """sha256 of a value's canonical JSON, in hex."""
-    return hashlib.sha256(canonical(plain)).hexdigest()
+    return hashlib.sha256(canonical_json(plain)).hexdigest()
 
 
-def tool() -> str:
+def tool_version() -> str:
     """What writes, as it stands in what is written."""
     return f"skelepipe {importlib.metadata.version('skelepipe')}"
 
 
-def seal_document(form: DocumentSpec, facts: Mapping[str, Any]) -> bytes:
+def encode_document(form: DocumentSpec, facts: Mapping[str, Any]) -> bytes:
     """A JSON text that says its kind and format version, and carries the digest of its other entries under `digest`."""
     plain = {"kind": form.kind, "format_version": form.version, **facts}
-    return _text({**plain, "digest": digest(plain)})
+    return _text({**plain, "digest": json_digest(plain)})
 
 
 def _text(plain: Mapping[str, Any]) -> bytes:
@@ -60,12 +60,12 @@ def open_document(path: Path, form: DocumentSpec) -> dict[str, Any]:
 def _matches_its_digest(plain: Mapping[str, Any], content: bytes) -> bool:
     try:
         body = {key: value for key, value in plain.items() if key != "digest"}
-        return plain.get("digest") == digest(body) and content == _text(plain)
+        return plain.get("digest") == json_digest(body) and content == _text(plain)
     except (ValueError, RecursionError):  # NaN, or nested deeper than is written: read, but no seal was made over it
         return False
 
 
-def open_part(path: Path, form: DocumentSpec) -> dict[str, Any]:
+def open_unchecksummed(path: Path, form: DocumentSpec) -> dict[str, Any]:
     """Read a JSON document that has no seal of its own, for it lies in a sealed folder, which its reader has opened.
 
     Raises:
@@ -106,14 +106,14 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
-def seal_folder(folder: Path, form: DocumentSpec, **facts: Any) -> str:
+def write_manifest(folder: Path, form: DocumentSpec, **facts: Any) -> str:
     """Write MANIFEST.json over everything in `folder`: each file's size and sha256, and its own digest.
 
     Returns:
         The manifest's digest: the artifact's identity.
     """
     files = {name: {"size": path.stat().st_size, "sha256": file_digest(path)} for name, path in _files(folder).items()}
-    sealed = seal_document(form, {**facts, "files": files})
+    sealed = encode_document(form, {**facts, "files": files})
     folder.joinpath(MANIFEST).write_bytes(sealed)
     identity: str = json.loads(sealed)["digest"]
     return identity
@@ -127,12 +127,12 @@ def open_folder(folder: Path, form: DocumentSpec) -> dict[str, Any]:
         ArtifactError: it is incomplete, damaged, or of another kind or format version.
     """
     manifest = _read_manifest(folder, form)
-    for finding in _compare(folder, manifest, largest=SMALL):
+    for finding in _compare(folder, manifest, largest=SMALL_FILE_BYTES):
         raise ArtifactError(f"{folder}: {finding}; `skelepipe verify` lists all that is wrong")
     return manifest
 
 
-def inspect_folder(folder: Path, form: DocumentSpec) -> list[str]:
+def verify_folder(folder: Path, form: DocumentSpec) -> list[str]:
     """Read every byte of a sealed folder and name everything that is wrong with it; nothing when it is good."""
     try:
         return list(_compare(folder, _read_manifest(folder, form), largest=None))

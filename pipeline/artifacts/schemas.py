@@ -17,7 +17,7 @@ Row = Annotated[int, Field(ge=0, lt=2**63)]
 """A row of a store, as int64 has room for it."""
 
 
-class FileSeal(DocumentFields):
+class FileEntry(DocumentFields):
     """A file in a manifest."""
 
     size: int
@@ -27,7 +27,7 @@ class FileSeal(DocumentFields):
 class FolderFields(DocumentFields):
     """MANIFEST.json of a checkpoint or a classifier."""
 
-    files: dict[str, FileSeal]
+    files: dict[str, FileEntry]
 
 
 class StoreFields(FolderFields):
@@ -79,14 +79,14 @@ class SourceFields(DocumentFields):
     digest: str
 
 
-class SidesFields(DocumentFields):
+class SplitRuleFields(DocumentFields):
     """The rule of a split: for either side, columns and the values that they may have there."""
 
     train: dict[str, list[Any]]
     test: dict[str, list[Any]] | None = None
 
 
-class FactFields(DocumentFields):
+class StoreAttributeFields(DocumentFields):
     """The attributes of a store."""
 
     units: Literal["m"]
@@ -100,10 +100,10 @@ class FactFields(DocumentFields):
     classes: dict[str, str]
     dense_labels: dict[str, int]
     extra: list[str]
-    splits: dict[str, SidesFields]
+    splits: dict[str, SplitRuleFields]
 
 
-class RefusedFields(DocumentFields):
+class QuarantineEntryFields(DocumentFields):
     """A recording, or a clip of one, that could not be used."""
 
     name: str
@@ -118,7 +118,7 @@ class RefusedFields(DocumentFields):
 class QuarantineFields(DocumentFields):
     """quarantine.json of a store, which is a list, under a name."""
 
-    entries: list[RefusedFields]
+    entries: list[QuarantineEntryFields]
 
 
 class ArtifactName(DocumentFields):
@@ -134,7 +134,7 @@ class SplitFields(DocumentFields):
     name: str
     store: ArtifactName
     separates: str
-    rule: SidesFields
+    rule: SplitRuleFields
     train: list[Row]
     test: list[Row]
 
@@ -218,7 +218,7 @@ class MetaFields(DocumentFields):
     best: BestFields | None = None
 
 
-class DividedName(ArtifactName):
+class EvaluatedSplit(ArtifactName):
     """The split that an evaluation was on."""
 
     train: int
@@ -237,7 +237,7 @@ class EvaluatedFields(DocumentFields):
     """What an evaluation was of."""
 
     store: ArtifactName
-    split: DividedName
+    split: EvaluatedSplit
     checkpoint: EvaluatedCheckpoint
 
 
@@ -269,7 +269,7 @@ _TRAIN = "train again, or use the version that made it"
 _EVALUATE = "evaluate again, or use the version that made it"
 
 STORE = DocumentSpec("skelepipe-store", StoreFields, _INGEST, make="skelepipe ingest")
-FACTS = DocumentSpec("skelepipe-store", FactFields, _INGEST)
+STORE_ATTRIBUTES = DocumentSpec("skelepipe-store", StoreAttributeFields, _INGEST)
 QUARANTINE = DocumentSpec("skelepipe-store", QuarantineFields, _INGEST)
 SPLIT = DocumentSpec("skelepipe-split", SplitFields, _SPLITS)
 SUBSET = DocumentSpec("skelepipe-subset", SubsetFields, _SPLITS)

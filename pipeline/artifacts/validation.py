@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from pipeline.errors import ArtifactError
+from pipeline.errors import ArtifactError, explain
 
 FORMAT_VERSION = 1
 
@@ -67,8 +67,4 @@ class DocumentSpec:
         try:
             self.fields.model_validate(plain)
         except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False)[0]
-            field = ".".join(str(part) for part in first["loc"])
-            said = first["msg"][:1].lower() + first["msg"][1:]
-            wrong = f"has no field {field}" if first["type"] == "missing" else f"field {field}: {said}"
-            raise ArtifactError(f"{where}: {wrong}; {self.remedy}") from error
+            raise ArtifactError(f"{where}: field {explain(error.errors()[:1])}; {self.remedy}") from error

@@ -14,7 +14,7 @@ from pipeline.convert.inputs import ConvertRequest, Files, Folder
 from pipeline.convert.output import map_to_layout
 from pipeline.convert.registry import FOLDER, OPTION_TOOLS
 from pipeline.convert.take import ConvertedClip, FoundRecording, Unreadable
-from pipeline.errors import ConfigError, RawFileError, SkelepipeError, one_line, shown
+from pipeline.errors import ConfigError, RawFileError, SkelepipeError, one_line, printable_name
 from pipeline.files.atomic import new_folder
 from pipeline.files.disk import folder_size
 from pipeline.skeleton.layout import Layout
@@ -174,7 +174,7 @@ def _refused(found: FoundRecording, error: RawFileError | Unreadable) -> dict[st
     source = error.source if isinstance(error, RawFileError) else ""
     reason = error.reason if isinstance(error, RawFileError) else one_line(str(error))
     file = next((file for file in found.files if str(file) == source), found.file)
-    return {"name": shown(found.name), "file": file.name, "line": error.line, "reason": reason}
+    return {"name": printable_name(found.name), "file": file.name, "line": error.line, "reason": reason}
 
 
 def _nothing(report: ConvertResult) -> SkelepipeError:

@@ -12,7 +12,7 @@ from pipeline.convert import labels as convert_labels
 from pipeline.convert.readers import folder
 from pipeline.convert.registry import TOOLS
 from pipeline.convert.take import ConvertedClip, FoundRecording, Options, Unreadable
-from pipeline.errors import ConfigError, RawFileError, SkelepipeError, shown
+from pipeline.errors import ConfigError, RawFileError, SkelepipeError, printable_name
 from pipeline.files import raw_files
 from pipeline.skeleton.layout import Layout
 from pipeline.skeleton.shipped_layouts import layout_mapping, layout_names, load_layout
@@ -88,7 +88,7 @@ class Files:
 
     def source(self, found: FoundRecording) -> dict[str, str]:
         """Where it comes from, for a column of its own."""
-        return {"source": shown(str(found.inner.name if not found.numbers else found.name))}
+        return {"source": printable_name(str(found.inner.name if not found.numbers else found.name))}
 
     @property
     def unused(self) -> int:

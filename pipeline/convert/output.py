@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.convert.take import ConvertedClip
-from pipeline.errors import shown
+from pipeline.errors import printable_name
 from pipeline.skeleton.layout import Layout
 from pipeline.skeleton.shipped_layouts import layout_mapping, layout_names, load_layout
 from pipeline.sources.folder.arrays import CONFIDENCE, NUDGE_METRES
@@ -51,7 +51,7 @@ class ClipNames:
 
     def next(self, name: str) -> str:
         """A name that no other has had."""
-        plain = re.sub(r"[^A-Za-z0-9._-]+", "_", shown(name)).strip("._")[:120] or "clip"
+        plain = re.sub(r"[^A-Za-z0-9._-]+", "_", printable_name(name)).strip("._")[:120] or "clip"
         out, count = plain, 1
         while out.casefold() in self._taken:  # file systems may not tell a from A
             count += 1

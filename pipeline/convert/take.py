@@ -98,8 +98,8 @@ def content(file: RawFile, most: int, remedy: str = "cut the recording") -> byte
         Unreadable: it is larger; the text says what to do.
     """
     blocks, size = list[bytes](), 0
-    with raw_files.opened(file) as stream:
-        while block := stream.read(raw_files.BLOCK):
+    with raw_files.open_file(file) as stream:
+        while block := stream.read(raw_files.BLOCK_BYTES):
             blocks.append(block)
             size += len(block)
             if size > most:

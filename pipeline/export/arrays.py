@@ -12,9 +12,9 @@ from pipeline.store.batches import MAX_BODIES, pad_clip
 from pipeline.store.splits import Rows
 from pipeline.store.store import Store
 
-FRAMES = 300
+REFERENCE_FRAMES = 300
 """T of the peers' arrays; the longest recording of NTU RGB+D."""
-SIDES = (("train", "train"), ("val", "test"))
+SIDE_NAMES = (("train", "train"), ("val", "test"))
 """How the peers call the two sides of a split; their "val" is the test set."""
 
 Stream = Literal["joint", "bone", "motion", "bone-motion"]
@@ -22,7 +22,7 @@ Progress = Callable[[int], None]
 """Is told of so many more clips."""
 
 
-def refuse_other_bodies(store: Store) -> None:
+def refuse_extra_bodies(store: Store) -> None:
     """Make sure that every clip has as many bodies as an array has room for.
 
     Raises:
@@ -49,7 +49,7 @@ def refuse_unlabelled(store: Store) -> None:
 def array_frames(store: Store) -> int:
     """T of a store's array: what all clips have, else the peers' 300, or the longest clip's when that is more."""
     frames = store.columns["frames"]
-    return int(frames[0]) if (frames == frames[0]).all() else max(FRAMES, int(frames.max()))
+    return int(frames[0]) if (frames == frames[0]).all() else max(REFERENCE_FRAMES, int(frames.max()))
 
 
 def derive_stream(clip: NDArray[np.float32], stream: Stream, layout: Layout) -> NDArray[np.float32]:

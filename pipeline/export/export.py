@@ -9,7 +9,7 @@ from typing import Literal, assert_never
 
 from pipeline.errors import ArtifactError, ConfigError, OutputExists
 from pipeline.export import hdf5, npz, pyskl, stgcn
-from pipeline.export.arrays import Progress, Stream, array_frames, refuse_other_bodies, refuse_unlabelled
+from pipeline.export.arrays import Progress, Stream, array_frames, refuse_extra_bodies, refuse_unlabelled
 from pipeline.files import atomic
 from pipeline.files.disk import disk_errors, require_free_space
 from pipeline.files.locks import sole_writer
@@ -20,14 +20,14 @@ from pipeline.store.splits import Split, built_split_names, find_split, is_split
 from pipeline.store.store import Store
 
 ExportFormat = Literal["npz", "ctrgcn", "stgcn", "pyskl", "hdf5"]
-OPTIONS: Mapping[str, tuple[ExportFormat, ...]] = {
+FORMATS_WITH_OPTION: Mapping[str, tuple[ExportFormat, ...]] = {
     "split": ("ctrgcn", "stgcn"),
     "streams": ("stgcn",),
     "dtype": ("pyskl",),
 }
 """Which formats each option of a request means something to."""
 
-LABELLED: tuple[ExportFormat, ...] = ("ctrgcn", "stgcn", "pyskl")
+LABELLED_FORMATS: tuple[ExportFormat, ...] = ("ctrgcn", "stgcn", "pyskl")
 """The formats that are for classifying: every clip has a label there."""
 
 
@@ -42,7 +42,7 @@ class ExportRequest:
     """The split whose sides are written; xsub, else the first there is."""
     streams: tuple[Stream, ...] = ()
     """What of a clip is written, each in a file of its own; its joints when nothing is said."""
-    dtype: pyskl.DTypes | None = None
+    dtype: pyskl.KeypointDtype | None = None
     """float32; PYSKL's own script rounds to float16."""
 
 
@@ -75,18 +75,18 @@ def export(request: ExportRequest, progress: Callable[[int, int], None] = lambda
         OutputFailed: the disk has not enough room, or refuses.
     """
     store, form, output = request.store, request.form, request.output
-    for option, forms in OPTIONS.items():
+    for option, forms in FORMATS_WITH_OPTION.items():
         if getattr(request, option) and form not in forms:
             raise ConfigError(
                 f"--{option.removesuffix('s')} means nothing to --format {form}, only to {' and '.join(forms)}"
             )
     store.check()
-    refuse_other_bodies(store)
-    if form in LABELLED:
+    refuse_extra_bodies(store)
+    if form in LABELLED_FORMATS:
         refuse_unlabelled(store)
     sides = _splits(request)
     rows = sum(len(side) for split in sides[:1] for side in (split.train, split.test))
-    clips = rows if form in OPTIONS["split"] else len(store)
+    clips = rows if form in FORMATS_WITH_OPTION["split"] else len(store)
     total = clips * max(1, len(request.streams))
     finished = 0
 
@@ -103,14 +103,16 @@ def export(request: ExportRequest, progress: Callable[[int, int], None] = lambda
             _folder(request, sides[0], needed, done)
         elif form == "hdf5":
             with atomic.atomic_path(output, needed=needed) as partial:
-                hdf5.write(store, sides, partial, done)
+                hdf5.write_hdf5(store, sides, partial, done)
         elif form == "npz":
-            atomic.write_file(output, lambda handle: npz.plain(store, handle, done), needed=needed)
+            atomic.write_file(output, lambda handle: npz.write_npz(store, handle, done), needed=needed)
         elif form == "ctrgcn":
-            atomic.write_file(output, lambda handle: npz.ctrgcn(store, sides[0], handle, done), needed=needed)
+            atomic.write_file(output, lambda handle: npz.write_ctrgcn(store, sides[0], handle, done), needed=needed)
         elif form == "pyskl":
             dtype = request.dtype or "float32"
-            atomic.write_file(output, lambda handle: pyskl.write(store, sides, dtype, handle, done), needed=needed)
+            atomic.write_file(
+                output, lambda handle: pyskl.write_pyskl(store, sides, dtype, handle, done), needed=needed
+            )
         else:
             assert_never(form)
     size = sum(path.stat().st_size for path in output.rglob("*")) if output.is_dir() else output.stat().st_size
@@ -126,8 +128,8 @@ def _splits(request: ExportRequest) -> list[Split]:
     if request.split is not None:
         built = request.split in there or is_split_path(request.split)
         return [find_split(store, request.split) if built else _built(store, request.split)]
-    one = request.form in OPTIONS["split"]
-    if not there and split_rules.rules(store):
+    one = request.form in FORMATS_WITH_OPTION["split"]
+    if not there and split_rules.available_rules(store):
         with nullcontext() if one else suppress(ArtifactError):  # none can be made: there is nothing to write of them
             build_splits(store)
         there = built_split_names(store)
@@ -153,14 +155,14 @@ def _folder(request: ExportRequest, split: Split, needed: int, done: Progress) -
     """Write a folder beside its place and rename it; only a folder of such files is replaced."""
     output = request.output
     there = sorted(path.name for path in output.iterdir()) if output.is_dir() else []
-    if output.exists() and (not output.is_dir() or not set(there) <= stgcn.files()):
+    if output.exists() and (not output.is_dir() or not set(there) <= stgcn.file_names()):
         raise OutputExists(f"{output}: is there and holds something else; name another --out, it becomes a folder")
     making = output.with_name(f".{output.name}.making")
     with disk_errors(output, needed):
         shutil.rmtree(making, ignore_errors=True)
         making.mkdir()
         try:
-            stgcn.write(request.store, split, request.streams, making, done)
+            stgcn.write_stgcn(request.store, split, request.streams, making, done)
             atomic.publish_folder(making, output)
         finally:
             shutil.rmtree(making, ignore_errors=True)

@@ -10,13 +10,13 @@ import h5py
 import numpy as np
 
 from pipeline.export.arrays import Progress, padded_clips
-from pipeline.export.npz import small_arrays
+from pipeline.export.npz import column_arrays
 from pipeline.store.batches import MAX_BODIES
 from pipeline.store.splits import Split
 from pipeline.store.store import Store
 
 
-def write(store: Store, splits: Sequence[Split], path: Path, done: Progress) -> None:
+def write_hdf5(store: Store, splits: Sequence[Split], path: Path, done: Progress) -> None:
     """`data` float32 (N, 3, T, V, 2) metres, a clip a chunk, gzip, and what stands beside it in the .npz.
 
     Rows are in the store's order; T is the longest clip. `splits/NAME/train` and `test` hold row numbers. The file's
@@ -40,7 +40,7 @@ def _fill(file: h5py.File, store: Store, splits: Sequence[Split], disk: "_Disk",
     for row, clip in enumerate(padded_clips(store, rows, frames, done)):
         data[row] = clip
         disk.check()
-    for name, values in small_arrays(store, rows).items():
+    for name, values in column_arrays(store, rows).items():
         kept = values.astype(h5py.string_dtype()) if values.dtype.kind == "U" else values
         file.create_dataset(name, data=kept)
     file.create_dataset("bodies", data=store.columns["bodies"].astype(np.int32))

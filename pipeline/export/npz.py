@@ -18,12 +18,12 @@ from pipeline.store.store import Store
 
 CTRGCN_JOINTS = 25
 """V that CTR-GCN's loader has written into it."""
-WIDTHS = {facts.name: facts.classes for facts in (ntu_names.NTU60, ntu_names.NTU120)}
-WIDTHS |= {name: len(pku_names.CLASSES) for name in pku_names.DATA_SETS}
+CLASS_COUNTS = {facts.name: facts.classes for facts in (ntu_names.NTU60, ntu_names.NTU120)}
+CLASS_COUNTS |= {name: len(pku_names.CLASSES) for name in pku_names.DATA_SETS}
 """Classes of the data sets that have a known number."""
 
 
-def plain(store: Store, handle: BinaryIO, done: Progress) -> None:
+def write_npz(store: Store, handle: BinaryIO, done: Progress) -> None:
     """`data` float32 (N, 3, T, V, 2) metres with T the longest clip, `lengths`, `names`, `labels`, ... by sorted name.
 
     `lengths` are int32; `labels`, `subjects`, `cameras`, `setups` and `replications` int64, -1 where unknown;
@@ -35,11 +35,11 @@ def plain(store: Store, handle: BinaryIO, done: Progress) -> None:
     shape = (len(store), 3, frames, len(store.layout.joints), MAX_BODIES)
     with zipfile.ZipFile(handle, "w") as archive:
         _member(archive, "data", np.float32, shape, padded_clips(store, order, frames, done))
-        for name, values in small_arrays(store, order).items():
+        for name, values in column_arrays(store, order).items():
             _member(archive, name, values.dtype, values.shape, iter([values]))
 
 
-def small_arrays(store: Store, order: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+def column_arrays(store: Store, order: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
     """What stands beside `data`, in an order of rows; `confidence` (N, V) float32 where the store has it."""
     columns = ("label", *NUMERIC_LABELS)
     return {
@@ -50,7 +50,7 @@ def small_arrays(store: Store, order: NDArray[np.int64]) -> dict[str, NDArray[An
     }
 
 
-def ctrgcn(store: Store, split: Split, handle: BinaryIO, done: Progress) -> None:
+def write_ctrgcn(store: Store, split: Split, handle: BinaryIO, done: Progress) -> None:
     """`x_train`, `y_train`, `x_test`, `y_test` as CTR-GCN's and MAMP's seq_transformation.py save them.
 
     x is float32 (N, T, 150), a frame's columns body by body, joint by joint, x y z; y is one-hot, float64 (N, classes).
@@ -64,7 +64,7 @@ def ctrgcn(store: Store, split: Split, handle: BinaryIO, done: Progress) -> None
         raise ArtifactError(f"{store.path}: has {joints} joints a body, and CTR-GCN's loader takes {CTRGCN_JOINTS}")
     frames = array_frames(store)
     labels = store.columns["label"]
-    classes = np.eye(WIDTHS.get(store.attributes["dataset"], int(labels.max()) + 1))
+    classes = np.eye(CLASS_COUNTS.get(store.attributes["dataset"], int(labels.max()) + 1))
     with zipfile.ZipFile(handle, "w") as archive:
         for side, rows in (("train", split.train), ("test", split.test)):
             motion = (clip.transpose(1, 3, 2, 0) for clip in padded_clips(store, rows, frames, done))

@@ -7,13 +7,13 @@ from typing import Any, BinaryIO, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.export.arrays import SIDES, Progress
+from pipeline.export.arrays import SIDE_NAMES, Progress
 from pipeline.store.splits import Split
 from pipeline.store.store import Store
 
-PROTOCOL = 4
+PICKLE_PROTOCOL = 4
 """The newest pickle protocol that Python 3.7 knows, on which PYSKL still runs."""
-DTypes = Literal["float32", "float16"]
+KeypointDtype = Literal["float32", "float16"]
 
 
 class _Streamed:
@@ -37,7 +37,7 @@ class _Array:
         return np.ndarray, (self._values.shape, self._values.dtype.str, bytearray(self._values.tobytes()))
 
 
-def write(store: Store, splits: Sequence[Split], dtype: DTypes, handle: BinaryIO, done: Progress) -> None:
+def write_pyskl(store: Store, splits: Sequence[Split], dtype: KeypointDtype, handle: BinaryIO, done: Progress) -> None:
     """`split`: lists of names as `xsub_train` and `xsub_val`; `annotations`: a dict for each clip, in row order.
 
     An annotation has `frame_dir` (the name), `label`, `keypoint` (M, T, V, 3) metres, 0 where missing, M = 1 or 2, and
@@ -46,14 +46,14 @@ def write(store: Store, splits: Sequence[Split], dtype: DTypes, handle: BinaryIO
     names = {
         f"{split.name}_{side}": [store.names[row] for row in split.side(subset)]
         for split in splits
-        for side, subset in SIDES
+        for side, subset in SIDE_NAMES
     }
-    pickler = pickle.Pickler(handle, PROTOCOL)
+    pickler = pickle.Pickler(handle, PICKLE_PROTOCOL)
     pickler.fast = True  # without a memo, which would hold every clip
     pickler.dump({"split": names, "annotations": _Streamed(_annotations(store, dtype, done))})
 
 
-def _annotations(store: Store, dtype: DTypes, done: Progress) -> Iterator[dict[str, Any]]:
+def _annotations(store: Store, dtype: KeypointDtype, done: Progress) -> Iterator[dict[str, Any]]:
     for row, clip in enumerate(store.clips()):
         keypoint = np.where(np.isfinite(clip), clip, np.float32(0)).astype(f"<{np.dtype(dtype).str[1:]}")
         yield {

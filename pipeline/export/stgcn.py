@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.export.arrays import SIDES, Progress, Stream, array_frames, padded_clips, write_npy
+from pipeline.export.arrays import SIDE_NAMES, Progress, Stream, array_frames, padded_clips, write_npy
 from pipeline.files.atomic import write_file
 from pipeline.store.batches import MAX_BODIES
 from pipeline.store.splits import Split
 from pipeline.store.store import Store
 
-PROTOCOL = 4
+PICKLE_PROTOCOL = 4
 """The newest pickle protocol that Python 3.4 to 3.7 know: the peers run on old ones."""
 
 ARRAYS: dict[Stream | None, str] = {
@@ -28,24 +28,24 @@ SUFFIX = ".skeleton"
 """What the names of samples end in there."""
 
 
-def files() -> set[str]:
+def file_names() -> set[str]:
     """The names of all that exports write into their folder."""
-    return {f"{side}_{what}" for side, _ in SIDES for what in (*ARRAYS.values(), LABELS)}
+    return {f"{side}_{what}" for side, _ in SIDE_NAMES for what in (*ARRAYS.values(), LABELS)}
 
 
-def write(store: Store, split: Split, streams: Sequence[Stream], folder: Path, done: Progress) -> None:
+def write_stgcn(store: Store, split: Split, streams: Sequence[Stream], folder: Path, done: Progress) -> None:
     """For each side and stream an array, float32 (N, 3, T, V, 2), and for each side a label file.
 
     A label file is the pickled pair of a list of names and a list of classes from 0. T is what all clips of the store
     have, else 300, or the longest clip's when that is more. Without streams the one array has joints.
     """
     frames = array_frames(store)
-    for side, subset in SIDES:
+    for side, subset in SIDE_NAMES:
         rows = split.side(subset)
         shape = (len(rows), 3, frames, len(store.layout.joints), MAX_BODIES)
         names = [store.names[row] + SUFFIX for row in rows]
         labels = store.columns["label"][rows].tolist()
-        write_file(folder / f"{side}_{LABELS}", pickle.dumps((names, labels), PROTOCOL))
+        write_file(folder / f"{side}_{LABELS}", pickle.dumps((names, labels), PICKLE_PROTOCOL))
         for stream in streams or (None,):
             clips = padded_clips(store, rows, frames, done, stream or "joint")
             with (folder / f"{side}_{ARRAYS[stream]}").open("wb") as handle:

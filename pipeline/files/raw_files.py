@@ -18,12 +18,12 @@ from zipfile import BadZipFile
 
 from isal import isal_zlib
 
-from pipeline.errors import ArtifactNotFound, RawFileError, SkelepipeError, shown
+from pipeline.errors import ArtifactNotFound, RawFileError, SkelepipeError, printable_name
 from pipeline.files.safe_zip import Archive
 
-BLOCK = 1 << 20
+BLOCK_BYTES = 1 << 20
 ZIP = ".zip"
-FOREIGN = {".7z", ".gz", ".tar", ".tgz", ".rar", ".xz", ".bz2"}
+OTHER_ARCHIVES = {".7z", ".gz", ".tar", ".tgz", ".rar", ".xz", ".bz2"}
 """Archives that are not read in place."""
 
 
@@ -41,7 +41,7 @@ class RawFile:
     @property
     def name(self) -> str:
         """The last part of its name, as messages have it: what is no plain text is escaped, the longest are cut."""
-        return shown(PurePosixPath(self.member).name if self.member else self.path.name)
+        return printable_name(PurePosixPath(self.member).name if self.member else self.path.name)
 
     @property
     def stem(self) -> str:
@@ -60,12 +60,12 @@ class RawFile:
 
     def __str__(self) -> str:
         """As the user knows it."""
-        path = str(self.path) if str(self.path).isprintable() else shown(str(self.path))
-        return f"{path}: {shown(self.member)}" if self.member else path
+        path = str(self.path) if str(self.path).isprintable() else printable_name(str(self.path))
+        return f"{path}: {printable_name(self.member)}" if self.member else path
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FoundFiles:
     """What lies below some folders."""
 
     files: list[RawFile]
@@ -73,7 +73,7 @@ class Found:
     """What cannot be looked into or read, counted by why."""
 
 
-def find(roots: Sequence[Path]) -> Found:
+def find(roots: Sequence[Path]) -> FoundFiles:
     """Every file at or below `roots` and in the zip archives there; links followed, hidden ones passed over.
 
     Roots may lie in one another: a file that is reached twice is one file.
@@ -97,15 +97,15 @@ def find(roots: Sequence[Path]) -> Found:
             left_out["not a regular file"] += 1
         elif path.suffix.lower() == ZIP:
             files += _members(path, left_out)
-        elif path.suffix.lower() in FOREIGN:
+        elif path.suffix.lower() in OTHER_ARCHIVES:
             left_out["archives, unpack them first"] += 1
         else:
             files.append(RawFile(path, "", status.st_size))
-    return Found(files, left_out)
+    return FoundFiles(files, left_out)
 
 
 @contextmanager
-def opened(file: RawFile) -> Iterator[io.RawIOBase | io.BufferedIOBase]:
+def open_file(file: RawFile) -> Iterator[io.RawIOBase | io.BufferedIOBase]:
     """A file's bytes as a stream; one that lies in an archive is unpacked, and is what the archive says, before that.
 
     Raises:
@@ -120,7 +120,7 @@ def opened(file: RawFile) -> Iterator[io.RawIOBase | io.BufferedIOBase]:
     except OSError as error:
         raise RawFileError(str(file), 0, f"cannot be read: {error.strerror or error}") from error
     except BadZipFile as error:
-        where = shown(file.path.name)  # a quarantine names the member alone
+        where = printable_name(file.path.name)  # a quarantine names the member alone
         raise RawFileError(str(file), 0, f"cannot be unpacked from {where}: {error}") from error
 
 
@@ -130,7 +130,7 @@ def read(file: RawFile) -> bytes:
     Raises:
         RawFileError: as `opened`.
     """
-    with opened(file) as stream:
+    with open_file(file) as stream:
         return stream.read() or b""
 
 
@@ -141,14 +141,14 @@ def crc32(file: RawFile) -> int:
             return _archive(*_identity(file.path)).members[file.member].CRC
         total = 0
         with file.path.open("rb") as stream:
-            while block := stream.read(BLOCK):
+            while block := stream.read(BLOCK_BYTES):
                 total = isal_zlib.crc32(block, total)
     except (OSError, KeyError, BadZipFile):
         return 0
     return total
 
 
-def stamp(file: RawFile) -> list[Any]:
+def fingerprint(file: RawFile) -> list[Any]:
     """What tells that a file has not been touched: size and time of change of what lies there; None when it is gone."""
     try:
         status = file.path.stat()
@@ -193,7 +193,7 @@ def _members(path: Path, left_out: Counter[str]) -> Iterator[RawFile]:
             continue
         if not name:
             left_out["members of archives without a name"] += 1
-        elif posixpath.splitext(name)[1].lower() in {ZIP, *FOREIGN}:
+        elif posixpath.splitext(name)[1].lower() in {ZIP, *OTHER_ARCHIVES}:
             left_out["archives within archives, unpack them first"] += 1
         else:
             yield RawFile(path, name, member.file_size)

@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 
 from pipeline.files.safe_zip import BOMB_BYTES, BOMB_RATIO
 
-MAGIC = (b"\x93NUMPY", b"PK")
+MAGIC_BYTES = (b"\x93NUMPY", b"PK")
 """How either kind of file begins."""
 _HEADERS = {(1, 0): (2, np.lib.format.read_array_header_1_0), (2, 0): (4, np.lib.format.read_array_header_2_0)}
 """By version: bytes of the header's length, and what reads it with the header."""
 
 
-def read(stream: IO[bytes] | io.RawIOBase | io.BufferedIOBase) -> Mapping[str, Callable[[], Any]]:
+def read_arrays(stream: IO[bytes] | io.RawIOBase | io.BufferedIOBase) -> Mapping[str, Callable[[], Any]]:
     """The arrays of an .npz by name, or under no name that of a .npy file; each is read when it is called.
 
     Args:
@@ -28,7 +28,7 @@ def read(stream: IO[bytes] | io.RawIOBase | io.BufferedIOBase) -> Mapping[str, C
         Exception: of nearly any kind, as numpy and zipfile raise over a damaged file; what is returned does so, too.
     """
     magic = stream.read(6) or b""
-    if not magic.startswith(MAGIC):
+    if not magic.startswith(MAGIC_BYTES):
         raise ValueError(f"it begins with {magic!r}" if magic else "it is empty")
     stream.seek(0)
     if not magic.startswith(b"PK"):
@@ -42,7 +42,7 @@ def _member(archive: zipfile.ZipFile, name: str) -> Any:
     if about.file_size > BOMB_BYTES and about.file_size > BOMB_RATIO * about.compress_size:
         raise ValueError(f"{name}: {about.file_size} bytes out of {about.compress_size}, as in zip bombs")
     with archive.open(name) as stream:
-        if not stream.read(6).startswith(MAGIC[0]):
+        if not stream.read(6).startswith(MAGIC_BYTES[0]):
             raise ValueError(f"{name} is no array")
         return _array(stream, about.file_size)
 

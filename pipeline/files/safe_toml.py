@@ -4,10 +4,10 @@ import re
 import tomllib
 from typing import Any
 
-DEEPEST = 32
+MAX_DEPTH = 32
 """Tables and lists within each other, and parts of a key; nothing here takes more than four."""
 _PART = r"(?:[\w-]++|\"[^\"\n]*+\"|'[^'\n]*+')"
-_LONG_KEY = re.compile(rf"(?<![\w.-]){_PART}(?:[ \t]*+\.[ \t]*+{_PART}){{{DEEPEST}}}", re.ASCII)
+_LONG_KEY = re.compile(rf"(?<![\w.-]){_PART}(?:[ \t]*+\.[ \t]*+{_PART}){{{MAX_DEPTH}}}", re.ASCII)
 
 
 def loads(text: str) -> dict[str, Any]:
@@ -17,13 +17,13 @@ def loads(text: str) -> dict[str, Any]:
         ValueError: it is not TOML, or nested too deeply, or has an integer of more than 64 bits; the text says which.
     """
     if _LONG_KEY.search(text):  # tomllib takes time by the square of the parts: minutes for a hundred kilobytes
-        raise ValueError(f"a key of more than {DEEPEST} parts")
+        raise ValueError(f"a key of more than {MAX_DEPTH} parts")
     try:
         plain = tomllib.loads(text)
     except RecursionError:
-        raise ValueError(f"nested too deeply, expected at most {DEEPEST} levels") from None
+        raise ValueError(f"nested too deeply, expected at most {MAX_DEPTH} levels") from None
     level: list[Any] = [plain]
-    for _ in range(DEEPEST + 1):
+    for _ in range(MAX_DEPTH + 1):
         inner = []
         for held in level:
             for value in held.values() if isinstance(held, dict) else held:
@@ -33,5 +33,5 @@ def loads(text: str) -> dict[str, Any]:
                     raise ValueError("an integer of more than 64 bits, which TOML does not have")
         level = inner
     if level:
-        raise ValueError(f"nested too deeply, expected at most {DEEPEST} levels")
+        raise ValueError(f"nested too deeply, expected at most {MAX_DEPTH} levels")
     return plain

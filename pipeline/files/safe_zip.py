@@ -18,19 +18,19 @@ from zipfile import ZIP_BZIP2, ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipInfo
 
 from isal import igzip_lib, isal_zlib
 
-from pipeline.errors import shown
+from pipeline.errors import printable_name
 
-BLOCK = 1 << 17
+BLOCK_BYTES = 1 << 17
 """Bytes that are read, and that are unpacked, at once; they stay in the processor's cache."""
-LOCAL_HEADER = 30
+LOCAL_HEADER_BYTES = 30
 """Bytes of the header before a member's data; its name and an extra field, each of any length, follow."""
 BOMB_BYTES, BOMB_RATIO = 256 << 20, 100
 """A member larger than this that also shrinks to less than a hundredth is no text of numbers: that goes to a fourth."""
-ENCRYPTED, UTF_8 = 0x1, 0x800
+ENCRYPTED_FLAG, UTF_8_FLAG = 0x1, 0x800
 """Flags of a member."""
-UNIX, MAC = 3, 19
+UNIX_SYSTEM, MAC_SYSTEM = 3, 19
 """Systems whose archives note what kind of file a member was."""
-AGAIN = "download it again"
+DOWNLOAD_AGAIN = "download it again"
 
 
 class Unpacker(Protocol):
@@ -94,33 +94,33 @@ class Archive:
             if content.tell() > member.file_size:
                 break
         if content.tell() != member.file_size:
-            raise BadZipFile(f"not the {member.file_size} bytes that the archive says; {AGAIN}")
+            raise BadZipFile(f"not the {member.file_size} bytes that the archive says; {DOWNLOAD_AGAIN}")
         if crc32 != member.CRC:
-            raise BadZipFile(f"another CRC-32 than the archive says; {AGAIN}")
+            raise BadZipFile(f"another CRC-32 than the archive says; {DOWNLOAD_AGAIN}")
         content.seek(0)
         return content
 
     def _fault(self, member: ZipInfo) -> str:
         """Why a member cannot be used, by the directory alone; empty when nothing speaks against it."""
         size, packed, method = member.file_size, member.compress_size, member.compress_type
-        kind = stat.S_IFMT(member.external_attr >> 16) if member.create_system in (UNIX, MAC) else 0
+        kind = stat.S_IFMT(member.external_attr >> 16) if member.create_system in (UNIX_SYSTEM, MAC_SYSTEM) else 0
         if "\0" in member.orig_filename:
             return "its name has a NUL byte in it; rename it"
         if member.orig_filename in self._repeated:
             return "the archive has several members of this name; pack it anew with the one that counts"
         if other := self._sharing.get(member.orig_filename):
-            return f"it shares bytes of the archive with {shown(other)}, as in zip bombs; {AGAIN}, or remove it"
+            return f"it shares bytes of the archive with {printable_name(other)}, as in zip bombs; {DOWNLOAD_AGAIN}, or remove it"
         if kind not in (0, stat.S_IFREG):
             what = "a symbolic link" if kind == stat.S_IFLNK else "no regular file"
             return f"it is {what}, expected a file; pack the recording itself"
-        if member.flag_bits & ENCRYPTED:
+        if member.flag_bits & ENCRYPTED_FLAG:
             return "it is encrypted; unpack it with its password"
         if method != ZIP_STORED and method not in UNPACKERS:
             return f"it is packed by compression method {method}, expected deflate (8); pack it anew"
         if size > BOMB_BYTES and size > BOMB_RATIO * packed:
             return f"{size} bytes out of {packed}: no recording; remove it"
         if method == ZIP_STORED and size != packed:
-            return f"it is stored in {packed} bytes, not the {size} bytes that the archive says; {AGAIN}"
+            return f"it is stored in {packed} bytes, not the {size} bytes that the archive says; {DOWNLOAD_AGAIN}"
         return ""
 
     def _chunks(self, member: ZipInfo) -> Iterator[bytes]:
@@ -133,18 +133,22 @@ class Archive:
         start, handle = self._find(member)
         end = start + member.compress_size
         unpacker = None if member.compress_type == ZIP_STORED else UNPACKERS[member.compress_type]()
-        for at in range(start, end, BLOCK):
-            block = os.pread(handle, min(BLOCK, end - at), at)
+        for at in range(start, end, BLOCK_BYTES):
+            block = os.pread(handle, min(BLOCK_BYTES, end - at), at)
             if unpacker is None:
                 yield block
                 continue
             yield _unpack(unpacker, block)
             while not unpacker.needs_input and not unpacker.eof:
                 yield _unpack(unpacker, b"")
-            if unpacker.eof and (unpacker.unused_data or at + BLOCK < end):
-                raise BadZipFile(f"it ends before the {end - start} packed bytes that the archive says; {AGAIN}")
+            if unpacker.eof and (unpacker.unused_data or at + BLOCK_BYTES < end):
+                raise BadZipFile(
+                    f"it ends before the {end - start} packed bytes that the archive says; {DOWNLOAD_AGAIN}"
+                )
         if unpacker is not None and not unpacker.eof:
-            raise BadZipFile(f"it goes on behind the {end - start} packed bytes that the archive says; {AGAIN}")
+            raise BadZipFile(
+                f"it goes on behind the {end - start} packed bytes that the archive says; {DOWNLOAD_AGAIN}"
+            )
 
     def _find(self, member: ZipInfo) -> tuple[int, int]:
         """Where a member's data begins, by the header before it, and the handle of the file that it is in.
@@ -154,34 +158,34 @@ class Archive:
             OSError: the archive cannot be read.
         """
         handle = cast(io.BufferedReader, self._zip.fp).fileno()
-        name = member.orig_filename.encode("utf-8" if member.flag_bits & UTF_8 else "cp437")
+        name = member.orig_filename.encode("utf-8" if member.flag_bits & UTF_8_FLAG else "cp437")
         header = b""
         if 0 <= member.header_offset < self._zip.start_dir:
-            header = os.pread(handle, LOCAL_HEADER + len(name), member.header_offset)
-        if len(header) < LOCAL_HEADER or not header.startswith(b"PK\x03\x04"):
-            raise BadZipFile(f"it is not where the archive says; {AGAIN}")
-        flags, length, extra = struct.unpack("<6xH18xHH", header[:LOCAL_HEADER])
-        if flags & ENCRYPTED:
+            header = os.pread(handle, LOCAL_HEADER_BYTES + len(name), member.header_offset)
+        if len(header) < LOCAL_HEADER_BYTES or not header.startswith(b"PK\x03\x04"):
+            raise BadZipFile(f"it is not where the archive says; {DOWNLOAD_AGAIN}")
+        flags, length, extra = struct.unpack("<6xH18xHH", header[:LOCAL_HEADER_BYTES])
+        if flags & ENCRYPTED_FLAG:
             raise BadZipFile("it is encrypted; unpack it with its password")
-        if length != len(name) or header[LOCAL_HEADER:] != name:
-            raise BadZipFile(f"it is called otherwise where it lies than in the archive's directory; {AGAIN}")
-        start: int = member.header_offset + LOCAL_HEADER + length + extra
+        if length != len(name) or header[LOCAL_HEADER_BYTES:] != name:
+            raise BadZipFile(f"it is called otherwise where it lies than in the archive's directory; {DOWNLOAD_AGAIN}")
+        start: int = member.header_offset + LOCAL_HEADER_BYTES + length + extra
         end = start + member.compress_size
         if end > self._zip.start_dir:
-            raise BadZipFile(f"it ends behind the archive, which was perhaps cut short; {AGAIN}")
+            raise BadZipFile(f"it ends behind the archive, which was perhaps cut short; {DOWNLOAD_AGAIN}")
         following = bisect(self._starts, member.header_offset)
         if following < len(self._starts) and end > self._starts[following]:
             raise BadZipFile(
-                f"it shares bytes of the archive with the next one, as in zip bombs; {AGAIN}, or remove it"
+                f"it shares bytes of the archive with the next one, as in zip bombs; {DOWNLOAD_AGAIN}, or remove it"
             )
         return start, handle
 
 
 def _unpack(unpacker: Unpacker, packed: bytes) -> bytes:
     try:
-        return unpacker.decompress(packed, BLOCK)
+        return unpacker.decompress(packed, BLOCK_BYTES)
     except _DAMAGED as error:
-        raise BadZipFile(f"damaged ({error}); {AGAIN}") from error
+        raise BadZipFile(f"damaged ({error}); {DOWNLOAD_AGAIN}") from error
 
 
 def _sharing(entries: Iterable[ZipInfo], end: int) -> dict[str, str]:
@@ -194,7 +198,7 @@ def _sharing(entries: Iterable[ZipInfo], end: int) -> dict[str, str]:
     reach, last = 0, ""
     for entry in sorted(entries, key=lambda entry: entry.header_offset):
         name = entry.orig_filename
-        stop = entry.header_offset + LOCAL_HEADER + len(name) + entry.compress_size
+        stop = entry.header_offset + LOCAL_HEADER_BYTES + len(name) + entry.compress_size
         if entry.header_offset < 0 or stop > end:  # no reason to refuse others: it is refused when it is read
             continue
         if entry.header_offset < reach:

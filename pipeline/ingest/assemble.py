@@ -85,7 +85,7 @@ def assemble(
     )
     labels = sorted(set(columns["label"].tolist()) - {-1})
     facts = {
-        "tool": manifest.tool(),
+        "tool": manifest.tool_version(),
         "dataset": data.name,
         "layout": data.layout.to_json(),
         "recipe": recipe.resolved,
@@ -95,7 +95,7 @@ def assemble(
             "count": len(sources),
             "bytes": sum(size for _, size, _ in sources),
             "shared": data.shared,
-            "digest": manifest.digest([data.shared, *sources]),
+            "digest": manifest.json_digest([data.shared, *sources]),
         },
         "classes": {str(label): data.classes[label] for label in labels},
         "dense_labels": {str(label): index for index, label in enumerate(labels)},

@@ -232,7 +232,7 @@ class Cluster:
         if not self.workers():
             raise ClusterError(f"--dask {self.address}: the scheduler has no workers; start some with `dask worker`")
         files = [
-            (str(file.path), raw_files.stamp(file)[1])
+            (str(file.path), raw_files.fingerprint(file)[1])
             for entry in entries[:: max(1, len(entries) - 1)]
             for file in entry.files
         ]

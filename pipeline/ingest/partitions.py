@@ -194,4 +194,4 @@ def _quarantine_record(entry: Entry, refusal: Refusal) -> dict[str, Any]:
 
 def _stamp(entry: Entry) -> list[Any]:
     """Return the state of a recording's files, which changes when one of them is modified."""
-    return [entry.name, [raw_files.stamp(file) for file in entry.files]]
+    return [entry.name, [raw_files.fingerprint(file) for file in entry.files]]

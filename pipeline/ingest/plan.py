@@ -16,7 +16,7 @@ def make_plan(
     data: Source, roots: Sequence[Path], keep_missing: bool, recipe: Recipe, entries: Sequence[Entry]
 ) -> bytes:
     """Return everything that the partitions depend on and that assembling them needs, as canonical JSON."""
-    return manifest.canonical(
+    return manifest.canonical_json(
         {
             "format_version": validation.FORMAT_VERSION,
             "tool": importlib.metadata.version("skelepipe"),
@@ -37,7 +37,7 @@ def make_plan(
 def without_roots(plan: bytes) -> bytes:
     """Return a plan without its roots: every entry has its absolute path, however the root folder was given."""
     try:
-        return manifest.canonical({key: value for key, value in json.loads(plan).items() if key != "roots"})
+        return manifest.canonical_json({key: value for key, value in json.loads(plan).items() if key != "roots"})
     except (ValueError, AttributeError, RecursionError):
         return plan  # damaged, so it matches no other plan
 

@@ -17,12 +17,12 @@ from typing import Any, Self, cast, get_type_hints
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
-from pipeline.errors import LayoutError, RecipeError
+from pipeline.errors import LayoutError, RecipeError, explain
 from pipeline.files import safe_toml
 from pipeline.recipes.registry import STEPS
 from pipeline.skeleton.recording import STEP_COUNTS, Clip, Recording
-from pipeline.skeleton.segments import DEFAULT, FrameIndex
-from pipeline.suggest import beside, meant
+from pipeline.skeleton.segments import DEFAULT_FRAME_INDEX, FrameIndex
+from pipeline.suggest import did_you_mean, did_you_mean_path
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,7 +40,7 @@ class Recipe:
     name: str
     description: str
     steps: tuple[RecipeStep, ...]
-    frame_index: FrameIndex = DEFAULT
+    frame_index: FrameIndex = DEFAULT_FRAME_INDEX
     """How the intervals of clips cut out of long recordings are counted."""
 
     @property
@@ -66,7 +66,7 @@ class _Form(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
     name: str
     description: str = ""
-    frame_index: FrameIndex = DEFAULT
+    frame_index: FrameIndex = DEFAULT_FRAME_INDEX
     steps: list[dict[str, Any]]
 
 
@@ -93,13 +93,13 @@ def load_recipe(recipe: str = "clean") -> Recipe:
         path = resources.files("pipeline.recipes") / "shipped" / source
     else:
         raise RecipeError(
-            f"no recipe is called {recipe!r}{meant(recipe, shipped_recipes())}; "
+            f"no recipe is called {recipe!r}{did_you_mean(recipe, shipped_recipes())}; "
             f"there are {_listed(shipped_recipes())}, or give the path of a .toml"
         )
     try:
         plain = safe_toml.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise RecipeError(f"{source}: no such recipe file{beside(Path(source))}") from error
+        raise RecipeError(f"{source}: no such recipe file{did_you_mean_path(Path(source))}") from error
     except (OSError, ValueError) as error:
         raise RecipeError(f"{source}: cannot be read as TOML: {error}") from error
     return recipe_from_plain(plain, source)
@@ -119,7 +119,7 @@ def recipe_from_plain(plain: Mapping[str, Any], source: str) -> Recipe:
     try:
         form = _Form.model_validate(dict(plain))
     except ValidationError as error:
-        raise RecipeError(f"{source}: {_format_error(error, list(_Form.model_fields))}") from error
+        raise RecipeError(f"{source}: {explain(error.errors(), list(_Form.model_fields))}") from error
     if not form.steps:
         raise RecipeError(f"{source}: a recipe needs at least one step; the first is one of {_listed(_readers())}")
     steps = tuple(_step(entry, place, source) for place, entry in enumerate(form.steps, start=1))
@@ -171,13 +171,13 @@ def _step(entry: Mapping[str, Any], place: int, source: str) -> RecipeStep:
     if not isinstance(name, str):
         raise RecipeError(f'{where}: needs step = "..."; steps are {_listed(STEPS)}')
     if name not in STEPS:
-        raise RecipeError(f"{where}: no step is called {name!r}{meant(name, STEPS)}; steps are {_listed(STEPS)}")
+        raise RecipeError(f"{where}: no step is called {name!r}{did_you_mean(name, STEPS)}; steps are {_listed(STEPS)}")
     where = f"{where} ({name})"
     form = _parameters(name)
     try:
         chosen = form.model_validate({key: value for key, value in entry.items() if key != "step"})
     except ValidationError as error:
-        raise RecipeError(f"{where}: {_format_error(error, list(form.model_fields))}") from error
+        raise RecipeError(f"{where}: {explain(error.errors(), list(form.model_fields))}") from error
     return RecipeStep(name=name, parameters=chosen.model_dump())
 
 
@@ -225,22 +225,6 @@ def _readers() -> list[str]:
 def _sieves() -> list[str]:
     """The steps that can stand before the first: those that return a Recording."""
     return [name for name, function in STEPS.items() if get_type_hints(function)["return"] is Recording]
-
-
-def _format_error(error: ValidationError, known: list[str]) -> str:
-    """A validation error in one line, with what would have been known."""
-    parts = []
-    for fault in error.errors():
-        key = ".".join(str(part) for part in fault["loc"])
-        if fault["type"] == "extra_forbidden":
-            parts.append(
-                f"{key!r} is unknown{meant(fault['loc'][-1], known)}; it takes {_listed(known) or 'no parameter'}"
-            )
-        elif fault["type"] == "missing":
-            parts.append(f"{key!r} is missing")
-        else:
-            parts.append(f"{key} = {fault['input']!r}: {fault['msg'].lower()}")
-    return "; ".join(parts)
 
 
 def _listed(names: Mapping[str, Any] | list[str]) -> str:

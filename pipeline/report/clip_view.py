@@ -15,7 +15,7 @@ from pipeline.report.figures import Figure, Panel
 from pipeline.report.originals import find_raw_folders
 from pipeline.sources.source import NUMERIC_LABELS
 from pipeline.store.store import Store
-from pipeline.suggest import meant
+from pipeline.suggest import did_you_mean
 
 MAX_CLIPS = 48
 """Clips on one page: more is a report's work."""
@@ -48,7 +48,7 @@ def find_rows(store: Store, samples: Sequence[str]) -> list[int]:
         these = [exact] if exact is not None else _matching(store, sample)
         if not these:
             raise ArtifactError(
-                f"{store.path}: no clip is called {sample!r}{meant(sample, store.names)}; it has {_example_names(store)}"
+                f"{store.path}: no clip is called {sample!r}{did_you_mean(sample, store.names)}; it has {_example_names(store)}"
             )
         found |= dict.fromkeys(these)
     if len(found) > MAX_CLIPS:

@@ -31,7 +31,7 @@ def render(template: str, **values: Any) -> str:
         template: its file name.
         **values: what the template shows.
     """
-    text: str = _environment().get_template(template).render(tool=manifest.tool(), **values)
+    text: str = _environment().get_template(template).render(tool=manifest.tool_version(), **values)
     return text
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.errors import LayoutError
-from pipeline.suggest import meant
+from pipeline.suggest import did_you_mean
 
 MAX_JOINTS = 1000
 """Of a layout; whole-body models have some hundred."""
@@ -84,7 +84,7 @@ class Layout:
         """
         if joint not in self.joints:
             raise LayoutError(
-                f"layout {self.name} has no joint {joint!r}{meant(joint, self.joints)}; it has {', '.join(self.joints)}"
+                f"layout {self.name} has no joint {joint!r}{did_you_mean(joint, self.joints)}; it has {', '.join(self.joints)}"
             )
         return self.joints.index(joint)
 

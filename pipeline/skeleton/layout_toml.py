@@ -1,16 +1,14 @@
 """A kind of skeleton as TOML writes it: joints by name or number, held against each other."""
 
-import reprlib
-from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from pipeline.errors import LayoutError
 from pipeline.skeleton.layout import MAX_JOINTS, Layout
-from pipeline.suggest import meant
+from pipeline.suggest import did_you_mean
 
-KEYS = ("joints", "parents", "parts", "centre", "spine", "shoulders")
+SKELETON_KEYS = ("joints", "parents", "parts", "centre", "spine", "shoulders")
 """What makes a skeleton."""
 
 
@@ -30,7 +28,7 @@ Joint = Annotated[Any, AfterValidator(_named_or_numbered)]
 Pair = Annotated[list[Joint], Field(min_length=2, max_length=2)]
 
 
-class Skeleton(BaseModel):
+class SkeletonTable(BaseModel):
     """The keys of a skeleton, before joints are looked up."""
 
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
@@ -57,7 +55,7 @@ class Skeleton(BaseModel):
             if isinstance(joint, int) and 0 <= joint < len(joints):
                 return joint
             known = f"{', '.join(joints)}; or by number, 0..{len(joints) - 1}"
-            raise LayoutError(f"{key}: there is no joint {joint!r}{meant(joint, joints)}; joints are {known}")
+            raise LayoutError(f"{key}: there is no joint {joint!r}{did_you_mean(joint, joints)}; joints are {known}")
 
         def parent(joint: int | str, child: int) -> int:
             is_root = joint in (-1, "", child) or joint in joints[child : child + 1]
@@ -78,14 +76,3 @@ class Skeleton(BaseModel):
             spine=pair(self.spine, "spine"),
             shoulders=pair(self.shoulders, "shoulders"),
         )
-
-
-def format_error(fault: Mapping[str, Any], known: list[str]) -> str:
-    """One finding of pydantic's in words; `known` are the keys that could have stood in the place of an unknown one."""
-    key = ".".join(map(str, fault["loc"]))
-    if fault["type"] == "extra_forbidden":
-        return f"{key!r} is unknown{meant(fault['loc'][-1], known)}; it takes {', '.join(known)}"
-    if fault["type"] == "missing":
-        return f"{key!r} is missing"
-    reason = fault["msg"].removeprefix("Value error, ")
-    return f"{key} = {reprlib.repr(fault['input'])}: {reason[0].lower()}{reason[1:]}"

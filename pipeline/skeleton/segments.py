@@ -12,15 +12,15 @@ PKU-MMD's authors do not say. MAMP, CMD and ViewAdaptiveLSTM take [start, end) f
 from 0, AimCLR [start, end] from 1. Phase II has intervals that start at 0, so counting from 1 cannot be right; between
 the other two, that whose neighbours never share a frame is the default.
 """
-DEFAULT: FrameIndex = "0-exclusive"
+DEFAULT_FRAME_INDEX: FrameIndex = "0-exclusive"
 
 
-def interval(start: int, end: int, convention: FrameIndex) -> tuple[int, int]:
+def frame_range(start: int, end: int, convention: FrameIndex) -> tuple[int, int]:
     """An annotated interval as Python has it: from 0, the end not in it. It may reach beyond the recording."""
     return (start - 1 if convention == "1-inclusive" else start), (end + 1 if convention == "0-inclusive" else end)
 
 
-def cut(recording: Recording, name: str, first: int, stop: int) -> tuple[Recording, int]:
+def cut_interval(recording: Recording, name: str, first: int, stop: int) -> tuple[Recording, int]:
     """Frames [first, stop) of a recording as one of its own, as far as they are there.
 
     Returns:

@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from pipeline.errors import LayoutError
+from pipeline.errors import LayoutError, explain
 from pipeline.files import safe_toml
 from pipeline.skeleton.layout import Layout
-from pipeline.skeleton.layout_toml import Skeleton, format_error
-from pipeline.suggest import meant
+from pipeline.skeleton.layout_toml import SkeletonTable
+from pipeline.suggest import did_you_mean
 
 
 class _Recast(BaseModel):
@@ -25,7 +25,7 @@ class _Recast(BaseModel):
     made_up: list[str]
 
 
-class _Form(Skeleton):
+class _Form(SkeletonTable):
     description: str
     to: dict[str, _Recast] = Field(default_factory=dict)
 
@@ -90,11 +90,11 @@ def layout_mapping(source: str, target: str) -> LayoutMapping:
 def _form(name: str) -> _Form:
     if name not in layout_names():
         raise LayoutError(
-            f"no layout is called {name!r}{meant(name, layout_names())}; there are {', '.join(layout_names())}"
+            f"no layout is called {name!r}{did_you_mean(name, layout_names())}; there are {', '.join(layout_names())}"
         )
     text = (resources.files("pipeline.skeleton") / "layouts" / f"{name}.toml").read_text(encoding="utf-8")
     plain: Mapping[str, Any] = safe_toml.loads(text)
     try:
         return _Form.model_validate(plain)
     except ValidationError as error:
-        raise LayoutError(f"layout {name}: {'; '.join(format_error(fault, []) for fault in error.errors())}") from error
+        raise LayoutError(f"layout {name}: {explain(error.errors(), list(_Form.model_fields))}") from error

@@ -9,7 +9,7 @@ from pipeline.sources.folder.source import FolderSource
 from pipeline.sources.ntu.source import NtuSource
 from pipeline.sources.pku.source import PkuSource
 from pipeline.sources.source import Source
-from pipeline.suggest import meant
+from pipeline.suggest import did_you_mean
 
 SOURCES: Mapping[str, Callable[[Sequence[Path]], Source]] = {
     "ntu60": partial(NtuSource, "ntu60"),
@@ -27,5 +27,5 @@ def open_source(name: str, roots: Sequence[Path]) -> Source:
         ConfigError: no source has that name, or the data set's description is invalid.
     """
     if name not in SOURCES:
-        raise ConfigError(f"unknown data set {name!r}{meant(name, SOURCES)}; known: {', '.join(SOURCES)}")
+        raise ConfigError(f"unknown data set {name!r}{did_you_mean(name, SOURCES)}; known: {', '.join(SOURCES)}")
     return SOURCES[name](roots)

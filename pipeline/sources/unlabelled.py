@@ -75,7 +75,7 @@ class UnlabelledReader:
             yield from self._read_text(entry, frame_index)
 
     def _read_text(self, entry: Entry, frame_index: FrameIndex) -> Iterator[Reading | Refusal]:
-        with raw_files.opened(entry.file) as stream:
+        with raw_files.open_file(entry.file) as stream:
             size, crc32 = self._text_reader.read(stream)
         text = self._text_reader.text
         if has_pku_format(entry.file, text[: min(size, pku_source.HEAD_BYTES)].tobytes()):

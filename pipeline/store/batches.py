@@ -28,7 +28,7 @@ def fill_batch(store: Store, rows: NDArray[np.int64], out: NDArray[np.float32], 
     frames, bodies = store.columns["frames"][rows], store.columns["bodies"][rows]
     for n, first in enumerate(store.offset[rows] - start):
         T = int(frames[n])
-        batches_kernels.fill(motion, first, T, bodies[n], *between(T, out.shape[2]), out[places[n]])
+        batches_kernels.fill_clip(motion, first, T, bodies[n], *between(T, out.shape[2]), out[places[n]])
 
 
 MAX_BODIES = 2

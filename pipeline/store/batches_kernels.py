@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 
 @numba.njit(cache=True, nogil=True)
-def fill(
+def fill_clip(
     motion: NDArray[np.float32],
     first: int,
     T: int,

@@ -18,10 +18,10 @@ from pipeline.errors import ArtifactError, ConfigError
 from pipeline.files import atomic
 from pipeline.files.locks import sole_writer
 from pipeline.store import split_rules
-from pipeline.store.split_rules import Rule, divide, rules
-from pipeline.store.splits import Rows, Split, Subset, checked_rows, load_split, load_subset, refuse_shared
+from pipeline.store.split_rules import Rule, available_rules, split_document
+from pipeline.store.splits import Rows, Split, Subset, load_split, load_subset, require_disjoint, validated_rows
 from pipeline.store.store import Store
-from pipeline.suggest import meant
+from pipeline.suggest import did_you_mean
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,7 +67,7 @@ def build_splits(
     with sole_writer(folder(store.path)):
         atomic.remove_partials(folder(store.path))
         for name in asked or known:
-            split = divide(store, known[name])
+            split = split_document(store, known[name])
             if not len(split["train"]) or not len(split["test"]):
                 side = "training" if not len(split["train"]) else "test"
                 problem = f"{name}: the store has no {side} rows by its rule ({', '.join(known[name].train)})"
@@ -79,7 +79,7 @@ def build_splits(
             built.splits.append(made)
             for fraction, seed in itertools.product(fractions, sorted(set(seeds))):
                 at = folder(store.path) / f"{name}{SUBSET_MARK}{fraction:.9g}.seed{seed}.json"
-                atomic.write_file(at, manifest.seal_document(SUBSET, _fraction(store, made, fraction, seed)))
+                atomic.write_file(at, manifest.encode_document(SUBSET, _fraction(store, made, fraction, seed)))
                 built.subsets.append(load_subset(at, made))
     if not built.splits:
         raise ArtifactError(f"{store.path}: no split can be made: {'; '.join(built.skipped)}")
@@ -94,14 +94,14 @@ def _chosen_rules(
     Raises:
         ConfigError, ArtifactError: as `build`, for what is wrong with names and file.
     """
-    known = rules(store)
+    known = available_rules(store)
     if split_file is not None:
         if len(asked) > 1:
             raise ConfigError(f"{split_file}: holds one split; name one with --split, not {', '.join(asked)}")
-        name = asked[0] if asked else split_rules.called(split_file)
+        name = asked[0] if asked else split_rules.split_name_from_file(split_file)
         if not re.fullmatch(r"\w(\w|[ -])*", name):  # it becomes the name of a file, and a subset's has a point
             raise ConfigError(f"{split_file}: a split cannot be called {name!r}; give it a plain name with --split")
-        rule = split_rules.listed(store, split_file, name, notes)
+        rule = split_rules.rule_from_lists(store, split_file, name, notes)
         known, asked = {rule.name: rule}, [rule.name]
     if not known:
         raise ConfigError(
@@ -111,7 +111,7 @@ def _chosen_rules(
     for name in asked:
         if name not in known:
             raise ConfigError(
-                f"{store.attributes['dataset']} has no split {name!r}{meant(name, known)}; it has {', '.join(known)}"
+                f"{store.attributes['dataset']} has no split {name!r}{did_you_mean(name, known)}; it has {', '.join(known)}"
             )
     return known, asked
 
@@ -126,14 +126,14 @@ def _write_split(store: Store, split: Mapping[str, Any], split_file: Path | None
     where, remedy = f"{split_file or store.path}: {split['name']}", "put each on one side in the lists"
     if split_file is None:
         remedy = "put each on one side in [splits] of its skeleton.toml and ingest again"
-    sides = checked_rows(where, store, split["train"], split["test"], remedy)
-    refuse_shared(where, store, split["separates"], *sides, remedy)
+    sides = validated_rows(where, store, split["train"], split["test"], remedy)
+    require_disjoint(where, store, split["separates"], *sides, remedy)
     path = folder(store.path) / f"{split['name']}.json"
-    atomic.write_file(path, manifest.seal_document(SPLIT, split))
+    atomic.write_file(path, manifest.encode_document(SPLIT, split))
     return load_split(path, store)
 
 
-def stratified(labels: NDArray[Any], fraction: float, rng: np.random.Generator) -> Rows:
+def sample_each_class(labels: NDArray[Any], fraction: float, rng: np.random.Generator) -> Rows:
     """Positions of a fraction of every class, at least one each, ascending.
 
     Sizes are round(fraction * n_c) as CrosSCLR, AimCLR and SkeleMixCLR draw them (Python's rounding, halves to even).
@@ -147,9 +147,9 @@ def stratified(labels: NDArray[Any], fraction: float, rng: np.random.Generator) 
 
 def _fraction(store: Store, split: Split, fraction: float, seed: int) -> dict[str, Any]:
     rng = np.random.default_rng([seed, round(fraction * 1e9)])
-    rows = split.train[stratified(store.columns["label"][split.train], fraction, rng)]
+    rows = split.train[sample_each_class(store.columns["label"][split.train], fraction, rng)]
     return {
-        "tool": manifest.tool(),
+        "tool": manifest.tool_version(),
         "store": {"name": store.name, "digest": store.digest},
         "split": {"name": split.name, "digest": split.digest},
         "fraction": fraction,

@@ -4,12 +4,12 @@ from dataclasses import dataclass
 
 from pipeline.skeleton.recording import STEP_COUNTS
 
-CHUNK = 2048
+CHUNK_BODY_FRAMES = 2048
 """Body-frames a chunk: below 1024 the cost per chunk shows, above 2048 single clips read slower."""
-SHARD = 32 * CHUNK
-BLOCK = 4 * CHUNK
+SHARD_BODY_FRAMES = 32 * CHUNK_BODY_FRAMES
+BLOCK_BODY_FRAMES = 4 * CHUNK_BODY_FRAMES
 """Body-frames that are read together where order does not matter: some eighty clips."""
-QUARANTINE = "quarantine.json"
+QUARANTINE_FILE = "quarantine.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ COLUMNS = (
 )
 CONFIDENCE = "confidence"
 """The array that is there when a clip's recording says how sure each joint is."""
-TEXTS = {
+TEXT_COLUMNS = {
     "name": "name of the clip, UTF-8, padded with NUL",
     "recording": "name of the recording that the clip comes from, UTF-8, padded with NUL",
 }

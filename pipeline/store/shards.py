@@ -11,11 +11,11 @@ import numpy as np
 from numcodecs import blosc
 from numpy.typing import NDArray
 
-CHECK = 4
+CHECKSUM_BYTES = 4
 """Bytes of a crc32c, behind what it is of."""
 
 
-def read(path: Path, size: int, chunks: int, out: NDArray[np.float32], chunk: int, first: int) -> None:
+def read_columns(path: Path, size: int, chunks: int, out: NDArray[np.float32], chunk: int, first: int) -> None:
     """Fill out (C, V, n) with the n columns of a shard from `first` on, NaN where it has NaN.
 
     Args:
@@ -34,7 +34,7 @@ def read(path: Path, size: int, chunks: int, out: NDArray[np.float32], chunk: in
     with path.open("rb") as handle:
         if os.fstat(handle.fileno()).st_size != size:
             raise ValueError(f"it has {os.fstat(handle.fileno()).st_size} bytes, expected {size}")
-        handle.seek(-(16 * chunks + CHECK), os.SEEK_END)
+        handle.seek(-(16 * chunks + CHECKSUM_BYTES), os.SEEK_END)
         index = np.frombuffer(_checked(handle.read(), "the index"), "<u8").reshape(chunks, 2)
         for number in range(first // chunk, (last - 1) // chunk + 1):
             offset, length = index[number].tolist()
@@ -53,7 +53,7 @@ def read(path: Path, size: int, chunks: int, out: NDArray[np.float32], chunk: in
 
 def _checked(content: bytes, what: str) -> memoryview:
     """What stands before its checksum."""
-    body = memoryview(content)[:-CHECK]
-    if google_crc32c.value(bytes(body)) != int.from_bytes(content[-CHECK:], "little"):
+    body = memoryview(content)[:-CHECKSUM_BYTES]
+    if google_crc32c.value(bytes(body)) != int.from_bytes(content[-CHECKSUM_BYTES:], "little"):
         raise ValueError(f"the checksum of {what} does not match")
     return body

@@ -23,7 +23,7 @@ class SplitLists:
     test: tuple[str, ...]
 
 
-def read(path: Path) -> SplitLists:
+def read_split_file(path: Path) -> SplitLists:
     """Read a list of training and test names.
 
     A section begins with a header whose first word begins like Training, Validation or Test and that ends with a colon.

@@ -14,10 +14,10 @@ from pipeline.artifacts.schemas import SPLIT
 from pipeline.errors import ArtifactError
 from pipeline.sources.ntu.names import CAMERAS, NTU60, NTU120, XVIEW_TRAIN, is_xset_train
 from pipeline.sources.pku import names as pku_names
-from pipeline.store.split_file import read
+from pipeline.store.split_file import read_split_file
 from pipeline.store.store import Store
 
-LISTED = {"recording", "name"}
+LIST_COLUMNS = {"recording", "name"}
 """The columns by which a split file divides; the lists are the user's, whatever the split is called."""
 Condition = Mapping[str, Sequence[Any]]
 """Columns of a store and the values that they may have; all must hold."""
@@ -42,7 +42,7 @@ def _by(name: str, column: str, train: Iterable[int], test: Iterable[int]) -> Ru
 # Shahroudy et al. 2016 (NTU RGB+D), section 4.1: cross-subject by performer (20 train, 20 test), cross-view by camera.
 # Liu et al. 2019 (NTU RGB+D 120), section 3.3: cross-subject (53 and 53), cross-setup (even setups train).
 # PKU-MMD: the lists of its authors, as a rule (see pku_names).
-OFFICIAL: dict[str, tuple[Rule, ...]] = {
+OFFICIAL_RULES: dict[str, tuple[Rule, ...]] = {
     "ntu60": (
         _by("xsub", "subject", NTU60.xsub_train, set(range(1, NTU60.performers + 1)) - NTU60.xsub_train),
         _by("xview", "camera", XVIEW_TRAIN, set(CAMERAS) - XVIEW_TRAIN),
@@ -55,10 +55,10 @@ OFFICIAL: dict[str, tuple[Rule, ...]] = {
 }
 
 
-def rules(store: Store) -> dict[str, Rule]:
+def available_rules(store: Store) -> dict[str, Rule]:
     """The splits that a store can have without a split file: its data set's official ones, or those it brought."""
-    if store.attributes["dataset"] in OFFICIAL:
-        return {rule.name: rule for rule in OFFICIAL[store.attributes["dataset"]]}
+    if store.attributes["dataset"] in OFFICIAL_RULES:
+        return {rule.name: rule for rule in OFFICIAL_RULES[store.attributes["dataset"]]}
     brought: dict[str, Rule] = {}
     for name, sides in store.attributes["splits"].items():
         train, test = sides["train"], sides.get("test")
@@ -72,15 +72,15 @@ def _separated(train: Condition, test: Condition | None) -> str:
     return next(iter(train)) if single else ""
 
 
-def called(split_file: Path) -> str:
+def split_name_from_file(split_file: Path) -> str:
     """What the split in a file is called: `cross-subject.txt` and `cross_subject_v2.txt` hold xsub, ...-view xview."""
     stem = split_file.stem.lower().replace("_", "-")
     return {"cross-subject": "xsub", "cross-view": "xview"}.get(stem.removesuffix("-v2"), split_file.stem)
 
 
-def listed(store: Store, split_file: Path, name: str, notes: list[str]) -> Rule:
+def rule_from_lists(store: Store, split_file: Path, name: str, notes: list[str]) -> Rule:
     """A rule that takes the recordings (or clips) that a file lists for either side."""
-    lists = read(split_file)
+    lists = read_split_file(split_file)
     there = {"recording": set(store.recordings), "name": set(store.names)}
     listed = {*lists.train, *lists.test}
     column = max(there, key=lambda column: len(listed & there[column]))
@@ -93,17 +93,17 @@ def listed(store: Store, split_file: Path, name: str, notes: list[str]) -> Rule:
         notes.append(f"{split_file}: {len(absent)} of {len(listed)} names are not in the store, first {absent[0]}")
     if unlisted := sorted(there[column] - listed):
         notes.append(f"{split_file}: {len(unlisted)} {column}s of the store are in no list, first {unlisted[0]}")
-    built_in = rules(store).get(name)
+    built_in = available_rules(store).get(name)
     disjoint_column = built_in.disjoint_column if built_in else column
     return Rule(name, disjoint_column, {column: lists.train}, {column: lists.test})
 
 
-def divide(store: Store, rule: Rule) -> dict[str, Any]:
+def split_document(store: Store, rule: Rule) -> dict[str, Any]:
     """The document of one split."""
     train = _holds(store, rule.train)
     test = ~train if rule.test is None else _holds(store, rule.test)
     return {
-        "tool": manifest.tool(),
+        "tool": manifest.tool_version(),
         "name": rule.name,
         "store": {
             "name": store.name,
@@ -134,15 +134,15 @@ def _plain(value: Any) -> Any:
     return int(text) if text.removeprefix("-").isdecimal() else text
 
 
-def recorded(path: Path, store: Store, plain: Mapping[str, Any]) -> Rule:
+def expected_rule(path: Path, store: Store, plain: Mapping[str, Any]) -> Rule:
     """What a split must be like: by the rule of its name, unless a file listed its clips, then by these lists.
 
     Raises:
         ArtifactError: its clips are not listed, and the data set has no rule of its name.
     """
     name, train, test = plain["name"], plain["rule"]["train"], plain["rule"].get("test")
-    known = rules(store)
-    if {*train, *(test or {})} <= LISTED:
+    known = available_rules(store)
+    if {*train, *(test or {})} <= LIST_COLUMNS:
         return Rule(name, known[name].disjoint_column if name in known else _separated(train, test), train, test)
     if name not in known:
         raise ArtifactError(f"{path}: {store.attributes['dataset']} has no split {name!r}; {SPLIT.remedy}")

@@ -15,9 +15,9 @@ from pipeline.artifacts.paths import splits_folder as folder
 from pipeline.artifacts.schemas import SPLIT, SUBSET
 from pipeline.errors import ArtifactError, ArtifactNotFound, ConfigError
 from pipeline.store import split_rules
-from pipeline.store.split_rules import divide
+from pipeline.store.split_rules import split_document
 from pipeline.store.store import Store
-from pipeline.suggest import meant
+from pipeline.suggest import did_you_mean
 
 Rows = NDArray[np.int64]
 
@@ -72,15 +72,15 @@ def load_split(path: Path, store: Store) -> Split:
             f"{path}: was built for another store ({plain['store']['name']} {plain['store']['digest'][:12]}), "
             f"not for {store.path} {store.digest[:12]}; run `skelepipe build-splits {store.path}`"
         )
-    train, test = checked_rows(path, store, plain["train"], plain["test"], SPLIT.remedy)
-    rule = split_rules.recorded(path, store, plain)
-    refuse_shared(path, store, rule.disjoint_column, train, test, SPLIT.remedy)
+    train, test = validated_rows(path, store, plain["train"], plain["test"], SPLIT.remedy)
+    rule = split_rules.expected_rule(path, store, plain)
+    require_disjoint(path, store, rule.disjoint_column, train, test, SPLIT.remedy)
     if plain["separates"] != rule.disjoint_column:
         raise ArtifactError(
             f"{path}: says that it separates {plain['separates'] or 'nothing'}, and {rule.name} of "
             f"{store.attributes['dataset']} separates {rule.disjoint_column or 'nothing'}; {SPLIT.remedy}"
         )
-    made = divide(store, rule)
+    made = split_document(store, rule)
     for side in ("train", "test"):
         if made[side] != plain[side]:
             row = next(iter({*made[side]} ^ {*plain[side]}), None)
@@ -98,7 +98,7 @@ def load_split(path: Path, store: Store) -> Split:
     )
 
 
-def checked_rows(
+def validated_rows(
     where: Path | str, store: Store, train: Sequence[int], test: Sequence[int], remedy: str
 ) -> tuple[Rows, Rows]:
     """Both sides of a split, each row of the store once in one of them at most.
@@ -117,7 +117,7 @@ def checked_rows(
     return np.array(train, np.int64), np.array(test, np.int64)
 
 
-def refuse_shared(where: Path | str, store: Store, column: str, train: Rows, test: Rows, remedy: str) -> None:
+def require_disjoint(where: Path | str, store: Store, column: str, train: Rows, test: Rows, remedy: str) -> None:
     """Refuse sides that both have some value of the column that is to be kept apart."""
     if not column:
         return
@@ -195,7 +195,7 @@ def find_split(store: Store, name: str | None = None) -> Split:
     if not path.exists():
         has = f"there are {', '.join(built)}; " if built else ""
         raise ArtifactNotFound(
-            path, f"{has}build splits with `skelepipe build-splits {store.path}`", meant(name, built)
+            path, f"{has}build splits with `skelepipe build-splits {store.path}`", did_you_mean(name, built)
         )
     split = load_split(path, store)
     if split.name != name:

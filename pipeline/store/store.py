@@ -21,10 +21,17 @@ from pipeline.errors import ArtifactError
 from pipeline.files.safe_zip import BOMB_RATIO
 from pipeline.skeleton.layout import Layout
 from pipeline.store import shards
-from pipeline.store.columns import BLOCK, CHUNK, COLUMNS, CONFIDENCE, QUARANTINE, SHARD
-from pipeline.suggest import meant
+from pipeline.store.columns import (
+    BLOCK_BODY_FRAMES,
+    CHUNK_BODY_FRAMES,
+    COLUMNS,
+    CONFIDENCE,
+    QUARANTINE_FILE,
+    SHARD_BODY_FRAMES,
+)
+from pipeline.suggest import did_you_mean
 
-READ = SHARD
+READ_BODY_FRAMES = SHARD_BODY_FRAMES
 """Body-frames that `Store.clips` holds at once."""
 
 
@@ -46,12 +53,12 @@ class Store:
         with self._zarr("its Zarr group"):
             self._group = zarr.open_group(str(path), mode="r", zarr_format=3)
             facts: Any = self._group.attrs.asdict().get("skelepipe")
-        schemas.FACTS.check(path / "zarr.json", facts)
+        schemas.STORE_ATTRIBUTES.check(path / "zarr.json", facts)
         self.attributes: dict[str, Any] = facts
         self.layout = Layout.from_json(facts["layout"])
-        self.quarantine: list[dict[str, Any]] = manifest.read_json(path / QUARANTINE, schemas.QUARANTINE)
+        self.quarantine: list[dict[str, Any]] = manifest.read_json(path / QUARANTINE_FILE, schemas.QUARANTINE)
         """The recordings that could not be used: name, file, line, reason."""
-        schemas.QUARANTINE.check_fields(path / QUARANTINE, {"entries": self.quarantine})
+        schemas.QUARANTINE.check_fields(path / QUARANTINE_FILE, {"entries": self.quarantine})
         N, V = int(sealed["clips"]), len(self.layout.joints)
         self.columns: dict[str, NDArray[Any]] = {
             spec.name: self._array(spec.name, spec.dtype, (N,)) for spec in COLUMNS
@@ -61,10 +68,10 @@ class Store:
         if self.offset[0] != 0 or (lengths < 0).any() or (np.diff(self.offset) != lengths).any():
             raise ArtifactError(f"{path}: its array offset is not what frames and bodies add up to; ingest again")
         xyz = self._require("xyz", "float32", (3, V, int(self.offset[-1])))
-        if (xyz.shards, xyz.chunks) != ((3, V, SHARD), (3, V, CHUNK)):
+        if (xyz.shards, xyz.chunks) != ((3, V, SHARD_BODY_FRAMES), (3, V, CHUNK_BODY_FRAMES)):
             raise ArtifactError(
                 f"{path}: its array xyz is in shards of {xyz.shards} and chunks of {xyz.chunks}, "
-                f"expected {(3, V, SHARD)} and {(3, V, CHUNK)}; ingest again"
+                f"expected {(3, V, SHARD_BODY_FRAMES)} and {(3, V, CHUNK_BODY_FRAMES)}; ingest again"
             )
         self.confidence: NDArray[np.float32] | None = None
         """(N, V) how sure of each joint each clip's recording is on average, NaN where it does not say; None: all."""
@@ -92,7 +99,7 @@ class Store:
             values = np.array(texts[column], np.str_)
         if values is None:
             raise ArtifactError(
-                f"{self.path}: has no column {column!r}{meant(column, [*self.columns, *self.extra])}; "
+                f"{self.path}: has no column {column!r}{did_you_mean(column, [*self.columns, *self.extra])}; "
                 f"it has {', '.join([*self.columns, *self.extra])}"
             )
         return values
@@ -114,7 +121,7 @@ class Store:
         """
         shards = [name for name in self._files if name.startswith("xyz/c/") and (self.path / name).is_file()]
         states = {name: _state(self.path / name) for name in shards}
-        for finding in manifest.inspect_folder(self.path, schemas.STORE):
+        for finding in manifest.verify_folder(self.path, schemas.STORE):
             raise ArtifactError(f"{self.path}: {finding}; restore it or ingest again")
         self._seen |= states
 
@@ -136,7 +143,7 @@ class Store:
             if last > end:
                 kept = held[first - start : end - start]
                 begin = first + len(kept)
-                block = self._rows(begin, min(max(last, (begin // READ + 1) * READ), total))
+                block = self._rows(begin, min(max(last, (begin // READ_BODY_FRAMES + 1) * READ_BODY_FRAMES), total))
                 held, start = np.concatenate([kept, block]), first
             yield held[first - start : last - start].reshape(self.shape(row)).copy()
 
@@ -150,7 +157,7 @@ class Store:
 
     def blocks(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """(n,) the block, from 0, in which each row's clip begins: BLOCK columns of xyz, which are read at once."""
-        return self.offset[rows] // BLOCK
+        return self.offset[rows] // BLOCK_BODY_FRAMES
 
     def motion(self, first: int, last: int) -> NDArray[np.float32]:
         """(C, V, last - first) columns of xyz in metres, NaN where missing; safe to call in several threads.
@@ -162,14 +169,21 @@ class Store:
             ArtifactError: a shard is gone, or not what was written.
         """
         out = np.empty((3, len(self.layout.joints), last - first), np.float32)
-        for shard in range(first // SHARD, (last - 1) // SHARD + 1):
-            start = shard * SHARD
-            here, there = max(first, start), min(last, start + SHARD)
+        for shard in range(first // SHARD_BODY_FRAMES, (last - 1) // SHARD_BODY_FRAMES + 1):
+            start = shard * SHARD_BODY_FRAMES
+            here, there = max(first, start), min(last, start + SHARD_BODY_FRAMES)
             name = f"xyz/c/0/0/{shard}"
             try:
                 self._look_at(name)
                 into = out[:, :, here - first : there - first]
-                shards.read(self.path / name, self._files[name]["size"], SHARD // CHUNK, into, CHUNK, here - start)
+                shards.read_columns(
+                    self.path / name,
+                    self._files[name]["size"],
+                    SHARD_BODY_FRAMES // CHUNK_BODY_FRAMES,
+                    into,
+                    CHUNK_BODY_FRAMES,
+                    here - start,
+                )
             except (ValueError, KeyError, RuntimeError, OSError) as error:
                 reason = error.strerror if isinstance(error, OSError) else error
                 raise ArtifactError(f"{self.path / name}: {reason}; restore it or ingest again") from error
@@ -207,7 +221,9 @@ class Store:
         chunk = "/".join([name, "c", *("0" for _ in shape)])
         if chunk not in self._files and array.size:  # of which zarr would say that it is all fill values
             raise ArtifactError(f"{self.path}: its array {name} has no chunk {chunk}; ingest again")
-        if array.nbytes > manifest.SMALL and array.nbytes > BOMB_RATIO * (size := self._files[chunk]["size"]):
+        if array.nbytes > manifest.SMALL_FILE_BYTES and array.nbytes > BOMB_RATIO * (
+            size := self._files[chunk]["size"]
+        ):
             raise ArtifactError(f"{self.path}: {chunk} has {size} bytes, its array {array.nbytes}; ingest again")
         with self._zarr(f"its array {name}"):
             return np.asarray(array[...])
@@ -247,9 +263,9 @@ def _state(path: Path) -> tuple[int, ...]:
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
-def inspect(path: Path) -> list[str]:
+def verify_store(path: Path) -> list[str]:
     """Read every byte of a store and name everything that is wrong with it, be it only in what it says of itself."""
-    wrong = manifest.inspect_folder(path, schemas.STORE)
+    wrong = manifest.verify_folder(path, schemas.STORE)
     if not wrong:
         try:
             Store(path)

@@ -17,16 +17,16 @@ from pipeline.artifacts.validation import DocumentSpec
 from pipeline.errors import ArtifactError, ArtifactNotFound, SkelepipeError
 from pipeline.store import store
 
-METAS = {schemas.CHECKPOINT: schemas.META, schemas.CLASSIFIER: schemas.CLASSIFIER_META}
+META_SPECS = {schemas.CHECKPOINT: schemas.META, schemas.CLASSIFIER: schemas.CLASSIFIER_META}
 """What meta.json must hold in either kind of folder."""
 
 
-class NotOurs(SkelepipeError):
+class NotAnArtifact(SkelepipeError):
     """The path holds no artifact of skelepipe's."""
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class VerifyResult:
     """What a look at every byte found."""
 
     path: Path
@@ -35,7 +35,7 @@ class Verdict:
     """Everything that is wrong, a line each; empty when it is good."""
 
 
-def verify(path: Path) -> Verdict:
+def verify(path: Path) -> VerifyResult:
     """Read an artifact whole and name everything that is wrong with it.
 
     Raises:
@@ -46,13 +46,13 @@ def verify(path: Path) -> Verdict:
         raise ArtifactNotFound(path)
     if not path.is_dir():
         form = _document_form(path)
-        return Verdict(path, form.kind, _inspect_document(path, form))
+        return VerifyResult(path, form.kind, _inspect_document(path, form))
     form = _folder_form(path)
     if form == schemas.RUN:
         wrong = _inspect_run(path)
     else:
-        wrong = store.inspect(path) if form == schemas.STORE else _inspect_part(path, form)
-    return Verdict(path, form.kind, wrong)
+        wrong = store.verify_store(path) if form == schemas.STORE else _inspect_part(path, form)
+    return VerifyResult(path, form.kind, wrong)
 
 
 def _inspect_document(path: Path, form: DocumentSpec) -> list[str]:
@@ -81,11 +81,11 @@ def _inspect_run(path: Path) -> list[str]:
 
 def _inspect_part(path: Path, form: DocumentSpec, run: str | None = None) -> list[str]:
     """What is wrong with a checkpoint or a classifier, which belongs to the run of that digest if that is known."""
-    wrong = manifest.inspect_folder(path, form)
+    wrong = manifest.verify_folder(path, form)
     if wrong:
         return wrong
     try:
-        meta = manifest.open_part(path / META_FILE, METAS[form])
+        meta = manifest.open_unchecksummed(path / META_FILE, META_SPECS[form])
     except ArtifactError as error:
         return [str(error)]
     return [f"is a {form.kind.removeprefix('skelepipe-')} of another run"] if run not in (None, meta["run"]) else []
@@ -107,7 +107,7 @@ def _folder_form(path: Path) -> DocumentSpec:
         return schemas.CLASSIFIER
     if (path / RUN_FILE).is_file() or any((path / CHECKPOINTS_FOLDER).glob("step-*")):
         return schemas.RUN
-    raise NotOurs(f"{path}: is no store, split, run, checkpoint or classifier of skelepipe's")
+    raise NotAnArtifact(f"{path}: is no store, split, run, checkpoint or classifier of skelepipe's")
 
 
 def _lies_among_splits(path: Path) -> bool:
@@ -130,4 +130,4 @@ def _document_form(path: Path) -> DocumentSpec:
         plain = None
     if isinstance(plain, dict) and "digest" in plain and ("train" in plain or "rows" in plain):
         return schemas.SPLIT if "train" in plain else schemas.SUBSET
-    raise NotOurs(f"{path}: is no store, split, run, checkpoint or classifier of skelepipe's")
+    raise NotAnArtifact(f"{path}: is no store, split, run, checkpoint or classifier of skelepipe's")

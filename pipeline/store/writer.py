@@ -11,7 +11,14 @@ from numpy.typing import NDArray
 from zarr.codecs import BloscCodec, Crc32cCodec
 
 from pipeline.artifacts import manifest, schemas
-from pipeline.store.columns import CHUNK, COLUMNS, CONFIDENCE, QUARANTINE, SHARD, TEXTS
+from pipeline.store.columns import (
+    CHUNK_BODY_FRAMES,
+    COLUMNS,
+    CONFIDENCE,
+    QUARANTINE_FILE,
+    SHARD_BODY_FRAMES,
+    TEXT_COLUMNS,
+)
 
 
 class StoreWriter:
@@ -31,8 +38,8 @@ class StoreWriter:
             "xyz",
             shape=(3, joints, rows),
             dtype="float32",
-            chunks=(3, joints, CHUNK),
-            shards=(3, joints, SHARD),
+            chunks=(3, joints, CHUNK_BODY_FRAMES),
+            shards=(3, joints, SHARD_BODY_FRAMES),
             compressors=[BloscCodec(cname="zstd", clevel=3, shuffle="bitshuffle", typesize=4), Crc32cCodec()],
             fill_value=float("nan"),
             dimension_names=("C", "V", "body_frame"),
@@ -40,7 +47,7 @@ class StoreWriter:
         )
         self._rows = rows
         self._written = 0
-        self._waiting = np.empty((3, joints, min(SHARD, rows)), np.float32)
+        self._waiting = np.empty((3, joints, min(SHARD_BODY_FRAMES, rows)), np.float32)
         self._filled = 0
 
     def append(self, rows: NDArray[np.float32]) -> None:
@@ -80,7 +87,7 @@ class StoreWriter:
             raise ValueError(f"{self._written} of {self._rows} body-frames were written")
         lengths = columns["frames"].astype(np.int64) * columns["bodies"]
         self._column("offset", np.concatenate([[0], np.cumsum(lengths)]), "first column of clip n in xyz")
-        for name, meaning in TEXTS.items():
+        for name, meaning in TEXT_COLUMNS.items():
             self._text(name, texts[name], meaning)
         for place, (name, values) in enumerate(extra.items()):
             self._text(f"extra_{place}", values, f"the data set's own column {name}")
@@ -92,8 +99,8 @@ class StoreWriter:
         form = schemas.STORE
         about = {"kind": form.kind, "format_version": form.version, "units": "m", "extra": list(extra), **facts}
         self._group.attrs.put({"skelepipe": about})
-        self.folder.joinpath(QUARANTINE).write_bytes(json.dumps(quarantine, indent=1).encode() + b"\n")
-        return manifest.seal_folder(self.folder, form, clips=len(texts["name"]))
+        self.folder.joinpath(QUARANTINE_FILE).write_bytes(json.dumps(quarantine, indent=1).encode() + b"\n")
+        return manifest.write_manifest(self.folder, form, clips=len(texts["name"]))
 
     def _column(self, name: str, values: NDArray[Any], meaning: str) -> None:
         array = self._group.create_array(

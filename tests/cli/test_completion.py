@@ -11,7 +11,7 @@ import pytest
 
 from cli import main
 from pipeline.recipes.recipe import shipped_recipes
-from pipeline.store.split_rules import OFFICIAL
+from pipeline.store.split_rules import OFFICIAL_RULES
 from pipeline.store.store import Store
 from trainer.config.evaluation import EvalConfig
 from trainer.config.keys import keys_of_model
@@ -77,7 +77,9 @@ def test_what_is_completed_is_what_there_is() -> None:
     assert [word for word, _ in completion_words.recipes({})] == shipped_recipes()
     assert [word for word, _ in completion_words.presets({})] == preset_names()
     assert all(about for _, about in [*completion_words.recipes({}), *completion_words.presets({})])
-    assert {name: tuple(rule.name for rule in rules) for name, rules in OFFICIAL.items()} == completion_words.SPLITS
+    assert {
+        name: tuple(rule.name for rule in rules) for name, rules in OFFICIAL_RULES.items()
+    } == completion_words.SPLITS
     assert list(keys_of_model(PretrainConfig)) == list(flatten(PretrainConfig().model_dump()))
     assert list(keys_of_model(EvalConfig)) == list(flatten(EvalConfig().model_dump()))
 

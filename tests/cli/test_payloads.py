@@ -124,7 +124,7 @@ def seal(folder: Path, form: DocumentSpec) -> None:
     facts = json.loads((folder / manifest.MANIFEST).read_bytes())
     for own in ("kind", "format_version", "digest", "files"):
         facts.pop(own, None)
-    manifest.seal_folder(folder, form, **facts)
+    manifest.write_manifest(folder, form, **facts)
 
 
 def torch_file(wrap: Callable[[list[Trap]], Any], *, zipped: bool) -> Callable[[Lab], Path]:
@@ -371,7 +371,7 @@ REFUSED: dict[str, tuple[Callable[[Lab], Path], str, int]] = {
     "split: rows that some unpickle": (
         lambda lab: lab.put(
             SPLIT,
-            manifest.seal_document(
+            manifest.encode_document(
                 schemas.SPLIT,
                 json.loads(lab.at(SPLIT).read_bytes())
                 | {"digest": 0, "train": json.loads(JSONPICKLE.replace("MARK", str(lab.mark)))},

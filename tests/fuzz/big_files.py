@@ -59,7 +59,7 @@ def refuse(kind: str, path: Path) -> str:
                 if row.fault:
                     raise RawFileError(str(path), row.line, row.fault)
         else:
-            split_file.read(path)
+            split_file.read_split_file(path)
     except SkelepipeError as error:
         return str(error)
     raise AssertionError("it was accepted")

@@ -15,7 +15,7 @@ from pipeline.artifacts.paths import LATEST_FILE
 from pipeline.errors import SkelepipeError
 from pipeline.ingest.plan import plan_differences, without_roots
 from pipeline.store import verify
-from pipeline.store.columns import CHUNK, SHARD
+from pipeline.store.columns import CHUNK_BODY_FRAMES, SHARD_BODY_FRAMES
 from pipeline.store.store import Store
 from tests.fuzz import damage
 from tests.fuzz.fuzz_judging import Judge, Outcome, Target, ask, same
@@ -29,7 +29,7 @@ def notes(place: Path) -> tuple[Sequence[bytes], Judge]:
     (place / "a.zarr").mkdir()
     plan = {"dataset": "ntu60", "tool": "0.1.0", "format_version": 1, "keep_missing": False, "partition": [1, 2]}
     plan |= {"recipe": {"name": "none", "steps": []}, "shared": "x", "roots": ["raw"]}
-    asked = manifest.canonical({**plan, "entries": [["a", [["/raw/a", "", 3]]]]})
+    asked = manifest.canonical_json({**plan, "entries": [["a", [["/raw/a", "", 3]]]]})
     seeds = [b'{"store": "a.zarr", "run": "r"}', asked]
 
     def judge(content: bytes) -> Outcome:
@@ -60,7 +60,7 @@ def several(place: Path) -> tuple[Sequence[bytes], Judge]:
         try:
             plain = json.loads(content)
             body = versions.without_digest(plain)
-            content = json.dumps({**body, "digest": manifest.digest(body)}, indent=1).encode() + b"\n"
+            content = json.dumps({**body, "digest": manifest.json_digest(body)}, indent=1).encode() + b"\n"
         except (ValueError, RecursionError, AttributeError):
             pass
         path.write_bytes(content)
@@ -124,7 +124,7 @@ def sealed_file(folder: str, file: str) -> Callable[[Path], tuple[Sequence[bytes
         def judge(content: bytes) -> Outcome:
             path.write_bytes(content)
             about["files"][file] = {"size": len(content), "sha256": manifest.file_digest(path)}
-            sealed.write_bytes(manifest.seal_document(form, about))
+            sealed.write_bytes(manifest.encode_document(form, about))
             return Outcome(isinstance(ask(read, str(golden.root)), SkelepipeError))
 
         return [path.read_bytes()], judge
@@ -148,7 +148,7 @@ def shard(place: Path) -> tuple[Sequence[bytes], Judge]:
     return [path.read_bytes()], judge
 
 
-INDEX = 16 * SHARD // CHUNK + 4
+INDEX = 16 * SHARD_BODY_FRAMES // CHUNK_BODY_FRAMES + 4
 
 
 def change_index(content: bytes, chance: random.Random, _: Sequence[bytes]) -> bytes:

@@ -91,7 +91,7 @@ def split_list(place: Path) -> tuple[Sequence[bytes], Judge]:
 
     def judge(content: bytes) -> Outcome:
         path.write_bytes(content)
-        found = ask(lambda: split_file.read(path), str(path))
+        found = ask(lambda: split_file.read_split_file(path), str(path))
         wanted = reference.parse_split_names(content)
         if isinstance(found, SkelepipeError):
             line = re.match(rf"{re.escape(str(path))}:(\d+): ", str(found))

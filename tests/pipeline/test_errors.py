@@ -1,28 +1,58 @@
-"""Messages may quote files, and end up on terminals and in JSON."""
+"""Error messages quote files, and are shown on terminals and in JSON."""
 
 import pickle
 
-from pipeline.errors import LONGEST_TEXT, ConfigError, RawFileError
+import pytest
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from pipeline.errors import MAX_MESSAGE_CHARACTERS, ConfigError, RawFileError, explain
 
 
-def test_a_message_is_one_line_that_can_be_printed_whatever_it_quotes() -> None:
-    said = str(ConfigError("c.toml: a\nb\x1b[31m\0\u202e\ud800 é: wrong"))
-    assert said == r"c.toml: a\nb\x1b[31m\x00\u202e\ud800 é: wrong"
-    assert said.encode()
+class Window(BaseModel):
+    """A small model."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+    width: int = Field(gt=0)
+    label: str = "a"
 
 
-def test_a_message_keeps_its_beginning_and_its_end_however_much_it_quotes() -> None:
-    said = str(ConfigError(f"c.toml: {'x' * 100_000}; take another name"))
-    assert len(said) <= LONGEST_TEXT
-    assert said.startswith("c.toml: xxx")
-    assert said.endswith("xxx; take another name")
+def test_a_message_is_one_printable_line_whatever_it_quotes() -> None:
+    message = str(ConfigError("c.toml: a\nb\x1b[31m\0\u202e\ud800 é: wrong"))
+    assert message == r"c.toml: a\nb\x1b[31m\x00\u202e\ud800 é: wrong"
+    assert message.encode()
 
 
-def test_the_reason_of_a_refusal_is_such_a_line_too() -> None:
+def test_a_long_message_keeps_its_beginning_and_end() -> None:
+    message = str(ConfigError(f"c.toml: {'x' * 100_000}; take another name"))
+    assert len(message) <= MAX_MESSAGE_CHARACTERS
+    assert message.startswith("c.toml: xxx")
+    assert message.endswith("xxx; take another name")
+
+
+def test_the_reason_of_a_raw_file_error_is_one_printable_line() -> None:
     error = RawFileError("there", 3, "key a\nb is unknown")
     assert error.reason == r"key a\nb is unknown"
     assert str(error) == r"there:3: key a\nb is unknown"
 
 
-def test_what_a_message_says_survives_the_way_out_of_a_worker() -> None:
+def test_a_message_survives_pickling_by_a_worker_process() -> None:
     assert str(pickle.loads(pickle.dumps(ConfigError("a\nb")))) == r"a\nb"
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({}, "'width' is missing"),
+        ({"width": 0}, "width = 0: input should be greater than 0"),
+        ({"width": {"a": 1}}, "width: input should be a valid integer"),
+        ({"width": 1, "lable": "b"}, "'lable' is unknown (did you mean label?); it takes width, label"),
+        (
+            {"width": "1", "label": 2},
+            "width = '1': input should be a valid integer; label = 2: input should be a valid",
+        ),
+    ],
+)
+def test_validation_errors_name_the_key_the_value_and_the_reason(values: dict[str, object], message: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        Window.model_validate(values)
+    assert explain(caught.value.errors(), list(Window.model_fields)).startswith(message)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import ArtifactNotFound
-from pipeline.suggest import LONGEST, MOST, beside, meant, nearest
+from pipeline.suggest import MAX_CHARACTERS, MAX_SUGGESTIONS, close_words, did_you_mean, did_you_mean_path
 from trainer.config.keys import keys_of_model
 from trainer.config.pretrain import PretrainConfig
 
@@ -36,13 +36,13 @@ RECIPES = ["agcn", "clean", "crosclr", "ctrgcn", "ctrgcn-ntu120", "none", "pyskl
     ],
 )  # fmt: skip
 def test_the_nearest_words_are_found(word: str, known: list[str], wanted: list[str]) -> None:
-    assert nearest(word, known) == wanted
+    assert close_words(word, known) == wanted
 
 
 @given(st.text(max_size=80), st.lists(st.text(max_size=80), max_size=20))
 def test_what_is_named_is_known_and_little(word: str, known: list[str]) -> None:
-    found = nearest(word, known)
-    assert len(found) <= MOST
+    found = close_words(word, known)
+    assert len(found) <= MAX_SUGGESTIONS
     assert set(found) <= set(known)
     assert word not in found
 
@@ -51,19 +51,19 @@ def test_what_is_named_is_known_and_little(word: str, known: list[str]) -> None:
 def test_a_key_with_one_letter_gone_is_found_again(path: str, data: st.DataObject) -> None:
     at = data.draw(st.integers(0, len(path) - 1))
     typed = path[:at] + path[at + 1 :]
-    found = nearest(typed, keys_of_model(PretrainConfig))
+    found = close_words(typed, keys_of_model(PretrainConfig))
     assert typed in keys_of_model(PretrainConfig) or path in found or len(path) < 6
 
 
 def test_a_strangers_words_take_no_time() -> None:
-    assert nearest("x" * (LONGEST + 1), ["x" * LONGEST]) == []
-    assert nearest("x" * LONGEST, [f"{'x' * LONGEST}{n}" for n in range(100_000)]) == []
+    assert close_words("x" * (MAX_CHARACTERS + 1), ["x" * MAX_CHARACTERS]) == []
+    assert close_words("x" * MAX_CHARACTERS, [f"{'x' * MAX_CHARACTERS}{n}" for n in range(100_000)]) == []
 
 
 def test_a_message_has_it_in_brackets() -> None:
-    assert meant("quik", ["quick"]) == " (did you mean quick?)"
-    assert meant("tst", ["test", "tset"]) == " (did you mean test or tset?)"
-    assert meant("xyz", ["quick"]) == ""
+    assert did_you_mean("quik", ["quick"]) == " (did you mean quick?)"
+    assert did_you_mean("tst", ["test", "tset"]) == " (did you mean test or tset?)"
+    assert did_you_mean("xyz", ["quick"]) == ""
 
 
 def test_a_path_is_put_right_part_by_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,8 +79,8 @@ def test_a_path_is_put_right_part_by_part(tmp_path: Path, monkeypatch: pytest.Mo
         ("run", "runs"),
         (str(tmp_path / "run" / "ntu60-xsub-quick"), str(tmp_path / "runs" / "ntu60-xsub-quick")),
     ):
-        assert beside(Path(typed)) == f" (did you mean {wanted}?)", typed
+        assert did_you_mean_path(Path(typed)) == f" (did you mean {wanted}?)", typed
     for typed in ("nowhere", "nowhere/x", "processed/pku1.zarr", "/"):
-        assert beside(Path(typed)) == "", typed
+        assert did_you_mean_path(Path(typed)) == "", typed
     said = str(ArtifactNotFound(Path("runs/ntu60-xsub-quikc"), "make one"))
     assert said == "runs/ntu60-xsub-quikc: no such file or folder (did you mean runs/ntu60-xsub-quick?); make one"

@@ -41,7 +41,7 @@ def small_shards() -> None:
     """Have several shards in a store of some thousand body-frames."""
     for module in (columns, store_module, writer):
         module.CHUNK, module.SHARD = SMALL_CHUNK, SMALL_CHUNK * CHUNKS  # type: ignore[attr-defined]
-    store_module.READ = SMALL_CHUNK * CHUNKS
+    store_module.READ_BODY_FRAMES = SMALL_CHUNK * CHUNKS
 
 
 def told(store: Store) -> list[bytes]:

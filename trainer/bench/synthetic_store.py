@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.store.columns import COLUMNS, TEXTS
+from pipeline.store.columns import COLUMNS, TEXT_COLUMNS
 from pipeline.store.store import Store
 from pipeline.store.writer import StoreWriter
 
@@ -20,7 +20,7 @@ def repeated(small: Store, output: Path, clips: int) -> Store:
         writer.append((held[row] + np.float32(number * 1e-6)).reshape(-1, *held[row].shape[2:]))
     names = [f"{small.names[row]}-{number:06d}" for number, row in enumerate(source)]
     writer.finish(
-        texts=dict.fromkeys(TEXTS, names),
+        texts=dict.fromkeys(TEXT_COLUMNS, names),
         extra={name: values[source].tolist() for name, values in small.extra.items()},
         columns={spec.name: small.columns[spec.name][source] for spec in COLUMNS},
         facts={key: value for key, value in small.attributes.items() if key not in NOT_FACTS},

@@ -7,9 +7,9 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, validation_reason
 from pipeline.files import safe_toml
-from pipeline.suggest import meant
+from pipeline.suggest import did_you_mean
 from trainer.config.keys import key_groups, keys_of_model, known_names
 
 DEFAULT_ORIGIN, SET_ORIGIN, FITTED_ORIGIN = "default", "--set", "fitted to the data"
@@ -119,11 +119,8 @@ def _format_error(
         return f"{path}: is a table, not a value; it takes {', '.join(known_names(model, path))}"
     if fault["type"] == "literal_error" and path in keys_of_model(model):
         choices = keys_of_model(model)[path].choices
-        return (
-            f"{path}: {reprlib.repr(fault['input'])} is not one of {', '.join(choices)}{meant(fault['input'], choices)}"
-        )
-    reason = fault["msg"].removeprefix("Value error, ")
-    return f"{path}: {reason[:1].lower()}{reason[1:]}" if loc else reason
+        return f"{path}: {reprlib.repr(fault['input'])} is not one of {', '.join(choices)}{did_you_mean(fault['input'], choices)}"
+    return f"{path}: {validation_reason(fault)}" if loc else validation_reason(fault)
 
 
 def _unknown(path: str, values: Mapping[str, Any], model: type[BaseModel]) -> str:
@@ -131,7 +128,7 @@ def _unknown(path: str, values: Mapping[str, Any], model: type[BaseModel]) -> st
     typed = next((key for key in flatten(values) if key == path or key.startswith(f"{path}.")), path)
     table = path.rpartition(".")[0]
     inside = [key for key in keys_of_model(model) if table and key.startswith(f"{table}.")]
-    if near := meant(typed, inside) or meant(typed, [*keys_of_model(model), *key_groups(model)]):
+    if near := did_you_mean(typed, inside) or did_you_mean(typed, [*keys_of_model(model), *key_groups(model)]):
         return f"{typed}: no such key{near}"
     there = known_names(model, table)
     return f"{typed}: no such key; known{f' in {table}' if table else ''}: {', '.join(there)}"

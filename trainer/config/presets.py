@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from pipeline.errors import ConfigError
 from pipeline.files import safe_toml
-from pipeline.suggest import beside, meant
+from pipeline.suggest import did_you_mean, did_you_mean_path
 from trainer.config.layers import SET_ORIGIN, ConfigLayer, build_config, parse_setting
 from trainer.config.pretrain import PretrainConfig
 
@@ -53,7 +53,9 @@ def load_preset(name: str) -> Preset:
         ConfigError: there is none of that name.
     """
     if name not in preset_names():
-        raise ConfigError(f"unknown preset {name!r}{meant(name, preset_names())}; known: {', '.join(preset_names())}")
+        raise ConfigError(
+            f"unknown preset {name!r}{did_you_mean(name, preset_names())}; known: {', '.join(preset_names())}"
+        )
     return Preset.model_validate(safe_toml.loads((_folder() / f"{name}.toml").read_text(encoding="utf-8")))
 
 
@@ -101,7 +103,7 @@ def pretrain_layers(
         try:
             found.append(ConfigLayer(str(file), safe_toml.loads(file.read_bytes().decode("utf-8-sig"))))
         except FileNotFoundError as error:
-            raise ConfigError(f"{file}: no such file{beside(file)}") from error
+            raise ConfigError(f"{file}: no such file{did_you_mean_path(file)}") from error
         except (OSError, ValueError) as error:
             raise ConfigError(f"{file}: {getattr(error, 'strerror', None) or error}") from error
     return found + [ConfigLayer(SET_ORIGIN, parse_setting(setting)) for setting in settings]

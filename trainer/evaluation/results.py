@@ -7,7 +7,7 @@ from typing import Annotated, Any, Self
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from pipeline.errors import one_line
+from pipeline.errors import explain, one_line
 from trainer.runs.run import RESULTS_FOLDER, Run
 
 LARGEST = 64 << 20
@@ -167,6 +167,4 @@ def read(path: Path) -> Result:
     try:
         return Result.model_validate({**plain, "name": path.stem} if isinstance(plain, dict) else plain)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise ValueError(f"field {where}: {first['msg']}") from error
+        raise ValueError(f"field {explain(error.errors()[:1])}") from error

@@ -64,7 +64,7 @@ def from_file(run: Run, path: Path) -> ClipBatch:
         raise ArtifactNotFound(path)
     try:
         with path.open("rb") as handle:
-            arrays = safe_numpy.read(handle)
+            arrays = safe_numpy.read_arrays(handle)
             held = {name: arrays[name]() for name in ("data", "labels", "names") if name in arrays}
     except Exception as error:  # numpy and zipfile raise nearly anything over a damaged file
         raise ArtifactError(f"{path}: cannot be read as an .npz of plain arrays ({error})") from error

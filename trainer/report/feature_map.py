@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from pipeline.store.build_splits import stratified
+from pipeline.store.build_splits import sample_each_class
 from pipeline.store.store import Store
 from trainer.evaluation import features
 from trainer.evaluation.knn import weighted_knn
@@ -65,7 +65,7 @@ def draw(store: Store, rows: Rows, most: int) -> Rows:
     if len(rows) <= most:
         return rows
     labels = store.columns["label"][rows]
-    return rows[stratified(labels, most / len(rows), np.random.default_rng(SEED))]
+    return rows[sample_each_class(labels, most / len(rows), np.random.default_rng(SEED))]
 
 
 def sample(

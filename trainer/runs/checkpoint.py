@@ -40,7 +40,7 @@ def save(folder: Path, model: nn.Module, optimiser: torch.optim.Optimizer | None
             write_tensors(made / name, held)
         about = {"kind": schemas.CHECKPOINT.kind, **meta}
         (made / META_FILE).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
-        manifest.seal_folder(made, schemas.CHECKPOINT)
+        manifest.write_manifest(made, schemas.CHECKPOINT)
         atomic.publish_folder(made, final)
     tidy(folder, final)
     return final
@@ -87,7 +87,7 @@ def newest(folder: Path) -> tuple[Path, list[str]]:
     """
     skipped: list[str] = []
     for path in reversed(listed(folder)):
-        findings = manifest.inspect_folder(path, schemas.CHECKPOINT)
+        findings = manifest.verify_folder(path, schemas.CHECKPOINT)
         if not findings:
             return path, skipped
         skipped.append(f"skipped {path}: {findings[0]}")
@@ -117,7 +117,7 @@ def read_meta(path: Path) -> dict[str, Any]:
     Raises:
         ArtifactError: it is not there, or lacks one of them, or has one of another type.
     """
-    return manifest.open_part(path / META_FILE, schemas.META)
+    return manifest.open_unchecksummed(path / META_FILE, schemas.META)
 
 
 def load_model(path: Path, model: nn.Module) -> None:

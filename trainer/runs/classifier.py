@@ -20,7 +20,7 @@ from pipeline.errors import ArtifactError, ArtifactNotFound
 from pipeline.files import atomic
 from pipeline.files.disk import disk_errors
 from pipeline.store.store import Store
-from pipeline.suggest import meant
+from pipeline.suggest import did_you_mean
 from trainer.models.encoder import Encoder
 from trainer.runs.run import RESULTS_FOLDER, Run, method_of_run, sole_evaluation
 from trainer.runs.safetensors_file import read_tensors, tensors_size, write_tensors
@@ -107,7 +107,7 @@ def save_classifier(
             **facts,
         }
         (made / META_FILE).write_text(json.dumps(meta, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-        manifest.seal_folder(made, schemas.CLASSIFIER)
+        manifest.write_manifest(made, schemas.CLASSIFIER)
         atomic.publish_folder(made, final)
     return final
 
@@ -135,7 +135,7 @@ def choose_classifier(run: Run, name: str | None) -> str:
     protocol = (name or "linear").partition("-")[0]
     asked = f" --protocol {protocol}" if protocol in PROTOCOLS else ""
     raise ArtifactNotFound(
-        wanted, f"{has}classifiers are made by `skelepipe eval {run.path}{asked}`", meant(name or "", there)
+        wanted, f"{has}classifiers are made by `skelepipe eval {run.path}{asked}`", did_you_mean(name or "", there)
     )
 
 
@@ -150,9 +150,9 @@ def load_classifier(run: Run, name: str, device: torch.device | None = None, *, 
     if not path.exists():
         choose_classifier(run, name)
     again = f"evaluate again with `skelepipe eval {run.path}`"
-    for finding in manifest.inspect_folder(path, schemas.CLASSIFIER):
+    for finding in manifest.verify_folder(path, schemas.CLASSIFIER):
         raise ArtifactError(f"{path}: {finding}; {again}")
-    meta = manifest.open_part(path / META_FILE, schemas.CLASSIFIER_META)
+    meta = manifest.open_unchecksummed(path / META_FILE, schemas.CLASSIFIER_META)
     if meta["run"] != run.digest:
         raise ArtifactError(f"{path}: is a classifier of another run than {run.path}; {again}")
     kept = read_tensors(path / TENSORS)

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from pipeline.artifacts import manifest, schemas
 from pipeline.artifacts.paths import CHECKPOINTS_FOLDER, RUN_FILE
-from pipeline.errors import ArtifactError, ArtifactNotFound
+from pipeline.errors import ArtifactError, ArtifactNotFound, explain
 from pipeline.files import atomic
 from pipeline.files.locks import sole_writer
 from pipeline.skeleton.layout import Layout
@@ -74,7 +74,7 @@ def create_run(path: Path, **facts: Any) -> Run:
         OutputFailed: the disk refuses.
     """
     atomic.remove_partials(path)
-    atomic.write_file(path / RUN_FILE, manifest.seal_document(schemas.RUN, facts))
+    atomic.write_file(path / RUN_FILE, manifest.encode_document(schemas.RUN, facts))
     return load_run(path)
 
 
@@ -94,9 +94,8 @@ def load_run(path: Path) -> Run:
     try:
         config = PretrainConfig.model_validate(plain["config"])
     except ValidationError as error:
-        first = error.errors()[0]
         raise ArtifactError(
-            f"{path / RUN_FILE}: {'.'.join(map(str, first['loc']))}: {first['msg']}; {schemas.RUN.remedy}"
+            f"{path / RUN_FILE}: config: {explain(error.errors()[:1])}; {schemas.RUN.remedy}"
         ) from error
     return Run(
         path=path,
@@ -162,7 +161,7 @@ def named_checkpoint(run: Run, which: CheckpointName) -> tuple[Path, dict[str, A
     best = checkpoint.best_of(run.checkpoints, newest)
     if best is None:
         raise ArtifactError(f"{run.path}: has no best checkpoint: it was trained with validate_every=0")
-    for finding in manifest.inspect_folder(best, schemas.CHECKPOINT):
+    for finding in manifest.verify_folder(best, schemas.CHECKPOINT):
         raise ArtifactError(f"{best}: {finding}; it is the best one; use the last, or train again")
     about = checkpoint.read_meta(best)
     if (about["run"], about.get("best")) != (run.digest, meta["best"]):

@@ -6,7 +6,7 @@ import re
 import torch
 
 from pipeline.errors import ConfigError
-from pipeline.suggest import meaning, meant
+from pipeline.suggest import did_you_mean, format_suggestions
 
 DEVICE_TYPES = {"cpu", "cuda", "meta", "mps", "xpu", "hpu", "xla", "mtia", "vulkan"}
 """Kinds of device that torch has a name for, though nothing here is made for most."""
@@ -34,7 +34,7 @@ def choose_device(name: str = "auto") -> torch.device:
     if name == "cuda" and "LOCAL_RANK" in os.environ:
         name = f"cuda:{os.environ['LOCAL_RANK']}"
     if not re.fullmatch(r"[a-z]+(:\d+)?", name) or name.partition(":")[0] not in DEVICE_TYPES:
-        near = meaning(["cuda"]) if name.startswith("gpu") else meant(name, ["auto", "cpu", "cuda"])
+        near = format_suggestions(["cuda"]) if name.startswith("gpu") else did_you_mean(name, ["auto", "cpu", "cuda"])
         raise ConfigError(f"--device {name}: there is no such device{near}; use auto, cpu or cuda")
     try:
         device = torch.device(name)

@@ -39,13 +39,13 @@ class Command(click.Command):
         try:
             return super().parse_args(ctx, spread(args, self.several))
         except click.NoSuchOption as error:
-            from pipeline.suggest import meant  # noqa: PLC0415
+            from pipeline.suggest import did_you_mean  # noqa: PLC0415
 
             name = error.option_name
             if any(name in option.opts for option in ctx.find_root().command.params):
                 ctx.fail(f"{name} belongs before the command: skelepipe {name} {self.name}")
             known = [option for param in self.get_params(ctx) for option in param.opts if option.startswith("-")]
-            ctx.fail(f"there is no option {name}{meant(name, known)}")
+            ctx.fail(f"there is no option {name}{did_you_mean(name, known)}")
         except click.BadParameter as error:
             if isinstance(error.param, click.Argument) and isinstance(error.param.type, Choice):
                 for word in [word for word in args if word in error.param.type.choices][:1]:
@@ -93,10 +93,10 @@ class Group(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find a command by its name."""
         if not ctx.resilient_parsing and args[0] not in self.commands and not args[0].startswith("-"):
-            from pipeline.suggest import meant  # noqa: PLC0415
+            from pipeline.suggest import did_you_mean  # noqa: PLC0415
 
             ctx.fail(
-                f"there is no command {args[0]!r}{meant(args[0], self.commands)}; commands: {', '.join(self.commands)}"
+                f"there is no command {args[0]!r}{did_you_mean(args[0], self.commands)}; commands: {', '.join(self.commands)}"
             )
         return super().resolve_command(ctx, args)
 
@@ -204,9 +204,9 @@ class Choice(click.Choice[str]):
 
     def get_invalid_choice_message(self, value: Any, ctx: click.Context | None) -> str:
         """Say which there are, and which may be meant."""
-        from pipeline.suggest import meant  # noqa: PLC0415
+        from pipeline.suggest import did_you_mean  # noqa: PLC0415
 
-        return f"{value!r} is not one of {', '.join(self.choices)}{meant(value, self.choices)}"
+        return f"{value!r} is not one of {', '.join(self.choices)}{did_you_mean(value, self.choices)}"
 
     def get_missing_message(self, param: click.Parameter, ctx: click.Context | None) -> str:
         """Say which there are."""

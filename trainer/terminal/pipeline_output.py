@@ -13,7 +13,7 @@ from pipeline.ingest.batch_jobs import JobResult
 from pipeline.ingest.estimate import IngestEstimate
 from pipeline.ingest.request import IngestResult
 from pipeline.store.build_splits import BuiltSplits
-from pipeline.store.verify import Verdict
+from pipeline.store.verify import VerifyResult
 from trainer.terminal.console import columns, format_duration, format_size
 
 
@@ -204,7 +204,7 @@ def export_lines(report: ExportResult) -> list[str]:
     return [f"{report.out}: {report.format}, {report.clips} clips{split}, {report.bytes / 1e6:,.1f} MB"]
 
 
-def verdict_lines(verdict: Verdict) -> list[str]:
+def verdict_lines(verdict: VerifyResult) -> list[str]:
     """What verify found, in lines."""
     what = verdict.kind.removeprefix("skelepipe-")
     if not verdict.findings:

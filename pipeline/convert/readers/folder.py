@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pipeline.convert.take import ConvertedClip, FoundRecording
 from pipeline.errors import RawFileError
 from pipeline.skeleton.recording import Recording
-from pipeline.skeleton.segments import DEFAULT
+from pipeline.skeleton.segments import DEFAULT_FRAME_INDEX
 from pipeline.sources.folder.skeleton_toml import SKELETON_TOML, FolderSpec, read_skeleton_toml
 from pipeline.sources.folder.source import FolderSource
 from pipeline.sources.source import NUMERIC_LABELS, Labels, Reading, Refusal
@@ -28,7 +28,7 @@ def read(root: Path) -> tuple[FolderSpec, int, Iterator[tuple[FoundRecording, Co
     def clips() -> Iterator[tuple[FoundRecording, ConvertedClip | RawFileError]]:
         for entry in entries:
             try:
-                for one in source.read(entry, DEFAULT):
+                for one in source.read(entry, DEFAULT_FRAME_INDEX):
                     found = FoundRecording(one.name if isinstance(one, Refusal) else one.recording.name, (entry.file,))
                     if isinstance(one, Refusal):
                         yield found, RawFileError(str(one.file), one.line, one.reason)

@@ -35,7 +35,7 @@ def read_lines(file: RawFile) -> Iterator[tuple[int, Any]]:
     Raises:
         RawFileError: as `read`.
     """
-    with raw_files.opened(file) as raw:
+    with raw_files.open_file(file) as raw:
         stream = io.BufferedReader(raw) if isinstance(raw, io.RawIOBase) else raw
         number = 0
         while line := stream.readline(MOST_BYTES + 1):

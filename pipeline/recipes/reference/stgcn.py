@@ -59,7 +59,7 @@ def within(recording: Recording, max_frames: int, longer: Longer) -> tuple[Recor
     if longer == "refuse":
         raise UnusableClip(f"{frames} frames, and the peers' arrays end at {max_frames}")
     start = (frames - max_frames) // 2 if longer == "centre" else 0
-    return segments.cut(recording, recording.name, start, start + max_frames)[0], frames - max_frames
+    return segments.cut_interval(recording, recording.name, start, start + max_frames)[0], frames - max_frames
 
 
 def first_slots(recording: Recording, count: int) -> NDArray[np.float32]:

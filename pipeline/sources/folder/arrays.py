@@ -56,7 +56,7 @@ def open_arrays(file: RawFile, spec: FolderSpec) -> Iterator[Callable[[str], Bod
         RawFileError: the file cannot be read. The yielded function raises it, too, if the file has no such array or
             the array is no recording.
     """
-    with raw_files.opened(file) as stream, ExitStack() as stack:
+    with raw_files.open_file(file) as stream, ExitStack() as stack:
         arrays: Arrays = {"": partial(read_csv, stream, str(file), spec.layout)}
         if file.suffix.lower() != ".csv":
             with _damage_as_error(file):
@@ -83,7 +83,7 @@ def open_arrays(file: RawFile, spec: FolderSpec) -> Iterator[Callable[[str], Bod
 
 def _open_numpy(stream: Stream, _: ExitStack) -> Arrays:
     """Open a .npy or .npz file; its content decides which of the two it is."""
-    return safe_numpy.read(stream)
+    return safe_numpy.read_arrays(stream)
 
 
 def _open_hdf5(stream: Stream, stack: ExitStack) -> Arrays:
@@ -139,7 +139,7 @@ def _array_name(file: RawFile, arrays: Arrays, key: str) -> str:
         if key.strip("/") in arrays:
             return key.strip("/")
         has = f"it has {names or 'none'}" if "" not in arrays else "a file of this kind has one array without a name"
-        raise RawFileError(str(file), 0, f"has no array {key!r}{suggest.meant(key.strip('/'), arrays)}; {has}")
+        raise RawFileError(str(file), 0, f"has no array {key!r}{suggest.did_you_mean(key.strip('/'), arrays)}; {has}")
     candidates = list(arrays) if len(arrays) == 1 else [name for name in DEFAULT_KEYS if name in arrays]
     if len(candidates) != 1:
         raise RawFileError(

@@ -14,7 +14,7 @@ from pipeline.errors import ConfigError
 from pipeline.sources.folder.arrays import SUFFIXES
 from pipeline.sources.folder.skeleton_toml import Condition, FolderSpec
 from pipeline.sources.source import NUMERIC_LABELS, Labels
-from pipeline.suggest import meant
+from pipeline.suggest import did_you_mean
 
 MANIFEST_CSV = "manifest.csv"
 KNOWN_COLUMNS = ("file", "key", "name", "label", *NUMERIC_LABELS, "start", "end")
@@ -284,7 +284,7 @@ def _rules(
         for column, wanted in condition.items():
             if column not in header and column != "name":
                 raise ConfigError(
-                    f"{where}: {path.name} has no column {column!r}{meant(column, header)}; it has {', '.join(header)}"
+                    f"{where}: {path.name} has no column {column!r}{did_you_mean(column, header)}; it has {', '.join(header)}"
                 )
             stored = stored_values(column)
             matching = [

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from pipeline.errors import ConfigError, LayoutError
+from pipeline.errors import ConfigError, LayoutError, explain
 from pipeline.files import safe_toml
 from pipeline.skeleton import layout_toml
 from pipeline.skeleton.layout import Layout
@@ -149,7 +149,9 @@ def _read_form(path: Path, **defaults: str) -> _Form:
     try:
         return _Form.model_validate({**defaults, **safe_toml.loads(path.read_bytes().decode("utf-8-sig"))})
     except ValidationError as error:
-        raise ConfigError(f"{path}: {'; '.join(dict.fromkeys(map(_format_error, error.errors())))}") from error
+        known = (list((_Form if len(fault["loc"]) == 1 else _Sides).model_fields) for fault in error.errors())
+        messages = (explain([fault], keys) for fault, keys in zip(error.errors(), known, strict=True))
+        raise ConfigError(f"{path}: {'; '.join(messages)}") from error
     except ValueError as error:  # TOML and UTF-8
         raise ConfigError(f"{path}: cannot be read as TOML: {error}") from error
 
@@ -161,10 +163,10 @@ def _layout(path: Path, form: _Form) -> Layout:
         ConfigError: the file has both, or keys are missing or invalid.
         LayoutError: the keys contradict each other, or there is no shipped layout of that name.
     """
-    given = {key: getattr(form, key) for key in layout_toml.KEYS if getattr(form, key) is not None}
+    given = {key: getattr(form, key) for key in layout_toml.SKELETON_KEYS if getattr(form, key) is not None}
     try:
         if form.layout is None:
-            return layout_toml.Skeleton.model_validate(given).layout(form.name or DEFAULT_NAME)
+            return layout_toml.SkeletonTable.model_validate(given).layout(form.name or DEFAULT_NAME)
         if given:
             raise ConfigError(
                 f"{path}: has layout = {form.layout!r} and {', '.join(given)}; a shipped layout defines all of these, "
@@ -173,10 +175,7 @@ def _layout(path: Path, form: _Form) -> Layout:
         shipped = load_layout(form.layout)
         return shipped if form.name is None else replace(shipped, name=form.name)
     except ValidationError as error:
-        known = list(_Form.model_fields)
-        raise ConfigError(
-            f"{path}: {'; '.join(dict.fromkeys(layout_toml.format_error(fault, known) for fault in error.errors()))}"
-        ) from error
+        raise ConfigError(f"{path}: {explain(error.errors(), list(_Form.model_fields))}") from error
     except LayoutError as error:
         raise LayoutError(f"{path}: {error}") from error
 
@@ -212,8 +211,3 @@ def _condition(path: Path, split: str, side: str, given: Values) -> Condition:
         if not values or not all(isinstance(value, str | int | float) for value in values):
             raise ConfigError(f"{where}: {column}: expected a list of numbers or strings, found {values!r}")
     return lists
-
-
-def _format_error(fault: Mapping[str, Any]) -> str:
-    """Format one error of pydantic as a message."""
-    return layout_toml.format_error(fault, list((_Form if len(fault["loc"]) == 1 else _Sides).model_fields))

@@ -13,7 +13,7 @@ from pipeline.files import raw_files
 from pipeline.files.raw_files import RawFile
 from pipeline.skeleton.layout import Layout
 from pipeline.skeleton.recording import Recording
-from pipeline.skeleton.segments import FrameIndex, cut, interval
+from pipeline.skeleton.segments import FrameIndex, cut_interval, frame_range
 from pipeline.sources.folder import arrays
 from pipeline.sources.folder.manifest_csv import MANIFEST_CSV, Row, file_names, read_manifest_csv
 from pipeline.sources.folder.skeleton_toml import SKELETON_TOML, read_skeleton_toml
@@ -45,7 +45,7 @@ class FolderSource:
         self.columns = table.columns
         self.rules: Mapping[str, Any] = table.rules
         paths = [self._root / name for name in (SKELETON_TOML, MANIFEST_CSV)]
-        self.shared = manifest.digest([hashlib.sha256(path.read_bytes()).hexdigest() for path in paths])
+        self.shared = manifest.json_digest([hashlib.sha256(path.read_bytes()).hexdigest() for path in paths])
         self._manifest_csv = RawFile(paths[1], "", paths[1].stat().st_size)
         self._rows = _rows_by_recording(table.rows)
 
@@ -89,16 +89,16 @@ class FolderSource:
                     continue
                 whole = Recording.from_bodies(entry.name, self.layout, bodies.xyz, bodies.confidence)
                 # If a file numbers its frames, then start and end are these numbers, even if the first is not 0.
-                shift = 0 if bodies.first is None else interval(bodies.first, 0, frame_index)[0]
+                shift = 0 if bodies.first is None else frame_range(bodies.first, 0, frame_index)[0]
                 for row in rows:
                     yield self._clip(row, whole, shift, frame_index, crc32)
 
     def _clip(self, row: Row, whole: Recording, shift: int, frame_index: FrameIndex, crc32: int) -> Reading | Refusal:
         """Cut a row's clip out of a recording; `shift` is the difference between the file's frame numbers and ours."""
-        start, end = interval(row.start or 0, row.end or 0, frame_index)
+        start, end = frame_range(row.start or 0, row.end or 0, frame_index)
         first = 0 if row.start is None else start - shift
         stop = whole.frames if row.end is None else end - shift
-        clip, beyond = cut(whole, row.name, first, stop)
+        clip, beyond = cut_interval(whole, row.name, first, stop)
         if not len(clip.frame):
             start_end = f"start {row.start}, end {row.end}, counted {frame_index}: "
             as_written = "" if row.start is row.end is None else start_end

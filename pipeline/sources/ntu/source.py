@@ -98,7 +98,7 @@ class NtuSource:
                 0,
                 f"class A{name.action:03d} does not exist in {self.name} (A001..A{self._data_set.classes:03d})",
             )
-        with raw_files.opened(entry.file) as stream:
+        with raw_files.open_file(entry.file) as stream:
             size, crc32 = self._reader.read(stream)
         recording = parse(self._reader.text, size, source=str(entry.file), name=entry.name, layout=self.layout)
         labels = Labels(

@@ -12,7 +12,7 @@ from pipeline.files import raw_files
 from pipeline.files.raw_files import RawFile
 from pipeline.skeleton.layout import KINECT_V2, Layout
 from pipeline.skeleton.recording import Recording
-from pipeline.skeleton.segments import FrameIndex, cut, interval
+from pipeline.skeleton.segments import FrameIndex, cut_interval, frame_range
 from pipeline.sources.pku import labels as pku_labels
 from pipeline.sources.pku import parser as pku_parser
 from pipeline.sources.pku.labels import LabelRow
@@ -157,7 +157,7 @@ def read_video(
     except RawFileError as error:
         yield Refusal(name=entry.name, file=labels, line=error.line, reason=error.reason)
         return
-    with raw_files.opened(entry.file) as stream:
+    with raw_files.open_file(entry.file) as stream:
         size, crc32 = reader.read(stream)
     video = pku_parser.parse(reader.text, size, source=str(entry.file), name=entry.name)
     crc32 = combined_crc32((crc32, zlib.crc32(text)))
@@ -188,7 +188,7 @@ def is_skeleton_row(head: bytes) -> bool:
 def read_head(file: RawFile) -> bytes:
     """Read the first bytes of a file; empty when it cannot be read, which is reported when the whole file is read."""
     try:
-        with raw_files.opened(file) as stream:
+        with raw_files.open_file(file) as stream:
             return (stream.read(HEAD_BYTES) or b"").removeprefix(b"\xef\xbb\xbf")
     except RawFileError:
         return b""
@@ -205,11 +205,11 @@ def _cut(video: Recording, name: str, row: LabelRow, frame_index: FrameIndex) ->
     """
     if row.fault:
         raise UnusableClip(row.fault)
-    first, stop = interval(row.start, row.end, frame_index)
+    first, stop = frame_range(row.start, row.end, frame_index)
     as_written = f"frames {row.start} to {row.end}, counted {frame_index}"
     if stop <= first:
         raise UnusableClip(f"{as_written}: none; the row's frames may be swapped")
-    clip, beyond = cut(video, name, first, stop)
+    clip, beyond = cut_interval(video, name, first, stop)
     if not clip.frames:
         raise UnusableClip(f"{as_written}: the recording has none of them, only {video.frames}; is it truncated?")
     if not len(clip.frame):

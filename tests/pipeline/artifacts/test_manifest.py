@@ -22,19 +22,19 @@ def sealed(tmp_path: Path) -> Path:
     (folder / "deep").mkdir(parents=True)
     (folder / "a").write_bytes(b"first")
     (folder / "deep" / "b").write_bytes(b"second")
-    manifest.seal_folder(folder, FORM)
+    manifest.write_manifest(folder, FORM)
     return folder
 
 
 def test_a_sealed_document_opens_as_what_was_sealed(tmp_path: Path) -> None:
     path = tmp_path / "d.json"
-    path.write_bytes(manifest.seal_document(FORM, {"rows": [1, 2]}))
+    path.write_bytes(manifest.encode_document(FORM, {"rows": [1, 2]}))
     assert manifest.open_document(path, FORM)["rows"] == [1, 2]
 
 
 def test_every_flipped_bit_of_a_document_is_noticed(tmp_path: Path) -> None:
     path = tmp_path / "d.json"
-    whole = manifest.seal_document(FORM, {"rows": [1, 2]})
+    whole = manifest.encode_document(FORM, {"rows": [1, 2]})
     unnoticed = []
     for bit in range(8 * len(whole)):
         flipped = bytearray(whole)
@@ -50,7 +50,7 @@ def test_every_flipped_bit_of_a_document_is_noticed(tmp_path: Path) -> None:
 
 def test_a_text_that_changed_without_its_content_is_noticed(tmp_path: Path) -> None:
     path = tmp_path / "d.json"
-    whole = manifest.seal_document(FORM, {"rate": 1e-05, "name": "\u00eb"})
+    whole = manifest.encode_document(FORM, {"rate": 1e-05, "name": "\u00eb"})
     for before, after in ((b"1e-05", b"1E-05"), (b"\\u00eb", b"\\u00EB"), (b"{\n", b"{\t")):
         assert before in whole
         path.write_bytes(whole.replace(before, after))
@@ -60,11 +60,11 @@ def test_a_text_that_changed_without_its_content_is_noticed(tmp_path: Path) -> N
 
 
 def test_the_digest_does_not_depend_on_the_order_of_keys() -> None:
-    assert manifest.digest({"a": 1, "b": 2}) == manifest.digest({"b": 2, "a": 1})
+    assert manifest.json_digest({"a": 1, "b": 2}) == manifest.json_digest({"b": 2, "a": 1})
 
 
 def test_a_whole_folder_has_no_findings(sealed: Path) -> None:
-    assert manifest.inspect_folder(sealed, FORM) == []
+    assert manifest.verify_folder(sealed, FORM) == []
     manifest.open_folder(sealed, FORM)
 
 
@@ -81,17 +81,17 @@ def test_a_whole_folder_has_no_findings(sealed: Path) -> None:
 )
 def test_what_was_done_to_a_folder_is_named(sealed: Path, harm: object, finding: str) -> None:
     harm(sealed)  # type: ignore[operator]
-    assert finding in "".join(manifest.inspect_folder(sealed, FORM))
+    assert finding in "".join(manifest.verify_folder(sealed, FORM))
     with pytest.raises(ArtifactError, match=finding):
         manifest.open_folder(sealed, FORM)
 
 
 def test_swapped_files_of_one_size_are_noticed(sealed: Path) -> None:
     (sealed / "c").write_bytes(b"third")
-    manifest.seal_folder(sealed, FORM)
+    manifest.write_manifest(sealed, FORM)
     (sealed / "a").write_bytes(b"third")
     (sealed / "c").write_bytes(b"first")
-    assert len(manifest.inspect_folder(sealed, FORM)) == 2
+    assert len(manifest.verify_folder(sealed, FORM)) == 2
 
 
 def test_a_missing_folder_is_not_found(tmp_path: Path) -> None:
@@ -106,10 +106,10 @@ def test_a_folder_of_another_kind_is_refused(sealed: Path) -> None:
 
 def test_a_manifest_deeper_down_is_a_file_like_any_other(sealed: Path) -> None:
     (sealed / "deep" / manifest.MANIFEST).write_bytes(b"{}")
-    manifest.seal_folder(sealed, FORM)
-    assert manifest.inspect_folder(sealed, FORM) == []
+    manifest.write_manifest(sealed, FORM)
+    assert manifest.verify_folder(sealed, FORM) == []
     (sealed / "deep" / manifest.MANIFEST).write_bytes(b"[]")
-    assert manifest.inspect_folder(sealed, FORM)
+    assert manifest.verify_folder(sealed, FORM)
 
 
 def test_a_file_in_the_place_of_a_folder_is_said_to_be_one(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from pipeline.errors import ArtifactNotFound, ConfigError, LayoutError, OutputEx
 from pipeline.ingest.ingest import ingest
 from pipeline.ingest.request import IngestRequest
 from pipeline.recipes.recipe import load_recipe
-from pipeline.skeleton.segments import DEFAULT
+from pipeline.skeleton.segments import DEFAULT_FRAME_INDEX
 from pipeline.skeleton.shipped_layouts import load_layout
 from pipeline.sources.folder.source import FolderSource
 from pipeline.sources.source import Reading
@@ -64,7 +64,7 @@ def write(path: Path, document: Any) -> Path:
 def readable(out: Path) -> list[Reading]:
     """The clips of a folder as ingest reads them; none may be refused."""
     source = FolderSource([out])
-    found = [one for e in source.survey(keep_missing=True).entries for one in source.read(e, DEFAULT)]
+    found = [one for e in source.survey(keep_missing=True).entries for one in source.read(e, DEFAULT_FRAME_INDEX)]
     assert all(isinstance(one, Reading) for one in found), found
     return [one for one in found if isinstance(one, Reading)]
 

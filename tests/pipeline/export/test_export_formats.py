@@ -80,7 +80,7 @@ def test_ctrgcn_makes_room_for_longer_clips_and_refuses_other_skeletons(
     own_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = Store(own_store)
-    monkeypatch.setattr(arrays, "FRAMES", 10)
+    monkeypatch.setattr(arrays, "REFERENCE_FRAMES", 10)
     export(ExportRequest(store=store, form="ctrgcn", output=tmp_path / "a.npz"))
     with np.load(tmp_path / "a.npz") as made:
         assert made["x_train"].shape[1] == store.columns["frames"].max()

@@ -115,7 +115,7 @@ def test_what_is_not_there_is_told(tmp_path: Path, archive: Path) -> None:
         with pytest.raises(RawFileError, match=r"gone\.txt"):
             raw_files.read(gone)
         assert raw_files.crc32(gone) == 0
-    assert raw_files.stamp(RawFile(tmp_path / "gone.txt")) == ["", None, None]
+    assert raw_files.fingerprint(RawFile(tmp_path / "gone.txt")) == ["", None, None]
 
 
 def test_an_archive_that_was_exchanged_is_read_anew(archive: Path) -> None:

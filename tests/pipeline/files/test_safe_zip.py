@@ -151,7 +151,7 @@ def fifields_bomb(members: int) -> bytes:
     return archive(*made, *good(), begin=ends[-1])
 
 
-HALVES = [bytes([digit]) * (safe_zip.BLOCK // 2 - 5) for digit in b"12"]
+HALVES = [bytes([digit]) * (safe_zip.BLOCK_BYTES // 2 - 5) for digit in b"12"]
 """What is a block of reading when it is quoted."""
 
 
@@ -276,12 +276,12 @@ REFUSED: dict[str, tuple[bytes, str]] = {
         rf"it ends before the \d+ packed bytes that the archive says{AGAIN}",
     ),
     "packed blocks left over": (
-        raw(member(packed=deflated(TEXT) + bytes(safe_zip.BLOCK))),
+        raw(member(packed=deflated(TEXT) + bytes(safe_zip.BLOCK_BYTES))),
         rf"it ends before the \d+ packed bytes that the archive says{AGAIN}",
     ),
     "packed bytes left over behind a whole block": (
         raw(member(content=HALVES[0] + HALVES[1], packed=quoted(HALVES[0]) + quoted(HALVES[1], last=True) + b"more")),
-        f"it ends before the {safe_zip.BLOCK + 4} packed bytes that the archive says{AGAIN}",
+        f"it ends before the {safe_zip.BLOCK_BYTES + 4} packed bytes that the archive says{AGAIN}",
     ),
     "packed size of 4 GB": (
         raw(member(says_packed=FULL - 1)),
@@ -556,7 +556,7 @@ def test_a_header_that_was_damaged_is_one_members_trouble(workplace: Workplace) 
 
 
 LIARS = [name for name in REFUSED if not name.startswith("cut")]
-ROOM = 12 * safe_zip.BLOCK
+ROOM = 12 * safe_zip.BLOCK_BYTES
 """Bytes: of the packed and the unpacked block, and what the unpackers keep."""
 
 

@@ -19,7 +19,7 @@ from pipeline.recipes.registry import STEPS
 from pipeline.report.clip_view import clip_facts
 from pipeline.skeleton.layout import KINECT_V2
 from pipeline.skeleton.recording import Recording
-from pipeline.skeleton.segments import DEFAULT
+from pipeline.skeleton.segments import DEFAULT_FRAME_INDEX
 from pipeline.sources.folder.source import FolderSource
 from pipeline.sources.source import Reading
 from pipeline.store import verify
@@ -184,7 +184,7 @@ def test_new_recordings_have_their_confidence(tmp_path: Path) -> None:
     root = own(tmp_path / "own", {"confidence": sure()})
     source = FolderSource([root])
     entry = next(entry for entry in source.survey(keep_missing=False).entries if entry.name == "c")
-    found = next(iter(source.read(entry, DEFAULT)))
+    found = next(iter(source.read(entry, DEFAULT_FRAME_INDEX)))
     assert isinstance(found, Reading)
     assert found.recording.confidence is not None
     assert found.recording.confidence.shape == (2 * T, V)

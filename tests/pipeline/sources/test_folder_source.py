@@ -16,7 +16,7 @@ from pipeline.errors import ArtifactNotFound, ConfigError, LayoutError, RawFileE
 from pipeline.ingest.ingest import ingest
 from pipeline.ingest.request import IngestRequest, IngestResult
 from pipeline.recipes.recipe import load_recipe
-from pipeline.skeleton.segments import DEFAULT, FrameIndex
+from pipeline.skeleton.segments import DEFAULT_FRAME_INDEX, FrameIndex
 from pipeline.sources import registry
 from pipeline.sources.folder.manifest_csv import file_names
 from pipeline.sources.folder.source import FolderSource
@@ -76,7 +76,7 @@ def rows(*lines: str, header: str = "file,label,subject,replication,correct,fram
     return [header, *lines]
 
 
-def read(root: Path, frame_index: FrameIndex = DEFAULT) -> tuple[dict[str, Reading], dict[str, Refusal]]:
+def read(root: Path, frame_index: FrameIndex = DEFAULT_FRAME_INDEX) -> tuple[dict[str, Reading], dict[str, Refusal]]:
     """All clips and all refusals by name, in the order in which they come."""
     source = FolderSource([root])
     readings, refusals = {}, {}
@@ -93,7 +93,7 @@ def read(root: Path, frame_index: FrameIndex = DEFAULT) -> tuple[dict[str, Readi
     return readings, refusals
 
 
-def one_refused(root: Path, frame_index: FrameIndex = DEFAULT) -> Refusal:
+def one_refused(root: Path, frame_index: FrameIndex = DEFAULT_FRAME_INDEX) -> Refusal:
     """The only refusal of a folder whose other clip, `good`, is read."""
     readings, refusals = read(root, frame_index)
     assert list(readings) == ["good"]

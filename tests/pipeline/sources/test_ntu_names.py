@@ -4,7 +4,7 @@ import pytest
 
 from pipeline.sources.ntu import names as ntu_names
 from pipeline.sources.ntu.names import NTU60, NTU120, NtuName
-from pipeline.store.split_rules import OFFICIAL
+from pipeline.store.split_rules import OFFICIAL_RULES
 
 
 def test_a_name_says_five_numbers_and_reads_back():
@@ -69,7 +69,7 @@ def test_splits_of_the_whole_data_set_have_their_counted_sizes(dataset, split, t
     missing = {name for name in ntu_names.missing_names() if facts.contains(NtuName.parse(name))}
     assert missing <= texts
     usable = [name for name in names if str(name) not in missing]
-    rule = next(rule for rule in OFFICIAL[dataset] if rule.name == split)
+    rule = next(rule for rule in OFFICIAL_RULES[dataset] if rule.name == split)
     column = {"subject": "performer"}.get(rule.disjoint_column, rule.disjoint_column)
     for side, wanted in ((rule.train, train), (rule.test, test)):
         values = set(side[rule.disjoint_column])

@@ -215,13 +215,13 @@ def test_each_video_is_parsed_once_whatever_the_number_of_its_clips(tmp_path, mo
             b"".join(b"7,%d,%d,2\n" % (at, at + 10) for at in range(0, 380, 12)),
         )
     parsed, opened = [], []
-    parse, opening = pku_parser.parse, raw_files.opened
+    parse, opening = pku_parser.parse, raw_files.open_file
     monkeypatch.setattr(
         pku_parser, "parse", lambda *args, **named: parsed.append(named["name"]) or parse(*args, **named)
     )
     source = PkuSource("pku1", [tmp_path])
     entries = source.survey(keep_missing=False).entries
-    monkeypatch.setattr(raw_files, "opened", lambda file: opened.append(file.path) or opening(file))
+    monkeypatch.setattr(raw_files, "open_file", lambda file: opened.append(file.path) or opening(file))
     clips = [clip for entry in entries for clip in source.read(entry, "0-exclusive")]
     assert len(clips) == 2 * 32
     assert parsed == ["0002-L", "0003-L"]

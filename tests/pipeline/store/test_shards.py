@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from pipeline.store import shards, store
-from pipeline.store.columns import CHUNK, SHARD
+from pipeline.store.columns import CHUNK_BODY_FRAMES, SHARD_BODY_FRAMES
 from pipeline.store.writer import StoreWriter
 
 JOINTS = 2
@@ -17,7 +17,7 @@ JOINTS = 2
 def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, np.ndarray]:
     """Two shards' files, the second of which ends within its second chunk, and what is in them, (C, V, F)."""
     folder = tmp_path_factory.mktemp("shards") / "s.zarr"
-    rows = SHARD + CHUNK + 5
+    rows = SHARD_BODY_FRAMES + CHUNK_BODY_FRAMES + 5
     xyz = np.random.default_rng(0).normal(size=(3, JOINTS, rows)).astype(np.float32)
     xyz[:, 0, ::7] = np.nan
     writer = StoreWriter(folder, JOINTS, rows)
@@ -28,22 +28,30 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, np.ndarray]
 
 def read(path: Path, first: int, last: int) -> np.ndarray:
     out = np.zeros((3, JOINTS, last - first), np.float32)
-    shards.read(path, path.stat().st_size, SHARD // CHUNK, out, CHUNK, first)
+    shards.read_columns(
+        path, path.stat().st_size, SHARD_BODY_FRAMES // CHUNK_BODY_FRAMES, out, CHUNK_BODY_FRAMES, first
+    )
     return out
 
 
 @pytest.mark.parametrize(
     ("shard", "first", "last"),
     [
-        *[(0, 0, 1), (0, 0, SHARD), (0, CHUNK - 1, CHUNK + 1), (0, CHUNK, 2 * CHUNK), (0, SHARD - 3, SHARD)],
-        *[(0, 5000, 15000), (1, 0, CHUNK + 5), (1, CHUNK, CHUNK + 5), (1, 3, 4)],
+        *[
+            (0, 0, 1),
+            (0, 0, SHARD_BODY_FRAMES),
+            (0, CHUNK_BODY_FRAMES - 1, CHUNK_BODY_FRAMES + 1),
+            (0, CHUNK_BODY_FRAMES, 2 * CHUNK_BODY_FRAMES),
+            (0, SHARD_BODY_FRAMES - 3, SHARD_BODY_FRAMES),
+        ],
+        *[(0, 5000, 15000), (1, 0, CHUNK_BODY_FRAMES + 5), (1, CHUNK_BODY_FRAMES, CHUNK_BODY_FRAMES + 5), (1, 3, 4)],
     ],
 )
 def test_any_columns_of_a_shard_are_what_was_written(
     written: tuple[Path, np.ndarray], shard: int, first: int, last: int
 ) -> None:
     folder, xyz = written
-    start = shard * SHARD
+    start = shard * SHARD_BODY_FRAMES
     np.testing.assert_array_equal(read(folder / str(shard), first, last), xyz[:, :, start + first : start + last])
 
 
@@ -56,7 +64,7 @@ def test_every_flipped_bit_of_what_is_read_is_found(written: tuple[Path, np.ndar
         harmed[place] ^= 1 << int(chance.integers(8))
         (tmp_path / "1").write_bytes(harmed)
         with pytest.raises(ValueError, match=r"the checksum of (the index|chunk [01]) does not match"):
-            read(tmp_path / "1", 0, CHUNK + 5)
+            read(tmp_path / "1", 0, CHUNK_BODY_FRAMES + 5)
 
 
 def test_all_of_a_store_is_what_zarr_reads(shared_store: store.Store) -> None:
@@ -72,7 +80,7 @@ def forged(whole: bytes, offset: int, length: int) -> bytes:
     return whole[:-INDEX] + index + struct.pack("<I", google_crc32c.value(index))
 
 
-INDEX = 16 * (SHARD // CHUNK) + 4
+INDEX = 16 * (SHARD_BODY_FRAMES // CHUNK_BODY_FRAMES) + 4
 
 
 @pytest.mark.parametrize(("offset", "length"), [
@@ -98,7 +106,7 @@ def test_a_chunk_that_claims_another_size_is_refused_before_memory_is_taken(
     (tmp_path / "1").write_bytes(whole[:offset] + chunk + check + whole[offset + length :])
     tracemalloc.start()
     with pytest.raises(
-        ValueError, match=f"chunk 0 says that it holds {claimed} bytes, expected {3 * JOINTS * CHUNK * 4}"
+        ValueError, match=f"chunk 0 says that it holds {claimed} bytes, expected {3 * JOINTS * CHUNK_BODY_FRAMES * 4}"
     ):
         read(tmp_path / "1", 0, 5)
     assert tracemalloc.get_traced_memory()[1] < 1 << 22

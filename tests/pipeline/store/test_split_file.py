@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import ArtifactNotFound, ConfigError
-from pipeline.store.split_file import read
+from pipeline.store.split_file import read_split_file
 
 AS_SHIPPED = "Training videos: \n0002-L, 0002-M, 0002-R\nValidataion videos: \n0291-L, 0291-M\n"
 SIDES = ("0002-L", "0002-M", "0002-R"), ("0291-L", "0291-M")
@@ -32,12 +32,14 @@ def write(folder: Path, text: str | bytes) -> Path:
     "\n\n" + AS_SHIPPED.replace("\nVal", "\n\n\nVal"),
 ])  # fmt: skip
 def test_spellings_separators_and_line_ends_change_nothing(tmp_path: Path, text: str) -> None:
-    lists = read(write(tmp_path, text))
+    lists = read_split_file(write(tmp_path, text))
     assert (lists.train, lists.test) == SIDES
 
 
 def test_names_are_of_any_data_set(tmp_path: Path) -> None:
-    lists = read(write(tmp_path, "Training videos:\nA01N01-L, s01_e02.3\nValidataion videos:\nS001C001P001R001A001\n"))
+    lists = read_split_file(
+        write(tmp_path, "Training videos:\nA01N01-L, s01_e02.3\nValidataion videos:\nS001C001P001R001A001\n")
+    )
     assert lists.train == ("A01N01-L", "s01_e02.3")
     assert lists.test == ("S001C001P001R001A001",)
 
@@ -59,20 +61,20 @@ def test_names_are_of_any_data_set(tmp_path: Path) -> None:
 ])  # fmt: skip
 def test_a_list_that_leaves_doubt_is_refused_with_its_line(tmp_path: Path, text: str | bytes, says: str) -> None:
     with pytest.raises(ConfigError) as refused:
-        read(write(tmp_path, text))
+        read_split_file(write(tmp_path, text))
     assert says in str(refused.value)
     assert "cross-subject.txt" in str(refused.value)
 
 
 def test_no_such_list(tmp_path: Path) -> None:
     with pytest.raises(ArtifactNotFound):
-        read(tmp_path / "cross-view.txt")
+        read_split_file(tmp_path / "cross-view.txt")
     with pytest.raises(ConfigError, match="cannot be read"):
-        read(tmp_path)
+        read_split_file(tmp_path)
 
 
 @pytest.mark.parametrize("mark", ["\x0b", "\x0c", "\x1c", "\x85", "\u2028"])
 def test_lines_are_counted_as_editors_count_them(tmp_path: Path, mark: str) -> None:
     text = AS_SHIPPED.replace("0002-M", f"00{mark}02-M")
     with pytest.raises(ConfigError, match=r":2: .* is no name of a recording"):
-        read(write(tmp_path, text))
+        read_split_file(write(tmp_path, text))

@@ -11,7 +11,7 @@ from pipeline.artifacts.schemas import SPLIT
 from pipeline.errors import ArtifactError, ArtifactNotFound, ConfigError
 from pipeline.sources.ntu.names import NTU60
 from pipeline.store import split_rules
-from pipeline.store.build_splits import build_splits, stratified
+from pipeline.store.build_splits import build_splits, sample_each_class
 from pipeline.store.splits import built_split_names, find_split, load_split, load_subset, load_subsets
 from pipeline.store.store import Store
 
@@ -19,7 +19,7 @@ from pipeline.store.store import Store
 def rewrite(path: Path, **changes: object) -> None:
     plain = json.loads(path.read_text())
     plain.pop("digest")
-    path.write_bytes(manifest.seal_document(SPLIT, {**plain, **changes}))
+    path.write_bytes(manifest.encode_document(SPLIT, {**plain, **changes}))
 
 
 def test_xsub_divides_by_performer_and_xview_by_camera(shared_store: Store) -> None:
@@ -33,11 +33,11 @@ def test_xsub_divides_by_performer_and_xview_by_camera(shared_store: Store) -> N
 
 
 def test_the_official_lists_are_those_of_the_paper() -> None:
-    xsub, xview = split_rules.OFFICIAL["ntu60"]
+    xsub, xview = split_rules.OFFICIAL_RULES["ntu60"]
     assert xsub.train["subject"] == [1, 2, 4, 5, 8, 9, 13, 14, 15, 16, 17, 18, 19, 25, 27, 28, 31, 34, 35, 38]
     assert sorted([*xsub.train["subject"], *xsub.test["subject"]]) == list(range(1, 41))
     assert (xview.train, xview.test) == ({"camera": [2, 3]}, {"camera": [1]})
-    xsub, xset = split_rules.OFFICIAL["ntu120"]
+    xsub, xset = split_rules.OFFICIAL_RULES["ntu120"]
     assert len(xsub.train["subject"]) == len(xsub.test["subject"]) == 53
     assert sorted([*xsub.train["subject"], *xsub.test["subject"]]) == list(range(1, 107))
     assert (xset.train, xset.test) == ({"setup": [*range(2, 33, 2)]}, {"setup": [*range(1, 33, 2)]})
@@ -55,7 +55,7 @@ def test_building_again_gives_the_same_bytes(own_store: Path) -> None:
 
 def test_a_fraction_holds_its_share_of_every_class() -> None:
     labels = np.repeat([0, 1, 2], [200, 50, 3])
-    chosen = stratified(labels, 0.1, np.random.default_rng(0))
+    chosen = sample_each_class(labels, 0.1, np.random.default_rng(0))
     assert np.bincount(labels[chosen]).tolist() == [20, 5, 1]
     assert len(set(chosen.tolist())) == len(chosen)
 
@@ -63,10 +63,10 @@ def test_a_fraction_holds_its_share_of_every_class() -> None:
 def test_half_a_clip_is_rounded_to_an_even_number_and_nobody_is_left_without() -> None:
     """Of 5, 7 and 1 clips a half is 2 (of 2.5), 4 (of 3.5) and 1 (of 0.5, which would be 0)."""
     labels = np.repeat([4, 0, 2], [5, 7, 1])
-    chosen = stratified(labels, 0.5, np.random.default_rng(0))
+    chosen = sample_each_class(labels, 0.5, np.random.default_rng(0))
     assert np.unique(labels[chosen], return_counts=True)[1].tolist() == [4, 1, 2]
     assert chosen.tolist() == sorted(chosen)
-    assert stratified(labels, 1, np.random.default_rng(0)).tolist() == list(range(13))
+    assert sample_each_class(labels, 1, np.random.default_rng(0)).tolist() == list(range(13))
 
 
 def test_every_fraction_is_drawn_with_every_seed_and_read_back_by_seed(own_store: Path) -> None:
@@ -89,7 +89,7 @@ def test_a_fraction_is_drawn_from_its_seed_and_its_share_in_billionths(own_store
     store = Store(own_store)
     drawn = build_splits(store, ["xsub"], [0.75], [3]).subsets[0]
     train = find_split(store, "xsub").train
-    again = stratified(store.columns["label"][train], 0.75, np.random.default_rng([3, 750_000_000]))
+    again = sample_each_class(store.columns["label"][train], 0.75, np.random.default_rng([3, 750_000_000]))
     assert drawn.rows.tolist() == train[again].tolist()
 
 

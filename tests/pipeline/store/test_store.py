@@ -12,7 +12,7 @@ from pipeline.artifacts import schemas
 from pipeline.errors import ArtifactError, ArtifactNotFound
 from pipeline.skeleton.layout import KINECT_V2
 from pipeline.store import store
-from pipeline.store.columns import COLUMNS, SHARD
+from pipeline.store.columns import COLUMNS, SHARD_BODY_FRAMES
 from pipeline.store.store import Store
 from pipeline.store.writer import StoreWriter
 
@@ -58,7 +58,7 @@ def clips() -> list[np.ndarray]:
 
 @pytest.mark.slow
 def test_clips_come_back_bit_for_bit_across_shards(tmp_path: Path, clips: list[np.ndarray]) -> None:
-    assert sum(clip.shape[0] * clip.shape[1] for clip in clips) > 2 * SHARD
+    assert sum(clip.shape[0] * clip.shape[1] for clip in clips) > 2 * SHARD_BODY_FRAMES
     write(tmp_path / "s.zarr", clips)
     opened = Store(tmp_path / "s.zarr")
     for row, (wanted, streamed) in enumerate(zip(clips, opened.clips(), strict=True)):
@@ -128,7 +128,7 @@ def test_flipped_bits_never_come_back_as_data(own_store: Path) -> None:
         flipped = bytearray(whole)
         flipped[rng.randrange(len(whole))] ^= 1 << rng.randrange(8)
         path.write_bytes(flipped)
-        assert store.inspect(own_store), f"verify misses a flip in {path}"
+        assert store.verify_store(own_store), f"verify misses a flip in {path}"
         try:
             read = [clip.tobytes() for clip in Store(own_store).clips()]
         except ArtifactError:
@@ -161,8 +161,8 @@ def test_quarantine_travels_with_the_store(shared_store: Store) -> None:
 def test_the_clips_of_some_rows_are_those_rows_clips(
     shared_store: Store, rows: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for held in (store.READ, 100, 7):  # clips then begin and end in several reads
-        monkeypatch.setattr(store, "READ", held)
+    for held in (store.READ_BODY_FRAMES, 100, 7):  # clips then begin and end in several reads
+        monkeypatch.setattr(store, "READ_BODY_FRAMES", held)
         found = list(shared_store.clips(rows))
         assert len(found) == len(rows)
         for row, clip in zip(rows, found, strict=True):

@@ -9,7 +9,7 @@ import pytest
 from numcodecs import blosc
 
 from pipeline.artifacts.validation import FORMAT_VERSION
-from pipeline.store.columns import CHUNK, COLUMNS, SHARD
+from pipeline.store.columns import CHUNK_BODY_FRAMES, COLUMNS, SHARD_BODY_FRAMES
 from pipeline.store.store import Store
 
 TEXT = (Path(__file__).parents[3] / "pipeline" / "store" / "FORMAT.md").read_text(encoding="utf-8")
@@ -28,17 +28,19 @@ def test_the_six_lines_read_a_clip(own_store: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_shards_are_laid_out_as_told(shared_store: Store) -> None:
-    inner = SHARD // CHUNK
+    inner = SHARD_BODY_FRAMES // CHUNK_BODY_FRAMES
     body_frames = int(shared_store.offset[-1])
-    assert f"{SHARD:,} body-frames in {inner} inner chunks of (3, V, {CHUNK})" in TEXT
+    assert f"{SHARD_BODY_FRAMES:,} body-frames in {inner} inner chunks of (3, V, {CHUNK_BODY_FRAMES})" in TEXT
     assert f"the last {16 * inner + 4} |" in TEXT
     shard = (shared_store.path / "xyz" / "c" / "0" / "0" / "0").read_bytes()
     index = np.frombuffer(shard[-(16 * inner + 4) : -4], "<u8").reshape(inner, 2)
-    there = -(-body_frames // CHUNK)
+    there = -(-body_frames // CHUNK_BODY_FRAMES)
     assert (index[there:] == 2**64 - 1).all()
     assert index[:there, 1].sum() + 16 * inner + 4 == len(shard)
     chunks = [shard[int(start) : int(start + size)][:-4] for start, size in index[:there]]
-    xyz = np.concatenate([np.frombuffer(blosc.decompress(chunk), "<f4").reshape(3, 25, CHUNK) for chunk in chunks], 2)
+    xyz = np.concatenate(
+        [np.frombuffer(blosc.decompress(chunk), "<f4").reshape(3, 25, CHUNK_BODY_FRAMES) for chunk in chunks], 2
+    )
     first = shared_store.clip(0)
     np.testing.assert_array_equal(xyz[:, :, : first.shape[0] * first.shape[1]], first.reshape(-1, 25, 3).T)
     assert np.isnan(xyz[:, :, body_frames:]).all()

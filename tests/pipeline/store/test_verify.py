@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.artifacts.manifest import seal_document
+from pipeline.artifacts.manifest import encode_document
 from pipeline.artifacts.paths import splits_folder
 from pipeline.artifacts.schemas import RUN
 from pipeline.errors import ArtifactNotFound
 from pipeline.store.build_splits import build_splits
 from pipeline.store.store import Store
-from pipeline.store.verify import NotOurs, verify
+from pipeline.store.verify import NotAnArtifact, verify
 from trainer.runs.run import Run
 
 
@@ -53,7 +53,7 @@ def test_a_run_with_anothers_checkpoint_or_none_is_not_good(shared_run: Run, tmp
     shutil.copytree(shared_run.path, run, ignore=shutil.ignore_patterns("eval"))
     plain = json.loads((run / "run.json").read_bytes())
     resealed = {key: value for key, value in plain.items() if key != "digest"} | {"preset": "other"}
-    (run / "run.json").write_bytes(seal_document(RUN, resealed))
+    (run / "run.json").write_bytes(encode_document(RUN, resealed))
     assert verify(run).findings == ["checkpoints/step-00000006: is a checkpoint of another run"]
     shutil.rmtree(run / "checkpoints")
     assert "has no checkpoint" in verify(run).findings[0]
@@ -74,11 +74,11 @@ def test_a_truncated_split_is_damaged(own_store: Path) -> None:
 def test_foreign_and_missing_paths_are_told_apart(tmp_path: Path) -> None:
     (tmp_path / "notes.json").write_text('{"digest": 1}')
     for path in (tmp_path, tmp_path / "notes.json"):
-        with pytest.raises(NotOurs):
+        with pytest.raises(NotAnArtifact):
             verify(path)
     with pytest.raises(ArtifactNotFound) as caught:
         verify(tmp_path / "none")
-    assert (caught.value.exit_code, NotOurs.exit_code) == (2, 1)
+    assert (caught.value.exit_code, NotAnArtifact.exit_code) == (2, 1)
 
 
 @pytest.mark.parametrize("content", [b"", b'{\n "ki', b"\0" * 4096])
@@ -99,5 +99,5 @@ def test_splits_under_each_others_names_are_damaged(own_store: Path) -> None:
 
 def test_a_text_that_speaks_of_splits_is_not_one(tmp_path: Path) -> None:
     (tmp_path / "notes.md").write_text("a split says skelepipe-split in its first line")
-    with pytest.raises(NotOurs):
+    with pytest.raises(NotAnArtifact):
         verify(tmp_path / "notes.md")

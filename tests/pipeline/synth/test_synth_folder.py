@@ -7,7 +7,7 @@ from pipeline.errors import ConfigError, OutputExists, RawFileError
 from pipeline.ingest.ingest import ingest
 from pipeline.ingest.request import IngestRequest
 from pipeline.recipes.recipe import load_recipe
-from pipeline.skeleton.segments import DEFAULT
+from pipeline.skeleton.segments import DEFAULT_FRAME_INDEX
 from pipeline.sources import registry
 from pipeline.sources.folder.source import FolderSource
 from pipeline.sources.source import Reading
@@ -37,7 +37,7 @@ def found(made: Path) -> tuple[list[Reading], set[str]]:
     readings, refused = [], set()
     for entry in source.survey(keep_missing=False).entries:
         try:
-            for clip in source.read(entry, DEFAULT):
+            for clip in source.read(entry, DEFAULT_FRAME_INDEX):
                 if isinstance(clip, Reading) and len(clip.recording.frame):
                     readings.append(clip)
                 else:

@@ -149,7 +149,7 @@ def test_split_lists_are_as_shipped_and_agree_with_the_rules(made):
         texts.append((out / place).read_bytes())
         assert texts[-1].startswith(b"Training videos: ")
         assert b"Validataion videos: " in texts[-1]
-        lists = split_file.read(out / place)
+        lists = split_file.read_split_file(out / place)
         assert {*lists.train, *lists.test} == videos
         column, train, test = facts.rules[rule]
         assert all(getattr(PkuName.parse(name), column) in train for name in lists.train)

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from pipeline.errors import ConfigError
 from pipeline.recipes.recipe import load_recipe
 from pipeline.sources.ntu.names import NTU60
-from pipeline.store.split_rules import OFFICIAL
+from pipeline.store.split_rules import OFFICIAL_RULES
 from trainer.config.presets import choose_preset, compose_pretrain, load_preset, preset_names
 from trainer.config.pretrain import PretrainConfig
 
@@ -20,7 +20,7 @@ def test_every_shipped_preset_is_valid_and_says_what_it_is_for(name: str) -> Non
     assert bool(shipped.about.published) == bool(shipped.about.source)
     assert not shipped.about.published or compose_pretrain(shipped).stream == "joint"
     if shipped.about.dataset is not None:
-        assert shipped.about.split in {rule.name for rule in OFFICIAL[shipped.about.dataset]}
+        assert shipped.about.split in {rule.name for rule in OFFICIAL_RULES[shipped.about.dataset]}
         assert name.endswith(f"{shipped.about.dataset}-{shipped.about.split}")
     if (asked := compose_pretrain(shipped).recipe) is not None:
         assert load_recipe(asked).name == asked
@@ -33,7 +33,7 @@ def test_every_official_split_has_a_preset_for_the_recipe_that_ingest_takes_and_
         ("ntu120", "xsub"): (63_026, 69.0),
         ("ntu120", "xset"): (54_468, 68.2),
     }  # of the names of all recordings: test_ntu_names.py; of the README of czhaneva/SkeleMixCLR
-    for dataset, rules in OFFICIAL.items():
+    for dataset, rules in OFFICIAL_RULES.items():
         for rule in rules:
             shipped = load_preset(f"{dataset}-{rule.name}")
             clips, linear = counts.get((dataset, rule.name), (None, None))

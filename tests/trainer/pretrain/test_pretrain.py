@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from pipeline.artifacts.manifest import seal_document
+from pipeline.artifacts.manifest import encode_document
 from pipeline.artifacts.schemas import RUN
 from pipeline.errors import ArtifactError, ConfigError, OutputExists
 from pipeline.store.store import Store
@@ -153,7 +153,7 @@ def test_a_checkpoint_of_another_run_and_another_version_are_refused(train_reque
     plain = json.loads((run.path / "run.json").read_bytes())
     for change, complaint in (({"format_version": 2}, "format version 2"), ({"config": {"epoch": 1}}, "epoch: Extra")):
         body = {key: value for key, value in plain.items() if key != "digest"} | change
-        (run.path / "run.json").write_bytes(seal_document(RUN, body))
+        (run.path / "run.json").write_bytes(encode_document(RUN, body))
         with pytest.raises(ArtifactError, match=complaint):
             load_run(run.path)
 

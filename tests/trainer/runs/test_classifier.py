@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from pipeline.artifacts.manifest import seal_folder
+from pipeline.artifacts.manifest import write_manifest
 from pipeline.artifacts.schemas import CLASSIFIER
 from pipeline.errors import ArtifactError, ArtifactNotFound
 from pipeline.store.splits import find_split
 from pipeline.store.store import Store
-from pipeline.store.verify import NotOurs, verify
+from pipeline.store.verify import NotAnArtifact, verify
 from trainer.data.loader import load_clips
 from trainer.evaluation import features, linear
 from trainer.evaluation.evaluate import EvaluateRequest, evaluate
@@ -108,7 +108,7 @@ def test_verify_reads_every_byte_of_a_classifier_alone_and_with_its_run(
     (folder / "meta.json").unlink()
     assert verify(folder).kind == CLASSIFIER.kind
     (folder / "classifier.safetensors").unlink()
-    with pytest.raises(NotOurs):
+    with pytest.raises(NotAnArtifact):
         verify(folder)
 
 
@@ -119,7 +119,7 @@ def test_another_runs_classifier_is_refused(evaluated: tuple[Run, list[linear.Fi
     folder = run.path / "eval" / "linear.classifier"
     meta = json.loads((folder / "meta.json").read_text())
     (folder / "meta.json").write_text(json.dumps(meta | {"run": "0" * 64}))
-    seal_folder(folder, CLASSIFIER)
+    write_manifest(folder, CLASSIFIER)
     assert verify(run.path).findings == ["eval/linear.classifier: is a classifier of another run"]
 
 
