@@ -1,66 +1,93 @@
-"""What a conversion reads: the files of a tool, or a folder data set that is there already."""
+"""The two inputs of a conversion: the files of a tool, or an existing folder data set."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
-from pipeline.convert import labels as convert_labels
+from pipeline.convert import labels
 from pipeline.convert.readers import folder
 from pipeline.convert.registry import TOOLS
-from pipeline.convert.take import ConvertedClip, FoundRecording, Options, Unreadable
+from pipeline.convert.tool import ConvertedClip, FoundRecording, Options, Unreadable
 from pipeline.errors import ConfigError, RawFileError, SkelepipeError, printable_name
 from pipeline.files import raw_files
 from pipeline.skeleton.layout import Layout
 from pipeline.skeleton.shipped_layouts import layout_mapping, layout_names, load_layout
-from pipeline.sources.folder.skeleton_toml import FolderSpec, skeleton_values
+from pipeline.sources.folder.skeleton_toml import skeleton_values
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ConvertRequest:
-    """What the user asks of a conversion; None leaves it to the tool."""
+    """Options of a conversion; None means the tool's default."""
 
     tool: str
     roots: tuple[Path, ...]
     output: Path
     target: str | None = None
-    """Name of the layout to make of the tool's."""
+    """Name of the layout to convert to."""
     labels: Path | None = None
-    """A CSV that says what each file shows."""
+    """A CSV with the label, subject, ... of each file."""
     pattern: str | None = None
-    """A regular expression that finds it in a file's name."""
+    """A regular expression that finds these in a file's name."""
     every: int = 1
-    """Of so many frames one is taken."""
+    """Keep every n-th frame."""
     units: str | None = None
     up: str | None = None
     aspect: float | None = None
     skeleton: Path | None = None
-    """A TOML with the layout of files whose own tree cannot be told."""
+    """A TOML with the layout of files whose own joint names are not understood."""
 
 
-class Files:
-    """What other tools have written."""
+class ConvertInput(Protocol):
+    """What a conversion needs from its input."""
+
+    recordings: int
+    """Number of recordings."""
+    layout_name: str | None
+    """Name of the clips' layout; None before the first clip was read."""
+    left_out: Mapping[str, int]
+    """Number of files that are ignored, by reason."""
+
+    def clips(self) -> Iterator[tuple[FoundRecording, ConvertedClip | RawFileError]]:
+        """Yield each recording with its clip, or with the reason why it cannot be used."""
+
+    def manifest_row(self, recording: FoundRecording, clip: ConvertedClip) -> dict[str, str]:
+        """Return the columns of manifest.csv for one clip, without its file."""
+
+    def unused_label_rows(self) -> int:
+        """Count the rows of --labels that match no recording."""
+
+    def classes_and_splits(self, rows: Sequence[Mapping[str, str]]) -> tuple[dict[int, str], dict[str, Any]]:
+        """Return the class names by label, and the splits with their sides."""
+
+    def column_sources(self) -> dict[str, list[str]]:
+        """Describe for each column of manifest.csv where its values come from."""
+
+
+class ToolFiles:
+    """The files of a pose estimator or a capture tool."""
 
     def __init__(self, request: ConvertRequest) -> None:
         self._tool = TOOLS[request.tool]
-        there = raw_files.find(request.roots)
+        raw = raw_files.find(request.roots)
         table = request.labels and request.labels.resolve()
-        files = [file for file in there.files if file.member or file.path.resolve() != table]
-        self._found = sorted(self._tool.find(files), key=lambda one: (one.name, str(one.file)))
-        self.left_out = Counter(there.left_out)
-        taken = sum(len(one.files) for one in self._found)
-        if taken < len(files):
-            self.left_out[f"other than {self._tool.takes}"] = len(files) - taken
-        if not self._found:
+        files = [file for file in raw.files if file.member or file.path.resolve() != table]
+        self._recordings = sorted(self._tool.find(files), key=lambda one: (one.name, str(one.file)))
+        left_out = Counter(raw.left_out)
+        used = sum(len(one.files) for one in self._recordings)
+        if used < len(files):
+            left_out[f"other than {self._tool.takes}"] = len(files) - used
+        if not self._recordings:
             raise SkelepipeError(
-                f"{', '.join(map(str, request.roots))}: nothing of {request.tool} there; it takes {self._tool.takes}"
-                + "".join(f"; left out, {what}: {count}" for what, count in sorted(self.left_out.items()))
+                f"{', '.join(map(str, request.roots))}: no file of {request.tool} found; expected {self._tool.takes}"
+                + "".join(f"; left out, {reason}: {count}" for reason, count in sorted(left_out.items()))
             )
-        self.recordings = len(self._found)
-        self._labels = convert_labels.Labels(self._found, self._tool, request.labels, request.pattern)
+        self.left_out: Mapping[str, int] = left_out
+        self.recordings = len(self._recordings)
+        self._labels = labels.LabelLookup(self._recordings, self._tool, request.labels, request.pattern)
         self._options = Options(
             units=request.units,
             up=request.up,
@@ -69,91 +96,82 @@ class Files:
         )
         self.layout_name: str | None = None
 
-    def takes(self) -> Iterator[tuple[FoundRecording, ConvertedClip | RawFileError]]:
-        """The recordings one after another."""
-        for found in self._found:
+    def clips(self) -> Iterator[tuple[FoundRecording, ConvertedClip | RawFileError]]:
+        """Read the recordings in the order of their names."""
+        for recording in self._recordings:
             try:
-                with np.errstate(all="ignore"):  # absurd numbers become infinite, and are missing
-                    take = self._tool.read(found, self._options)
-                self.layout_name = take.layout.name
-                yield found, take
+                with np.errstate(all="ignore"):  # absurdly large numbers become infinite, which counts as missing
+                    clip = self._tool.read(recording, self._options)
+                self.layout_name = clip.layout.name
+                yield recording, clip
             except RawFileError as error:
-                yield found, error
+                yield recording, error
             except Unreadable as error:
-                yield found, RawFileError(str(found.file), error.line, str(error))
+                yield recording, RawFileError(str(recording.file), error.line, str(error))
 
-    def columns(self, found: FoundRecording, take: ConvertedClip) -> dict[str, str]:
-        """What is known of one recording."""
-        return {**take.labels, **self._labels.of(found)}
+    def manifest_row(self, recording: FoundRecording, clip: ConvertedClip) -> dict[str, str]:
+        """Return the labels that are known, and the source file."""
+        source = printable_name(str(recording.inner.name if not recording.numbers else recording.name))
+        return {**clip.labels, **self._labels.look_up(recording), "source": source}
 
-    def source(self, found: FoundRecording) -> dict[str, str]:
-        """Where it comes from, for a column of its own."""
-        return {"source": printable_name(str(found.inner.name if not found.numbers else found.name))}
+    def unused_label_rows(self) -> int:
+        """Count the rows of --labels that match no recording."""
+        return self._labels.unused_rows()
 
-    @property
-    def unused(self) -> int:
-        """Rows of the table of labels that name none of the recordings."""
-        return self._labels.unused
-
-    def described(self, rows: Sequence[Mapping[str, str]]) -> tuple[dict[int, str], dict[str, Any]]:
-        """Names of classes, and splits."""
-        names = convert_labels.class_names(self._found, self._tool, [row["label"] for row in rows])
-        rules = convert_labels.splits(rows, self._labels.sources)
+    def classes_and_splits(self, rows: Sequence[Mapping[str, str]]) -> tuple[dict[int, str], dict[str, Any]]:
+        """Derive the class names and the splits from the labels."""
+        names = labels.class_names(self._recordings, self._tool, [row["label"] for row in rows])
+        rules = labels.split_rules(rows, self._labels.sources)
         return dict(enumerate(names)), {name: {"train": rule} for name, rule in rules.items()}
 
-    def sources(self) -> dict[str, list[str]]:
-        """Where the columns come from, in words."""
+    def column_sources(self) -> dict[str, list[str]]:
+        """Describe for each column where its values come from."""
         return {
-            column: [convert_labels.FOUND[source] for source in convert_labels.FOUND if source in held]
-            for column, held in self._labels.sources.items()
+            column: [description for source, description in labels.SOURCES.items() if source in sources]
+            for column, sources in self._labels.sources.items()
         }
 
 
-class Folder:
-    """A folder data set that is there already."""
-
-    unused = 0
+class FolderDataSet:
+    """An existing folder data set, to be written in another layout."""
 
     def __init__(self, request: ConvertRequest) -> None:
         if len(request.roots) != 1:
             raise ConfigError(f"folder takes one folder at a time, found {len(request.roots)}")
-        self._spec: FolderSpec
-        self._spec, self.recordings, self._takes = folder.read(request.roots[0])
+        self._spec, self.recordings, self._clips = folder.read(request.roots[0])
         self.left_out: Mapping[str, int] = {}
         self.layout_name: str | None = self._spec.layout.name
         if request.target is not None:
-            if named := _shipped(self._spec.layout):
-                self.layout_name = named
+            if name := _shipped_name(self._spec.layout):
+                self.layout_name = name
             if self.layout_name != request.target:
                 layout_mapping(str(self.layout_name), request.target)
-        self._shipped = self.layout_name
 
-    def takes(self) -> Iterator[tuple[FoundRecording, ConvertedClip | RawFileError]]:
-        """The clips one after another, the layout by the name that it is shipped under."""
-        for found, take in self._takes:
-            if isinstance(take, ConvertedClip) and take.layout.name != self._shipped:
-                take = replace(take, layout=replace(take.layout, name=str(self._shipped)))
-            if isinstance(take, ConvertedClip):
-                take = replace(take, rate=self._spec.frames_per_second)
-            yield found, take
+    def clips(self) -> Iterator[tuple[FoundRecording, ConvertedClip | RawFileError]]:
+        """Yield each clip; its layout has the name of the shipped layout that it equals, if there is one."""
+        for recording, clip in self._clips:
+            if isinstance(clip, ConvertedClip):
+                layout = replace(clip.layout, name=str(self.layout_name))
+                clip = replace(clip, layout=layout, rate=self._spec.frames_per_second)
+            yield recording, clip
 
-    def columns(self, found: FoundRecording, take: ConvertedClip) -> dict[str, str]:
-        """What the manifest says of one clip."""
-        return dict(take.labels)
+    def manifest_row(self, recording: FoundRecording, clip: ConvertedClip) -> dict[str, str]:
+        """Return the columns that the clip has in the existing manifest.csv."""
+        return dict(clip.labels)
 
-    def source(self, found: FoundRecording) -> dict[str, str]:
-        """Nothing: its manifest has said all."""
-        return {}
+    def unused_label_rows(self) -> int:
+        """Return 0: --labels does not apply to a folder data set."""
+        return 0
 
-    def described(self, rows: Sequence[Mapping[str, str]]) -> tuple[dict[int, str], dict[str, Any]]:
-        """Names of classes, and splits, as they were."""
+    def classes_and_splits(self, rows: Sequence[Mapping[str, str]]) -> tuple[dict[int, str], dict[str, Any]]:
+        """Return the class names and splits of the existing skeleton.toml."""
         return dict(self._spec.classes or {}), dict(self._spec.splits)
 
-    def sources(self) -> dict[str, list[str]]:
-        """All from where it was."""
-        return {"label": [convert_labels.FOUND["itself"]]}
+    def column_sources(self) -> dict[str, list[str]]:
+        """Name the data set itself as the source of the labels."""
+        return {"label": [labels.SOURCES["itself"]]}
 
 
-def _shipped(layout: Layout) -> str | None:
-    """The name under which a layout is shipped, whatever it is called."""
+def _shipped_name(layout: Layout) -> str | None:
+    """Return the name of the shipped layout that equals a layout in everything but the name."""
     return next((name for name in layout_names() if replace(layout, name=name) == load_layout(name)), None)

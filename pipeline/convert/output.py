@@ -1,4 +1,4 @@
-"""Bodies of one layout made into bodies of another."""
+"""Write the folder data set: clips, manifest.csv and skeleton.toml; map clips to another layout."""
 
 import csv
 import json
@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.convert.take import ConvertedClip
+from pipeline.convert.tool import ConvertedClip
 from pipeline.errors import printable_name
 from pipeline.skeleton.layout import Layout
 from pipeline.skeleton.shipped_layouts import layout_mapping, layout_names, load_layout
@@ -20,62 +20,64 @@ from pipeline.sources.folder.skeleton_toml import SKELETON_TOML
 from pipeline.sources.source import NUMERIC_LABELS
 
 
-def map_to_layout(take: ConvertedClip, target: str) -> ConvertedClip:
-    """A take in another layout; a joint is missing when one that it is made of is, and no surer than the least sure.
+def map_to_layout(clip: ConvertedClip, target: str) -> ConvertedClip:
+    """Convert a clip to another layout by weighted means of its joints.
+
+    A joint is missing if one of its source joints is. Its confidence is the lowest one of its source joints.
 
     Raises:
-        LayoutError: there is no table for these two layouts.
+        LayoutError: there is no mapping between these two layouts.
     """
-    if take.layout == load_layout(target):
-        return take
-    table = layout_mapping(take.layout.name, target)
+    if clip.layout == load_layout(target):
+        return clip
+    table = layout_mapping(clip.layout.name, target)
     uses = table.weights != 0
-    xyz = np.zeros((*take.xyz.shape[:2], *uses.shape[:1], 3))
-    sure = None if take.confidence is None else np.empty(xyz.shape[:3], np.float32)
-    for joint, parts in enumerate(uses):
-        weights, members = table.weights[joint, parts], take.xyz[:, :, parts].astype(np.float64)
-        xyz[:, :, joint] = (members * weights[:, None]).sum(axis=2)
-        if sure is not None and take.confidence is not None:
-            sure[:, :, joint] = take.confidence[:, :, parts].min(axis=2)
-    return replace(take, layout=table.target, xyz=xyz.astype(np.float32), confidence=sure)
+    xyz = np.zeros((*clip.xyz.shape[:2], *uses.shape[:1], 3))
+    confidence = None if clip.confidence is None else np.empty(xyz.shape[:3], np.float32)
+    for joint, used in enumerate(uses):
+        weights, sources = table.weights[joint, used], clip.xyz[:, :, used].astype(np.float64)
+        xyz[:, :, joint] = (sources * weights[:, None]).sum(axis=2)
+        if confidence is not None and clip.confidence is not None:
+            confidence[:, :, joint] = clip.confidence[:, :, used].min(axis=2)
+    return replace(clip, layout=table.target, xyz=xyz.astype(np.float32), confidence=confidence)
 
 
-FIRST = ("file", "label", *NUMERIC_LABELS)
+FIRST_COLUMNS = ("file", "label", *NUMERIC_LABELS)
 
 
 class ClipNames:
-    """Names of files for recordings, all different, with nothing in them that a system or a terminal minds."""
+    """Makes unique file names for recordings, from characters that are safe in file systems and terminals."""
 
     def __init__(self) -> None:
-        self._taken: set[str] = set()
+        self._used: set[str] = set()
 
     def next(self, name: str) -> str:
-        """A name that no other has had."""
+        """Return a name that was not returned before."""
         plain = re.sub(r"[^A-Za-z0-9._-]+", "_", printable_name(name)).strip("._")[:120] or "clip"
-        out, count = plain, 1
-        while out.casefold() in self._taken:  # file systems may not tell a from A
+        unique, count = plain, 1
+        while unique.casefold() in self._used:  # some file systems ignore case
             count += 1
-            out = f"{plain}_{count}"
-        self._taken.add(out.casefold())
-        return out
+            unique = f"{plain}_{count}"
+        self._used.add(unique.casefold())
+        return unique
 
 
-def write_clip(folder: Path, name: str, take: ConvertedClip) -> str:
-    """Write one clip; returns its file as the manifest names it."""
-    place = f"clips/{name}.npz"
-    xyz = take.xyz.copy()
-    xyz[(xyz == 0).all(axis=3), 0] = NUDGE_METRES  # a joint at the origin is there; exactly zero would be missing
+def write_clip(folder: Path, name: str, clip: ConvertedClip) -> str:
+    """Write one clip; return its file as named in manifest.csv."""
+    file = f"clips/{name}.npz"
+    xyz = clip.xyz.copy()
+    xyz[(xyz == 0).all(axis=3), 0] = NUDGE_METRES  # a joint at the origin; exactly zero would mean missing
     arrays = {"xyz": xyz}
-    if take.confidence is not None:
-        arrays[CONFIDENCE] = take.confidence
-    np.savez_compressed(folder / place, **arrays)  # type: ignore[arg-type]
-    return place
+    if clip.confidence is not None:
+        arrays[CONFIDENCE] = clip.confidence
+    np.savez_compressed(folder / file, **arrays)  # type: ignore[arg-type]
+    return file
 
 
 def write_manifest_csv(folder: Path, rows: Sequence[Mapping[str, str]]) -> None:
-    """Write manifest.csv; columns that every row leaves empty are left out."""
+    """Write manifest.csv; omit columns that are empty in all rows."""
     used = dict.fromkeys(column for row in rows for column, value in row.items() if value)
-    columns = [column for column in FIRST if column in used] + sorted(used.keys() - {*FIRST})
+    columns = [column for column in FIRST_COLUMNS if column in used] + sorted(used.keys() - {*FIRST_COLUMNS})
     with (folder / MANIFEST_CSV).open("w", encoding="utf-8", newline="") as stream:
         writer = csv.DictWriter(stream, columns, restval="", extrasaction="ignore", lineterminator="\n")
         writer.writeheader()
@@ -91,15 +93,15 @@ def write_skeleton_toml(
     classes: Mapping[int, str],
     splits: Mapping[str, Mapping[str, Mapping[str, Sequence[Any]] | None]],
 ) -> None:
-    """Write skeleton.toml: positions are in metres, y up.
+    """Write skeleton.toml, for positions in metres with y up.
 
     Args:
-        folder: where.
-        layout: a shipped one goes by its name.
-        comment: where the recordings come from.
-        rate: frames a second, if all have the same.
-        classes: names by label; none writes none.
-        splits: for each the sides, as `skeleton.toml` has them.
+        folder: the folder data set.
+        layout: the layout; a shipped one is written as its name only.
+        comment: text of the first line.
+        rate: frames per second, if the same for all clips.
+        classes: names by label; may be empty.
+        splits: the sides of each split, as in `skeleton.toml`.
     """
     lines = [f"# {comment}", 'units = "m"', 'up = "y"']
     if rate is not None:
@@ -117,7 +119,7 @@ def write_skeleton_toml(
             *(f"{key} = {_list([layout.joints[joint] for joint in pair])}" for key, pair in pairs.items()),
             "",
             "[parts]",
-            *(f"{_text(part)} = {_list([layout.joints[j] for j in held])}" for part, held in layout.parts.items()),
+            *(f"{_text(part)} = {_list([layout.joints[j] for j in joints])}" for part, joints in layout.parts.items()),
         ]
     if classes:
         lines += ["", "[classes]", *(f"{label} = {_text(name)}" for label, name in sorted(classes.items()))]
@@ -125,7 +127,7 @@ def write_skeleton_toml(
         lines += ["", f"[splits.{name}]"]
         for side, condition in sides.items():
             if condition is not None:
-                values = ", ".join(f"{_text(column)} = {_list(held)}" for column, held in condition.items())
+                values = ", ".join(f"{_text(column)} = {_list(allowed)}" for column, allowed in condition.items())
                 lines.append(f"{side} = {{ {values} }}")
     (folder / SKELETON_TOML).write_text("\n".join(lines) + "\n", encoding="utf-8")
 
@@ -135,5 +137,5 @@ def _list(values: Sequence[Any]) -> str:
 
 
 def _text(text: str) -> str:
-    """A text as TOML writes it, which is as JSON does but for one character."""
+    """Quote a string for TOML: as in JSON, except for one character."""
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.convert.registry import TOOLS
-from pipeline.convert.take import FoundRecording, Options, Unreadable
+from pipeline.convert.tool import FoundRecording, Options, Unreadable
 from pipeline.errors import RawFileError, SkelepipeError
 from pipeline.files.raw_files import RawFile
 from pipeline.sources.folder import arrays

@@ -1,4 +1,4 @@
-"""Azure Kinect's offline_processor: one JSON a recording, joints in millimetres, ids for people."""
+"""Read the output of Azure Kinect's offline_processor: one JSON per recording, in millimetres, with body ids."""
 
 from typing import Any
 
@@ -6,52 +6,52 @@ import numpy as np
 
 from pipeline.convert.readers import json_input
 from pipeline.convert.readers.person_tracking import Detections, track_people
-from pipeline.convert.take import ConvertedClip, FoundRecording, Options, Unreadable
+from pipeline.convert.tool import ConvertedClip, FoundRecording, Options, Unreadable
 from pipeline.skeleton.shipped_layouts import load_layout
 
 LAYOUT = "azure-kinect-32"
-SURE = ("joint_confidence_levels", "confidence_levels", "joint_confidences", "confidences", "confidence")
-"""Where versions that people have changed put k4abt_joint_confidence_level_t; Microsoft's own sample leaves it out."""
-HIGHEST = 3
+CONFIDENCE_KEYS = ("joint_confidence_levels", "confidence_levels", "joint_confidences", "confidences", "confidence")
+"""Keys of k4abt_joint_confidence_level_t in modified versions of the sample; Microsoft's own sample omits it."""
+MAX_LEVEL = 3
 """K4ABT_JOINT_CONFIDENCE_HIGH."""
 
 
 def read(found: FoundRecording, options: Options) -> ConvertedClip:
-    """The people of one recording: x to the right of the picture, y down, z away, in the depth camera's space.
+    """Read one recording. The file's axes are the depth camera's: x to the right of the image, y down, z forward.
 
     Raises:
-        RawFileError: it is no JSON.
-        Unreadable: it is other JSON, or nobody is seen in it.
+        RawFileError: it is not JSON.
+        Unreadable: it is other JSON, or no person is detected.
     """
-    layout, seen, span = load_layout(LAYOUT), Detections(), list[int]()
+    layout, detections, numbers = load_layout(LAYOUT), Detections(), list[int]()
     document = json_input.read(found.file)
     frames = document.get("frames") if isinstance(document, dict) else None
     if not isinstance(frames, list):
-        raise Unreadable("has no list frames, as the output of offline_processor has")
-    for place, frame in enumerate(frames):
+        raise Unreadable("has no list frames, unlike the output of offline_processor")
+    for index, frame in enumerate(frames):
         people = frame.get("bodies") if isinstance(frame, dict) else None
         if not isinstance(people, list):
-            raise Unreadable(f"frame {place}: has no list bodies")
-        number = json_input.whole(frame.get("frame_id"))
-        span.append(place if number is None else number)
-        if place and span[-1] < span[-2]:
-            raise Unreadable(f"frame {span[-1]} stands after frame {span[-2]}")
+            raise Unreadable(f"frame {index}: has no list bodies")
+        number = json_input.integer(frame.get("frame_id"))
+        numbers.append(index if number is None else number)
+        if index and numbers[-1] < numbers[-2]:
+            raise Unreadable(f"frame {numbers[-1]} comes after frame {numbers[-2]}")
         for person in people:
-            joints = _positions(person, span[-1], len(layout.joints))
-            levels = next((person[key] for key in SURE if key in person), None)
-            sure = None if levels is None else json_input.numbers(levels, "confidence") / HIGHEST
-            if sure is not None and sure.shape != (len(joints),):
-                raise Unreadable(f"frame {span[-1]}: expected a confidence for each of {len(joints)} joints")
-            seen.add(span[-1], json_input.whole(person.get("body_id")), joints, sure)
-    if not span:
-        raise Unreadable("holds no frame")
-    xyz, confidence = track_people(seen, (span[0], span[-1]))
+            joints = _positions(person, numbers[-1], len(layout.joints))
+            levels = next((person[key] for key in CONFIDENCE_KEYS if key in person), None)
+            scores = None if levels is None else json_input.numbers(levels, "confidence") / MAX_LEVEL
+            if scores is not None and scores.shape != (len(joints),):
+                raise Unreadable(f"frame {numbers[-1]}: expected a confidence for each of {len(joints)} joints")
+            detections.add(numbers[-1], json_input.integer(person.get("body_id")), joints, scores)
+    if not numbers:
+        raise Unreadable("contains no frame")
+    xyz, confidence = track_people(detections, (numbers[0], numbers[-1]))
     return ConvertedClip(layout=layout, xyz=(xyz / 1000 * (1, -1, -1)).astype(np.float32), confidence=confidence)
 
 
 def _positions(person: Any, frame: int, joints: int) -> Any:
     if not isinstance(person, dict):
-        raise Unreadable(f"frame {frame}: a body that is no object")
+        raise Unreadable(f"frame {frame}: a body that is not an object")
     table = json_input.numbers(person.get("joint_positions"), f"frame {frame}: joint_positions")
     if table.shape != (joints, 3):
         raise Unreadable(f"frame {frame}: joint_positions has shape {table.shape}, expected {(joints, 3)}")

@@ -1,4 +1,4 @@
-"""BVH: a tree of joints with offsets and channels, and their values frame by frame, to positions of joints."""
+"""Read BVH motion capture: parse the joint tree and its channels, and compute positions by forward kinematics."""
 
 import re
 from collections.abc import Iterator
@@ -8,52 +8,52 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.convert.readers import bvh_limbs
-from pipeline.convert.take import ConvertedClip, FoundRecording, Options, content
+from pipeline.convert.tool import ConvertedClip, FoundRecording, Options, read_content
 from pipeline.errors import LayoutError, RawFileError
 from pipeline.skeleton.layout import MAX_JOINTS
 from pipeline.sources.folder.skeleton_toml import AXES
 
-MOST_BYTES = 128 << 20
-"""Of one file: six minutes of a hundred joints at 120 frames a second."""
+MAX_BYTES = 128 << 20
+"""Maximum file size: six minutes of a hundred joints at 120 frames per second."""
 PER_METRE = {"m": 1.0, "cm": 100.0, "mm": 1000.0, "inch": 1 / 0.0254}
-TALL = 1.7
-"""Metres that somebody is taken to be tall who stands as the offsets have it."""
-_TURNS = ("Xrotation", "Yrotation", "Zrotation")
-_MOVES = ("Xposition", "Yposition", "Zposition")
-_CHANNELS = {name.casefold(): name for name in (*_TURNS, *_MOVES)}
+BODY_HEIGHT = 1.7
+"""Assumed height, in metres, of the body in the rest pose of the offsets."""
+_ROTATIONS = ("Xrotation", "Yrotation", "Zrotation")
+_POSITIONS = ("Xposition", "Yposition", "Zposition")
+_CHANNELS = {name.casefold(): name for name in (*_ROTATIONS, *_POSITIONS)}
 
 
 @dataclass(slots=True)
 class Node:
-    """A joint of the tree, or the end of a branch."""
+    """A joint of the tree, or an end site."""
 
     name: str
     parent: int
     """-1 for the root."""
     offset: NDArray[np.float64]
     channels: list[str] = field(default_factory=list)
-    """In the order in which their values stand, and rotations are applied from the outside in."""
+    """In the order of their values in the file; the first rotation is the outermost."""
 
 
 def read(found: FoundRecording, options: Options) -> ConvertedClip:
-    """One recording of one person.
+    """Read one recording of one person.
 
     Raises:
         Unreadable: it is too large.
-        RawFileError: it is no BVH, it is cut short, or its tree shows no left and right arms and legs.
+        RawFileError: it is not BVH, it is truncated, or its tree has no recognisable arms and legs.
     """
     file = found.file
-    nodes, values, rate = parse(content(file, MOST_BYTES).decode("utf-8-sig", "replace"), str(file))
+    nodes, values, rate = parse(read_content(file, MAX_BYTES).decode("utf-8-sig", "replace"), str(file))
     xyz = positions(nodes, values)
     up = options.up or "y"
-    turned = np.stack([sign * xyz[..., axis] for axis, sign in AXES[up]], axis=-1)  # type: ignore[index]
+    rotated = np.stack([sign * xyz[..., axis] for axis, sign in AXES[up]], axis=-1)  # type: ignore[index]
     rest = positions(nodes, np.zeros((1, values.shape[1])))[0]
-    high = float(np.ptp(rest, axis=0).max())
-    units = options.units or _units(high)
+    height = float(np.ptp(rest, axis=0).max())
+    units = options.units or _guess_units(height)
     notes = (
         []
         if options.units
-        else [f"units taken to be {units}: as they lie, people are {high / PER_METRE[units]:.1f} m large"]
+        else [f"units are assumed to be {units}: the rest pose is then {height / PER_METRE[units]:.1f} m large"]
     )
     try:
         layout = options.skeleton or bvh_limbs.limbs_of_tree(
@@ -62,35 +62,37 @@ def read(found: FoundRecording, options: Options) -> ConvertedClip:
     except LayoutError as error:
         raise RawFileError(str(file), 0, str(error)) from error
     if options.skeleton and [node.name for node in nodes] != list(layout.joints):
-        raise RawFileError(str(file), 0, f"has other joints than the skeleton: {', '.join(n.name for n in nodes)}")
-    metres = (turned / PER_METRE[units]).astype(np.float32)
+        raise RawFileError(
+            str(file), 0, f"its joints differ from those of --skeleton: {', '.join(n.name for n in nodes)}"
+        )
+    metres = (rotated / PER_METRE[units]).astype(np.float32)
     return ConvertedClip(layout=layout, xyz=metres[None], rate=rate, notes=tuple(notes))
 
 
-def _units(high: float) -> str:
-    """The unit in which a body is nearest to a person's size."""
-    if not high > 0:
+def _guess_units(height: float) -> str:
+    """Return the unit in which the body's size is closest to that of a person."""
+    if not height > 0:
         return "m"
-    return min(PER_METRE, key=lambda unit: abs(np.log(high / PER_METRE[unit] / TALL)))
+    return min(PER_METRE, key=lambda unit: abs(np.log(height / PER_METRE[unit] / BODY_HEIGHT)))
 
 
 def parse(text: str, source: str) -> tuple[list[Node], NDArray[np.float64], float]:
-    """Take a BVH apart.
+    """Parse the text of a BVH file.
 
     Returns:
-        The nodes, parents first, (T, channels) values in degrees and units, and frames a second.
+        The nodes, parents first; (T, channels) values in degrees and length units; and frames per second.
 
     Raises:
-        RawFileError: it is no BVH; with the line.
+        RawFileError: it is not BVH; with the line.
     """
     lines = text.splitlines()
-    words = _words(lines)
+    words = _hierarchy_words(lines)
 
-    def expect(*wanted: str) -> tuple[str, int]:
+    def expect(*keywords: str) -> tuple[str, int]:
         word, line = next(words, ("", len(lines)))
-        if word.upper() not in wanted:
-            found = f"found {word[:40]!r}" if word else "it ends here"
-            raise RawFileError(source, line, f"expected {' or '.join(wanted)}, {found}")
+        if word.upper() not in keywords:
+            found = f"found {word[:40]!r}" if word else "found the end of the file"
+            raise RawFileError(source, line, f"expected {' or '.join(keywords)}, {found}")
         return word.upper(), line
 
     def number() -> float:
@@ -99,17 +101,17 @@ def parse(text: str, source: str) -> tuple[list[Node], NDArray[np.float64], floa
             raise RawFileError(source, line, f"{word[:40]!r} is not a number")
         return float(word)
 
-    def called(line: int) -> str:
+    def node_name(line: int) -> str:
         return " ".join(word for word in _WORD.findall(lines[line - 1])[1:] if word != "{")
 
     nodes: list[Node] = []
-    open_at: list[int] = []
+    open_nodes: list[int] = []
     expect("HIERARCHY")
     keyword, line = expect("ROOT")
     while True:
         if keyword in ("ROOT", "JOINT", "END"):
-            parent = open_at[-1] if open_at else -1
-            name = f"{nodes[parent].name}_end" if keyword == "END" else called(line)
+            parent = open_nodes[-1] if open_nodes else -1
+            name = f"{nodes[parent].name}_end" if keyword == "END" else node_name(line)
             while (word := next(words, ("", len(lines))))[0] not in ("{", ""):
                 pass
             if not name or not word[0]:
@@ -118,27 +120,27 @@ def parse(text: str, source: str) -> tuple[list[Node], NDArray[np.float64], floa
                 raise RawFileError(source, line, f"more than {MAX_JOINTS} joints")
             expect("OFFSET")
             nodes.append(Node(name, parent, np.array([number() for _ in range(3)])))
-            open_at.append(len(nodes) - 1)
+            open_nodes.append(len(nodes) - 1)
         elif keyword == "CHANNELS":
             count = number()
             if count not in range(7):
                 raise RawFileError(source, line, f"{count:g} channels, expected at most 6")
             for _ in range(int(count)):
-                channel, at = next(words, ("", len(lines)))
+                channel, channel_line = next(words, ("", len(lines)))
                 if channel.casefold() not in _CHANNELS:
                     known = ", ".join(_CHANNELS.values())
-                    raise RawFileError(source, at, f"{channel[:40]!r} is no channel; {known} are")
-                nodes[open_at[-1]].channels.append(_CHANNELS[channel.casefold()])
+                    raise RawFileError(source, channel_line, f"{channel[:40]!r} is not a channel; expected {known}")
+                nodes[open_nodes[-1]].channels.append(_CHANNELS[channel.casefold()])
         elif keyword == "}":
-            open_at.pop()
-        keyword, line = expect("JOINT", "END", "CHANNELS", "}") if open_at else expect("MOTION", "ROOT")
+            open_nodes.pop()
+        keyword, line = expect("JOINT", "END", "CHANNELS", "}") if open_nodes else expect("MOTION", "ROOT")
         if keyword == "ROOT":
-            raise RawFileError(source, line, "has a second ROOT; write a file for each person")
+            raise RawFileError(source, line, "has a second ROOT; write one file per person")
         if keyword == "MOTION":
             break
     names = [node.name for node in nodes]
-    if twice := [name for at, name in enumerate(names) if name in names[:at]]:
-        raise RawFileError(source, 0, f"two joints are called {twice[0]}")
+    if duplicates := [name for index, name in enumerate(names) if name in names[:index]]:
+        raise RawFileError(source, 0, f"two joints are called {duplicates[0]}")
     return nodes, *_motion(lines, line, sum(len(node.channels) for node in nodes), source)
 
 
@@ -146,8 +148,8 @@ _WORD = re.compile(r"[{}]|[^\s{}]+")
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?")
 
 
-def _words(lines: list[str]) -> Iterator[tuple[str, int]]:
-    """The words of the hierarchy with their lines, braces apart, up to MOTION."""
+def _hierarchy_words(lines: list[str]) -> Iterator[tuple[str, int]]:
+    """Yield the words and braces of the hierarchy with their line numbers, up to MOTION."""
     for number, line in enumerate(lines, start=1):
         for word in _WORD.findall(line):
             yield word, number
@@ -156,21 +158,21 @@ def _words(lines: list[str]) -> Iterator[tuple[str, int]]:
 
 
 def _motion(lines: list[str], start: int, channels: int, source: str) -> tuple[NDArray[np.float64], float]:
-    """The values below MOTION, which stands in line `start`, and the frames a second."""
-    facts: dict[str, float] = {}
-    at = start
+    """Parse the values after MOTION, which is in line `start`; return them and the frames per second."""
+    header: dict[str, float] = {}
+    index = start
     for name, pattern in (("frames", r"\s*Frames\s*:\s*(\d{1,9})\s*"), ("time", r"\s*Frame\s*Time\s*:\s*(\S+)\s*")):
-        while at < len(lines) and not lines[at].strip():
-            at += 1
-        match = re.fullmatch(pattern, lines[at], re.IGNORECASE) if at < len(lines) else None
+        while index < len(lines) and not lines[index].strip():
+            index += 1
+        match = re.fullmatch(pattern, lines[index], re.IGNORECASE) if index < len(lines) else None
         if match is None or not _NUMBER.fullmatch(match[1]):
             raise RawFileError(
-                source, at + 1, "expected " + ("Frames: N" if name == "frames" else "Frame Time: seconds")
+                source, index + 1, "expected " + ("Frames: N" if name == "frames" else "Frame Time: seconds")
             )
-        facts[name] = float(match[1])
-        at += 1
+        header[name] = float(match[1])
+        index += 1
     rows: list[NDArray[np.float64]] = []
-    for number in range(at, len(lines)):
+    for number in range(index, len(lines)):
         if not (words := lines[number].split()):
             continue
         if len(words) != channels:
@@ -182,53 +184,53 @@ def _motion(lines: list[str], start: int, channels: int, source: str) -> tuple[N
         if not np.isfinite(row).all():
             raise RawFileError(source, number + 1, "a value is not finite")
         rows.append(row)
-    if not rows or len(rows) != facts["frames"]:
-        cut = "; it is cut short" if len(rows) < facts["frames"] else ""
-        raise RawFileError(source, len(lines), f"{len(rows)} frames, it says {facts['frames']:.0f}{cut}")
-    if not 0 < facts["time"] <= 10:
-        raise RawFileError(source, at, f"a frame time of {facts['time']:g} s")
-    return np.array(rows), 1 / facts["time"]
+    if not rows or len(rows) != header["frames"]:
+        truncated = "; the file is truncated" if len(rows) < header["frames"] else ""
+        raise RawFileError(source, len(lines), f"{len(rows)} frames, expected {header['frames']:.0f}{truncated}")
+    if not 0 < header["time"] <= 10:
+        raise RawFileError(source, index, f"a frame time of {header['time']:g} s")
+    return np.array(rows), 1 / header["time"]
 
 
 def positions(nodes: list[Node], values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Forward kinematics: (T, channels) to (T, nodes, 3), in the file's units and axes.
+    """Compute joint positions by forward kinematics: (T, channels) to (T, nodes, 3), in the file's units and axes.
 
-    A joint's rotations are applied in the order of its channels, each about an axis of the one before. The root's
-    position is added to its offset; so is another joint's, unless it is nearer to the offset than to nothing: then the
-    tool writes where the joint is, not how far it has moved.
+    A joint's rotations are applied in the order of its channels, each about an axis that the previous ones have
+    rotated. The root's position channels are added to its offset. So are those of other joints, unless they are on
+    average nearer to the offset than to zero: then the tool writes absolute positions, which replace the offset.
     """
     T = len(values)
     xyz = np.zeros((T, len(nodes), 3))
-    turned: list[NDArray[np.float64]] = []
+    rotations: list[NDArray[np.float64]] = []
     column = 0
-    for at, node in enumerate(nodes):
-        turn, move = np.broadcast_to(np.eye(3), (T, 3, 3)), np.zeros((T, 3))
+    for index, node in enumerate(nodes):
+        rotation, move = np.broadcast_to(np.eye(3), (T, 3, 3)), np.zeros((T, 3))
         for channel in node.channels:
             value = values[:, column]
             column += 1
-            if channel in _MOVES:
-                move[:, _MOVES.index(channel)] = value
+            if channel in _POSITIONS:
+                move[:, _POSITIONS.index(channel)] = value
             else:
-                turn = turn @ _about(_TURNS.index(channel), np.deg2rad(value))
-        is_place = (
+                rotation = rotation @ _axis_rotation(_ROTATIONS.index(channel), np.deg2rad(value))
+        is_absolute = (
             node.parent >= 0 and np.linalg.norm(move - node.offset, axis=1).mean() < np.linalg.norm(move, axis=1).mean()
         )
-        step = move if is_place else node.offset + move
+        step = move if is_absolute else node.offset + move
         if node.parent < 0:
-            xyz[:, at] = step
-            turned.append(turn)
+            xyz[:, index] = step
+            rotations.append(rotation)
             continue
-        over = turned[node.parent]
-        xyz[:, at] = xyz[:, node.parent] + (over @ step[..., None])[..., 0]
-        turned.append(over @ turn)
+        parent_rotation = rotations[node.parent]
+        xyz[:, index] = xyz[:, node.parent] + (parent_rotation @ step[..., None])[..., 0]
+        rotations.append(parent_rotation @ rotation)
     return xyz
 
 
-def _about(axis: int, angle: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(T, 3, 3) rotations about an axis by (T,) radians."""
-    turn = np.zeros((len(angle), 3, 3))
+def _axis_rotation(axis: int, angle: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return (T, 3, 3) rotations about an axis by (T,) radians."""
+    rotation = np.zeros((len(angle), 3, 3))
     a, b = (axis + 1) % 3, (axis + 2) % 3
-    turn[:, axis, axis] = 1
-    turn[:, a, a] = turn[:, b, b] = np.cos(angle)
-    turn[:, a, b], turn[:, b, a] = -np.sin(angle), np.sin(angle)
-    return turn
+    rotation[:, axis, axis] = 1
+    rotation[:, a, a] = rotation[:, b, b] = np.cos(angle)
+    rotation[:, a, b], rotation[:, b, a] = -np.sin(angle), np.sin(angle)
+    return rotation

@@ -1,4 +1,4 @@
-"""The layout of a BVH's tree: which joints are arms, legs and trunk, by their names and how they hang together."""
+"""Build the layout of a BVH joint tree: find arms, legs and trunk from the joints' names and parents."""
 
 import re
 from collections.abc import Sequence
@@ -11,41 +11,41 @@ LEG = re.compile(r"leg|thigh|hip|knee|femur|tibia|shin|calf|foot|ankle|toe|heel|
 COLLAR = re.compile(r"collar|clavicle|scapula")
 SHOULDER = re.compile(r"shoulder|shldr")
 UPPER_ARM = re.compile(r"arm|shoulder|shldr|humerus")
-BY_HAND = (
-    "write the layout by hand, in a TOML with joints, parents, parts, centre, spine and shoulders as docs/data/folder.md "
-    "has them, and name it with --skeleton; its joints are "
+MANUAL_LAYOUT_HINT = (
+    "write the layout in a TOML with joints, parents, parts, centre, spine and shoulders (docs/data/folder.md), "
+    "and give it with --skeleton; the joints are "
 )
 
 
 def limbs_of_tree(joints: Sequence[str], parents: Sequence[int]) -> Layout:
-    """The layout of a tree whose names say left and right, arm and leg.
+    """Build the layout of a tree whose joint names contain left and right, arm and leg.
 
-    A joint belongs to the limb that its name says, else to its parent's. The spine goes from the root to where the arms
-    part; that joint is the centre. The shoulders are where the upper arms begin, not the collar bones.
+    A joint belongs to the limb in its name, otherwise to the limb of its parent. The spine goes from the root to the
+    joint where the arms branch; that joint is the centre. The shoulders are the joints where the upper arms begin, not
+    the collar bones.
 
     Raises:
-        LayoutError: the names or the tree tell no such thing; the text says how to write it by hand.
+        LayoutError: the names or the tree are not understood; the message explains how to write the layout.
     """
-    part: list[str] = []
-    for at, name in enumerate(joints):
-        said = _limb(name)
-        part.append(said or (part[parents[at]] if parents[at] >= 0 else "trunk"))
-    part[0] = "trunk"
-    parts = {name: tuple(at for at, held in enumerate(part) if held == name) for name in LIMBS}
-    by_hand = BY_HAND + ", ".join(joints)
-    if lacking := [name.replace("_", " ") for name, held in parts.items() if not held]:
-        raise LayoutError(f"the names of its joints tell no {' and no '.join(lacking)}; {by_hand}")
+    limbs: list[str] = []
+    for index, name in enumerate(joints):
+        limbs.append(_limb(name) or (limbs[parents[index]] if parents[index] >= 0 else "trunk"))
+    limbs[0] = "trunk"
+    parts = {name: tuple(index for index, limb in enumerate(limbs) if limb == name) for name in LIMBS}
+    hint = MANUAL_LAYOUT_HINT + ", ".join(joints)
+    if missing := [name.replace("_", " ") for name, members in parts.items() if not members]:
+        raise LayoutError(f"its joint names show no {' and no '.join(missing)}; {hint}")
     shoulders = tuple(_shoulder(joints, parents, parts[side]) for side in ("left_arm", "right_arm"))
-    upper = _parting(parents, *(parts[side][0] for side in ("left_arm", "right_arm")))
-    if upper == 0:
-        raise LayoutError(f"its arms part at the root {joints[0]}, so that there is no spine; {by_hand}")
+    branch = _common_ancestor(parents, *(parts[side][0] for side in ("left_arm", "right_arm")))
+    if branch == 0:
+        raise LayoutError(f"its arms branch at the root {joints[0]}, so there is no spine; {hint}")
     return Layout(
         name="bvh",
         joints=tuple(joints),
         parents=tuple(parents),
         parts=parts,
-        centre=upper,
-        spine=(0, upper),
+        centre=branch,
+        spine=(0, branch),
         shoulders=(shoulders[0], shoulders[1]),
     )
 
@@ -54,15 +54,15 @@ LIMBS = ("trunk", "left_arm", "right_arm", "left_leg", "right_leg")
 
 
 def _limb(name: str) -> str:
-    """The limb that a name says: its side and arm or leg; empty when it does not say both."""
+    """Return the limb in a name (side and arm or leg); empty if the name does not contain both."""
     plain = name.rpartition(":")[2]
     words = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+", plain)
     lower = [word.casefold() for word in words]
     side = ""
     for letter, full in (("l", "left"), ("r", "right")):
-        together = re.fullmatch(rf"{letter}(.+)", plain.casefold())
+        attached = re.fullmatch(rf"{letter}(.+)", plain.casefold())
         if any(word == letter or word.startswith(full) for word in lower) or (
-            not side and together is not None and re.match(ARM_OR_LEG, together[1])
+            not side and attached is not None and re.match(ARM_OR_LEG, attached[1])
         ):
             side = full
     joined = "".join(lower)
@@ -77,13 +77,13 @@ ARM_OR_LEG = (
     r"(?:up|fore|lower|upper)?(?:collar|clavicle|shoulder|shldr|arm|elbow|humerus|radius|ulna|wrist|hand|finger|thumb|leg|"
     r"thigh|hip|knee|femur|tibia|shin|calf|foot|ankle|toe|heel)"
 )
-"""What follows an L or R that is written together with it: LHipJoint, rfemur, lCollar."""
+"""Words that can directly follow an L or R: LHipJoint, rfemur, lCollar."""
 
 
 def _shoulder(joints: Sequence[str], parents: Sequence[int], arm: Sequence[int]) -> int:
-    """Where the upper arm begins, of an arm's joints, parents first."""
+    """Return the joint where the upper arm begins; `arm` lists an arm's joints, parents first."""
     first = arm[0]
-    child = next((at for at in arm if parents[at] == first), None)
+    child = next((joint for joint in arm if parents[joint] == first), None)
     if child is None:
         return first
     name, next_name = joints[first].casefold(), joints[child].casefold()
@@ -93,12 +93,12 @@ def _shoulder(joints: Sequence[str], parents: Sequence[int], arm: Sequence[int])
     return child if is_collar else first
 
 
-def _parting(parents: Sequence[int], left: int, right: int) -> int:
-    """The joint that two have in common on their ways to the root."""
-    above = set()
+def _common_ancestor(parents: Sequence[int], left: int, right: int) -> int:
+    """Return the nearest common ancestor of two joints."""
+    ancestors = set()
     while left >= 0:
-        above.add(left)
+        ancestors.add(left)
         left = parents[left]
-    while right not in above:
+    while right not in ancestors:
         right = parents[right]
     return right

@@ -1,4 +1,4 @@
-"""JSON of other tools to plain data and numbers, without what trips those who look at it next."""
+"""Read JSON of other tools safely: limited size and depth, line numbers in errors, arrays of numbers."""
 
 import io
 import json
@@ -9,28 +9,28 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.convert import take
-from pipeline.convert.take import Unreadable
+from pipeline.convert import tool
+from pipeline.convert.tool import Unreadable
 from pipeline.errors import RawFileError
 from pipeline.files import raw_files
 from pipeline.files.raw_files import RawFile
 
-MOST_BYTES = 128 << 20
-"""Of one document: as Python's objects it takes up to twenty times as much. Ten minutes of MediaPipe's landmarks."""
+MAX_BYTES = 128 << 20
+"""Maximum size of a document, ten minutes of MediaPipe landmarks: Python objects take up to 20 times as much."""
 
 
 def read(file: RawFile) -> Any:
-    """What a JSON file holds.
+    """Parse a JSON file.
 
     Raises:
-        RawFileError: it cannot be read, is nested too deeply or no JSON; with the line.
+        RawFileError: it cannot be read, is nested too deeply or is not JSON; with the line.
         Unreadable: it is too large.
     """
-    return loads(take.content(file, MOST_BYTES), file)
+    return loads(tool.read_content(file, MAX_BYTES), file)
 
 
 def read_lines(file: RawFile) -> Iterator[tuple[int, Any]]:
-    """What the lines of a file hold, each a JSON document, with their numbers from 1; blank ones are passed over.
+    """Parse each line as a JSON document; yield the line number, from 1, and the document. Blank lines are skipped.
 
     Raises:
         RawFileError: as `read`.
@@ -38,37 +38,37 @@ def read_lines(file: RawFile) -> Iterator[tuple[int, Any]]:
     with raw_files.open_file(file) as raw:
         stream = io.BufferedReader(raw) if isinstance(raw, io.RawIOBase) else raw
         number = 0
-        while line := stream.readline(MOST_BYTES + 1):
+        while line := stream.readline(MAX_BYTES + 1):
             number += 1
-            if len(line) > MOST_BYTES:
-                raise RawFileError(str(file), number, f"a line of more than {MOST_BYTES >> 20} MB")
+            if len(line) > MAX_BYTES:
+                raise RawFileError(str(file), number, f"a line of more than {MAX_BYTES >> 20} MB")
             if line.strip():
                 yield number, loads(line, file, number)
 
 
 def loads(content: bytes, file: RawFile, line: int = 0) -> Any:
-    """What JSON text holds; `line` is where it stands when it is one line of several.
+    """Parse JSON text; `line` is its line number if the file has one document per line.
 
     Raises:
-        RawFileError: it is no JSON, or nested too deeply.
+        RawFileError: it is not JSON, or nested too deeply.
     """
     try:
         return json.loads(content.decode("utf-8-sig"))
     except RecursionError:
         raise RawFileError(str(file), line, "nested too deeply") from None
     except json.JSONDecodeError as error:
-        at = line or error.lineno
-        empty = "is empty" if not content.strip() else f"is no JSON: {error.msg[:1].lower()}{error.msg[1:]}"
-        raise RawFileError(str(file), at, empty) from error
-    except ValueError as error:  # no UTF-8, or a number of thousands of digits
-        raise RawFileError(str(file), line, f"is no JSON: {str(error)[:100]}") from error
+        error_line = line or error.lineno
+        reason = "is empty" if not content.strip() else f"is not valid JSON: {error.msg[:1].lower()}{error.msg[1:]}"
+        raise RawFileError(str(file), error_line, reason) from error
+    except ValueError as error:  # not UTF-8, or a number with thousands of digits
+        raise RawFileError(str(file), line, f"is not valid JSON: {str(error)[:100]}") from error
 
 
-def numbers(value: Any, what: str) -> NDArray[np.float64]:
-    """Nested lists of numbers as an array; null is NaN, and so is what no float can hold.
+def numbers(value: Any, name: str) -> NDArray[np.float64]:
+    """Convert nested lists of numbers to an array; null and numbers too large for a float become NaN.
 
     Raises:
-        Unreadable: they are no such thing; the text says what of.
+        Unreadable: they contain something else; the message starts with `name`.
     """
     try:
         array = np.asarray(value)
@@ -78,7 +78,7 @@ def numbers(value: Any, what: str) -> NDArray[np.float64]:
     except (ValueError, TypeError, RecursionError):
         array = np.empty(0, "U")
     if array.dtype.kind not in "fiu" and array.size + array.ndim:
-        raise Unreadable(f"{what}: expected lists of numbers")
+        raise Unreadable(f"{name}: expected lists of numbers")
     return array.astype(np.float64)
 
 
@@ -93,8 +93,8 @@ def _number(item: Any) -> float:
         return math.nan
 
 
-def whole(value: Any) -> int | None:
-    """A whole number as a tool may write it (3, 3.0, [3], "3"), or None for what is none, or does not fit 32 bits."""
+def integer(value: Any) -> int | None:
+    """Return an integer in any of the forms that tools write (3, 3.0, [3], "3"); None for others, or beyond 32 bits."""
     while isinstance(value, list) and len(value) == 1:
         value = value[0]
     if isinstance(value, str) and value.strip().isascii() and value.strip().isdigit() and len(value) < 11:

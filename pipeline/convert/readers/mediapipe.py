@@ -1,10 +1,10 @@
-"""MediaPipe Pose: landmarks of a video as people dump them, JSON or CSV.
+"""Read MediaPipe Pose landmarks of a video from the JSON or CSV files that users write.
 
-What is taken for a frame: an object with `pose_world_landmarks` or `pose_landmarks` (the Tasks API's names, snake or
-camel case, with or without `pose`): a list of people, each 33 landmarks; or of one person, as the older API has it,
-also below `landmark`. A landmark is an object x, y, z, visibility, presence, or a list in that order. A document is a
-list of frames, an object of frames by number, or one that holds either under `frames`; .jsonl has a frame a line.
-`width`, `height` and `fps` may stand beside.
+A frame is an object with `pose_world_landmarks` or `pose_landmarks` (the names of the Tasks API, in snake or camel
+case, with or without `pose`): a list of people with 33 landmarks each. The older API has the landmarks of one person
+there, directly or in `landmark`. A landmark is an object with x, y, z, visibility, presence, or a list in that order. A
+document is a list of frames, an object of frames by number, or an object with either of them in `frames`; .jsonl has
+one frame per line. `width`, `height` and `fps` are optional keys next to the frames.
 """
 
 import csv
@@ -18,27 +18,27 @@ from numpy.typing import NDArray
 
 from pipeline.convert.readers import image_coordinates, json_input
 from pipeline.convert.readers.person_tracking import Detections, track_people
-from pipeline.convert.take import ConvertedClip, FoundRecording, Options, Unreadable, content
+from pipeline.convert.tool import ConvertedClip, FoundRecording, Options, Unreadable, read_content
 from pipeline.files.raw_files import RawFile
 from pipeline.skeleton.shipped_layouts import load_layout
 
 LAYOUT = "mediapipe-33"
 LANDMARKS = 33
-WORLD = ("pose_world_landmarks", "poseWorldLandmarks", "world_landmarks", "worldLandmarks")
-IMAGE = ("pose_landmarks", "poseLandmarks", "landmarks", "keypoints")
-NUMBER = ("frame", "frame_id", "frame_number", "frame_index", "frameIndex", "index")
-ASPECT = 16 / 9
-"""Width by height of a picture of which nothing is said."""
-MOST_BYTES = 256 << 20
-"""Of a CSV."""
+WORLD_KEYS = ("pose_world_landmarks", "poseWorldLandmarks", "world_landmarks", "worldLandmarks")
+IMAGE_KEYS = ("pose_landmarks", "poseLandmarks", "landmarks", "keypoints")
+NUMBER_KEYS = ("frame", "frame_id", "frame_number", "frame_index", "frameIndex", "index")
+DEFAULT_ASPECT = 16 / 9
+"""Width divided by height of the images, if unknown."""
+MAX_CSV_BYTES = 256 << 20
+"""Maximum size of a CSV."""
 
 
 def read(found: FoundRecording, options: Options) -> ConvertedClip:
-    """The people of one dump.
+    """Read one file.
 
     Raises:
-        RawFileError: it is no JSON.
-        Unreadable: it is no such dump, or nobody is seen in it.
+        RawFileError: it is not JSON.
+        Unreadable: its format is unknown, or no person is detected.
     """
     layout, file = load_layout(LAYOUT), found.file
     world, image, span, aspect = Detections(), Detections(), list[int](), options.aspect
@@ -46,30 +46,34 @@ def read(found: FoundRecording, options: Options) -> ConvertedClip:
     for number, frame, line in _csv(file) if file.suffix.lower() == ".csv" else _json(file):
         rate = rate or _rate(frame)
         if span and number < span[-1]:
-            raise Unreadable(f"frame {number} stands after frame {span[-1]}", line)
+            raise Unreadable(f"frame {number} comes after frame {span[-1]}", line)
         span.append(number)
         aspect = aspect or _aspect(frame)
         try:
-            for keys, seen in ((WORLD, world), (IMAGE, image)):
+            for keys, detections in ((WORLD_KEYS, world), (IMAGE_KEYS, image)):
                 for person in _people(frame, keys):
-                    seen.add(number, None, person[:, :3], _sure(person))
+                    detections.add(number, None, person[:, :3], _confidence(person))
         except Unreadable as error:
             raise Unreadable(f"frame {number}: {error}", line) from error
     if world.frame:
-        xyz, sure = track_people(world, (span[0], span[-1]))
-        return ConvertedClip(layout=layout, xyz=(xyz * (1, -1, -1)).astype(np.float32), confidence=sure, rate=rate)
+        xyz, confidence = track_people(world, (span[0], span[-1]))
+        return ConvertedClip(
+            layout=layout, xyz=(xyz * (1, -1, -1)).astype(np.float32), confidence=confidence, rate=rate
+        )
     if not span:
-        raise Unreadable("holds no frame")
-    xyz, sure = track_people(image, (span[0], span[-1]))
-    notes = [] if aspect else ["pictures are taken to be 16:9; --aspect W:H says otherwise"]
-    wide = aspect or ASPECT
-    scaled = image_coordinates.metres(xyz * (wide, 1, wide), layout)  # x and z are parts of the width, y of the height
-    notes.append("no world landmarks: people are scaled to size out of the picture, depth is MediaPipe's guess")
-    return ConvertedClip(layout=layout, xyz=scaled, confidence=sure, rate=rate, notes=tuple(notes))
+        raise Unreadable("contains no frame")
+    xyz, confidence = track_people(image, (span[0], span[-1]))
+    notes = [] if aspect else ["images are assumed to be 16:9; set another ratio with --aspect W:H"]
+    wide = aspect or DEFAULT_ASPECT
+    scaled = image_coordinates.to_metres(
+        xyz * (wide, 1, wide), layout
+    )  # x and z are fractions of the width, y of the height
+    notes.append("no world landmarks: people are scaled from image coordinates, depth is MediaPipe's estimate")
+    return ConvertedClip(layout=layout, xyz=scaled, confidence=confidence, rate=rate, notes=tuple(notes))
 
 
 def _json(file: RawFile) -> Iterator[tuple[int, Any, int]]:
-    """Frames with their numbers and lines (0: not known)."""
+    """Yield the number of each frame, the frame, and its line (0 if unknown)."""
     if file.suffix.lower() != ".json":
         for line, frame in json_input.read_lines(file):
             yield _number(frame, line - 1), frame, line
@@ -86,23 +90,23 @@ def _json(file: RawFile) -> Iterator[tuple[int, Any, int]]:
     if not isinstance(frames, list):
         raise Unreadable("expected a list of frames, or an object of frames by their numbers")
     size = {key: shared[key] for key in ("width", "height", "image_width", "image_height", "fps") if key in shared}
-    for place, frame in enumerate(frames):
-        yield _number(frame, place), {**size, **_object(frame)}, 0
+    for index, frame in enumerate(frames):
+        yield _number(frame, index), {**size, **_object(frame)}, 0
 
 
 def _object(frame: Any) -> Mapping[str, Any]:
-    return frame if isinstance(frame, dict) else {IMAGE[0]: frame}
+    return frame if isinstance(frame, dict) else {IMAGE_KEYS[0]: frame}
 
 
-def _number(frame: Any, place: int) -> int:
-    found = next((frame[key] for key in NUMBER if key in frame), None) if isinstance(frame, dict) else None
-    number = json_input.whole(found)
-    return place if number is None else number
+def _number(frame: Any, index: int) -> int:
+    value = next((frame[key] for key in NUMBER_KEYS if key in frame), None) if isinstance(frame, dict) else None
+    number = json_input.integer(value)
+    return index if number is None else number
 
 
 def _aspect(frame: Any) -> float | None:
     for names in (("width", "height"), ("image_width", "image_height")):
-        width, height = (json_input.whole(frame.get(name)) if isinstance(frame, dict) else None for name in names)
+        width, height = (json_input.integer(frame.get(name)) if isinstance(frame, dict) else None for name in names)
         if width and height and width > 0 and height > 0:
             return width / height
     return None
@@ -110,11 +114,13 @@ def _aspect(frame: Any) -> float | None:
 
 def _rate(frame: Any) -> float | None:
     rate: Any = frame.get("fps") if isinstance(frame, dict) else None
-    return float(rate) if type(rate) in (int, float) and 0 < rate <= 10_000 else None  # a boolean is an int
+    return (
+        float(rate) if type(rate) in (int, float) and 0 < rate <= 10_000 else None
+    )  # excludes bool, a subclass of int
 
 
 def _people(frame: Any, keys: Iterable[str]) -> Iterator[NDArray[np.float64]]:
-    """The people of a frame, each (33, 3 or more): x, y, z, visibility, presence."""
+    """Yield the people of a frame, each (33, 3 or more): x, y, z, visibility, presence."""
     if frame is None:
         return
     key = next((key for key in keys if isinstance(frame, dict) and frame.get(key)), None)
@@ -122,13 +128,13 @@ def _people(frame: Any, keys: Iterable[str]) -> Iterator[NDArray[np.float64]]:
         if not isinstance(frame, dict):
             raise Unreadable("expected an object with pose_world_landmarks")
         return
-    held = frame[key]
-    if isinstance(held, dict):
-        held = held.get("landmark", held.get("landmarks", held))
-    if not isinstance(held, list):
+    people = frame[key]
+    if isinstance(people, dict):
+        people = people.get("landmark", people.get("landmarks", people))
+    if not isinstance(people, list):
         raise Unreadable(f"{key}: expected a list of landmarks")
-    one = bool(held) and ((isinstance(held[0], dict) and "x" in held[0]) or _is_row(held[0]))
-    for person in [held] if one else held:
+    is_one_person = bool(people) and ((isinstance(people[0], dict) and "x" in people[0]) or _is_row(people[0]))
+    for person in [people] if is_one_person else people:
         if not person:
             continue
         if isinstance(person, dict):
@@ -152,8 +158,8 @@ def _landmark(row: Any) -> list[Any]:
     return [row["x"], row["y"], row["z"], row.get("visibility"), row.get("presence")]
 
 
-def _sure(person: NDArray[np.float64]) -> NDArray[np.float64] | None:
-    """The lower of visibility and presence, of what is there."""
+def _confidence(person: NDArray[np.float64]) -> NDArray[np.float64] | None:
+    """Return the lower of visibility and presence, or the one that exists."""
     if person.shape[1] < 4:
         return None
     lower: NDArray[np.float64] = np.fmin(person[:, 3], person[:, 4]) if person.shape[1] > 4 else person[:, 3]
@@ -161,89 +167,97 @@ def _sure(person: NDArray[np.float64]) -> NDArray[np.float64] | None:
 
 
 _COLUMN = re.compile(r"(?P<joint>.*?)[\s._:-]*(?P<value>x|y|z|v|visibility|vis|c|confidence|score|presence)")
-_TURNED = re.compile(r"(?P<value>x|y|z|v|visibility|presence)[\s._:-]*(?P<joint>\d+)")
+_VALUE_FIRST = re.compile(r"(?P<value>x|y|z|v|visibility|presence)[\s._:-]*(?P<joint>\d+)")
 _VALUES = {"x": 0, "y": 1, "z": 2, "presence": 4}
 
 
 def _csv(file: RawFile) -> Iterator[tuple[int, Any, int]]:
-    """The frames of a CSV with a row for each: columns like nose_x or x0, or 99, 132 or 165 numbers in order.
+    """Yield the frames of a CSV with one row each: columns like nose_x or x0, or 99, 132 or 165 numbers in order.
 
-    Positions beyond 0 to 1 are metres about the hips: world landmarks.
+    Positions outside the range 0 to 1 are world landmarks: metres relative to the hips.
     """
     try:
-        text = content(file, MOST_BYTES).decode("utf-8-sig")
+        text = read_content(file, MAX_CSV_BYTES).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise Unreadable(f"is not UTF-8 (byte {error.start})") from error
-    first = text.lstrip().partition("\n")[0]
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=next((mark for mark in ";\t" if mark in first), ","))
+    first_line = text.lstrip().partition("\n")[0]
+    reader = csv.reader(
+        io.StringIO(text, newline=""), delimiter=next((mark for mark in ";\t" if mark in first_line), ",")
+    )
     tables, lines, numbers = list[NDArray[np.float64]](), list[int](), list[int]()
     columns: list[tuple[int, int] | None] | None = None
-    frame_at = -1
+    frame_column = -1
     try:
         for cells in reader:
             if not any(cell.strip() for cell in cells):
                 continue
             if columns is None:
                 names = [cell.strip().casefold() for cell in cells]
-                frame_at = next((at for at, name in enumerate(names) if name in NUMBER), -1)
+                frame_column = next((index for index, name in enumerate(names) if name in NUMBER_KEYS), -1)
                 columns = _columns(names)
                 if any(_float(name) is None for name in names):
                     continue
             if len(cells) != len(columns):
                 raise Unreadable(f"{len(cells)} fields, expected {len(columns)}", reader.line_num)
             table = np.full((LANDMARKS, 5), np.nan)
-            for place, cell in zip(columns, cells, strict=True):
-                if place is not None:
+            for position, cell in zip(columns, cells, strict=True):
+                if position is not None:
                     value = _float(cell)
                     if value is None:
                         raise Unreadable(f"{cell[:40]!r} is not a number", reader.line_num)
-                    table[place] = value
-            number = json_input.whole(cells[frame_at]) if frame_at >= 0 else None
+                    table[position] = value
+            number = json_input.integer(cells[frame_column]) if frame_column >= 0 else None
             numbers.append(len(numbers) if number is None else number)
             tables.append(table)
             lines.append(reader.line_num)
     except (csv.Error, ValueError) as error:
-        raise Unreadable(f"is no such CSV: {error}", reader.line_num) from error
+        raise Unreadable(f"is not a valid CSV: {error}", reader.line_num) from error
     if not tables:
         raise Unreadable("has no row of numbers")
-    flat_xy = np.array(tables)[..., :2]
-    inside = ((flat_xy > -0.2) & (flat_xy < 1.5)) | np.isnan(flat_xy)
-    key = IMAGE[0] if inside.all() and np.nanmin(flat_xy) > -0.2 and np.nanmedian(flat_xy) > 0.2 else WORLD[0]
+    all_xy = np.array(tables)[..., :2]
+    is_fraction = ((all_xy > -0.2) & (all_xy < 1.5)) | np.isnan(all_xy)
+    key = (
+        IMAGE_KEYS[0]
+        if is_fraction.all() and np.nanmin(all_xy) > -0.2 and np.nanmedian(all_xy) > 0.2
+        else WORLD_KEYS[0]
+    )
     for number, table, line in zip(numbers, tables, lines, strict=True):
         yield number, {key: table.tolist()}, line
 
 
 def _columns(names: list[str]) -> list[tuple[int, int] | None]:
-    """For each column the landmark and the value that it holds, or None.
+    """Return the landmark and the index of its value for each column, or None for other columns.
 
     Raises:
-        Unreadable: they are no landmarks.
+        Unreadable: the columns do not contain all landmarks.
     """
-    joints = {name: at for at, name in enumerate(load_layout(LAYOUT).joints)}
+    joints = {name: index for index, name in enumerate(load_layout(LAYOUT).joints)}
     if all(_float(name) is not None for name in names):
         values = len(names) // LANDMARKS
         if len(names) % LANDMARKS or values not in (3, 4, 5):
-            raise Unreadable(f"{len(names)} numbers a row, expected {3 * LANDMARKS} or {4 * LANDMARKS}")
-        return [(at // values, at % values) for at in range(len(names))]
-    found: list[tuple[int, int] | None] = []
-    numbered = [match for name in names if (match := _TURNED.fullmatch(name))]
+            raise Unreadable(f"{len(names)} numbers per row, expected {3 * LANDMARKS} or {4 * LANDMARKS}")
+        return [(index // values, index % values) for index in range(len(names))]
+    positions: list[tuple[int, int] | None] = []
+    numbered = [match for name in names if (match := _VALUE_FIRST.fullmatch(name))]
     base = 1 if numbered and not any(match["joint"] == "0" for match in numbered) else 0
     for name in names:
-        turned, plain = _TURNED.fullmatch(name), _COLUMN.fullmatch(name)
-        match = turned or plain
+        value_first, plain = _VALUE_FIRST.fullmatch(name), _COLUMN.fullmatch(name)
+        match = value_first or plain
         joint = -1
-        if turned:
-            joint = int(turned["joint"][:4]) - base
+        if value_first:
+            joint = int(value_first["joint"][:4]) - base
         elif plain:
-            called = re.sub(r"[\s.:-]+", "_", plain["joint"])
-            joint = joints.get(called, int(digits[1]) if (digits := re.fullmatch(r"\D*?(\d{1,2})", called)) else -1)
+            joint_name = re.sub(r"[\s.:-]+", "_", plain["joint"])
+            joint = joints.get(
+                joint_name, int(digits[1]) if (digits := re.fullmatch(r"\D*?(\d{1,2})", joint_name)) else -1
+            )
         usable = match is not None and 0 <= joint < LANDMARKS
-        found.append((joint, _VALUES.get(match["value"], 3)) if match is not None and usable else None)
-    there = {place for place in found if place is not None}
-    lacking = [joint for joint in range(LANDMARKS) if any((joint, axis) not in there for axis in range(3))]
-    if lacking:
-        raise Unreadable(f"its columns name no x, y and z of landmark {lacking[0]}; expected nose_x, ... or x0, ...")
-    return found
+        positions.append((joint, _VALUES.get(match["value"], 3)) if match is not None and usable else None)
+    present = {position for position in positions if position is not None}
+    missing = [joint for joint in range(LANDMARKS) if any((joint, axis) not in present for axis in range(3))]
+    if missing:
+        raise Unreadable(f"has no columns for x, y and z of landmark {missing[0]}; expected nose_x, ... or x0, ...")
+    return positions
 
 
 def _float(cell: str) -> float | None:

@@ -1,4 +1,4 @@
-"""OpenPose's --write_json: a file a frame, BODY_25, people in no order."""
+"""Read OpenPose's --write_json output: one file per frame, BODY_25 keypoints, people in arbitrary order."""
 
 import re
 from collections import defaultdict
@@ -9,7 +9,7 @@ import numpy as np
 
 from pipeline.convert.readers import image_coordinates, json_input
 from pipeline.convert.readers.person_tracking import Detections, track_people
-from pipeline.convert.take import ConvertedClip, FoundRecording, Options, Unreadable
+from pipeline.convert.tool import ConvertedClip, FoundRecording, Options, Unreadable
 from pipeline.errors import RawFileError
 from pipeline.files.raw_files import RawFile
 from pipeline.skeleton.shipped_layouts import load_layout
@@ -19,47 +19,49 @@ _NAME = re.compile(r"(?P<video>.*?)_?(?P<frame>\d{1,15})?_keypoints\.json", re.I
 
 
 def find(files: Sequence[RawFile]) -> list[FoundRecording]:
-    """The videos that files `VIDEO_000000000012_keypoints.json` are the frames of, folder by folder."""
+    """Group files named `VIDEO_000000000012_keypoints.json` into videos, separately for each folder."""
     videos: defaultdict[tuple[str, str], list[tuple[int, RawFile]]] = defaultdict(list)
     for file in files:
         if match := _NAME.fullmatch(file.name):
-            held = videos[str(FoundRecording("", (file,)).inner.parent), match["video"] if match["frame"] else ""]
-            held.append((int(match["frame"]) if match["frame"] else len(held), file))
-    out = []
+            frames = videos[str(FoundRecording("", (file,)).inner.parent), match["video"] if match["frame"] else ""]
+            frames.append((int(match["frame"]) if match["frame"] else len(frames), file))
+    recordings = []
     for (folder, video), frames in videos.items():
         frames.sort(key=lambda frame: (frame[0], str(frame[1])))
         name = video or folder.rstrip("/").rpartition("/")[2] or "video"
-        out.append(FoundRecording(name, tuple(file for _, file in frames), tuple(number for number, _ in frames)))
-    return out
+        recordings.append(
+            FoundRecording(name, tuple(file for _, file in frames), tuple(number for number, _ in frames))
+        )
+    return recordings
 
 
 def read(found: FoundRecording, options: Options) -> ConvertedClip:
-    """The people of one video.
+    """Read one video.
 
     Raises:
-        RawFileError: a frame is none of OpenPose's.
-        Unreadable: nobody is seen.
+        RawFileError: a frame is not in OpenPose's format.
+        Unreadable: no person is detected.
     """
-    layout, seen = load_layout(LAYOUT), Detections()
+    layout, detections = load_layout(LAYOUT), Detections()
     for number, file in zip(found.numbers, found.files, strict=True):
         try:
-            _note(json_input.read(file), number, seen, len(layout.joints))
+            _add_people(json_input.read(file), number, detections, len(layout.joints))
         except Unreadable as error:
             raise RawFileError(str(file), 0, str(error)) from error
-    xyz, sure = track_people(seen, (found.numbers[0], found.numbers[-1]))
-    return ConvertedClip(layout=layout, xyz=image_coordinates.metres(xyz, layout), confidence=sure)
+    xyz, confidence = track_people(detections, (found.numbers[0], found.numbers[-1]))
+    return ConvertedClip(layout=layout, xyz=image_coordinates.to_metres(xyz, layout), confidence=confidence)
 
 
-def _note(frame: Any, number: int, seen: Detections, joints: int) -> None:
-    """Note the people of one frame."""
+def _add_people(frame: Any, number: int, detections: Detections, joints: int) -> None:
+    """Add the people of one frame to `detections`."""
     people = frame.get("people") if isinstance(frame, dict) else None
     if not isinstance(people, list):
-        raise Unreadable("has no list people, as OpenPose's frames have")
+        raise Unreadable("has no list people, as frames of OpenPose have")
     for person in people:
         if not isinstance(person, dict):
-            raise Unreadable("a person that is no object")
-        found = person.get("pose_keypoints_2d", person.get("pose_keypoints"))
-        values = json_input.numbers(found, "pose_keypoints_2d")
+            raise Unreadable("a person that is not an object")
+        keypoints = person.get("pose_keypoints_2d", person.get("pose_keypoints"))
+        values = json_input.numbers(keypoints, "pose_keypoints_2d")
         if not values.size:  # only a face or a hand
             continue
         if values.shape != (3 * joints,):
@@ -69,6 +71,6 @@ def _note(frame: Any, number: int, seen: Detections, joints: int) -> None:
             )
         points = values.reshape(joints, 3)
         missing = (points[:, 0] == 0) & (points[:, 1] == 0)
-        ident = json_input.whole(person.get("person_id"))
-        known = None if ident is None or ident < 0 else ident
-        seen.add(number, known, np.where(missing[:, None], np.nan, points[:, :2]), points[:, 2])
+        person_id = json_input.integer(person.get("person_id"))
+        known_id = None if person_id is None or person_id < 0 else person_id
+        detections.add(number, known_id, np.where(missing[:, None], np.nan, points[:, :2]), points[:, 2])

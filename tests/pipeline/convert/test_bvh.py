@@ -38,7 +38,7 @@ Frame Time: 0.0333333
 REST = " ".join(["0"] * 9)
 
 
-def test_known_angles_turn_bones_as_they_should() -> None:
+def test_known_angles_rotate_bones_as_expected() -> None:
     nodes, values, rate = bvh.parse(ARM + f"{REST}\n10 20 30 90 0 0 0 90 0\n", "a.bvh")
     assert [(node.name, node.parent) for node in nodes] == [("Hips", -1), ("Upper Arm", 0), ("Upper Arm_end", 1)]
     assert rate == pytest.approx(30, rel=1e-4)
@@ -96,7 +96,7 @@ def twin(nodes: list[bvh.Node], values: list[float]) -> list[NDArray[np.float64]
 
 @settings(max_examples=40, deadline=None)
 @given(st.data())
-def test_forward_kinematics_is_what_a_slow_twin_says(data: st.DataObject) -> None:
+def test_forward_kinematics_equals_a_slow_twin(data: st.DataObject) -> None:
     count = data.draw(st.integers(1, 6))
     number = st.floats(-180, 180, allow_nan=False).map(lambda x: round(x, 3))
     nodes = []
@@ -111,7 +111,7 @@ def test_forward_kinematics_is_what_a_slow_twin_says(data: st.DataObject) -> Non
     np.testing.assert_allclose(bvh.positions(nodes, np.array([values]))[0], twin(nodes, values), atol=1e-8)
 
 
-def test_positions_of_inner_joints_are_places_where_they_repeat_the_offset() -> None:
+def test_position_channels_that_repeat_the_offset_are_absolute() -> None:
     # As suits of sensors write them: each joint's position channels say its offset over again.
     text = ARM.replace("CHANNELS 3 zrotation", "CHANNELS 6 Xposition Yposition Zposition zrotation")
     nodes, values, _ = bvh.parse(text + "0 0 0 0 0 0 1 0 0 0 0 0\n0 0 0 0 0 0 0.9 0.1 0 0 0 0\n", "a.bvh")
@@ -170,12 +170,12 @@ def test_limbs_spine_and_shoulders_are_found_by_name(name: str, prefix: str) -> 
     assert not any(word in joint for joint in trunk for word in ("arm", "leg", "foot", "hand", "humerus", "knee"))
 
 
-def test_names_that_do_not_tell_are_refused_with_the_way_out() -> None:
+def test_unclear_joint_names_are_refused_with_a_remedy() -> None:
     with pytest.raises(
-        LayoutError, match=r"no left arm and no right arm.*name it with --skeleton; its joints are a, b"
+        LayoutError, match=r"no left arm and no right arm.*give it with --skeleton; the joints are a, b"
     ):
         bvh_limbs.limbs_of_tree(["a", "b", "LeftLeg", "RightLeg"], [-1, 0, 0, 0])
-    with pytest.raises(LayoutError, match="its arms part at the root a"):
+    with pytest.raises(LayoutError, match="its arms branch at the root a"):
         bvh_limbs.limbs_of_tree(["a", "LeftArm", "RightArm", "LeftLeg", "RightLeg"], [-1, 0, 0, 0, 0])
 
 
@@ -185,11 +185,11 @@ def body(seed: int = 0) -> NDArray[np.float64]:
 
 
 @pytest.mark.parametrize("units", [None, "cm"])
-def test_a_whole_body_comes_out_in_metres(units: str | None, tmp_path: Path) -> None:
+def test_a_whole_body_is_converted_to_metres(units: str | None, tmp_path: Path) -> None:
     write(tmp_path / "in" / "one.bvh", synthetic(body()).replace("\n", "\r\n"))
     report = convert("bvh", tmp_path / "in", tmp_path / "out", units=units)
     assert (report.clips, report.joints) == (1, 22)
-    assert any("units taken to be cm" in note for note in report.notes) == (units is None)
+    assert any("units are assumed to be cm" in note for note in report.notes) == (units is None)
     xyz, sure = clip(tmp_path / "out", "one")
     assert sure is None
     spec = tomllib.loads((tmp_path / "out" / "skeleton.toml").read_text())
@@ -200,7 +200,7 @@ def test_a_whole_body_comes_out_in_metres(units: str | None, tmp_path: Path) -> 
     assert len(readable(tmp_path / "out")) == 1
 
 
-def test_z_up_is_turned(tmp_path: Path) -> None:
+def test_z_up_is_rotated_to_y_up(tmp_path: Path) -> None:
     write(tmp_path / "in" / "one.bvh", synthetic(body()))
     convert("bvh", tmp_path / "in", tmp_path / "y")
     convert("bvh", tmp_path / "in", tmp_path / "z", up="z", units="cm")
@@ -208,9 +208,9 @@ def test_z_up_is_turned(tmp_path: Path) -> None:
     np.testing.assert_allclose(z, np.stack([y[..., 0], y[..., 2], -y[..., 1]], axis=-1), atol=1e-6)
 
 
-def test_a_tree_that_does_not_tell_is_described_by_hand(tmp_path: Path) -> None:
+def test_a_tree_with_unclear_names_is_read_with_a_skeleton_file(tmp_path: Path) -> None:
     write(tmp_path / "in" / "one.bvh", ARM.replace("Upper Arm", "b").replace("Hips", "a") + f"{REST}\n{REST}\n")
-    with pytest.raises(SkelepipeError, match=r"no left arm.*--skeleton; its joints are a, b, b_end"):
+    with pytest.raises(SkelepipeError, match=r"no left arm.*--skeleton; the joints are a, b, b_end"):
         convert("bvh", tmp_path / "in", tmp_path / "out")
     skeleton = write(
         tmp_path / "s.toml",
@@ -222,16 +222,16 @@ def test_a_tree_that_does_not_tell_is_described_by_hand(tmp_path: Path) -> None:
     write(tmp_path / "in" / "two.bvh", synthetic(body()))
     report = convert("bvh", tmp_path / "in", tmp_path / "both", skeleton=skeleton, units="m")
     assert [bad["file"] for bad in report.refused] == ["two.bvh"]
-    assert "has other joints than the skeleton" in report.refused[0]["reason"]
+    assert "its joints differ from those of --skeleton" in report.refused[0]["reason"]
 
 
-def test_files_of_another_tree_are_refused(tmp_path: Path) -> None:
+def test_files_with_another_tree_are_refused(tmp_path: Path) -> None:
     write(tmp_path / "in" / "a.bvh", synthetic(body()))
     write(tmp_path / "in" / "b.bvh", synthetic(body()).replace("Spine", "Belly"))
     report = convert("bvh", tmp_path / "in", tmp_path / "out")
     assert [bad["file"] for bad in report.refused] == ["b.bvh"]
     assert (
-        "another kind of skeleton than the first recording's, 22 joints and not 22, such as Belly"
+        "another skeleton than the first recording: 22 joints instead of 22, such as Belly"
         in (report.refused[0]["reason"])
     )
 
@@ -243,12 +243,12 @@ def test_files_of_another_tree_are_refused(tmp_path: Path) -> None:
         ("OFFSET 1 0 0", "OFFSET 1 0", 9, "'CHANNELS' is not a number"),
         ("OFFSET 1 0 0", "OFFSET 1 nan 0", 8, "'nan' is not a number"),
         ("CHANNELS 3", "CHANNELS 7", 9, "7 channels, expected at most 6"),
-        ("zrotation", "wrotation", 9, "'wrotation' is no channel"),
+        ("zrotation", "wrotation", 9, "'wrotation' is not a channel"),
         ("JOINT Upper Arm", "JOINT", 6, "JOINT without a name"),
         ("End Site", "JOINT Hips", 0, "two joints are called Hips"),
         ("}\nMOTION", "}\nROOT Second\n{\nOFFSET 0 0 0\n}\nMOTION", 16, "has a second ROOT"),
-        ("Frames: 2", "Frames: 3", 20, "2 frames, it says 3; it is cut short"),
-        ("Frames: 2", "Frames: 1", 20, "2 frames, it says 1"),
+        ("Frames: 2", "Frames: 3", 20, "2 frames, expected 3; the file is truncated"),
+        ("Frames: 2", "Frames: 1", 20, "2 frames, expected 1"),
         ("Frames: 2", "Frames: many", 17, "expected Frames: N"),
         ("Frame Time: 0.0333333", "Frame Time: 0", 18, "a frame time of 0 s"),
         (f"{REST}\nx", "1\nx", 19, "1 values, the joints have 9 channels"),
@@ -258,7 +258,7 @@ def test_files_of_another_tree_are_refused(tmp_path: Path) -> None:
         ("{", "", 0, "expected|without a name"),
     ],
 )  # fmt: skip
-def test_what_is_no_bvh_is_refused_with_the_line(old: str, new: str, line: int, told: str) -> None:
+def test_an_invalid_bvh_is_refused_with_the_line(old: str, new: str, line: int, told: str) -> None:
     text = (ARM + f"{REST}\nx").replace(old, new, 1).replace("\nx", f"\n{REST}\n")
     with pytest.raises(RawFileError, match=told) as refused:
         bvh.parse(text, "a.bvh")
@@ -270,5 +270,5 @@ def test_a_tree_without_end_and_too_many_joints_are_refused() -> None:
     deep = "HIERARCHY\n" + "".join(f"{'JOINT' if n else 'ROOT'} j{n}\n{{\nOFFSET 0 0 0\n" for n in range(1100))
     with pytest.raises(RawFileError, match="more than 1000 joints"):
         bvh.parse(deep, "a.bvh")
-    with pytest.raises(RawFileError, match="it ends here"):
+    with pytest.raises(RawFileError, match="found the end of the file"):
         bvh.parse("HIERARCHY\nROOT a\n{\nOFFSET 0 0 0\n", "a.bvh")

@@ -1,4 +1,4 @@
-"""What other tools write, by hand and in their exact grammar, and the folder that becomes of it."""
+"""Conversion of hand-written files in the exact formats of other tools."""
 
 import csv
 import json
@@ -36,7 +36,7 @@ T = 12
 
 
 def standing(layout: str, frames: int = T, seed: int = 0) -> NDArray[np.float64]:
-    """Somebody of 1.7 m who stands and sways, (T, V, 3) metres: x to their right, y up, z behind."""
+    """A person of 1.7 m who stands and sways, (T, V, 3) metres: x to their right, y up, z backward."""
     rng = np.random.default_rng(seed)
     return body_of(layout, perform(roles(1)[0], draw_person(rng), frames, rng))
 
@@ -91,7 +91,7 @@ FORMS: Mapping[str, Callable[[list[Any]], Any]] = {
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_mediapipe_world_landmarks_are_taken_in_every_form(form: str, tmp_path: Path) -> None:
+def test_mediapipe_world_landmarks_are_read_in_every_format(form: str, tmp_path: Path) -> None:
     write(tmp_path / "in" / "one.json", FORMS[form]([landmarks(frame) for frame in WORLD]))
     report = convert("mediapipe", tmp_path / "in", tmp_path / "out")
     assert (report.layout, report.clips, report.frames, report.refused) == ("mediapipe-33", 1, T, [])
@@ -112,7 +112,7 @@ def test_mediapipe_world_landmarks_are_taken_in_every_form(form: str, tmp_path: 
         [],
     ],
 )  # fmt: skip
-def test_mediapipe_csv_has_a_row_a_frame(header: list[str], tmp_path: Path) -> None:
+def test_mediapipe_csv_has_one_row_per_frame(header: list[str], tmp_path: Path) -> None:
     table = np.concatenate([WORLD, np.full((T, 33, 1), 0.5)], axis=2).reshape(T, -1)
     lines = [",".join(header)] * bool(header) + [",".join(map(str, row)) for row in table.tolist()]
     write(tmp_path / "in" / "one.csv", "\n".join(lines))
@@ -137,7 +137,7 @@ def picture(xyz: NDArray[np.float64], width: int = 1280, height: int = 720) -> N
 
 
 @pytest.mark.parametrize(("width", "height", "said"), [(1280, 720, True), (720, 1280, True), (1280, 720, False)])
-def test_mediapipe_without_world_landmarks_is_scaled_out_of_the_picture(
+def test_mediapipe_without_world_landmarks_is_scaled_from_the_image(
     width: int, height: int, said: bool, tmp_path: Path
 ) -> None:
     body = standing("mediapipe-33")
@@ -174,7 +174,7 @@ def openpose(
     return write(folder / f"{video}_{frame:012d}_keypoints.json", {"version": 1.3, "people": held})
 
 
-def test_openpose_people_are_followed_by_where_they_are(tmp_path: Path) -> None:
+def test_openpose_people_are_tracked_by_distance(tmp_path: Path) -> None:
     left, right = picture(standing("body-25", seed=1)), picture(standing("body-25", seed=2)) + np.array([300, 0])
     for n in range(T):
         people = [] if n == 5 else [left[n], right[n]]
@@ -200,7 +200,7 @@ def test_openpose_people_are_followed_by_where_they_are(tmp_path: Path) -> None:
     assert (sure[:, seen] == 0.5).all()
 
 
-def test_openpose_ids_are_believed_and_missing_points_are_missing(tmp_path: Path) -> None:
+def test_openpose_ids_are_used_and_missing_points_are_missing(tmp_path: Path) -> None:
     left, right = picture(standing("body-25", seed=1)), picture(standing("body-25", seed=2)) + np.array([300, 0])
     left[2, 4] = 0
     for n in range(T):  # they change places, which no distance would tell
@@ -212,7 +212,7 @@ def test_openpose_ids_are_believed_and_missing_points_are_missing(tmp_path: Path
     assert np.isnan(xyz[:, 2, 4]).all(axis=-1).sum() == 1
 
 
-def test_openpose_videos_are_told_apart_by_folder_and_name(tmp_path: Path) -> None:
+def test_openpose_videos_are_distinguished_by_folder_and_name(tmp_path: Path) -> None:
     body = picture(standing("body-25"))
     for label in ("wave", "walk"):
         for video in ("a", "b_1"):
@@ -226,7 +226,7 @@ def test_openpose_videos_are_told_apart_by_folder_and_name(tmp_path: Path) -> No
     assert len({row["file"] for row in rows(tmp_path / "out")}) == 4
 
 
-def test_openpose_folders_of_one_video_each_take_the_label_from_above(tmp_path: Path) -> None:
+def test_openpose_folders_of_one_video_each_use_the_parent_folders_label(tmp_path: Path) -> None:
     body = picture(standing("body-25"))
     for label, video in (("wave", "v1"), ("walk", "v2")):
         openpose(tmp_path / "in" / label / video, 0, body[0], video=video)
@@ -283,7 +283,7 @@ COCO_FORMS: Mapping[str, Any] = {
 
 
 @pytest.mark.parametrize("form", COCO_FORMS)
-def test_coco_is_taken_in_every_form(form: str, tmp_path: Path) -> None:
+def test_coco_is_read_in_every_format(form: str, tmp_path: Path) -> None:
     write(tmp_path / "in" / "one.json", COCO_FORMS[form])
     report = convert("coco", tmp_path / "in", tmp_path / "out")
     assert (report.layout, report.clips, report.frames, report.refused) == ("coco-17", 1, T, [])
@@ -304,22 +304,22 @@ def test_ultralytics_frames_may_be_lines(tmp_path: Path) -> None:
     ("document", "told"),
     [
         ({"instance_info": 3}, "expected a list of people or of frames, or MMPose's instance_info"),
-        ({"meta_info": {"dataset_name": "h36m"}, "instance_info": []}, "those of 'h36m', expected COCO's"),
+        ({"meta_info": {"dataset_name": "h36m"}, "instance_info": []}, "those of 'h36m', expected those of COCO"),
         ([{"frame_id": 0, "instances": [{"keypoints": [[1.0, 2.0, 3.0]] * 17}]}], "in Human3.6M's order"),
         ([{"image_id": 1, "keypoints": [1.0] * 50}], r"keypoints: found \(50,\), expected 17"),
         ([{"image_id": 1, "keypoints": ["1"] * 51}], "keypoints: expected lists of numbers"),
         ([{"image_id": 1, "keypoints": [True] * 51}], "keypoints: expected lists of numbers"),
         ([{"image_id": [1], "keypoints": [1.0] * 51}], "neither a COCO result list|a person without image_id"),
-        ([[], []], "nobody is seen in any frame"),
-        ([], "holds no frame"),
+        ([[], []], "no person is detected in any frame"),
+        ([], "contains no frame"),
         ([{"keypoints": {"x": [], "y": []}}], "one frame of Ultralytics; expected a list of frames"),
-        ([{"image_id": n, "keypoints": [1.0] * 51} for n in (0, 2_000_000_000)], "numbered over a span of 2000000001"),
+        ([{"image_id": n, "keypoints": [1.0] * 51} for n in (0, 2_000_000_000)], "numbers span 2000000001 frames"),
         ([{"image_id": 7, "keypoints": [1.0] * 51}] * 101, "101 people in one frame, expected at most 100"),
-        ([{"image_id": 7, "keypoints": [0.0] * 51}], "nobody is seen in any frame"),
-        ([{"image_id": 7, "keypoints": [5.0] * 51}], "neither a trunk nor a limb is seen"),
+        ([{"image_id": 7, "keypoints": [0.0] * 51}], "no person is detected in any frame"),
+        ([{"image_id": 7, "keypoints": [5.0] * 51}], "neither a trunk nor a limb is visible"),
     ],
 )  # fmt: skip
-def test_what_is_no_coco_is_refused_with_the_reason(document: Any, told: str, tmp_path: Path) -> None:
+def test_an_invalid_coco_file_is_refused_with_the_reason(document: Any, told: str, tmp_path: Path) -> None:
     write(tmp_path / "in" / "bad.json", document)
     with pytest.raises(SkelepipeError, match=f"none of 1 recordings can be used, nothing written: bad.json: .*{told}"):
         convert("coco", tmp_path / "in", tmp_path / "out")
@@ -373,7 +373,7 @@ FACING = standing("kinect-v1") + np.array([0.1, -1, 3])
 
 
 @pytest.mark.parametrize("sides", ["as they are", "swapped", "y down"])
-def test_msr_action3d_is_put_in_order_whichever_side_comes_first(sides: str, tmp_path: Path) -> None:
+def test_msr_action3d_is_reordered_whichever_side_comes_first(sides: str, tmp_path: Path) -> None:
     layout = load_layout("kinect-v1")
     given = FACING.copy()
     if sides == "swapped":
@@ -392,7 +392,7 @@ def test_msr_action3d_is_put_in_order_whichever_side_comes_first(sides: str, tmp
     }  # fmt: skip
 
 
-def test_the_order_of_msr_action3d_is_the_tree_that_its_users_draw() -> None:
+def test_the_order_of_msr_action3d_matches_the_published_bones() -> None:
     # Pairs of joints, from 1, as its users join them: 20-3, 1-3, 2-3, 1-8, 8-10, 10-12, ...
     drawn = "20-3 1-3 2-3 1-8 8-10 10-12 2-9 9-11 11-13 3-4 4-7 7-5 7-6 5-14 14-16 16-18 6-15 15-17 17-19"
     layout = load_layout("kinect-v1")
@@ -403,7 +403,7 @@ def test_the_order_of_msr_action3d_is_the_tree_that_its_users_draw() -> None:
     assert {frozenset(pair) for pair in pairs} == bones
 
 
-def test_nw_ucla_has_the_order_of_the_sdk_and_its_own_classes_and_views(tmp_path: Path) -> None:
+def test_nw_ucla_has_the_order_of_the_sdk_and_its_own_classes_and_cameras(tmp_path: Path) -> None:
     for n, name in enumerate(("a01_s01_e00_v01", "a12_s02_e01_v02", "a12_s01_e00_v03")):
         body = (FACING + n).tolist()
         write(tmp_path / "in" / f"{name}.json", {"file_name": name, "skeletons": body, "label": 1})
@@ -447,17 +447,17 @@ def test_kinect_v1_files_that_cannot_be_used_are_refused_one_by_one(tmp_path: Pa
     assert report.clips == 1
     assert told["a01_s01_e04_skeleton3D.txt"] == (2, "expected four numbers: x, y, z and confidence")
     for name, reason in {
-        "a01_s01_e02_skeleton.txt": "tall, expected metres; of MSR-Action3D take MSRAction3DSkeletonReal3D",
+        "a01_s01_e02_skeleton.txt": "tall, expected metres; for MSR-Action3D use MSRAction3DSkeletonReal3D",
         "a01_s01_e03_skeleton3D.txt": "237 rows of joints, expected 20 for each frame",
         "a1_s1_t1_skeleton.mat": "MAT",
         "a1_s1_t2_skeleton.mat": "has no array d_skel (20, 3, T)",
-        "a1_s1_t3_skeleton.mat": "is no MAT-file of version 5",
-        "a02_s01_e00_v01.json": "nobody is seen in any frame",
+        "a1_s1_t3_skeleton.mat": "is not a MAT-file of version 5",
+        "a02_s01_e00_v01.json": "no person is detected in any frame",
     }.items():
         assert reason in told[name][1], told[name]
 
 
-def test_kinect_v1_passes_over_what_is_of_other_sensors(tmp_path: Path) -> None:
+def test_kinect_v1_ignores_files_of_other_sensors(tmp_path: Path) -> None:
     msr(tmp_path / "in", FACING)
     for name in ("a1_s1_t1_inertial.mat", "readme.txt", "fileList.txt"):
         write(tmp_path / "in" / name, "x")
@@ -485,16 +485,16 @@ def test_without_scipy_mat_files_are_refused_with_what_to_install(
         (b"", "is empty"),
         (b"[" * 100_000, "nested too deeply"),
         (b'{"frames": ' + b"[" * 90_000 + b"]" * 90_000 + b"}", "nested too deeply"),
-        (b"[1, 2", "is no JSON: expecting"),
-        (b"\xff\xfe[\x00", "is no JSON"),
-        (b"[" + b"9" * 5000 + b"]", "is no JSON: Exceeds the limit|expected|a person"),
+        (b"[1, 2", "is not valid JSON: expecting"),
+        (b"\xff\xfe[\x00", "is not valid JSON"),
+        (b"[" + b"9" * 5000 + b"]", "is not valid JSON: Exceeds the limit|expected|a person"),
         (b'"\\u001b[31mred"', "expected|has no"),
         (b"null", "expected|has no"),
         (b"[null, 3, \"x\", NaN]", "expected|has no|neither"),
         (b'{"frames": [{"pose_world_landmarks": [[1, 2], {"x": {}}]}]}', "landmarks|has no|expected"),
         (
             b'{"people": [3], "frames": [{"bodies": [3]}], "instance_info": [[{"keypoints": 3}]]}',
-            "expected|no object|without|nobody",
+            "expected|not an object|without|no person",
         ),
     ],
 )  # fmt: skip
@@ -538,15 +538,15 @@ def test_labels_come_from_table_pattern_and_folder_in_this_order(tmp_path: Path)
     assert report.splits == {"xsub": {"subject": ["p1"]}}
 
 
-def test_a_table_may_name_the_videos_and_what_it_names_in_vain_is_counted(tmp_path: Path) -> None:
+def test_a_table_may_name_videos_and_unmatched_rows_are_counted(tmp_path: Path) -> None:
     coco_files(tmp_path / "in", "a.json", "b.json")
     table = write(tmp_path / "t.csv", "file,label\na.mp4,one\nvideos/b.mp4,two\nc.mp4,three\n")
     report = convert("coco", tmp_path / "in", tmp_path / "out", labels=table)
     assert [(row["source"], row["label"]) for row in rows(tmp_path / "out")] == [("a.json", "one"), ("b.json", "two")]
-    assert report.left_out == {"rows of --labels that name no recording here": 1}
+    assert report.left_out == {"rows of --labels that match no recording": 1}
 
 
-def test_whoever_comes_back_in_time_is_the_same_and_only_eight_stay(tmp_path: Path) -> None:
+def test_people_returning_within_the_gap_keep_their_id_and_only_eight_are_kept(tmp_path: Path) -> None:
     body = picture(standing("body-25"))[0]
     for n in range(80):
         here = [body + np.array([400 * k, 0]) for k in range(9) if k < 8 or n == 3]
@@ -559,7 +559,7 @@ def test_whoever_comes_back_in_time_is_the_same_and_only_eight_stay(tmp_path: Pa
     assert frames == [40, 55, 80, 80, 80, 80, 80, 80]  # who was away for longer is somebody new, and was seen least
 
 
-def test_names_of_ntu_are_known_for_any_tool(tmp_path: Path) -> None:
+def test_ntu_file_names_are_recognised_for_any_tool(tmp_path: Path) -> None:
     names = [f"S001C00{c}P00{p}R001A0{a}_rgb.json" for c, p, a in ((1, 1, 43), (2, 3, 43), (3, 3, 10))]
     coco_files(tmp_path / "in", *names)
     report = convert("coco", tmp_path / "in", tmp_path / "out", target="kinect-v2")
@@ -581,45 +581,45 @@ def test_without_any_label_all_are_one_class_and_with_some_the_others_are_refuse
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({"pattern": "("}, "is no regular expression"),
+        ({"pattern": "("}, "is not a regular expression"),
         ({"pattern": "abc"}, "has no named group"),
-        ({"pattern": "(?P<start>a)"}, "start means something else in a manifest"),
-        ({"labels": Path("nowhere.csv")}, "nowhere.csv: there is no such file"),
-        ({"units": "cm"}, "--units means nothing to coco, only to bvh"),
-        ({"aspect": 1.5}, "--aspect means nothing to coco, only to mediapipe"),
+        ({"pattern": "(?P<start>a)"}, "start has another meaning in manifest.csv"),
+        ({"labels": Path("nowhere.csv")}, "nowhere.csv: does not exist"),
+        ({"units": "cm"}, "--units does not apply to coco, only to bvh"),
+        ({"aspect": 1.5}, "--aspect does not apply to coco, only to mediapipe"),
         ({"target": "coco-18"}, "no layout is called 'coco-18'"),
         ({"target": "body-25"}, "coco-17: cannot be made into body-25; there is"),
     ],
 )
-def test_options_that_cannot_be_are_refused(options: dict[str, Any], told: str, tmp_path: Path) -> None:
+def test_invalid_options_are_refused(options: dict[str, Any], told: str, tmp_path: Path) -> None:
     coco_files(tmp_path / "in", "a.json")
     with pytest.raises((ConfigError, LayoutError), match=told):
         convert("coco", tmp_path / "in", tmp_path / "out", **options)
     assert not (tmp_path / "out").exists()
 
 
-def test_tables_that_contradict_themselves_are_refused(tmp_path: Path) -> None:
+def test_contradictory_tables_are_refused(tmp_path: Path) -> None:
     coco_files(tmp_path / "in", "a.json")
     for text, told in (
-        ("file,label\na,1\na,2\n", ":3: a stands in an earlier line"),
-        ("file,label\n,1\n", ":2: names no file"),
+        ("file,label\na,1\na,2\n", ":3: a is in an earlier line"),
+        ("file,label\n,1\n", ":2: has no file"),
         ("file,label\na,1,2\n", ":2: 3 fields"),
-        ("file,start\na,1\n", "start means something else"),
+        ("file,start\na,1\n", "start has another meaning"),
     ):
         table = write(tmp_path / "t.csv", text)
         with pytest.raises(ConfigError, match=told):
             convert("coco", tmp_path / "in", tmp_path / "out", labels=table)
 
 
-def test_nothing_of_the_tool_and_nothing_at_all_are_told(tmp_path: Path) -> None:
+def test_no_file_of_the_tool_and_an_empty_folder_are_errors(tmp_path: Path) -> None:
     write(tmp_path / "in" / "readme.md", "x")
-    with pytest.raises(SkelepipeError, match=r"nothing of bvh there; it takes .bvh; left out, other than .bvh: 1"):
+    with pytest.raises(SkelepipeError, match=r"no file of bvh found; expected .bvh; left out, other than .bvh: 1"):
         convert("bvh", tmp_path / "in", tmp_path / "out")
     with pytest.raises(ArtifactNotFound):
         convert("bvh", tmp_path / "nowhere", tmp_path / "out")
 
 
-def test_a_folder_that_holds_something_is_never_touched(tmp_path: Path) -> None:
+def test_an_output_folder_that_is_not_empty_is_never_touched(tmp_path: Path) -> None:
     coco_files(tmp_path / "in", "a.json")
     write(tmp_path / "out" / "mine.txt", "x")
     with pytest.raises(OutputExists):
@@ -627,7 +627,7 @@ def test_a_folder_that_holds_something_is_never_touched(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["mine.txt"]
 
 
-def test_names_are_made_safe_and_told_apart(tmp_path: Path) -> None:
+def test_names_are_made_safe_and_unique(tmp_path: Path) -> None:
     coco_files(tmp_path / "in", "x/a b\x1b[31m.json", "y/A_B_x1b_31m.json", "y/-.json")
     convert("coco", tmp_path / "in", tmp_path / "out")
     files = sorted(path.name for path in (tmp_path / "out" / "clips").iterdir())
@@ -637,17 +637,17 @@ def test_names_are_made_safe_and_told_apart(tmp_path: Path) -> None:
     assert len(readable(tmp_path / "out")) == 3
 
 
-def test_one_of_so_many_frames_is_taken(tmp_path: Path) -> None:
+def test_every_nth_frame_is_kept(tmp_path: Path) -> None:
     poses = [{"pose_world_landmarks": [landmarks(frame)]} for frame in WORLD]
     write(tmp_path / "in" / "one.json", {"fps": 120, "frames": poses})
     slow = convert("mediapipe", tmp_path / "in", tmp_path / "slow")
-    assert any("120 frames a second, recipes assume about 30: --every 4" in note for note in slow.notes)
+    assert any("120 frames per second, recipes assume about 30: consider --every 4" in note for note in slow.notes)
     assert convert("mediapipe", tmp_path / "in", tmp_path / "out", every=4).frames == 3
     np.testing.assert_allclose(clip(tmp_path / "out", "one")[0][0], WORLD[::4] * (1, -1, -1), atol=1e-6)
     assert tomllib.loads((tmp_path / "out" / "skeleton.toml").read_text())["frames_per_second"] == 30
 
 
-def test_joints_are_means_of_joints_and_as_sure_as_the_least(tmp_path: Path) -> None:
+def test_mapped_joints_are_means_with_the_lowest_confidence(tmp_path: Path) -> None:
     write(tmp_path / "in" / "one.json", COCO_FORMS["mmpose"])
     document = json.loads((tmp_path / "in" / "one.json").read_text())
     person = document["instance_info"][2]["instances"][0]
@@ -671,7 +671,7 @@ def test_joints_are_means_of_joints_and_as_sure_as_the_least(tmp_path: Path) -> 
     assert sure[0, 3, target.index("spine_shoulder")] == 0.25
 
 
-def test_a_folder_keeps_what_it_says_in_another_layout(tmp_path: Path) -> None:
+def test_a_folder_keeps_its_labels_in_another_layout(tmp_path: Path) -> None:
     coco_files(tmp_path / "in", "wave/ann_1.json", "walk/bob_2.json", "walk/ann_3.json")
     convert("coco", tmp_path / "in", tmp_path / "own", pattern="(?P<subject>[a-z]+)_(?P<day>[0-9])")
     report = convert("folder", tmp_path / "own", tmp_path / "out", target="kinect-v2")
@@ -687,7 +687,7 @@ def test_a_folder_keeps_what_it_says_in_another_layout(tmp_path: Path) -> None:
     np.testing.assert_array_equal(clip(tmp_path / "out", "ann_1")[0], clip(tmp_path / "at-once", "ann_1")[0])
 
 
-def test_a_folder_of_another_name_and_with_broken_clips_is_recast_all_the_same(tmp_path: Path) -> None:
+def test_a_folder_with_another_layout_name_and_broken_clips_is_converted(tmp_path: Path) -> None:
     coco_files(tmp_path / "in", "a.json", "b.json")
     convert("coco", tmp_path / "in", tmp_path / "own")
     path = tmp_path / "own" / "skeleton.toml"
@@ -703,7 +703,7 @@ def test_a_folder_of_another_name_and_with_broken_clips_is_recast_all_the_same(t
         convert("folder", tmp_path / "own", tmp_path / "out", target="kinect-v2")
 
 
-def test_what_is_converted_becomes_a_store_with_splits_and_confidence(tmp_path: Path) -> None:
+def test_converted_data_becomes_a_store_with_splits_and_confidence(tmp_path: Path) -> None:
     coco_files(tmp_path / "in", *(f"{label}/p{n}_{label}.json" for label in ("wave", "walk") for n in range(3)))
     convert("coco", tmp_path / "in", tmp_path / "own", pattern=r"(?P<subject>p\d)", target="kinect-v2")
     request = IngestRequest(
