@@ -1,4 +1,4 @@
-"""A command watched, with the memory of all its processes."""
+"""Run a command and record the memory of all its processes."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""Small things made once and shared: a synthetic NTU-60, its store and splits, and a run trained on it for a moment."""
+"""Shared fixtures: synthetic NTU RGB+D 60 recordings, their store and splits, and a tiny trained run."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""Gigantic texts, each refused by a process of its own, whose peak of memory is held against the file's size."""
+"""Very large texts: each is refused by its own process, whose peak memory is compared with the size of the file."""
 
 import re
 import subprocess

@@ -1,7 +1,7 @@
-"""Damage for files, drawn from a seed: of bytes, of tokens and lines, of JSON, TOML, zips, safetensors and npy headers.
+"""Damage files at random: bytes, tokens and lines, JSON, TOML, zips, safetensors and npy headers.
 
-A way to damage takes a file's bytes, a generator and other files of its kind, and gives other bytes, or the same where
-it finds nothing to do. What a case does follows from its generator alone.
+A mutation takes the bytes of a file, a random generator and other files of its kind, and returns other bytes, or the same
+bytes if it finds nothing to change. The result depends only on the generator.
 """
 
 import json

@@ -1,9 +1,8 @@
-"""Fuzz every parser: damaged files by the hundred thousand, each read by a process that may crash, hang or grow.
+"""Fuzz every parser with damaged files, each read by a process that may crash, hang or grow.
 
-A case follows from its target, the seed and its number alone: `--only "ntu text:4711"` repeats one. All kernels are
-compiled with a check of every index. A case fails when its target's judge says so (tests/fuzz/fuzz_judging.py), when it
-takes more memory than a small multiple of its file, or when its process dies or does not come back; then the file is
-kept in proof/fuzz/. Prints a table; exits 1 if anything failed.
+A case depends only on its target, the seed and its number: `--only "ntu text:4711"` repeats one. All kernels are compiled
+with bounds checks. A case fails when the target's check (tests/fuzz/fuzz_judging.py) reports it, when it takes more memory
+than a small multiple of the file's size, when it takes too long, or when the process dies.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Our own artifacts, of which one file is damaged and sealed again or not, and the fuzzer's judges of them."""
+"""Fuzz targets: skelepipe's artifacts with one damaged file, with and without a corrected checksum."""
 
 import json
 import random

@@ -1,4 +1,4 @@
-"""Folder data sets, what describes them and what other tools write, and the fuzzer's judges of them."""
+"""Fuzz targets: folder data sets, their descriptions, and the files of other tools."""
 
 import re
 from collections.abc import Callable, Sequence

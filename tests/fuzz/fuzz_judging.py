@@ -1,8 +1,8 @@
-"""What a target of the fuzzer is: for a parser small files to begin with, ways to damage them, and a judge.
+"""What a fuzz target is: seed files for a parser, mutations of them, and a check of the result.
 
-A judge takes a file's bytes, has them read, and holds the answer against a slow twin where there is one. It raises
-`Wrong` for any exception that is not one of ours, for a message that does not name the file (and for texts the line),
-and for another answer than the twin's.
+A check has a file's bytes read and compares the result with a slow twin where there is one. It raises `Wrong` for any
+exception that is not one of skelepipe's, for a message that does not name the file (and the line, for texts), and for a
+result that differs from the twin's.
 """
 
 import io

@@ -1,4 +1,4 @@
-"""Files that hold members with checksums or headers, and the fuzzer's judges of them: zips, tensors, arrays."""
+"""Fuzz targets: files with checksums or headers (zips, tensors, arrays)."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""Recipes and configurations, as files and as words of a command line, and the fuzzer's judges of them."""
+"""Fuzz targets: recipes and configurations, as files and as command line arguments."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What the fuzzer is let loose on, by kinds of files; fuzz_judging.py says what a target is."""
+"""All fuzz targets by name."""
 
 from tests.fuzz import fuzz_artifacts, fuzz_folders, fuzz_packed, fuzz_settings, fuzz_texts
 

@@ -1,4 +1,4 @@
-"""Texts that are parsed line by line, and the fuzzer's judges of them: most have a slow twin to be held against."""
+"""Fuzz targets: texts that are parsed line by line; most are compared with a slow twin."""
 
 import re
 from collections.abc import Sequence

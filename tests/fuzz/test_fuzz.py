@@ -1,4 +1,4 @@
-"""Damaged files of every kind end in a refusal or the twin's values, and the fuzzer that says so notices faults."""
+"""Damaged files of every kind are refused or read as the twin reads them, and the fuzzer notices planted faults."""
 
 import dataclasses
 import faulthandler

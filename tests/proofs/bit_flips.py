@@ -1,8 +1,9 @@
-"""Flip bits, and lose, empty, cut, exchange and add files, in every artifact: reading or `verify` says so, always.
+"""Damage every artifact and check that reading it or `verify` reports the damage.
 
-What is read in spite of it must be what was written. Stores are made with small shards, so that there are several, and
-are also read by one who had opened them, and read all of them, before the flip; such a flip leaves the file's time as
-it was. A run whose newest checkpoint is harmed goes on from the one before. Prints a table; exits 1 if anything fails.
+Bits are flipped; files are removed, emptied, truncated, swapped, replaced by older ones, and added. Data that is read in
+spite of the damage must equal the data that was written. Stores are made with small shards, so that each has several.
+Stores that are already open are damaged as well; such a flip keeps the file's modification time. A run whose newest
+checkpoint is damaged must continue from the older one. Prints a table; exits 1 when anything fails.
 """
 
 import argparse

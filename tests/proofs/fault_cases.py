@@ -1,7 +1,7 @@
-"""What is killed, starved of disk and cut from power: every command that writes, on small data; what is asked of it.
+"""Commands that write files, on small data, and the checks after each fault.
 
-Whatever happens, each output is absent, the old or the complete new one, each checkpoint that was published is whole,
-and the same commands again end in the bytes of an undisturbed run, in every file, and leave nothing beside them.
+After any fault, each output is absent, the complete old one or the complete new one; each published checkpoint is whole;
+running the same commands again ends with the bytes of an undisturbed run in every file and leaves no other files.
 """
 
 import argparse

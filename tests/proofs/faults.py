@@ -1,8 +1,7 @@
-"""Runs of the command line whose every change of the file system can be counted, failed, written down or their last.
+"""Run commands under a fault injector: count, fail, record or interrupt each call that changes the file system.
 
-`faults.c` does that beneath Python, whoever asks the C library for it. A run is a forked process in a group of its own,
-so that nothing has to be imported twice; `start` brings the library in by starting the program again. It takes Linux
-and a C compiler.
+`faults.c` intercepts the C library's calls through LD_PRELOAD. A run is a forked process in its own process group, so that
+nothing is imported twice; `start` loads the library by starting the program again. Needs Linux and a C compiler.
 """
 
 import contextlib

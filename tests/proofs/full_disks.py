@@ -1,9 +1,8 @@
-"""Fail every call that changes the file system, one after the other, in every command that writes.
+"""Fail each call that changes the file system, one after the other, in every command that writes.
 
-The disk is full from there on, breaks once, or is read-only from there on. A command must then end with exit code 5 and
-one line that says where, and of a full disk how much is free and, where much was to be written, how much is needed; or
-it must have done its work all the same. fault_cases.py says what is asked of what is left, once there is room again.
-Prints a table; exits 1 when anything fails.
+From that call on the disk is full, or read-only, or a single call fails with an I/O error. The command must then exit with
+code 5 and one line that names the path (for a full disk also the free and the needed space), or it must have finished its
+work. The checks are in fault_cases.py. Prints a table; exits 1 when anything fails.
 """
 
 import argparse

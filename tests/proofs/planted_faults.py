@@ -1,4 +1,4 @@
-"""Take away what the promises rest on, one thing after the other: each prover must notice. Exits 1 if one does not."""
+"""Disable each safety mechanism in turn: the proof that depends on it must fail. Exits 1 if one does not."""
 
 import argparse
 import contextlib

@@ -1,6 +1,6 @@
-"""Run all provers in full, two at a time, the longest first; their tables go to the terminal and into `proof/`.
+"""Run all proofs in full, two at a time, the longest first; write their tables to the terminal and to `proof/`.
 
-Under an hour on two cores. Exits 1 when one fails.
+Takes under an hour on two cores. Exits 1 when a proof fails.
 """
 
 import os

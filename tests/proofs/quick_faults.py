@@ -1,4 +1,4 @@
-"""A little of everything that kill_points, power_cuts, full_disks and two_writers do, for some of the cases."""
+"""Short forms of kill_points, power_cuts, full_disks and two_writers, for some of the cases."""
 
 import sys
 

@@ -1,8 +1,8 @@
-"""Stop a pre-training anywhere, by signals and by kill -9, and go on: it must end as if it had never been stopped.
+"""Stop a pre-training at every step by signals and by SIGKILL, and resume it: the result must equal an uninterrupted run.
 
-Runs differ in where their clips lie and in how many workers prepare them, also between two attempts at one run. Each
-must end in the weights, momenta, queue, best checkpoint and log of one run that was never stopped, bit for bit; the
-log's speed apart. Prints a table; exits 1 when anything differs, hangs, or leaves a process.
+The runs differ in residency and number of workers, also between the attempts at one run. Each must end with the weights,
+momenta, queue, best checkpoint and log of an uninterrupted run, bit for bit (except the speed in the log). Prints a table;
+exits 1 when anything differs.
 """
 
 import argparse

@@ -1,7 +1,7 @@
-"""The whole demo and every other command that writes, twice: in two folders, on one worker and on two.
+"""Run the demo and every other command that writes twice and compare all files byte by byte.
 
-Each time in a fresh process with another seed of Python's hashes. Every file must hold the same bytes; of a training's
-log only its speed may differ. Prints a table; exits 1 when anything differs.
+The two runs use different folders, 1 and 2 workers, fresh processes and different hash seeds. In the log of a training only
+the speed may differ. Prints a table; exits 1 when anything differs.
 """
 
 import argparse

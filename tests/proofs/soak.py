@@ -1,8 +1,8 @@
-"""Ingest, split, train, stop, go on, evaluate, export, verify: again and again in one process, which must not grow.
+"""Run all commands again and again in one process: its memory, handles and threads must not grow.
 
-After each round the process says how much memory, how many file handles, threads and children it holds, and how many
-files lie in its temporary folder. Prints a table, a line for every few rounds; exits 1 when anything is not flat, or a
-command ends otherwise than it should, or leaves something half-written beside its output.
+After each round the process records its memory, file handles, threads and children, and the number of files in its
+temporary folder. Prints a table with a line every few rounds; exits 1 when a count grows or a command ends with an
+unexpected exit code. Some trainings are stopped by signals and resumed.
 """
 
 import argparse

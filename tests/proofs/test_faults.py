@@ -1,4 +1,4 @@
-"""The quick form of `make prove`, and whether its tools can see and its provers can fail."""
+"""The quick form of `make prove`, and tests that its tools detect faults."""
 
 import errno
 import os

@@ -1,4 +1,4 @@
-"""The proof that everything is the same twice runs the demo, on one worker and two, and sees one other byte."""
+"""The proof of identical bytes runs the demo with one and two workers and notices one changed byte."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The soak sees what it is to see: handles, threads, children, temporary files, memory that grows."""
+"""The soak test notices growing handles, threads, children, temporary files and memory."""
 
 import subprocess
 import sys

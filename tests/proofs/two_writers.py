@@ -1,8 +1,7 @@
-"""Start two of every command that writes, on one output, at once: one does the work, the other stops with exit code 6.
+"""Start every command that writes twice at once on the same output: one works, the other exits with code 6.
 
-Or both end well, when the second came only after the first had ended, or had waited for its turn where a command does
-(`eval`, whose results are many). Whoever comes late harms nothing: the output is the complete new one, and nothing is
-left beside it. Prints a table; exits 1 when anything fails.
+Both may succeed if the second started after the first had ended, or if the command waits for its turn (`eval`). The output
+is then the complete new one, and no other files remain. Prints a table; exits 1 when anything fails.
 """
 
 import argparse

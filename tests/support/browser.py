@@ -1,4 +1,4 @@
-"""A real browser for the tests of pages: Chromium, without a screen, by Playwright. Skips where there is none."""
+"""Open pages in headless Chromium through Playwright. Tests are skipped where there is no Chromium."""
 
 import shutil
 from collections.abc import Iterator

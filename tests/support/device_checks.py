@@ -1,4 +1,4 @@
-"""What another device must answer as the CPU does; plain functions, for pytest and for `benchmarks/gpu/check_gpu.py`."""
+"""Compare the results of another device with the CPU's; used by pytest and by `benchmarks/gpu/check_gpu.py`."""
 
 from pathlib import Path
 

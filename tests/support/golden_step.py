@@ -1,6 +1,6 @@
-"""One training step held against the reference code's: tests/golden/README.md says where the numbers come from.
+"""Compare one training step with the reference code's numbers (their origin: tests/golden/README.md).
 
-Plain functions without pytest: `test_golden_step.py` runs them, and `benchmarks/gpu/check_gpu.py` does on a bare machine.
+Plain functions without pytest, used by `test_golden_step.py` and by `benchmarks/gpu/check_gpu.py` on a GPU machine.
 """
 
 from pathlib import Path

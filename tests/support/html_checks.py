@@ -1,4 +1,4 @@
-"""What every page must be: well-formed, self-contained, readable by ear."""
+"""Checks for every HTML page: well-formed, self-contained, accessible."""
 
 from html.parser import HTMLParser
 from pathlib import Path

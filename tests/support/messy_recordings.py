@@ -1,4 +1,4 @@
-"""Recordings with everything in them that the peers' preparation trips over, drawn from a seed."""
+"""Random recordings with all the defects that break the reference implementations."""
 
 import numpy as np
 

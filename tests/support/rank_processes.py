@@ -1,4 +1,4 @@
-"""Processes that train together on this machine's CPU, as torchrun would start them, for tests."""
+"""Start several training processes on this machine's CPU, as torchrun does."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""What ranks do in test_ranks.py: run as `python rank_work.py FOLDER`; each leaves its tensors in FOLDER."""
+"""The work of each rank in test_distributed.py: `python rank_work.py FOLDER` writes its tensors to FOLDER."""
 
 import sys
 from pathlib import Path

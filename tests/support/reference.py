@@ -1,4 +1,4 @@
-"""Slow and obvious twins of what the package computes fast: no cleverness to share a mistake with."""
+"""Slow, simple twins of the package's fast functions."""
 
 import json
 import math

@@ -1,7 +1,7 @@
-"""The peers' preparation of a recording, told again step by step: the slow twins of peers.py, agcn.py and normalise.py.
+"""Slow twins of the reference implementations' preprocessing (ST-GCN, CTR-GCN, PYSKL, 2s-AGCN), step by step.
 
-Each keeps the peer's own order of work, its row-by-row bookkeeping and the memory order of its arrays, on which it
-depends whether float32 numbers that should cancel do. A twin raises what the peer's code dies of.
+Each keeps the order of operations, the row-by-row bookkeeping and the memory order of the original, because float32 sums that
+should cancel depend on them. A twin raises the exception that the original code raises.
 """
 
 import math

@@ -1,7 +1,7 @@
-"""Checkpoints as SkeleMixCLR, CrosSCLR and AimCLR save them, from encoders written anew under their parts' names.
+"""Write checkpoints in the formats of SkeleMixCLR, CrosSCLR and AimCLR.
 
-Nothing here comes out of `trainer/`: names, graphs, shapes and the order of the layers are what czhaneva/SkeleMixCLR
-(4538d6c), LinguoLi/CrosSCLR (2bff9a6) and Levigty/AimCLR (59fe004) have, the arithmetic is written plainly.
+Nothing here is imported from `trainer/`: names, graphs, shapes and the order of layers are those of czhaneva/SkeleMixCLR
+(4538d6c), LinguoLi/CrosSCLR (2bff9a6) and Levigty/AimCLR (59fe004); the arithmetic is written plainly.
 """
 
 from collections import OrderedDict

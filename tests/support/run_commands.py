@@ -1,7 +1,7 @@
-"""Run commands one after the other, each in a process of its own that is forked from one which has imported everything.
+"""Run several commands, each in a process forked from one that has imported everything.
 
-For tests that run many: a command then costs what it does, and not the seconds in which Python imports torch. Reads a
-list of commands as JSON, each a list of words; stops at the first that fails, and says what it said.
+This saves the seconds that importing torch takes. Reads a list of commands as JSON from stdin, each a list of words; stops at
+the first that fails and prints its output.
 """
 
 import importlib
@@ -50,7 +50,7 @@ def run_all(commands: list[list[str]]) -> str:
 
 if __name__ == "__main__":
     for package in (pipeline, trainer):
-        for module in pkgutil.iter_modules(package.__path__):
-            if module.name != "cluster":  # which wants an extra
-                importlib.import_module(f"{package.__name__}.{module.name}")
+        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            if not module.name.endswith("dask_cluster"):  # needs the extra `cluster`
+                importlib.import_module(module.name)
     sys.exit(run_all(json.load(sys.stdin)) or 0)

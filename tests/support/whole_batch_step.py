@@ -1,4 +1,4 @@
-"""A step's losses with the batch in one piece, as the equations read: what `trainer.step` must come to."""
+"""The losses of a training step with the whole batch at once: the simple twin of `trainer.pretrain.step`."""
 
 from collections.abc import Sequence
 
