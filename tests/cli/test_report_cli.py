@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from cli import demo_commands, main
+from cli import main
 from pipeline.files.locks import sole_writer
 from pipeline.store.verify import verify
 from trainer.runs.run import Run
+from trainer.terminal.demo import demo_commands
 
 Skelepipe = Callable[..., Result]
 
@@ -60,8 +61,8 @@ def test_json_says_what_is_in_the_page(skelepipe: Skelepipe, raw: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
-        ("runs/tiny --raw raw", 2, "a RUN and --raw exclude one another"),
-        ("processed/ntu60.zarr --store x", 2, "a STORE and --store exclude one another"),
+        ("runs/tiny --raw raw", 2, "a RUN and --raw cannot be combined"),
+        ("processed/ntu60.zarr --store x", 2, "a STORE and --store cannot be combined"),
         ("processed/ntu60.zarr --raw none", 2, "none: no such file or folder"),
         ("none", 2, "none: no such file or folder"),
         ("processed", 1, "processed: has no MANIFEST.json"),

@@ -12,10 +12,10 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from cli import demo_commands
 from tests.proofs import faults
 from tests.proofs.fault_cases import EXPORTS
 from trainer.pretrain import pretrain as pretrain_module
+from trainer.terminal.demo import demo_commands
 
 TESTS = Path(__file__).parents[1]
 RUN = "runs/ntu60-xsub-quick"

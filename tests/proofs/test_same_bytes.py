@@ -3,8 +3,8 @@
 import json
 from pathlib import Path
 
-from cli import demo_commands
 from tests.proofs import faults, same_bytes
+from trainer.terminal.demo import demo_commands
 
 
 def test_the_demo_is_what_runs_on_so_many_workers() -> None:

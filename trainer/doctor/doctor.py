@@ -1,6 +1,6 @@
-"""All that is to be known of a machine, for `doctor`: each part is looked at apart, and none is imported here."""
+"""Examine the machine for `skelepipe doctor`: run every probe in its own process and collect the findings."""
 
-from trainer.doctor import findings, terminal
+from trainer.doctor import findings
 from trainer.doctor.findings import Finding
 
 PROBES = (
@@ -10,9 +10,9 @@ PROBES = (
     "trainer.doctor.numba_probe",
     "trainer.doctor.torch_probe",
 )
-"""The modules that each look at a part of the machine, in the order in which it is told."""
+"""The probe modules, in the order in which their findings are shown. None of them is imported here."""
 
 
 def examine() -> list[Finding]:
-    """What this machine offers, and what will not work on it and why; each part in a process of its own."""
-    return [*findings.examine(PROBES), *terminal.examine()]
+    """Return what works on this machine, what does not, and why."""
+    return findings.run_probes(PROBES)

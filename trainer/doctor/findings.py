@@ -1,7 +1,7 @@
-"""What a machine offers and what will not work on it: Python, packages and their conflicts, and all other examinations.
+"""Findings of `skelepipe doctor`, and the subprocess that runs one probe.
 
-Each part of an examination gives findings, and is done by a process of its own: a package that is missing, or built for
-another processor, takes down no more than its part, and the answer comes in any case.
+A probe is a module with a function `examine` that yields findings. Each probe runs in its own process, so that a
+missing package, or one that was built for another processor, costs only the findings of that probe.
 """
 
 import json
@@ -16,9 +16,8 @@ from pathlib import Path
 from typing import Literal
 
 State = Literal["ok", "note", "problem"]
-PROJECT_ROOT = Path(__file__).parents[2]
 PROBE_TIMEOUT_SECONDS = 180.0
-"""To wait for another process: torch's import takes seconds from a network file system's cold cache, compiling too."""
+"""Importing torch from a network file system with a cold cache takes many seconds."""
 MAX_PARALLEL_PROBES = 3
 PROBE_CODE = """
 import json, sys
@@ -31,7 +30,7 @@ sys.stdout.write("\\n" + json.dumps([asdict(finding) for finding in examine()]))
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of an examination."""
+    """One line of the result of `skelepipe doctor`."""
 
     topic: str
     """`packages`, `processor`, ..."""
@@ -42,42 +41,42 @@ class Finding:
     """What to do about it."""
 
 
-def examine(modules: Sequence[str]) -> list[Finding]:
-    """The findings of modules' `examine`, each in a process of its own, in this order."""
+def run_probes(modules: Sequence[str]) -> list[Finding]:
+    """Run each module's `examine` in its own process and return all findings, in the order of the modules."""
     with ThreadPoolExecutor(MAX_PARALLEL_PROBES) as pool:
-        return [finding for found in pool.map(in_subprocess, modules) for finding in found]
+        return [finding for found in pool.map(run_probe, modules) for finding in found]
 
 
-def in_subprocess(module: str, seconds: float = PROBE_TIMEOUT_SECONDS) -> list[Finding]:
-    """The findings of a module's `examine`, run by another process; how that ends if it gives none."""
+def run_probe(module: str, timeout_seconds: float = PROBE_TIMEOUT_SECONDS) -> list[Finding]:
+    """Run one module's `examine` in another process; a crash or timeout of that process becomes a finding."""
     topic = module.rpartition(".")[2]
-    places = [place or str(Path.cwd()) for place in sys.path]
+    search_path = [folder or str(Path.cwd()) for folder in sys.path]
     try:
         done = subprocess.run(
-            [sys.executable, "-P", "-c", PROBE_CODE.format(module=module), json.dumps(places)],
+            [sys.executable, "-P", "-c", PROBE_CODE.format(module=module), json.dumps(search_path)],
             capture_output=True,
-            timeout=seconds,
+            timeout=timeout_seconds,
             check=False,
             env=os.environ | {"PYTHONWARNINGS": "ignore"},
         )
     except subprocess.TimeoutExpired:
-        return [Finding(topic, "problem", f"{module} gives no answer in {seconds:.0f} s", "is the disk slow or stuck?")]
+        text = f"{module} did not finish within {timeout_seconds:.0f} s"
+        return [Finding(topic, "problem", text, "check whether the disk is slow or does not respond")]
     try:
         return [Finding(**finding) for finding in json.loads(done.stdout.rpartition(b"\n")[2])]
     except (ValueError, TypeError):
         lines = done.stderr.decode(errors="replace").strip().splitlines()
-        said = lines[-1] if lines else "no word"
+        reason = lines[-1] if lines else "it printed no error message"
         if done.returncode < 0:
             name = signal.Signals(-done.returncode).name
-            said = f"the process dies of {name}"
+            reason = f"the process was killed by {name}"
             if name == "SIGILL":
-                said += ": a package is built for another processor"
-        return [
-            Finding(topic, "problem", f"{module} cannot be used: {said}", "pip install --force-reinstall skelepipe")
-        ]
+                reason += ": a package was built for another processor"
+        text = f"{module} cannot be used: {reason}"
+        return [Finding(topic, "problem", text, "pip install --force-reinstall skelepipe")]
 
 
 def to_json(found: Sequence[Finding]) -> dict[str, object]:
-    """All findings as plain data."""
+    """Convert all findings to plain data, with the worst state of all."""
     worst = next((state for state in ("problem", "note") if any(finding.state == state for finding in found)), "ok")
     return {"state": worst, "findings": [asdict(finding) for finding in found]}

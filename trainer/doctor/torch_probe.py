@@ -1,4 +1,4 @@
-"""What torch has to work with, and why it sees no GPU where it sees none: for `doctor`, in a process of its own."""
+"""Probe of `skelepipe doctor`: torch, its threads and GPUs, or the reason why there is no GPU."""
 
 import os
 import re
@@ -14,158 +14,156 @@ import torch
 
 from trainer.doctor.findings import Finding
 
-DRIVER = Path("/proc/driver/nvidia/version")
-CUDA_BUILD = "pip install --force-reinstall torch --index-url https://download.pytorch.org/whl/cu128"
-LITTLE = 8e9
-"""Bytes of a GPU's memory that a full-width step of 128 clips takes in bf16, with some to spare: 4.3 GB, or
-6.3 GB with `--fast off` (benchmarks/RESULTS.md)."""
+DRIVER_FILE = Path("/proc/driver/nvidia/version")
+CUDA_INSTALL = "pip install --force-reinstall torch --index-url https://download.pytorch.org/whl/cu128"
+LOW_GPU_BYTES = 8e9
+"""Free GPU memory below which a note is reported: a full-width step of 128 clips in bf16 takes 4.3 GB, or 6.3 GB with
+`--fast off` (benchmarks/RESULTS.md)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Gpu:
-    """A device as torch sees it."""
+    """A GPU that torch can see."""
 
     name: str
     free: int
+    """Bytes."""
     total: int
     """Bytes."""
     bf16: bool
     fault: str
-    """What went wrong when something small was computed there; empty when nothing did."""
+    """The error of a small computation on it; empty if there was none."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Torch:
-    """What there is."""
+class TorchState:
+    """What torch and the system report."""
 
     version: str
     cuda: str | None
-    """The CUDA that torch is built with; None: it is built for CPUs (or for AMD's ROCm)."""
+    """CUDA version of this torch build; None: it was built for CPUs (or for AMD's ROCm)."""
     rocm: str | None
     driver: str
-    """NVIDIA's driver on this machine; empty when there is none."""
-    hidden: str | None
+    """Version of the NVIDIA driver; empty if there is none."""
+    visible_devices: str | None
     """CUDA_VISIBLE_DEVICES."""
-    why: str
-    """What torch says when it is to use CUDA and cannot."""
+    cuda_error: str
+    """Torch's message if it was built for CUDA and cannot use it."""
     gpus: tuple[Gpu, ...]
     threads: int
-    capability: str
-    """The instructions that torch's own CPU code takes."""
     fault: str
-    """What went wrong between numpy and torch on the CPU; empty when nothing did."""
+    """The error of a small computation with numpy and torch on the CPU; empty if there was none."""
 
 
 def examine() -> Iterator[Finding]:
-    """Torch, its threads, its GPUs."""
-    yield from judge(look())
+    """Check torch and its GPUs."""
+    yield from judge(collect_state())
 
 
-def look() -> Torch:
-    """Ask torch and the machine."""
-    why = ""
-    with warnings.catch_warnings(record=True) as told:
+def collect_state() -> TorchState:
+    """Query torch and the NVIDIA driver."""
+    error_text = ""
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        available = torch.cuda.is_available()
-    if not available and torch.version.cuda:
+        is_available = torch.cuda.is_available()
+    if not is_available and torch.version.cuda:
         try:
             torch.zeros(1, device="cuda")
         except (RuntimeError, AssertionError) as error:
-            why = str(error)
-    said = [str(warning.message) for warning in told] or [why]
-    return Torch(
+            error_text = str(error)
+    messages = [str(warning.message) for warning in caught] or [error_text]
+    return TorchState(
         version=torch.__version__,
         cuda=torch.version.cuda,
         rocm=torch.version.hip,
-        driver=driver(),
-        hidden=os.environ.get("CUDA_VISIBLE_DEVICES"),
-        why=" ".join(said[0].split()).partition(" (Triggered internally")[0],
-        gpus=tuple(gpu(number) for number in range(torch.cuda.device_count())) if available else (),
+        driver=driver_version(),
+        visible_devices=os.environ.get("CUDA_VISIBLE_DEVICES"),
+        cuda_error=" ".join(messages[0].split()).partition(" (Triggered internally")[0],
+        gpus=tuple(probe_gpu(index) for index in range(torch.cuda.device_count())) if is_available else (),
         threads=torch.get_num_threads(),
-        capability=torch.backends.cpu.get_cpu_capability(),
-        fault=computed(torch.device("cpu")),
+        fault=find_fault(torch.device("cpu")),
     )
 
 
-def judge(found: Torch) -> Iterator[Finding]:
-    """What it means."""
-    build = f"CUDA {found.cuda}" if found.cuda else f"ROCm {found.rocm}" if found.rocm else "CPU"
-    text = f"torch {found.version}, {build} build; {found.threads} threads, {found.capability}"
-    if found.fault:
-        yield Finding("torch", "problem", f"{text}; {found.fault}", "pip install --force-reinstall torch numpy")
+def judge(state: TorchState) -> Iterator[Finding]:
+    """Turn the state into findings: one for torch, then one for each GPU, or one that says why there is none."""
+    build = f"CUDA {state.cuda}" if state.cuda else f"ROCm {state.rocm}" if state.rocm else "CPU"
+    text = f"torch {state.version}, {build} build; {state.threads} threads"
+    if state.fault:
+        yield Finding("torch", "problem", f"{text}; {state.fault}", "pip install --force-reinstall torch numpy")
     else:
         yield Finding("torch", "ok", text)
-    for number, one in enumerate(found.gpus):
-        yield _of(number, one)
-    if found.gpus:
-        return
-    if not found.cuda and not found.rocm:
-        if found.driver:
-            yield Finding(
-                "gpu", "note", f"driver {found.driver} is there, but this torch is built for CPUs", CUDA_BUILD
-            )
-        else:
-            yield Finding("gpu", "ok", "none: no driver here, and a torch for CPUs; preset quick is made for that")
-    elif not found.driver and found.cuda:
-        todo = "train with preset quick, or install NVIDIA's driver; in a container, start it with --gpus all"
-        yield Finding("gpu", "note", "none: torch is built for CUDA, but there is no NVIDIA driver here", todo)
-    elif found.hidden is not None and not re.match(r"\d|GPU-|MIG-", found.hidden.strip()):
-        said = f"none: CUDA_VISIBLE_DEVICES is {found.hidden!r}, which hides all"
-        yield Finding("gpu", "note", said, "unset CUDA_VISIBLE_DEVICES if that is not on purpose")
-    else:
-        said = f"none, though driver {found.driver or '?'} is there: {found.why or 'torch does not say why'}"
-        todo = f"a driver for CUDA {found.cuda} or later, or a torch for an older CUDA; nvidia-smi says what there is"
-        yield Finding("gpu", "problem", said, todo)
+    for index, gpu in enumerate(state.gpus):
+        yield _judge_gpu(index, gpu)
+    if not state.gpus:
+        yield _explain_no_gpu(state)
 
 
-def _of(number: int, one: Gpu) -> Finding:
-    text = f"cuda:{number} {one.name}, {one.free / 1e9:.1f} of {one.total / 1e9:.1f} GB free"
-    text += "" if one.bf16 else ", no bf16"
-    if one.fault:
-        todo = "take a torch that is built for this GPU: https://pytorch.org/get-started"
-        return Finding("gpu", "problem", f"{text}; {one.fault}", todo)
-    if one.free < LITTLE:
-        return Finding(
-            "gpu", "note", f"{text}: little", "end what else runs there (nvidia-smi), or --set micro_batch=32"
-        )
+def _explain_no_gpu(state: TorchState) -> Finding:
+    if not state.cuda and not state.rocm:
+        if state.driver:
+            text = f"none: the NVIDIA driver {state.driver} is installed, but this torch was built for CPUs"
+            return Finding("gpu", "note", text, CUDA_INSTALL)
+        return Finding("gpu", "ok", "none: no NVIDIA driver, and a CPU build of torch; train with preset quick")
+    if not state.driver and state.cuda:
+        todo = "train with preset quick, or install the NVIDIA driver; start a container with --gpus all"
+        return Finding("gpu", "note", "none: torch was built for CUDA, but there is no NVIDIA driver", todo)
+    if state.visible_devices is not None and not re.match(r"\d|GPU-|MIG-", state.visible_devices.strip()):
+        text = f"none: CUDA_VISIBLE_DEVICES is {state.visible_devices!r}, which hides all GPUs"
+        return Finding("gpu", "note", text, "unset CUDA_VISIBLE_DEVICES if that is not intended")
+    reason = state.cuda_error or "torch gives no reason"
+    text = f"none, although driver {state.driver or '?'} is installed: {reason}"
+    todo = f"install a driver for CUDA {state.cuda} or later, or a torch for an older CUDA; see nvidia-smi"
+    return Finding("gpu", "problem", text, todo)
+
+
+def _judge_gpu(index: int, gpu: Gpu) -> Finding:
+    text = f"cuda:{index} {gpu.name}, {gpu.free / 1e9:.1f} of {gpu.total / 1e9:.1f} GB free"
+    text += "" if gpu.bf16 else ", no bf16"
+    if gpu.fault:
+        todo = "install a torch that was built for this GPU: https://pytorch.org/get-started"
+        return Finding("gpu", "problem", f"{text}; {gpu.fault}", todo)
+    if gpu.free < LOW_GPU_BYTES:
+        todo = "stop other programs on it (nvidia-smi), or use --set micro_batch=32"
+        return Finding("gpu", "note", f"{text}: little memory", todo)
     return Finding("gpu", "ok", text)
 
 
-def gpu(number: int) -> Gpu:
-    """One device, tried out."""
-    device = torch.device("cuda", number)
+def probe_gpu(index: int) -> Gpu:
+    """Query one GPU and run a small computation on it."""
+    device = torch.device("cuda", index)
     name, free, total, bf16 = "a GPU", 0, 0, False
     try:
         name = torch.cuda.get_device_name(device)
         free, total = torch.cuda.mem_get_info(device)
         with torch.cuda.device(device):
             bf16 = torch.cuda.is_bf16_supported()
-        fault = computed(device)
+        fault = find_fault(device)
     except (RuntimeError, AssertionError) as error:
         fault = str(error).splitlines()[0]
     return Gpu(name=name, free=free, total=total, bf16=bf16, fault=fault)
 
 
-def computed(device: torch.device) -> str:
-    """Multiply two small matrices and hold that against numpy; what went wrong, or nothing."""
+def find_fault(device: torch.device) -> str:
+    """Multiply two small matrices and compare the result with numpy's; return the error, or an empty text."""
     values = np.arange(64, dtype=np.float32).reshape(8, 8)
     try:
-        given = torch.from_numpy(values).to(device)
-        found = (given @ given).cpu().numpy()
+        tensor = torch.from_numpy(values).to(device)
+        product = (tensor @ tensor).cpu().numpy()
     except (RuntimeError, AssertionError, TypeError) as error:
         return str(error).splitlines()[0]
-    return "" if np.allclose(found, values @ values, rtol=1e-2) else "it multiplies matrices otherwise than numpy"
+    return "" if np.allclose(product, values @ values, rtol=1e-2) else "its matrix product differs from numpy's"
 
 
-def driver() -> str:
-    """The version of NVIDIA's driver; empty when there is none."""
-    if DRIVER.is_file():
-        found = re.search(r"(?:Module|x86_64|aarch64)\s+(\d+\.[\d.]+)", DRIVER.read_text(encoding="utf-8"))
+def driver_version() -> str:
+    """Return the version of the NVIDIA driver; empty if there is none."""
+    if DRIVER_FILE.is_file():
+        found = re.search(r"(?:Module|x86_64|aarch64)\s+(\d+\.[\d.]+)", DRIVER_FILE.read_text(encoding="utf-8"))
         return found[1] if found else "of unknown version"
     if program := shutil.which("nvidia-smi"):
-        asked = [program, "--query-gpu=driver_version", "--format=csv,noheader"]
+        command = [program, "--query-gpu=driver_version", "--format=csv,noheader"]
         try:
-            done = subprocess.run(asked, capture_output=True, text=True, timeout=20, check=False)
+            done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
         except (OSError, subprocess.TimeoutExpired):
             return ""
         return done.stdout.split("\n")[0].strip() if done.returncode == 0 else ""

@@ -1,6 +1,6 @@
-"""What a command line is made of: groups and commands, the words they take, and how they end.
+"""Click classes of the command line: commands, groups, parameter types, error messages and exit codes.
 
-What users get wrong is told in one line with what they may have meant; SIGTERM and Ctrl-C end a command alike.
+Every error of skelepipe becomes one line and an exit code. SIGTERM and Ctrl-C end a command in the same way.
 """
 
 import signal
@@ -14,30 +14,28 @@ import click
 
 from pipeline.errors import OutputFailed, SkelepipeError
 
-COMPLETE = "_SKELEPIPE_COMPLETE"
-"""The variable by which a shell asks for completions, as click calls it."""
+COMPLETE_VARIABLE = "_SKELEPIPE_COMPLETE"
+"""The environment variable with which a shell asks click for completions."""
 
 
 class Command(click.Command):
-    """A command whose repeatable options also take several values at once, and whose words the shell completes."""
+    """A command with suggestions for typos, and with several values after one repeatable option."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         for param in self.params:
             if type(param.type) is click.Choice:
                 param.type = Choice(param.type.choices)
-            elif param.type is click.STRING or type(param.type) is Place:
-                param.type = Word(param.type)
 
     @property
-    def several(self) -> set[str]:
-        """The options that take several values."""
+    def repeatable_options(self) -> set[str]:
+        """Return the names of the options that can be given several times."""
         return {name for option in self.params if getattr(option, "multiple", False) for name in option.opts}
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Spread the values of repeatable options, `--protocol knn linear`, before click looks at them."""
+        """Parse arguments, after expanding `--protocol knn linear` to `--protocol knn --protocol linear`."""
         try:
-            return super().parse_args(ctx, spread(args, self.several))
+            return super().parse_args(ctx, expand_repeatable_options(args, self.repeatable_options))
         except click.NoSuchOption as error:
             from pipeline.suggest import did_you_mean  # noqa: PLC0415
 
@@ -49,21 +47,21 @@ class Command(click.Command):
         except click.BadParameter as error:
             if isinstance(error.param, click.Argument) and isinstance(error.param.type, Choice):
                 for word in [word for word in args if word in error.param.type.choices][:1]:
-                    raise click.BadParameter(f"{error.message}; {word} stands first", ctx, error.param) from error
+                    raise click.BadParameter(f"{error.message}; {word} must come first", ctx, error.param) from error
             raise
 
 
 class Group(click.Group):
-    """Commands in the order of definition; for an unknown one, those that may be meant."""
+    """A group that lists its commands in the order of definition, and suggests commands for typos."""
 
     command_class = Command
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Names in the order of definition."""
+        """Return the command names in the order of definition."""
         return list(self.commands)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Every command with the whole first sentence of its help: click cuts it at the width of the terminal."""
+        """List every command with the whole first sentence of its help, which click would cut off."""
         with formatter.section("Commands"):
             formatter.write_dl(
                 [
@@ -73,19 +71,13 @@ class Group(click.Group):
             )
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Say where an option that is a command's belongs."""
+        """Parse arguments; for an option that belongs to a command, say so."""
         try:
             return super().parse_args(ctx, args)
         except click.NoSuchOption as error:
-            whose = [
-                command
-                for command in self.commands.values()
-                if any(error.option_name in p.opts for p in command.params)
-            ]
-            if whose:
-                ctx.fail(
-                    f"{error.option_name} belongs behind a command: {ctx.command_path} COMMAND {error.option_name}"
-                )
+            name = error.option_name
+            if any(name in param.opts for command in self.commands.values() for param in command.params):
+                ctx.fail(f"{name} belongs after the command: {ctx.command_path} COMMAND {name}")
             raise
 
     def resolve_command(
@@ -96,166 +88,145 @@ class Group(click.Group):
             from pipeline.suggest import did_you_mean  # noqa: PLC0415
 
             ctx.fail(
-                f"there is no command {args[0]!r}{did_you_mean(args[0], self.commands)}; commands: {', '.join(self.commands)}"
+                f"there is no command {args[0]!r}{did_you_mean(args[0], self.commands)}; "
+                f"commands: {', '.join(self.commands)}"
             )
         return super().resolve_command(ctx, args)
 
 
-class Commands(Group):
-    """The group of all commands: in order of the work, with every error of ours as one line and its own exit code."""
+class MainGroup(Group):
+    """The group of all commands; turns every error of skelepipe into one line and its exit code."""
 
     group_class = Group
 
     def main(self, *args: Any, **options: Any) -> Any:
-        """Run, or answer the shell by whatever name the program is called."""
-        return super().main(*args, **{"complete_var": COMPLETE, **options})
+        """Run a command, or answer a shell's completion request, whatever the program's file is called."""
+        return super().main(*args, **{"complete_var": COMPLETE_VARIABLE, **options})
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run a command; what goes wrong becomes one line and an exit code."""
+        """Run a command; an error becomes one line and an exit code."""
         try:
-            with terminable():
+            with handle_sigterm():
                 return super().invoke(ctx)
         except KeyboardInterrupt as error:
-            self._fail(ctx, interrupted(ctx), code_of(error))
-        except SystemError as error:  # compiled code has no better word for it
+            self._fail(ctx, interrupt_message(ctx), interrupt_exit_code(error))
+        except SystemError as error:  # raised by numba's compiled code when it is interrupted
             if not isinstance(error.__cause__, KeyboardInterrupt):
                 raise
-            self._fail(ctx, interrupted(ctx), code_of(error.__cause__))
+            self._fail(ctx, interrupt_message(ctx), interrupt_exit_code(error.__cause__))
         except SkelepipeError as error:
             self._fail(ctx, str(error), error.exit_code)
         except OSError as error:
             if isinstance(error, BrokenPipeError):
                 raise
-            where = f"{error.filename}: " if error.filename else ""
-            self._fail(ctx, f"{where}{error.strerror or error}", OutputFailed.exit_code)
+            prefix = f"{error.filename}: " if error.filename else ""
+            self._fail(ctx, f"{prefix}{error.strerror or error}", OutputFailed.exit_code)
 
     def _fail(self, ctx: click.Context, message: str, code: int) -> NoReturn:
         if ctx.params.get("debug"):
             raise
-        if message:  # none when another process that trains with this one has said it
+        if message:  # empty if another process of the same training has printed it
             click.echo(f"Error: {message}", err=True)
         ctx.exit(code)
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM has come, as from a batch scheduler."""
+    """SIGTERM was received, for example from a batch scheduler."""
 
 
 @contextmanager
-def terminable() -> Iterator[None]:
-    """Let SIGTERM end a command as Ctrl-C does: what is half done is removed, and workers end."""
+def handle_sigterm() -> Iterator[None]:
+    """Let SIGTERM end a command as Ctrl-C does: temporary files are removed and worker processes end."""
 
     def stop(number: int, frame: object) -> NoReturn:
         raise Terminated
 
-    if threading.current_thread() is not threading.main_thread():  # only there can signals be handled
+    if threading.current_thread() is not threading.main_thread():  # Python handles signals in the main thread only
         yield
         return
-    former = signal.signal(signal.SIGTERM, stop)
+    previous = signal.signal(signal.SIGTERM, stop)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, former)
+        signal.signal(signal.SIGTERM, previous)
 
 
-def code_of(interrupt: KeyboardInterrupt) -> int:
-    """128 and the signal."""
+def interrupt_exit_code(interrupt: KeyboardInterrupt) -> int:
+    """Return 128 plus the number of the signal."""
     return 128 + (signal.SIGTERM if isinstance(interrupt, Terminated) else signal.SIGINT)
 
 
-def spread(args: Sequence[str], several: set[str]) -> list[str]:
-    """Give every value behind an option in `several` the option's name: `-a 1 2` becomes `-a 1 -a 2`."""
-    out: list[str] = []
+def interrupt_message(ctx: click.Context) -> str:
+    """Return what the user can do after Ctrl-C."""
+    if ctx.invoked_subcommand in {"ingest", "pretrain"}:
+        return "interrupted; run the same command again to resume"
+    return "interrupted; unfinished output was removed; run the same command again to create it"
+
+
+def expand_repeatable_options(args: Sequence[str], repeatable: set[str]) -> list[str]:
+    """Put the option's name before each of its values: `-a 1 2` becomes `-a 1 -a 2`."""
+    expanded: list[str] = []
     option = None
-    for place, arg in enumerate(args):
-        if arg in several:
+    for index, arg in enumerate(args):
+        if arg in repeatable:
             option = arg
-            if place + 1 == len(args) or args[place + 1].startswith("-"):
-                out.append(arg)  # no value: click says so
+            if index + 1 == len(args) or args[index + 1].startswith("-"):
+                expanded.append(arg)  # without a value: click reports the error
         elif arg.startswith("-"):
             option = None
-            out.append(arg)
+            expanded.append(arg)
         else:
-            out += [arg] if option is None else [option, arg]
-    return out
+            expanded += [arg] if option is None else [option, arg]
+    return expanded
 
 
-def interrupted(ctx: click.Context) -> str:
-    """What Ctrl-C has left of the command at work."""
-    if ctx.invoked_subcommand in {"ingest", "pretrain"}:
-        return "interrupted; the same command goes on where it stopped"
-    return "interrupted; what was not finished is not there, and the same command makes it"
-
-
-class Place(click.Path):
-    """A path that ends in a name: artifacts are called, and have siblings written beside them, by theirs."""
+class NamedPath(click.Path):
+    """A path that ends in a name, because artifacts and the files next to them are named after it."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
-        """Replace `.` and `..`, which name nothing, by the folder that they mean."""
+        """Resolve paths that end in `.` or `..`."""
         path = Path(super().convert(value, param, ctx))  # type: ignore[arg-type]
         return path if path.name not in {"", ".."} else path.resolve()
 
 
-Folder = Place()
+NAMED_PATH = NamedPath()
 
 
 class Choice(click.Choice[str]):
-    """One of a few words."""
+    """A choice of a few words, with suggestions for typos."""
 
     def get_invalid_choice_message(self, value: Any, ctx: click.Context | None) -> str:
-        """Say which there are, and which may be meant."""
+        """Return a message with all choices, and the one that was probably meant."""
         from pipeline.suggest import did_you_mean  # noqa: PLC0415
 
         return f"{value!r} is not one of {', '.join(self.choices)}{did_you_mean(value, self.choices)}"
 
     def get_missing_message(self, param: click.Parameter, ctx: click.Context | None) -> str:
-        """Say which there are."""
+        """Return a message with all choices."""
         return f"one of {', '.join(self.choices)}"
 
 
-class Word(click.ParamType[Any]):
-    """A text or path whose beginning the shell completes, by what trainer/terminal/completion_words.py knows of the parameter's name."""
-
-    def __init__(self, of: click.ParamType[Any]) -> None:
-        self.of, self.name = of, of.name
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Leave that to the type itself."""
-        return self.of.convert(value, param, ctx)
-
-    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
-        """What may stand here; any path where paths do and nothing is known."""
-        from click.shell_completion import CompletionItem  # noqa: PLC0415
-
-        from trainer.terminal import completion_words  # noqa: PLC0415
-
-        place, given = param.name or "", {**ctx.params, "command": ctx.info_name}
-        found = completion_words.complete(place, incomplete, given) if place in completion_words.COMPLETERS else []
-        items = [CompletionItem(word, help=about or None) for word, about in found]
-        return items or self.of.shell_complete(ctx, param, incomplete)
-
-
-class Job(click.ParamType[tuple[int, int]]):
+class JobNumber(click.ParamType[tuple[int, int]]):
     """One of several jobs: `2/8`."""
 
     name = "K/N"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
-        """Take `2/8` apart."""
+        """Parse `2/8` to (2, 8)."""
         k, slash, n = str(value).partition("/")
         if not (slash and k.isdecimal() and n.isdecimal() and 1 <= int(k) <= int(n)):
             self.fail(f"{value!r} is not K/N with K from 1 to N, such as 1/8", param, ctx)
         return int(k), int(n)
 
 
-class Aspect(click.ParamType[float]):
-    """Width by height: `16:9`."""
+class AspectRatio(click.ParamType[float]):
+    """Width to height: `16:9`."""
 
     name = "W:H"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Take `16:9` apart."""
-        wide, colon, high = str(value).partition(":")
-        if not (colon and wide.isdecimal() and high.isdecimal() and int(wide) and int(high)):
+        """Parse `16:9` to 1.78."""
+        width, colon, height = str(value).partition(":")
+        if not (colon and width.isdecimal() and height.isdecimal() and int(width) and int(height)):
             self.fail(f"{value!r} is not W:H, such as 16:9 or 1080:1920", param, ctx)
-        return int(wide) / int(high)
+        return int(width) / int(height)

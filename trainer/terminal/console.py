@@ -1,4 +1,4 @@
-"""Terminal width, progress bars, and formatting of durations and sizes."""
+"""Progress bar, width of tables, and formats of durations and sizes. Does not import torch."""
 
 import os
 import shutil
@@ -13,32 +13,35 @@ from rich.table import Column
 
 from pipeline.ingest.request import IngestProgress
 
-PLAIN_SECONDS = 10.0
-"""Off a terminal, one line so often."""
-FIRST_RUN_NOTE = "starting; the first run on a machine compiles for some 10 s"
-"""What the bar of an ingest or a pre-training says until something is done."""
+PLAIN_LINE_SECONDS = 10.0
+"""Time between two lines of progress if stderr is not a terminal."""
+FIRST_RUN_NOTE = "starting; the first run on a machine compiles for 10 to 30 s"
+"""Shown by the bars of ingest and pretrain until the first progress."""
+WIDTH_OF_PIPE = 160
+"""Width of tables in characters if stdout is not a terminal."""
 
 
 class ProgressBar:
-    """Progress on stderr: a live bar on a terminal, a plain line now and then elsewhere."""
+    """Progress on stderr: a live bar on a terminal, otherwise a plain line every few seconds."""
 
-    def __init__(self, doing: str, note: str = "", *, shown: bool = True) -> None:
-        self._doing = doing
+    def __init__(self, title: str, note: str = "", *, shown: bool = True) -> None:
+        self._title = title
         console = Console(stderr=True)
         self._shown = shown
         self._live = shown and console.is_terminal
-        kept = Column(no_wrap=True)  # in a narrow terminal the note gives way, not the rest
+        fixed = Column(no_wrap=True)  # in a narrow terminal only the note is cut off
         columns = (
-            TextColumn("{task.description}", table_column=kept),
-            BarColumn(bar_width=12, table_column=kept),
-            TaskProgressColumn(table_column=kept),
-            TimeRemainingColumn(table_column=kept),
+            TextColumn("{task.description}", table_column=fixed),
+            BarColumn(bar_width=12, table_column=fixed),
+            TaskProgressColumn(table_column=fixed),
+            TimeRemainingColumn(table_column=fixed),
             TextColumn("{task.fields[note]}", table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis")),
         )
         self._bar = Progress(*columns, console=console, transient=True, expand=True)
-        self._task = self._bar.add_task(doing, total=None, note=note)
-        self._began = self._spoke = time.monotonic()
-        self._seen: tuple[float, float] | None = None
+        self._task = self._bar.add_task(title, total=None, note=note)
+        self._start_time = self._line_time = time.monotonic()
+        self._first_update: tuple[float, float] | None = None
+        """Time and `done` of the first progress."""
 
     def __enter__(self) -> Self:
         if self._live:
@@ -52,52 +55,52 @@ class ProgressBar:
             self._bar.stop()
 
     def update(self, done: float, total: float, note: str) -> None:
-        """Show how far things are; `note` says it in the work's own units."""
+        """Show progress; `note` gives it in units of the work."""
         if self._live:
             self._bar.update(self._task, completed=done, total=total, note=note)
             return
         now = time.monotonic()
-        if done and self._seen is None:  # compiling, and what an earlier run has done, say nothing of what is left
-            self._seen = now, done
-        if now - self._spoke >= PLAIN_SECONDS and self._seen:
-            self._spoke = now
-            began, before = self._seen
+        if done and self._first_update is None:  # the time before it went into compiling, or into a run that is resumed
+            self._first_update = now, done
+        if now - self._line_time >= PLAIN_LINE_SECONDS and self._first_update:
+            self._line_time = now
+            start, before = self._first_update
             left = (
-                f"  {format_duration((now - began) * (total - done) / (done - before))} left" if done > before else ""
+                f"  {format_duration((now - start) * (total - done) / (done - before))} left" if done > before else ""
             )
-            self.say(f"{self._doing} {100 * done / total:3.0f} %  {note}{left}")
+            self.print_line(f"{self._title} {100 * done / total:3.0f} %  {note}{left}")
 
-    def say(self, line: str) -> None:
-        """One line above the bar."""
+    def print_line(self, line: str) -> None:
+        """Print one line above the bar."""
         if self._live:
             self._bar.console.print(line, highlight=False, markup=False, soft_wrap=True)
         elif self._shown:
             print(line, file=sys.stderr, flush=True)  # noqa: T201
 
-    def note(self, text: str) -> None:
-        """Say what is being done, where nobody knows how long it takes."""
+    def set_note(self, text: str) -> None:
+        """Show what is being done, if the amount of work is not known."""
         if self._live:
             self._bar.update(self._task, note=text)
 
-    def export(self, done: int, total: int) -> None:
-        """Show an export's progress."""
+    def show_clips(self, done: int, total: int) -> None:
+        """Show the progress of an export."""
         self.update(done, total, f"{done} of {total} clips")
 
-    def predict(self, done: int, total: int) -> None:
-        """Show a prediction's progress."""
+    def show_recordings(self, done: int, total: int) -> None:
+        """Show the progress of a conversion or a prediction."""
         self.update(done, total, f"{done} of {total} recordings")
 
-    def ingest(self, tick: IngestProgress) -> None:
-        """Show an ingest's progress."""
-        rate = tick.bytes / 1e6 / max(time.monotonic() - self._began, 1e-9)
-        bad = f", {tick.quarantined} quarantined" if tick.quarantined else ""
-        then = "; writing the store" if tick.files == tick.total_files else ""
-        note = f"{tick.files} of {tick.total_files} files, {rate:.0f} MB/s{bad}{then}"
-        self.update(tick.bytes, tick.total_bytes, note)
+    def show_ingest(self, progress: IngestProgress) -> None:
+        """Show the progress of an ingest."""
+        rate = progress.bytes / 1e6 / max(time.monotonic() - self._start_time, 1e-9)
+        bad = f", {progress.quarantined} quarantined" if progress.quarantined else ""
+        stage = "; writing the store" if progress.files == progress.total_files else ""
+        note = f"{progress.files} of {progress.total_files} files, {rate:.0f} MB/s{bad}{stage}"
+        self.update(progress.bytes, progress.total_bytes, note)
 
 
 def format_duration(seconds: float) -> str:
-    """A time in the two largest units that matter."""
+    """Format a time in its two largest units."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:
@@ -106,7 +109,7 @@ def format_duration(seconds: float) -> str:
 
 
 def format_size(count: float) -> str:
-    """Bytes in the unit that leaves at most three digits before the point."""
+    """Format bytes in the unit that leaves at most three digits before the point."""
     for unit in ("B", "kB", "MB", "GB"):
         if count < 1000:
             return f"{count:.1f} {unit}" if unit != "B" else f"{count:.0f} B"
@@ -114,11 +117,12 @@ def format_size(count: float) -> str:
     return f"{count:.1f} TB"
 
 
-PIPED = 160
-"""Columns of what goes to a file or a pipe, where no terminal folds a row."""
+def count_noun(number: int, noun: str) -> str:
+    """Return `1 step`, `2 steps`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def columns() -> int:
-    """How wide tables may be: as the terminal or COLUMNS says, wide in a file."""
-    narrow = sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdecimal()
-    return shutil.get_terminal_size().columns if narrow else PIPED
+def table_width() -> int:
+    """Return the width of tables in characters: that of the terminal or COLUMNS, or a wide one for files and pipes."""
+    is_given = sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdecimal()
+    return shutil.get_terminal_size().columns if is_given else WIDTH_OF_PIPE

@@ -1,4 +1,4 @@
-"""What the terminal shows of an examination; apart from display.py, which imports what may be broken."""
+"""Terminal output of `skelepipe doctor`; imports nothing that a broken installation could lack, except rich."""
 
 from collections.abc import Sequence
 
@@ -9,26 +9,27 @@ from trainer.doctor.findings import Finding
 
 
 def doctor_table(found: Sequence[Finding]) -> Table:
-    """What an examination found, a topic after the other; below a line what to do about it."""
+    """Build a table of all findings, topic by topic; what to do about a finding is shown below it."""
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column("topic", no_wrap=True)
     table.add_column("state", no_wrap=True)
     table.add_column("text", overflow="fold")
-    before = ""
+    previous_topic = ""
     for finding in found:
         text = Text(finding.text)
         if finding.todo:
             text.append(f"\n-> {finding.todo}", "bold")
         style = {"ok": "green", "note": "yellow", "problem": "bold red"}[finding.state]
-        table.add_row("" if finding.topic == before else finding.topic, Text(finding.state, style), text)
-        before = finding.topic
+        topic = "" if finding.topic == previous_topic else finding.topic
+        table.add_row(topic, Text(finding.state, style), text)
+        previous_topic = finding.topic
     return table
 
 
-def doctor_line(found: Sequence[Finding]) -> str:
-    """The examination in a sentence."""
+def doctor_summary(found: Sequence[Finding]) -> str:
+    """Summarise all findings in one line."""
     counts = {state: sum(finding.state == state for finding in found) for state in ("problem", "note")}
-    said = [f"{count} {state}{'s' * (count > 1)}" for state, count in counts.items() if count]
+    parts = [f"{count} {state}{'s' * (count > 1)}" for state, count in counts.items() if count]
     if not counts["problem"]:
-        return f"all works{'; ' + said[0] if said else ''}"
-    return f"{' and '.join(said)}: something will not work"
+        return f"everything works{'; ' + parts[0] if parts else ''}"
+    return f"{' and '.join(parts)}: something will not work"

@@ -1,6 +1,7 @@
-"""What the terminal shows of a conversion."""
+"""Terminal output of the commands of pipeline/: convert, ingest, finalise, build-splits, export, inspect and verify."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,132 +15,134 @@ from pipeline.ingest.estimate import IngestEstimate
 from pipeline.ingest.request import IngestResult
 from pipeline.store.build_splits import BuiltSplits
 from pipeline.store.verify import VerifyResult
-from trainer.terminal.console import columns, format_duration, format_size
+from trainer.terminal.console import count_noun, format_duration, format_size, table_width
+
+MAX_LISTED = 10
+"""Recordings, classes or subjects that are listed; `--json` lists all."""
+LISTED_JOINTS = 5
+"""Joints of lowest confidence that `inspect` names."""
 
 
 def refused_table(refused: Sequence[dict[str, Any]]) -> Table:
-    """The recordings that a conversion could not use, the first few of them."""
+    """Build a table of the first recordings that a conversion could not use."""
     table = Table(title=f"{len(refused)} refused", title_justify="left", box=None, pad_edge=False)
     table.add_column("file", overflow="fold")
     table.add_column("line", justify="right")
     table.add_column("reason", overflow="fold")
-    for bad in refused[:SHOWN]:
+    for bad in refused[:MAX_LISTED]:
         table.add_row(Text(bad["file"]), str(bad["line"] or ""), Text(bad["reason"]))
-    if len(refused) > SHOWN:
-        table.add_row("...", "", f"and {len(refused) - SHOWN} more: --json has all")
+    if len(refused) > MAX_LISTED:
+        table.add_row("...", "", f"and {len(refused) - MAX_LISTED} more: --json lists all")
     return table
 
 
-def conversion_lines(report: ConvertResult) -> list[str]:
-    """What a conversion wrote, in lines."""
-    kinds = f"{len(report.classes)} classes" if len(report.classes) != 1 else "1 class"
-    people = f", {report.subjects} subjects" if report.subjects else ""
-    sure = "with confidence" if report.confident == report.clips else f"{report.confident} with confidence"
+def conversion_lines(result: ConvertResult) -> list[str]:
+    """Summarise a conversion in lines."""
+    classes = f"{len(result.classes)} classes" if len(result.classes) != 1 else "1 class"
+    subjects = f", {result.subjects} subjects" if result.subjects else ""
+    confidence = "with confidence" if result.confident == result.clips else f"{result.confident} with confidence"
     lines = [
-        f"{report.output}: converted, {report.clips} clips of {report.layout} skeletons ({report.joints} joints), "
-        f"{report.frames} frames, {kinds}{people}, {format_size(report.bytes)}"
-        + (f"; {sure}" if report.confident else "; without confidence")
+        f"{result.output}: converted, {result.clips} clips of {result.layout} skeletons ({result.joints} joints), "
+        f"{result.frames} frames, {classes}{subjects}, {format_size(result.bytes)}"
+        + (f"; {confidence}" if result.confident else "; without confidence")
     ]
-    columns = [column for column in ("label", "subject", "camera") if column in report.sources]
-    lines += [f"{column} by {' and '.join(report.sources[column])}" for column in columns]
-    for name, train in report.splits.items():
-        told = "; ".join(f"{column} {', '.join(map(str, values[:SHOWN]))}" for column, values in train.items())
-        lines.append(
-            f"split {name}: trains on {told}" + (", ..." if any(len(v) > SHOWN for v in train.values()) else "")
-        )
-    if report.made_up:
-        lines.append(f"made up from other joints: {', '.join(report.made_up)}")
-    for note, count in report.notes.items():
-        lines.append(note if count == report.clips else f"{count} of them: {note}")
-    return lines + [f"left out, {what}: {count}" for what, count in sorted(report.left_out.items())]
+    columns = [column for column in ("label", "subject", "camera") if column in result.sources]
+    lines += [f"{column} from {' and '.join(result.sources[column])}" for column in columns]
+    for name, train in result.splits.items():
+        sides = "; ".join(f"{column} {', '.join(map(str, values[:MAX_LISTED]))}" for column, values in train.items())
+        more = ", ..." if any(len(values) > MAX_LISTED for values in train.values()) else ""
+        lines.append(f"split {name}: trains on {sides}{more}")
+    if result.made_up:
+        lines.append(f"interpolated from other joints: {', '.join(result.made_up)}")
+    for note, count in result.notes.items():
+        lines.append(note if count == result.clips else f"{count} of them: {note}")
+    return lines + [f"ignored, {what}: {count}" for what, count in sorted(result.left_out.items())]
 
 
-UNSURE = 5
-"""Joints that `inspect` names as the least certain."""
-SHOWN = 10
-"""Quarantined recordings listed; `--json` has all, and so has the store."""
-
-
-def ingest_summary(report: IngestResult) -> list[str]:
-    """What an ingest did, in lines."""
+def ingest_summary(result: IngestResult) -> list[str]:
+    """Summarise an ingest in lines."""
     lines = []
-    if report.outcome == "dry run":
-        lines.append(f"dry run: {report.source_files} recordings, {report.source_bytes / 1e6:.1f} MB; nothing written")
-        lines += _forecast_lines(report.forecast) if report.forecast else []
+    if result.outcome == "dry run":
+        lines.append(f"dry run: {result.source_files} recordings, {result.source_bytes / 1e6:.1f} MB; nothing written")
+        lines += _estimate_lines(result.forecast) if result.forecast else []
     else:
-        stored = f"{report.store_bytes / 1e6:.1f} MB"
+        stored = f"{result.store_bytes / 1e6:.1f} MB"
         lines.append(
-            f"{report.output}: {report.outcome}, {report.clips} clips, {report.body_frames} body-frames, {stored}"
+            f"{result.output}: {result.outcome}, {result.clips} clips, {result.body_frames} body-frames, {stored}"
         )
-    if report.outcome == "ingested":
-        rate = report.source_bytes / 1e6 / report.seconds
-        again = f", {report.resumed_files} files were done before" if report.resumed_files else ""
-        took = format_duration(report.seconds) if report.seconds >= 10 else f"{report.seconds:.1f} s"
+    if result.outcome == "ingested":
+        rate = result.source_bytes / 1e6 / result.seconds
+        resumed = f", {result.resumed_files} files had been processed before" if result.resumed_files else ""
+        took = format_duration(result.seconds) if result.seconds >= 10 else f"{result.seconds:.1f} s"
         lines.append(
-            f"recipe {report.recipe}, {report.source_bytes / 1e6:.1f} MB of text in {took}, {rate:.0f} MB/s{again}"
+            f"recipe {result.recipe}, {result.source_bytes / 1e6:.1f} MB of recordings in {took}, "
+            f"{rate:.0f} MB/s{resumed}"
         )
-    if report.missing:
-        lines.append(
-            f"left out: {len(report.missing)} samples officially missing or incomplete (--keep-missing takes them in)"
+    if result.missing:
+        missing = f"{len(result.missing)} samples that are officially missing or incomplete"
+        lines.append(f"left out: {missing} (include them with --keep-missing)")
+    lines += [f"ignored, {what}: {count}" for what, count in sorted(result.left_out.items())]
+    if result.absent:
+        groups = ", ".join(f"{group} {count}" for group, count in list(result.absent.items())[:MAX_LISTED])
+        groups += (
+            f" and {len(result.absent) - MAX_LISTED} more: --json lists all" if len(result.absent) > MAX_LISTED else ""
         )
-    lines += [f"left out, {what}: {count}" for what, count in sorted(report.left_out.items())]
-    if report.absent:
-        where = ", ".join(f"{place} {count}" for place, count in list(report.absent.items())[:SHOWN])
-        where += f" and {len(report.absent) - SHOWN} more: --json has all" if len(report.absent) > SHOWN else ""
-        lines.append(f"not there, of the whole {report.dataset}: {sum(report.absent.values())} recordings ({where})")
+        total = sum(result.absent.values())
+        lines.append(f"not found, of the complete {result.dataset}: {total} recordings ({groups})")
     return lines
 
 
-def job_summary(report: JobResult) -> list[str]:
-    """What one job of an ingest did, in lines."""
-    if report.outcome == "up to date":
-        return [f"{report.output}: up to date, nothing to do for partition {report.job}"]
-    again = f", {report.resumed_files} of them were done before" if report.resumed_files else ""
+def job_summary(result: JobResult) -> list[str]:
+    """Summarise one job of an ingest in lines."""
+    if result.outcome == "up to date":
+        return [f"{result.output}: up to date, nothing to do for partition {result.job}"]
+    resumed = f", {result.resumed_files} of them had been processed before" if result.resumed_files else ""
     lines = [
-        f"{report.output}: partition {report.job} done, {len(report.partitions)} of {report.of} parts, "
-        f"{report.source_files} recordings{again}, {format_duration(report.seconds)}; nothing published yet"
+        f"{result.output}: partition {result.job} done, {len(result.partitions)} of {result.of} files of partitions, "
+        f"{result.source_files} recordings{resumed}, {format_duration(result.seconds)}; nothing published yet"
     ]
-    if report.unfinished:
-        lines.append(f"{report.unfinished} parts of other jobs are not there yet; when they have ended:")
+    if result.unfinished:
+        lines.append(f"still missing: {count_noun(result.unfinished, 'file')} of other jobs; when they have ended:")
     return lines
 
 
-def _forecast_lines(expected: IngestEstimate) -> list[str]:
-    """What an ingest would cost, in lines."""
+def _estimate_lines(estimate: IngestEstimate) -> list[str]:
+    """Describe time and space that an ingest would need."""
     lines = [
-        f"expected: {format_size(expected.store_bytes)} of store, {format_duration(expected.seconds)}, "
-        f"up to {format_size(expected.work_bytes)} while it works ({format_size(expected.free_bytes)} free), "
-        f"measured on {expected.sampled_files} of the recordings"
+        f"expected: a store of {format_size(estimate.store_bytes)} in {format_duration(estimate.seconds)}, "
+        f"up to {format_size(estimate.work_bytes)} during the ingest ({format_size(estimate.free_bytes)} free), "
+        f"measured on {estimate.sampled_files} of the recordings"
     ]
-    if expected.quarantined:
-        lines.append(f"of those {expected.quarantined} cannot be used")
-    if expected.work_bytes > expected.free_bytes:
-        lines.append("that is more than there is: make room, or name another --out")
+    if estimate.quarantined:
+        lines.append(f"of those, {estimate.quarantined} cannot be used")
+    if estimate.work_bytes > estimate.free_bytes:
+        lines.append("this is more than the free space: free some space, or choose another --out")
     return lines
 
 
 def overview_lines(found: Mapping[str, Any]) -> list[str]:
-    """What a store is, in lines."""
+    """Summarise a store in lines."""
     store, frames = found["store"], found["frames"]
     bodies = ", ".join(f"{count} of {number}" for number, count in found["bodies"].items())
     steps = " ".join(step["step"] for step in store["recipe"]["steps"])
     lines = [
         f"{store['path']}: {store['dataset']}, {found['clips']} clips of {found['recordings']} recordings, "
         f"{found['body_frames']} body-frames",
-        f"frames a clip: {frames['min']:g} to {frames['max']:g}, median {frames['median']:g}, mean {frames['mean']:g}; "
-        f"bodies: {bodies}",
+        f"frames per clip: {frames['min']:g} to {frames['max']:g}, median {frames['median']:g}, "
+        f"mean {frames['mean']:g}; bodies: {bodies}",
         f"layout {store['layout']['name']} ({store['layout']['joints']} joints), "
         f"recipe {store['recipe']['name']}: {steps}",
-        f"made by {store['tool']} from {store['sources']['bytes'] / 1e6:.1f} MB, "
-        f"{store['missing_left_out']} officially missing left out; digest {store['digest'][:12]}",
+        f"made with {store['tool']} from {store['sources']['bytes'] / 1e6:.1f} MB, "
+        f"{store['missing_left_out']} officially missing samples left out; digest {store['digest'][:12]}",
     ]
     if found["confidence"]:
         joints = found["confidence"]["joints"]
-        least = ", ".join(f"{name} {joints[name]:.2f}" for name in sorted(joints, key=joints.__getitem__)[:UNSURE])
-        mean = sum(joints.values()) / max(1, len(joints))
-        lines.append(
-            f"confidence of {found['confidence']['clips']} clips: mean {mean:.2f}; least certain joints: {least}"
+        lowest = ", ".join(
+            f"{name} {joints[name]:.2f}" for name in sorted(joints, key=joints.__getitem__)[:LISTED_JOINTS]
         )
+        mean = sum(joints.values()) / max(1, len(joints))
+        clips = count_noun(found["confidence"]["clips"], "clip")
+        lines.append(f"confidence of {clips}: mean {mean:.2f}; joints of lowest confidence: {lowest}")
     for name, split in found["splits"].items():
         sides = split.get("problem") or f"{split['train']} train, {split['test']} test"
         lines.append(f"split {name}: {sides}")
@@ -147,14 +150,15 @@ def overview_lines(found: Mapping[str, Any]) -> list[str]:
 
 
 def overview_tables(found: Mapping[str, Any]) -> list[Table]:
-    """A store's clips by what they show and who shows it, and what was done to them."""
+    """Build tables of a store's clips by class, subject and so on, of the recipe's repairs, and of the quarantine."""
     counts = Table(box=None, pad_edge=False)
-    for head in ("clips by", "values", "least", "most", "which"):
-        counts.add_column(head, justify="left" if head in ("clips by", "which") else "right", no_wrap=head != "which")
+    for head in ("clips by", "number", "fewest", "most", "values"):
+        is_text = head in {"clips by", "values"}
+        counts.add_column(head, justify="left" if is_text else "right", no_wrap=head != "values")
     for name, values in found["counts"].items():
-        listed = list(values) if name != "class" else [value.split(" ", 1)[0] for value in values]
-        shown = ", ".join(listed[:SHOWN]) + (", ..." if len(listed) > SHOWN else "")
-        counts.add_row(name, str(len(values)), str(min(values.values())), str(max(values.values())), Text(shown))
+        words = list(values) if name != "class" else [value.split(" ", 1)[0] for value in values]
+        listed = ", ".join(words[:MAX_LISTED]) + (", ..." if len(words) > MAX_LISTED else "")
+        counts.add_row(name, str(len(values)), str(min(values.values())), str(max(values.values())), Text(listed))
     quality = Table(box=None, pad_edge=False)
     quality.add_column("quality", no_wrap=True)
     quality.add_column("total", justify="right")
@@ -167,24 +171,25 @@ def overview_tables(found: Mapping[str, Any]) -> list[Table]:
 
 
 def quarantine_table(quarantined: Sequence[dict[str, Any]]) -> Table:
-    """The recordings that could not be used, the first few of them."""
+    """Build a table of the first recordings that could not be used."""
     table = Table(title=f"{len(quarantined)} quarantined", title_justify="left", box=None, pad_edge=False)
-    longest = max((len(bad["file"]) for bad in quarantined[:SHOWN]), default=0)
-    table.add_column("file", no_wrap=longest <= columns() // 2, overflow="fold")
+    longest = max((len(bad["file"]) for bad in quarantined[:MAX_LISTED]), default=0)
+    table.add_column("file", no_wrap=longest <= table_width() // 2, overflow="fold")
     table.add_column("line", justify="right")
     table.add_column("reason", overflow="fold")
-    for bad in quarantined[:SHOWN]:
-        # Text, since names and quoted fields may hold square brackets, which a str would have taken for markup.
-        # One clip of several in its file, with no line that says which.
+    for bad in quarantined[:MAX_LISTED]:
+        # If a file has several clips and no line identifies the bad one, its name is added.
         clip = f" ({bad['name']})" if not bad["line"] and bad["name"] != bad["recording"] else ""
+        # Text, because rich would read square brackets in a str as markup.
         table.add_row(Text(bad["file"] + clip), str(bad["line"] or ""), Text(bad["reason"]))
-    if len(quarantined) > SHOWN:
-        table.add_row("...", "", f"and {len(quarantined) - SHOWN} more: skelepipe inspect STORE --quarantine has all")
+    if len(quarantined) > MAX_LISTED:
+        more = len(quarantined) - MAX_LISTED
+        table.add_row("...", "", f"and {more} more: skelepipe inspect STORE --quarantine lists all")
     return table
 
 
 def splits_summary(built: BuiltSplits, store: Path) -> list[str]:
-    """What build-splits made, in lines."""
+    """Summarise the splits and subsets that were built, in lines."""
     lines = []
     for split in built.splits:
         left = f", {split.left_out} in neither" if split.left_out else ""
@@ -198,15 +203,25 @@ def splits_summary(built: BuiltSplits, store: Path) -> list[str]:
     return [*built.notes, *lines, *(f"skipped {problem}" for problem in built.skipped)]
 
 
-def export_lines(report: ExportResult) -> list[str]:
-    """What an export wrote, in lines."""
-    split = f" ({', '.join(report.splits)})" if report.splits else ""
-    return [f"{report.out}: {report.format}, {report.clips} clips{split}, {report.bytes / 1e6:,.1f} MB"]
+def splits_json(built: BuiltSplits) -> dict[str, Any]:
+    """Return the splits and subsets that were built as plain data."""
+    return {
+        "splits": [split.to_json() for split in built.splits],
+        "subsets": [asdict(subset) for subset in built.subsets],
+        "skipped": built.skipped,
+        "notes": built.notes,
+    }
+
+
+def export_lines(result: ExportResult) -> list[str]:
+    """Summarise an export in lines."""
+    split = f" ({', '.join(result.splits)})" if result.splits else ""
+    return [f"{result.out}: {result.format}, {result.clips} clips{split}, {result.bytes / 1e6:,.1f} MB"]
 
 
 def verdict_lines(verdict: VerifyResult) -> list[str]:
-    """What verify found, in lines."""
-    what = verdict.kind.removeprefix("skelepipe-")
+    """Summarise the result of `verify` in lines."""
+    kind = verdict.kind.removeprefix("skelepipe-")
     if not verdict.findings:
-        return [f"{verdict.path}: good ({what})"]
-    return [f"{verdict.path}: damaged or incomplete ({what})", *(f"  {finding}" for finding in verdict.findings)]
+        return [f"{verdict.path}: good ({kind})"]
+    return [f"{verdict.path}: damaged or incomplete ({kind})", *(f"  {finding}" for finding in verdict.findings)]

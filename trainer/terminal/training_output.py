@@ -1,4 +1,4 @@
-"""What the terminal shows of trainings, and of what is made of the encoders that they leave."""
+"""Terminal output of pretrain, embed, predict, import-weights, export of a run, and config show."""
 
 import json
 import re
@@ -16,192 +16,191 @@ from trainer.inference.predict import Prediction, PredictResult
 from trainer.pretrain.pretrain import PretrainProgress, PretrainResult
 from trainer.runs.effective_config import EffectiveConfig
 from trainer.runs.imported.import_weights import ImportResult
-from trainer.terminal.console import FIRST_RUN_NOTE, ProgressBar, columns, format_duration
+from trainer.terminal.console import FIRST_RUN_NOTE, ProgressBar, count_noun, format_duration, table_width
 
-WITH_THEN = 80
-"""Columns of a terminal in which there is room for what a clip may be besides."""
-WITH_WORDS = 110
-"""Columns of a terminal in which there is room for what a setting is for."""
+MIN_WIDTH_FOR_ALTERNATIVES = 80
+"""Width of a terminal that has room for the second and further predicted classes."""
+MIN_WIDTH_FOR_DESCRIPTIONS = 110
+"""Width of a terminal that has room for descriptions of settings."""
+MEASURED_STEPS = 3
+"""Steps after which the expected time is printed; the first step is slower than the others."""
 
 
-def pretrain_summary(report: PretrainResult) -> list[str]:
-    """What a pre-training did, in lines."""
-    run = report.run
-    lines, best = list(report.skipped), []
-    if report.best is not None:
-        score = f"{report.best['held_out_knn']:.1f} % of the held-out clips by kNN"
+class TrainingBar(ProgressBar):
+    """Progress of a pre-training; prints the expected time once some steps were measured.
+
+    It is not in console.py, because its argument comes from a module that imports torch.
+    """
+
+    def __init__(self, *, shown: bool = True) -> None:
+        super().__init__("pretrain", FIRST_RUN_NOTE, shown=shown)
+        self._first_step: int | None = None
+
+    def show_training(self, progress: PretrainProgress) -> None:
+        """Show the progress of a training."""
+        if self._first_step is None:
+            self._first_step = progress.step - 1
+        terms = ", ".join(f"{name} {value:.2f}" for name, value in progress.loss.items() if name != "total")
+        epoch = f"epoch {progress.epoch + 1}/{progress.epochs}"
+        rate = f"{progress.samples_per_second:.0f} samples/s"
+        note = f"{epoch}  {rate}  loss {progress.loss['total']:.2f} ({terms})"
+        self.update(progress.step, progress.total_steps, note)
+        if progress.held_out_knn is not None:
+            self.print_line(f"{epoch}: kNN accuracy on the held-out clips {progress.held_out_knn:.1f} %")
+        if progress.step == self._first_step + MEASURED_STEPS:
+            remaining = (progress.total_steps - self._first_step) * progress.batch_size / progress.samples_per_second
+            self.print_line(f"{rate}: about {format_duration(remaining)} for {count_noun(progress.epochs, 'epoch')}")
+
+
+def pretrain_summary(result: PretrainResult) -> list[str]:
+    """Summarise a pre-training in lines."""
+    run = result.run
+    lines, best = list(result.skipped), []
+    if result.best is not None:
+        score = f"kNN accuracy on the held-out clips {result.best['held_out_knn']:.1f} %"
         best.append(
-            f"best checkpoint: epoch {report.best['epoch'] + 1}, {score}; eval and embed take --checkpoint best"
+            f"best checkpoint: epoch {result.best['epoch'] + 1}, {score}; eval and embed use it with --checkpoint best"
         )
-    if report.outcome == "up to date":
+    if result.outcome == "up to date":
         return [*lines, f"{run.path}: up to date, trained to step {run.total_steps}", *best]
+    steps = f"{count_noun(result.steps, 'step')} in {format_duration(result.seconds)} on {result.device}"
+    lines.append(f"{run.path}: {result.outcome}, {steps}")
     lines.append(
-        f"{run.path}: {report.outcome}, {plural(report.steps, 'step')} in {format_duration(report.seconds)} on {report.device}"
-    )
-    lines.append(
-        f"{report.samples_per_second:.0f} samples/s, mean loss of the first epoch {report.first_loss:.3f}, "
-        f"of the last {report.last_loss:.3f}"
+        f"{result.samples_per_second:.0f} samples/s, mean loss of the first epoch {result.first_loss:.3f}, "
+        f"of the last {result.last_loss:.3f}"
     )
     return lines + best
 
 
-def pretrain_json(report: PretrainResult) -> dict[str, Any]:
-    """What a pre-training did, as plain data."""
-    run = report.run
+def pretrain_json(result: PretrainResult) -> dict[str, Any]:
+    """Return the result of a pre-training as plain data."""
+    run = result.run
     return {
-        "outcome": report.outcome,
+        "outcome": result.outcome,
         "run": run.path,
         "preset": run.preset,
         "config": run.config.model_dump(mode="json"),
         "lineage": run.lineage,
-        "device": report.device,
-        "steps": report.steps,
+        "device": result.device,
+        "steps": result.steps,
         "total_steps": run.total_steps,
-        "seconds": report.seconds,
-        "samples_per_second": report.samples_per_second,
-        "first_loss": report.first_loss,
-        "last_loss": report.last_loss,
-        "best": report.best,
-        "skipped": report.skipped,
+        "seconds": result.seconds,
+        "samples_per_second": result.samples_per_second,
+        "first_loss": result.first_loss,
+        "last_loss": result.last_loss,
+        "best": result.best,
+        "skipped": result.skipped,
     }
 
 
-def predictions_table(report: PredictResult) -> Table:
-    """What each clip is taken for: the likeliest class with its probability, then the next ones."""
-    several = any(answer.clip != Path(answer.file).stem for answer in report.answers)
-    narrow = columns() < WITH_THEN
-    short = narrow and len({Path(answer.file).name for answer in report.answers}) == len(report.answers)
+def predictions_table(result: PredictResult) -> Table:
+    """Build a table with each clip's most probable class, its probability, and in a wide terminal the next classes."""
+    has_clip_names = any(answer.clip != Path(answer.file).stem for answer in result.answers)
+    is_narrow = table_width() < MIN_WIDTH_FOR_ALTERNATIVES
+    names_suffice = len({Path(answer.file).name for answer in result.answers}) == len(result.answers)
     table = Table(box=None, pad_edge=False)
     table.add_column("file", overflow="fold")
-    if several:
+    if has_clip_names:
         table.add_column("clip", overflow="fold")
     table.add_column("class", overflow="fold")
     table.add_column("probability", justify="right", no_wrap=True)
-    if not narrow:
-        table.add_column("then", overflow="fold")
-    for answer in report.answers:
+    if not is_narrow:
+        table.add_column("next", overflow="fold")
+    for answer in result.answers:
         first, *others = answer.top
-        file = Path(answer.file).name if short else answer.file
-        cells = [file, *([answer.clip] if several else []), _class(first), f"{first.probability:.3f}"]
-        then = ", ".join(f"{_class(guess)} {guess.probability:.3f}" for guess in others)
-        table.add_row(*map(Text, [*cells, *([] if narrow else [then])]))  # Text, since names may hold square brackets
+        file = Path(answer.file).name if is_narrow and names_suffice else answer.file
+        cells = [file, *([answer.clip] if has_clip_names else []), _format_class(first), f"{first.probability:.3f}"]
+        if not is_narrow:
+            cells.append(", ".join(f"{_format_class(other)} {other.probability:.3f}" for other in others))
+        table.add_row(*map(Text, cells))  # Text, because rich would read square brackets in a str as markup
     return table
 
 
-def predictions_notes(report: PredictResult) -> list[str]:
-    """Which classifier answered, and what could not be asked, in lines."""
-    by = report.classifier
-    store, split, checkpoint = by["store"], by["split"], by["checkpoint"]
+def predictions_notes(result: PredictResult) -> list[str]:
+    """Describe the classifier that was used, and the recordings that could not be used, in lines."""
+    used = result.classifier
+    store, split, checkpoint = used["store"], used["split"], used["checkpoint"]
     return [
-        f"classifier {by['name']} of {report.run}: {by['representation']}, step {checkpoint['step']}, fitted to "
-        f"{split['train']} clips of {store['name']} {split['name']}, recipe {by['recipe']}",
-        *report.notes,
-        *(f"left out, {what}: {count}" for what, count in sorted(report.left_out.items())),
-        *(str(RawFileError(bad["file"], bad["line"], bad["reason"])) for bad in report.refused),
+        f"classifier {used['name']} of {result.run}: {used['representation']}, step {checkpoint['step']}, trained on "
+        f"{split['train']} clips of {store['name']} {split['name']}, recipe {used['recipe']}",
+        *result.notes,
+        *(f"ignored, {what}: {count}" for what, count in sorted(result.left_out.items())),
+        *(str(RawFileError(bad["file"], bad["line"], bad["reason"])) for bad in result.refused),
     ]
 
 
-def _class(guess: Prediction) -> str:
-    return f"{guess.label} {guess.name}".rstrip()
+def _format_class(prediction: Prediction) -> str:
+    return f"{prediction.label} {prediction.name}".rstrip()
 
 
-def trained(checkpoint: Mapping[str, Any]) -> str:
-    """How far the weights of a checkpoint were trained."""
+def describe_checkpoint(checkpoint: Mapping[str, Any]) -> str:
+    """Return how many steps a checkpoint was trained, or where its weights were imported from."""
     if checkpoint.get("imported"):
         return f"weights imported from {checkpoint['imported']}"
     return f"step {checkpoint['step']} of {checkpoint['total_steps']}"
 
 
 def embed_lines(found: Mapping[str, Any]) -> list[str]:
-    """What was written of a run's features, in lines."""
+    """Summarise the features that were written, in lines."""
     return [
         *found["checkpoint"]["skipped"],
         f"{found['out']}: {found['layer']} features of {found['clips']} clips, {found['dimensions']} dimensions",
-        trained(found["checkpoint"]),
+        describe_checkpoint(found["checkpoint"]),
     ]
 
 
-def onnx_lines(report: OnnxExportResult) -> list[str]:
-    """What was exported of a run, in lines."""
-    scores = f" and scores (N, {report.classes}) of {report.classifier}" if report.classes else ""
-    worst = max(report.differences.values())
+def onnx_lines(result: OnnxExportResult) -> list[str]:
+    """Summarise the export of a run in lines."""
+    scores = f" and scores (N, {result.classes}) of {result.classifier}" if result.classes else ""
+    difference = max(result.differences.values())
     return [
-        *report.checkpoint.get("skipped", []),
-        f"{report.out}: clips (N, 3, T, {report.joints}, M) to features (N, {report.dimensions}){scores}, "
-        f"opset {report.opset}, {report.bytes / 1e6:,.1f} MB",
-        f"{trained(report.checkpoint)}, {report.layer}; differs from torch by at most {worst:.0e} of the largest",
+        *result.checkpoint.get("skipped", []),
+        f"{result.out}: clips (N, 3, T, {result.joints}, M) to features (N, {result.dimensions}){scores}, "
+        f"opset {result.opset}, {result.bytes / 1e6:,.1f} MB",
+        f"{describe_checkpoint(result.checkpoint)}, {result.layer}; differs from torch by at most {difference:.0e} of "
+        "the largest value",
     ]
 
 
-def import_summary(report: ImportResult) -> list[str]:
-    """What an import did, in lines."""
-    run = report.run
+def import_summary(result: ImportResult) -> list[str]:
+    """Summarise an import of weights in lines."""
+    run = result.run
     if run.imported is None:
         raise ValueError(f"{run.path} was not imported")
     config, keys = run.config, run.imported["keys"]
-    held = "key encoder and queue" if run.imported["holds"] == "pair" else "without key encoder and queue"
+    pair = "key encoder and queue" if run.imported["holds"] == "pair" else "without key encoder and queue"
     return [
-        f"{run.path}: {report.outcome}, {keys['taken']} keys of {run.imported['file']} ({run.imported['source']})",
+        f"{run.path}: {result.outcome}, {keys['taken']} keys of {run.imported['file']} ({run.imported['source']})",
         f"{config.stream} stream, {config.encoder.hidden_channels} channels, {config.encoder.hidden_dim} features, "
-        f"graph {config.encoder.graph}, {held}; recipe {config.recipe}, {config.frames} frames",
-        *report.notes,
+        f"graph {config.encoder.graph}, {pair}; recipe {config.recipe}, {config.frames} frames",
+        *result.notes,
     ]
 
 
-def import_json(report: ImportResult) -> dict[str, Any]:
-    """What an import did, as plain data."""
-    run = report.run
+def import_json(result: ImportResult) -> dict[str, Any]:
+    """Return the result of an import of weights as plain data."""
+    run = result.run
     return {
-        "outcome": report.outcome,
+        "outcome": result.outcome,
         "run": run.path,
         "config": run.config.model_dump(mode="json"),
         "lineage": run.lineage,
-        "notes": report.notes,
+        "notes": result.notes,
     }
 
 
 def config_table(shown: EffectiveConfig) -> Table:
-    """Every value of a configuration with its origin; in a wide terminal also what it is for."""
+    """Build a table of every value of a configuration and its origin; in a wide terminal also its description."""
     table = Table(title=Text(shown.of), title_justify="left", box=None, pad_edge=False)
     for head in ("key", "value", "origin"):
         table.add_column(head, overflow="fold", no_wrap=head == "key")
-    wide = columns() >= WITH_WORDS
-    if wide:
-        table.add_column("what it is", ratio=1)
+    is_wide = table_width() >= MIN_WIDTH_FOR_DESCRIPTIONS
+    if is_wide:
+        table.add_column("description", ratio=1)
     for value in shown.values:
-        told = json.dumps(value.value, ensure_ascii=False) if not isinstance(value.value, str) else value.value
+        text = json.dumps(value.value, ensure_ascii=False) if not isinstance(value.value, str) else value.value
         style = "" if value.origin == layers.DEFAULT_ORIGIN else "bold"
-        cells = [Text(value.key, style), Text("-" if value.value is None else told, style), Text(value.origin, style)]
-        table.add_row(*cells, *([Text(re.split(r"\.(?= [A-Z]|$)", value.about, maxsplit=1)[0])] if wide else []))
+        cells = [Text(value.key, style), Text("-" if value.value is None else text, style), Text(value.origin, style)]
+        first_sentence = re.split(r"\.(?= [A-Z]|$)", value.about, maxsplit=1)[0]
+        table.add_row(*cells, *([Text(first_sentence)] if is_wide else []))
     return table
-
-
-def plural(number: int, what: str) -> str:
-    """`1 step`, `2 steps`."""
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
-
-
-MEASURED_STEPS = 3
-"""Steps after which the expected time is said: the first is slower than the others."""
-
-
-class TrainingBar(ProgressBar):
-    """Progress of a pre-training, with the expected time said once it is known."""
-
-    def __init__(self, *, shown: bool = True) -> None:
-        super().__init__("pretrain", FIRST_RUN_NOTE, shown=shown)
-        self._first: int | None = None
-
-    def show(self, tick: PretrainProgress) -> None:
-        """Show a training's progress."""
-        if self._first is None:
-            self._first = tick.step - 1
-        terms = ", ".join(f"{name} {value:.2f}" for name, value in tick.loss.items() if name != "total")
-        where = f"epoch {tick.epoch + 1}/{tick.epochs}"
-        note = f"{where}  {tick.samples_per_second:.0f} samples/s  loss {tick.loss['total']:.2f} ({terms})"
-        self.update(tick.step, tick.total_steps, note)
-        if tick.held_out_knn is not None:
-            self.say(f"{where}: {tick.held_out_knn:.1f} % of the held-out clips by kNN")
-        if tick.step == self._first + MEASURED_STEPS:
-            left = (tick.total_steps - self._first) * tick.batch_size / tick.samples_per_second
-            self.say(f"{tick.samples_per_second:.0f} samples/s: about {format_duration(left)} for {tick.epochs} epochs")

@@ -155,7 +155,7 @@ def test_a_raw_folder_of_something_else_is_told_and_does_no_harm(
 
 def test_mixing_takes_no_samples_and_two_that_are_there(shared_store: Store) -> None:
     one, two = shared_store.names[:2]
-    assert "--mix and SAMPLE exclude one another" in run(shared_store.path, one, "--mix", one, two, code=2)
+    assert "--mix and SAMPLE cannot be combined" in run(shared_store.path, one, "--mix", one, two, code=2)
     assert "no clip is called 'never'" in run(shared_store.path, "--mix", one, "never", code=1)
 
 

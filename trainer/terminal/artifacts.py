@@ -1,0 +1,46 @@
+"""Open the store or run that a command works on: the one named, or else the newest."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.artifacts.latest import open_newest
+from pipeline.artifacts.paths import PROCESSED_FOLDER, RUN_FILE, RUNS_FOLDER
+from pipeline.errors import ArtifactNotFound
+from pipeline.store.store import Store
+from trainer.terminal.printing import print_note
+
+if TYPE_CHECKING:  # a store must open without torch
+    from trainer.runs.run import Run
+
+
+def open_store(path: Path | None) -> Store:
+    """Open the store at `path`, or the newest complete store in processed/; print which, and what was skipped."""
+    if path is not None:
+        return Store(path)
+    opened, skipped = open_newest(PROCESSED_FOLDER, "store", "*.zarr", Store, "skelepipe ingest ntu60 raw/")
+    print_note([*skipped, f"store {opened.path} (newest)"])
+    return opened
+
+
+def open_newest_run() -> "Run":
+    """Open the newest finished run in runs/; print which, and what was skipped."""
+    from trainer.runs.run import load_finished_run  # noqa: PLC0415
+
+    opened, skipped = open_newest(RUNS_FOLDER, "run", "*", load_finished_run, "skelepipe pretrain")
+    print_note([*skipped, f"run {opened.path} (newest)"])
+    return opened
+
+
+def resolve_report_target(path: Path | None) -> "Store | Run":
+    """Open the store or run at `path`; without a path the newest finished run, else the newest store."""
+    if path is None:
+        try:
+            return open_newest_run()
+        except ArtifactNotFound as error:
+            print_note([str(error)])
+        return open_store(None)
+    if (path / RUN_FILE).is_file():
+        from trainer.runs.run import load_run  # noqa: PLC0415
+
+        return load_run(path)
+    return open_store(path)

@@ -1,0 +1,55 @@
+"""Print results and JSON to stdout, and notes to stderr; in a distributed training only rank 0 prints."""
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from contextlib import nullcontext
+from typing import Any
+
+import click
+
+
+def is_silent() -> bool:
+    """Return whether this process is one of several that torchrun started, and not rank 0."""
+    return os.environ.get("WORLD_SIZE", "1") != "1" and os.environ.get("RANK", "0") != "0"
+
+
+def print_results(lines: Sequence[str], *renderables: Any) -> None:
+    """Print lines, then tables of rich, to stdout."""
+    if is_silent():
+        return
+    for line in lines:
+        click.echo(line)
+    if renderables:
+        from rich.console import Console  # noqa: PLC0415
+
+        from trainer.terminal.console import table_width  # noqa: PLC0415
+
+        console = Console() if sys.stdout.isatty() else Console(width=table_width())
+        for renderable in renderables:
+            with nullcontext() if console.is_terminal else console.capture() as captured:
+                console.print(renderable)
+            for line in captured.get().splitlines() if captured else ():  # without trailing spaces in files
+                click.echo(line.rstrip())
+
+
+def print_note(lines: Sequence[str]) -> None:
+    """Print lines to stderr, for example which store was chosen."""
+    for line in lines if not is_silent() else ():
+        click.echo(line, err=True)
+
+
+def print_json(value: Any) -> None:
+    """Print one JSON object to stdout."""
+    if not is_silent():
+        click.echo(json.dumps(value, default=_to_plain, allow_nan=False))
+
+
+def next_command_line(command: str, *, done: bool = True) -> list[str]:
+    """Return a line with the command to run next, if this stage has done its work."""
+    return [f"next: {command}"] if done else []
+
+
+def _to_plain(value: Any) -> Any:
+    return value.tolist() if hasattr(value, "tolist") else str(value)

@@ -1,0 +1,173 @@
+"""Build training and evaluation requests from command-line options: choose preset, split, store and run folder."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pipeline.artifacts.paths import PROCESSED_FOLDER, RUN_FILE, RUNS_FOLDER, find_stores
+from pipeline.store.splits import Split, built_split_names, find_split
+from pipeline.store.store import Store
+from trainer.config.evaluation import compose_eval
+from trainer.config.layers import layers_from_options, value_origins
+from trainer.config.presets import QUICK_PRESET, Preset, choose_preset, config_from_layers, load_preset, pretrain_layers
+from trainer.evaluation.evaluate import EvaluateRequest, evaluate
+from trainer.evaluation.stream_fusion import fuse_runs, parse_weights
+from trainer.pretrain.pretrain import PretrainRequest
+from trainer.runs.effective_config import (
+    EffectiveConfig,
+    effective_eval_config,
+    effective_pretrain_config,
+    effective_run_config,
+)
+from trainer.runs.run import Run, find_run_split, find_run_store, load_run
+from trainer.runtime.device import choose_device
+from trainer.terminal.artifacts import open_newest_run, open_store
+from trainer.terminal.options import reject_combination
+from trainer.terminal.printing import print_note
+
+
+def pretrain_request(
+    store: Path | None,
+    split: str | None,
+    preset: str | None,
+    config: Path | None,
+    settings: Sequence[str],
+    *,
+    output: Path | None,
+    device: str,
+    short_options: Mapping[str, Any],
+    **options: Any,
+) -> PretrainRequest:
+    """Build the request of `pretrain`, and print what was chosen.
+
+    Args:
+        store: its path; None: the newest store.
+        split: a name or file; None: the default split.
+        preset: a name; None: that of data set and split, else quick.
+        config: a TOML file over the preset.
+        settings: `KEY=VALUE`, over both.
+        output: the run's folder; None: named after store, split and preset.
+        device: as --device.
+        short_options: options for single values of the configuration, by parameter name: method_name, stream, seed.
+        **options: further fields of the request.
+
+    Raises:
+        SkelepipeError: something named is missing or impossible.
+    """
+    opened = open_store(store)
+    chosen = find_split(opened, split)
+    torch_device = choose_device(device)
+    name, found, advice = choose_preset(
+        preset, opened.attributes["dataset"], chosen.name, torch_device.type == "cuda", len(chosen.train)
+    )
+    layers = [*pretrain_layers(name, found, config, settings), *layers_from_options(short_options)]
+    request = PretrainRequest(
+        store=opened,
+        split=chosen,
+        preset=name,
+        config=config_from_layers(layers),
+        origins=value_origins(layers),
+        device=torch_device,
+        output=output or RUNS_FOLDER / f"{opened.name}-{chosen.name}-{name}",
+        **options,
+    )
+    print_note([f"split {chosen.path}, preset {name}, run {request.output}", *advice])
+    return request
+
+
+def open_runs(paths: Sequence[Path], fuse: bool, weights: Sequence[float]) -> tuple[list[Run], list[float]]:
+    """Open the runs that `eval` was given, or the newest, with their weights for --fuse (empty without it)."""
+    runs = [load_run(path) for path in paths] or [open_newest_run()]
+    if weights and not fuse:
+        raise click.UsageError("--weights belongs to --fuse")
+    return runs, parse_weights(runs, weights) if fuse else []
+
+
+def evaluate_runs(
+    runs: Sequence[Run],
+    fusion_weights: Sequence[float],
+    store: Path | None,
+    split: str | None,
+    settings: Sequence[str],
+    *,
+    device: str,
+    progress: Callable[[Run], Any],
+    **options: Any,
+) -> dict[str, Any]:
+    """Evaluate each run, and with weights also the weighted sum of their scores.
+
+    Args:
+        runs: to evaluate.
+        fusion_weights: one for each run, or none.
+        store: another store than the runs were trained on.
+        split: another split.
+        settings: `KEY=VALUE` of the evaluation.
+        device: as --device.
+        progress: makes the progress bar of a run.
+        **options: further fields of the request.
+
+    Returns:
+        The results of each run by its path, by protocol; those of the weighted sum as `fused`.
+    """
+    results: dict[str, Any] = {}
+    for run in runs:
+        data = find_run_store(run, store)
+        request = EvaluateRequest(
+            run=run,
+            store=data,
+            split=find_run_split(run, data, split),
+            device=choose_device(device),
+            config=compose_eval(settings),
+            **options,
+        )
+        with progress(run) as bar:
+            results[str(run.path)] = evaluate(request, bar.print_line)
+    if fusion_weights:
+        results["fused"] = fuse_runs(runs, list(results.values()), fusion_weights)
+    return results
+
+
+def resolve_config(
+    path: Path | None,
+    split: str | None,
+    preset: str | None,
+    config: Path | None,
+    settings: Sequence[str],
+    *,
+    evaluation: bool,
+    toml: bool,
+) -> EffectiveConfig:
+    """Return the configuration that `config show` prints: of an evaluation, of a run, or of a new pre-training."""
+    pretrain_options = {"--split": split, "--preset": preset, "--config": config}
+    if evaluation:
+        reject_combination("--eval", {**pretrain_options, "--toml": toml, "STORE": path})
+        return effective_eval_config(settings)
+    if path is not None and (path / RUN_FILE).is_file():
+        reason = ": a run is shown with the configuration that it was trained with"
+        reject_combination("RUN", {**pretrain_options, "--set": settings}, reason)
+        return effective_run_config(load_run(path))
+    name, chosen, data = resolve_preset(path, split, preset)
+    return effective_pretrain_config(name, pretrain_layers(name, chosen, config, settings), data)
+
+
+def resolve_preset(
+    path: Path | None, split: str | None, preset: str | None
+) -> tuple[str, Preset, tuple[Store, Split] | None]:
+    """Return name and content of the preset that `pretrain` would use, and its data; None if there is no store."""
+    is_named = path is not None or split is not None
+    reason = "" if is_named or find_stores(PROCESSED_FOLDER) else f"no store in {PROCESSED_FOLDER}/"
+    if not reason:
+        opened = open_store(path)
+        reason = "" if is_named or built_split_names(opened) else "the store has no splits (`skelepipe build-splits`)"
+    if reason:
+        name = preset or QUICK_PRESET
+        print_note([f"{reason}: this is preset {name} before it is fitted to data"])
+        return name, load_preset(name), None
+    chosen = find_split(opened, split)
+    name, found, advice = choose_preset(
+        preset, opened.attributes["dataset"], chosen.name, has_gpu=True, clips=len(chosen.train)
+    )
+    print_note(advice)
+    return name, found, (opened, chosen)
