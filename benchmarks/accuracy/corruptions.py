@@ -1,8 +1,8 @@
-"""What a depth sensor does to people, each fault at three levels: from scenes whose truth is known to recordings.
+"""Simulated sensor faults at three levels, applied to scenes whose true motion is known.
 
-The specification of the benchmark in `bench_clean.py`; docs/data/clean.md says it in words. It and the seeds were fixed
-before anything was tuned to it. Every fault is a function of a scene, a level and a generator; it changes what the
-sensor reports, never the truth.
+This is the specification of the benchmark in denoising_accuracy.py; docs/data/clean.md describes it. The faults and
+their seeds were fixed before any parameter was tuned on them. Each fault is a function of a scene, a level and a
+generator. It changes what the sensor reports, never the truth.
 """
 
 import csv

@@ -1,18 +1,18 @@
-"""How near `clean` and the peers' body choice come to the truth, fault by fault: the table of docs/data/clean.md.
+"""Measure the error that remains after recipe `clean` and other code bases' body selection, fault by fault.
 
-usage: bench_clean.py DATA [--subjects 6 7 8 9 10] [--every 5] [--faults jitter spikes] [--recipes clean ctrgcn]
+Run: python -m benchmarks.accuracy.denoising_accuracy DATA [--subjects 6 7 8 9 10] [--every 5] [--faults jitter
+spikes] [--recipes clean ctrgcn]
 
 DATA is a copy of UI-PRMD as a folder data set (2,000 clips of ten people). Everything is measured in the sensor's
-space, after bodies were chosen and denoised and before anything is normalised:
+coordinates, after body selection and denoising and before normalisation:
 
-- *error*: how far a joint is from the truth, over all joints of all people in all frames in which they are in the
-  picture. A joint that is not reported costs what holding the reported one nearest in time costs (1 m when there is
-  none), and no joint costs more than 1 m. This is the error that is compared. *p99* is its 99th percentile, *fast* the
-  same over the tenth of the joints that move fastest.
-- *identity*: of the frames of a person that are reported, the share in which the body shows that person, to 0.3 m in
-  the mean over joints, and no other person better. A clip's bodies are matched to its people so that the errors are
-  least, once for the whole clip.
-- *lost*: frames of a person that are not reported. *false*: frames of bodies that are nobody, per frame of a person.
+- *error*: distance of a joint from the truth, over all joints of all people in all frames in which they are visible.
+  For a joint that is not reported, the nearest reported value in time is used (1 m if there is none). The error of a
+  joint is at most 1 m. *p99* is the 99th percentile, *fast* the error of the fastest tenth of the joints.
+- *identity*: share of a person's reported frames in which the body shows this person (mean joint error at most 0.3 m)
+  and no other person better. Bodies are matched to people once per clip, with the smallest total error.
+- *lost*: frames of a person that are not reported. *false*: frames of bodies that are no person, per frame of a
+  person.
 """
 
 import argparse

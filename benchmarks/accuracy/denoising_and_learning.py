@@ -1,17 +1,19 @@
-"""Does denoising help learning? One small pre-training on damaged recordings of people, recipe by recipe.
+"""Measure whether denoising helps learning: one small pre-training per recipe on damaged recordings.
 
-Run: python -m benchmarks.accuracy.denoising_and_learning DATA --out FOLDER [--epochs 20] [--seeds 0 1 2] [--recipes clean mine.toml]
+Run: python -m benchmarks.accuracy.denoising_and_learning DATA --out FOLDER [--epochs 20] [--seeds 0 1 2] [--recipes
+clean mine.toml]
 
 DATA is a copy of UI-PRMD as a folder data set (2,000 clips of ten people, ten movements). Every second clip, of one
-person alone, is damaged by all faults of corruptions.py at once at the moderate level and written as NTU `.skeleton`
-text: subject as performer, movement as class. Each recipe makes its store of these files; the reference row is `clean`
-on the same clips undamaged. Subjects 1 2 4 5 8 9 train and 3 6 7 10 test (NTU-60's cross-subject rule). Everything
-after the store is the same for all: preset `quick` with method and length as given, and linear evaluation after the
-last epoch. Only the first body is encoded: there is one person, so a second is false, and the raw coordinates of every
-peer are worth more without it. A clip that a recipe refuses is missing from its training or test, and counted.
+person, is damaged by all faults of corruptions.py at the moderate level and written as NTU `.skeleton` text (subject
+as performer, movement as class). Each recipe builds its own store from these files; the reference row is `clean` on
+the undamaged clips. Subjects 1 2 4 5 8 9 train, 3 6 7 10 test (NTU RGB+D 60's cross-subject rule). Everything after
+the store is the same for all recipes: preset `quick` with the given method and length, and linear evaluation after
+the last epoch. Only the first body is encoded, because there is one person: a second body is false, and raw
+coordinates of every other code base score higher without it. A clip that a recipe refuses is missing from training or
+test, and is counted.
 
-What is finished stands in FOLDER/results.json and is skipped as long as the store's bytes are the same: stop it and
-run it again as you like. The table is printed from there.
+Finished results are in FOLDER/results.json. They are skipped if the bytes of the store are the same, so the benchmark
+can be stopped and run again. The table is printed from this file.
 """
 
 import argparse

@@ -1,9 +1,10 @@
-"""What half precision costs in accuracy: the same pre-trainings on UI-PRMD in float32 and in bf16, seed by seed.
+"""Compare the accuracy of pre-training in bf16 and in float32 on UI-PRMD, seed by seed.
 
-`python -m benchmarks.accuracy.half_precision UI-PRMD FOLDER [--seeds 3] [--streams bone]`: UI-PRMD is a folder of skeletons in the
-form of docs/data/folder.md with a split xsub. Preset quick, 40 epochs; all evaluated in float32. What was stopped goes on
-where it was. The table has top-1 per cent on the test subjects, last epoch, for each seed, and the mean difference
-beside the spread of the seeds in float32.
+Run: python -m benchmarks.accuracy.half_precision UI-PRMD FOLDER [--seeds 3] [--streams bone]
+
+UI-PRMD is a folder data set (docs/data/folder.md) with a split xsub. Preset quick, 40 epochs; all evaluations in
+float32. A stopped benchmark resumes. The table has top-1 accuracy (%) on the test subjects after the last epoch for
+each seed, the mean difference, and the standard deviation over the float32 seeds.
 """
 
 import argparse

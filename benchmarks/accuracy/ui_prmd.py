@@ -1,9 +1,10 @@
-"""All methods, streams and protocols on UI-PRMD, as a user would run them.
+"""Evaluate all methods, streams and protocols on UI-PRMD through the command line.
 
-`python -m benchmarks.accuracy.ui_prmd UI-PRMD FOLDER`: UI-PRMD is a folder of skeletons in the form of docs/data/folder.md with a
-split xsub. Everything goes through the command line, so what was stopped goes on where it was. FOLDER/table.md holds
-top-1 per cent on the test subjects, last epoch, mean and standard deviation over seeds. Only `eval` looks at the test
-subjects.
+Run: python -m benchmarks.accuracy.ui_prmd UI-PRMD FOLDER
+
+UI-PRMD is a folder data set (docs/data/folder.md) with a split xsub. A stopped benchmark resumes. FOLDER/table.md has
+top-1 accuracy (%) on the test subjects after the last epoch, mean and standard deviation over seeds. Only `eval` uses
+the test subjects.
 """
 
 import argparse

@@ -1,7 +1,9 @@
-"""Whether a GPU computes what it should: the golden step, agreement with the CPU, a training, a resume, an evaluation.
+"""Check the results of a GPU: golden step, agreement with the CPU, a training, a resume, an evaluation.
 
-Run: python -m benchmarks.gpu.check_gpu --out DIR. Writes DIR/checks.json; exit 0 all well, 1 a check failed, 2 no GPU or a
-package is missing. `--device cpu --small` walks the same path quickly where there is no GPU.
+Run: python -m benchmarks.gpu.check_gpu --out DIR
+
+Writes DIR/checks.json. Exit code 0: all passed; 1: a check failed; 2: no GPU, or a package is missing. `--device cpu
+--small` runs the same checks quickly where there is no GPU.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""What `gpu.sh` shows: the machine that it ran on, and one table of its parts with the main figures under it.
+"""Print the results of `gpu.sh`: the machine, and a table of its parts with the main figures.
 
 Run: python -m benchmarks.gpu.gpu_report machine, or table FOLDER, which exits 1 when a part of the folder has failed.
 """

@@ -1,8 +1,9 @@
-"""A short pre-training and its evaluation on a GPU, in float32 and in bf16: how fast, and what half precision costs.
+"""Time a short pre-training and its evaluation on a GPU, in float32 and in bf16, and compare their accuracy.
 
-Run: python -m benchmarks.gpu.gpu_training [--out training.json]. It goes through the command line, as a user does, on
-processed/ui-prmd.zarr and its split xsub where they are, else on synthetic NTU-60 recordings made on the spot. What is
-written comes after each precision, in case the time runs out.
+Run: python -m benchmarks.gpu.gpu_training [--out training.json]
+
+Uses the command line. The data are processed/ui-prmd.zarr and its split xsub if they exist, otherwise synthetic NTU
+RGB+D 60 recordings. Results are written after each precision, in case the time limit ends the run.
 """
 
 import argparse

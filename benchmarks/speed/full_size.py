@@ -1,8 +1,10 @@
-"""One ingest at the size of the whole NTU RGB+D 120: 113,945 recordings, loose and as two zips, every one parsed.
+"""Ingest as many recordings as NTU RGB+D 120 has: 113,945, as loose files and in two zips.
 
-Run: python -m benchmarks.speed.full_size FOLDER [--workers 2] [--share 1] [--only loose|zips]. The recordings are synthetic:
-1,000 different texts (`--texts`) of 260 KB on average under the data set's own names, as hard links (0.3 GB on disk for
-30 GB of text) and as members of two archives (13 GB). FOLDER is kept: a second run goes on from what is there.
+Run: python -m benchmarks.speed.full_size FOLDER [--workers 2] [--share 1] [--only loose|zips]
+
+The recordings are synthetic: 1,000 different texts (`--texts`) of 260 KB on average with the data set's file names,
+as hard links (0.3 GB on disk for 30 GB of text) and as members of two archives (13 GB). FOLDER is kept: a second run
+resumes.
 """
 
 import argparse

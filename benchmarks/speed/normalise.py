@@ -1,13 +1,14 @@
-"""How fast a clip is normalised beside plain re-creations of what the peers run on it, in our words and their manner.
+"""Time normalisation against re-implementations of the reference code's own way, on one core.
 
-Run: python -m benchmarks.speed.normalise [--clips 4] [--rounds 5] [--frames 80]. The clips are synthetic, of one person
-and of two; one core. Each peer starts with the bodies that its reader has chosen, as arrays in memory, and so do we;
-both must come to the same numbers before either is timed.
+Run: python -m benchmarks.speed.normalise [--clips 4] [--rounds 5] [--frames 80]
+
+The clips are synthetic, with one and with two people. Both sides start with the selected bodies as arrays in memory,
+and both must give the same numbers before either is timed.
 
 - 2s-AGCN's pre_normalization: pads to 300 frames, then np.dot with a matrix for every joint of every frame, twice.
 - CTR-GCN's seq_translation: subtracts the origin from each frame's row of columns.
-- SkeleMixCLR's NTUMotionProcessor, CrosSCLR's before it: centres and turns a frame of each body at a time, and resizes
-  with OpenCV; its interpolation is told here in numpy.
+- SkeleMixCLR's NTUMotionProcessor (from CrosSCLR): centres and rotates one frame of a body at a time, and resizes
+  with OpenCV; its interpolation is re-implemented with numpy.
 """
 
 import argparse

@@ -1,7 +1,7 @@
 """Damage files at random: bytes, tokens and lines, JSON, TOML, zips, safetensors and npy headers.
 
-A mutation takes the bytes of a file, a random generator and other files of its kind, and returns other bytes, or the same
-bytes if it finds nothing to change. The result depends only on the generator.
+A mutation takes the bytes of a file, a random generator and other files of its kind, and returns other bytes, or the
+same bytes if it finds nothing to change. The result depends only on the generator.
 """
 
 import json

@@ -1,8 +1,8 @@
 """Fuzz every parser with damaged files, each read by a process that may crash, hang or grow.
 
-A case depends only on its target, the seed and its number: `--only "ntu text:4711"` repeats one. All kernels are compiled
-with bounds checks. A case fails when the target's check (tests/fuzz/fuzz_judging.py) reports it, when it takes more memory
-than a small multiple of the file's size, when it takes too long, or when the process dies.
+A case depends only on its target, the seed and its number: `--only "ntu text:4711"` repeats one. All kernels are
+compiled with bounds checks. A case fails when the target's check (tests/fuzz/fuzz_judging.py) reports it, when it
+takes more memory than a small multiple of the file's size, when it takes too long, or when the process dies.
 """
 
 import argparse

@@ -1,8 +1,8 @@
 """What a fuzz target is: seed files for a parser, mutations of them, and a check of the result.
 
 A check has a file's bytes read and compares the result with a slow twin where there is one. It raises `Wrong` for any
-exception that is not one of skelepipe's, for a message that does not name the file (and the line, for texts), and for a
-result that differs from the twin's.
+exception that is not one of skelepipe's, for a message that does not name the file (and the line, for texts), and for
+a result that differs from the twin's.
 """
 
 import io

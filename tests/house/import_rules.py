@@ -36,7 +36,7 @@ USES: Mapping[str, str] = {
     "trainer.bench": "config runtime data models methods runs evaluation pretrain inference report doctor",
     "trainer.terminal": "config runtime data models methods runs evaluation pretrain inference report doctor bench",
 }
-"""The folders (or top-level modules) of the same half that each folder may import. trainer may import all of pipeline."""
+"""The folders (or top-level modules) of the same half that a folder may import; trainer may import all of pipeline."""
 FORBIDDEN: Mapping[str, frozenset[str]] = {
     "pipeline": frozenset({"torch", "rich", "click", "trainer", "cli"}),
     "trainer": frozenset({"cli"}),

@@ -45,9 +45,7 @@ PLANTED = {
     ),
     "inside a function": ({"pipeline.files.a": "def f():\n    from pipeline.store import store"}, "may not use"),
     "for type checking only": (
-        {
-            "trainer.models.a": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from trainer.methods import method"
-        },
+        {"trainer.models.a": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import trainer.methods.method"},
         "may not use",
     ),
     "siblings": ({"pipeline.ingest.a": "import pipeline.export.npz"}, "may not use"),

@@ -1,9 +1,9 @@
 """Damage every artifact and check that reading it or `verify` reports the damage.
 
-Bits are flipped; files are removed, emptied, truncated, swapped, replaced by older ones, and added. Data that is read in
-spite of the damage must equal the data that was written. Stores are made with small shards, so that each has several.
-Stores that are already open are damaged as well; such a flip keeps the file's modification time. A run whose newest
-checkpoint is damaged must continue from the older one. Prints a table; exits 1 when anything fails.
+Bits are flipped; files are removed, emptied, truncated, swapped, replaced by older ones, and added. Data that is read
+in spite of the damage must equal the data that was written. Stores are made with small shards, so that each has
+several. Stores that are already open are damaged as well; such a flip keeps the file's modification time. A run whose
+newest checkpoint is damaged must continue from the older one. Prints a table; exits 1 when anything fails.
 """
 
 import argparse

@@ -1,7 +1,8 @@
 """Commands that write files, on small data, and the checks after each fault.
 
-After any fault, each output is absent, the complete old one or the complete new one; each published checkpoint is whole;
-running the same commands again ends with the bytes of an undisturbed run in every file and leaves no other files.
+After any fault, each output is absent, the complete old one or the complete new one; each published checkpoint is
+whole; running the same commands again ends with the bytes of an undisturbed run in every file and leaves no other
+files.
 """
 
 import argparse

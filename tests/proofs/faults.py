@@ -1,7 +1,7 @@
 """Run commands under a fault injector: count, fail, record or interrupt each call that changes the file system.
 
-`faults.c` intercepts the C library's calls through LD_PRELOAD. A run is a forked process in its own process group, so that
-nothing is imported twice; `start` loads the library by starting the program again. Needs Linux and a C compiler.
+`faults.c` intercepts the C library's calls through LD_PRELOAD. A run is a forked process in its own process group, so
+that nothing is imported twice; `start` loads the library by starting the program again. Needs Linux and a C compiler.
 """
 
 import contextlib

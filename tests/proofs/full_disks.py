@@ -1,8 +1,8 @@
 """Fail each call that changes the file system, one after the other, in every command that writes.
 
-From that call on the disk is full, or read-only, or a single call fails with an I/O error. The command must then exit with
-code 5 and one line that names the path (for a full disk also the free and the needed space), or it must have finished its
-work. The checks are in fault_cases.py. Prints a table; exits 1 when anything fails.
+From that call on the disk is full, or read-only, or a single call fails with an I/O error. The command must then exit
+with code 5 and one line that names the path (for a full disk also the free and the needed space), or it must have
+finished its work. The checks are in fault_cases.py. Prints a table; exits 1 when anything fails.
 """
 
 import argparse

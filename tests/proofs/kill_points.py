@@ -1,7 +1,7 @@
 """Kill every command that writes at each step of its writing and at random times.
 
-Each kill is a SIGKILL to the whole process group: before a change of the file system, in the middle of a write, or after a
-random time. The checks are in fault_cases.py. Prints a table; exits 1 when anything fails.
+Each kill is a SIGKILL to the whole process group: before a change of the file system, in the middle of a write, or
+after a random time. The checks are in fault_cases.py. Prints a table; exits 1 when anything fails.
 """
 
 import argparse

@@ -1,8 +1,8 @@
-"""Stop a pre-training at every step by signals and by SIGKILL, and resume it: the result must equal an uninterrupted run.
+"""Stop and resume a pre-training at every step, by signals and SIGKILL: it must equal an uninterrupted run.
 
-The runs differ in residency and number of workers, also between the attempts at one run. Each must end with the weights,
-momenta, queue, best checkpoint and log of an uninterrupted run, bit for bit (except the speed in the log). Prints a table;
-exits 1 when anything differs.
+The runs differ in residency and number of workers, also between the attempts at one run. Each must end with the
+weights, momenta, queue, best checkpoint and log of an uninterrupted run, bit for bit (except the speed in the log).
+Prints a table; exits 1 when anything differs.
 """
 
 import argparse

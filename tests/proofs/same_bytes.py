@@ -1,7 +1,7 @@
 """Run the demo and every other command that writes twice and compare all files byte by byte.
 
-The two runs use different folders, 1 and 2 workers, fresh processes and different hash seeds. In the log of a training only
-the speed may differ. Prints a table; exits 1 when anything differs.
+The two runs use different folders, 1 and 2 workers, fresh processes and different hash seeds. In the log of a
+training only the speed may differ. Prints a table; exits 1 when anything differs.
 """
 
 import argparse

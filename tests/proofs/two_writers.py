@@ -1,7 +1,7 @@
 """Start every command that writes twice at once on the same output: one works, the other exits with code 6.
 
-Both may succeed if the second started after the first had ended, or if the command waits for its turn (`eval`). The output
-is then the complete new one, and no other files remain. Prints a table; exits 1 when anything fails.
+Both may succeed if the second started after the first had ended, or if the command waits for its turn (`eval`). The
+output is then the complete new one, and no other files remain. Prints a table; exits 1 when anything fails.
 """
 
 import argparse

@@ -1,7 +1,8 @@
 """Run a tiny pre-training as one rank: `python rank_fit.py STORE OUTPUT EVENT [SETTING...]`.
 
-EVENT is `none`, or what happens to rank 1 in the middle of a step: `SIGTERM@4`, or `stuck@4` (it stops responding). Everything
-is float64: in float32 this small model amplifies a difference in the last bit to the third digit within six steps.
+EVENT is `none`, or what happens to rank 1 in the middle of a step: `SIGTERM@4`, or `stuck@4` (it stops responding).
+Everything is float64: in float32 this small model amplifies a difference in the last bit to the third digit within
+six steps.
 """
 
 import os

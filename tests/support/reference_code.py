@@ -1,7 +1,7 @@
 """Slow twins of the reference implementations' preprocessing (ST-GCN, CTR-GCN, PYSKL, 2s-AGCN), step by step.
 
-Each keeps the order of operations, the row-by-row bookkeeping and the memory order of the original, because float32 sums that
-should cancel depend on them. A twin raises the exception that the original code raises.
+Each keeps the order of operations, the row-by-row bookkeeping and the memory order of the original, because float32
+sums that should cancel depend on them. A twin raises the exception that the original code raises.
 """
 
 import math

@@ -1,7 +1,8 @@
 """Write checkpoints in the formats of SkeleMixCLR, CrosSCLR and AimCLR.
 
-Nothing here is imported from `trainer/`: names, graphs, shapes and the order of layers are those of czhaneva/SkeleMixCLR
-(4538d6c), LinguoLi/CrosSCLR (2bff9a6) and Levigty/AimCLR (59fe004); the arithmetic is written plainly.
+Nothing here is imported from `trainer/`: names, graphs, shapes and the order of layers are those of
+czhaneva/SkeleMixCLR (4538d6c), LinguoLi/CrosSCLR (2bff9a6) and Levigty/AimCLR (59fe004); the arithmetic is written
+plainly.
 """
 
 from collections import OrderedDict

@@ -1,7 +1,7 @@
 """Run several commands, each in a process forked from one that has imported everything.
 
-This saves the seconds that importing torch takes. Reads a list of commands as JSON from stdin, each a list of words; stops at
-the first that fails and prints its output.
+This saves the seconds that importing torch takes. Reads a list of commands as JSON from stdin, each a list of words;
+stops at the first that fails and prints its output.
 """
 
 import importlib
