@@ -5,6 +5,7 @@ Imports count wherever they are written: at the top of a file, inside a function
 
 import ast
 from collections.abc import Iterator, Mapping
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -45,7 +46,8 @@ FORBIDDEN: Mapping[str, frozenset[str]] = {
 """Libraries that a folder must not import."""
 
 
-def imported_names(source: str) -> set[str]:
+@cache
+def imported_names(source: str) -> frozenset[str]:
     """Dotted names of everything that a source file imports; `from a import b` counts as `a` and `a.b`."""
     found = set[str]()
     for node in ast.walk(ast.parse(source)):
@@ -53,7 +55,7 @@ def imported_names(source: str) -> set[str]:
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-    return found
+    return frozenset(found)
 
 
 def libraries(path: Path) -> set[str]:
@@ -80,7 +82,7 @@ def _folder(module: str) -> str:
     return ".".join(module.split(".")[:2])
 
 
-def _against_order(module: str, used: set[str]) -> Iterator[str]:
+def _against_order(module: str, used: frozenset[str]) -> Iterator[str]:
     here = _folder(module)
     half = here.partition(".")[0]
     allowed = {here, *(f"{half}.{name}" for name in USES.get(here, "").split())}
@@ -92,7 +94,7 @@ def _against_order(module: str, used: set[str]) -> Iterator[str]:
             yield f"{module} imports {library}, which is not allowed there"
 
 
-def _cycles(graph: Mapping[str, set[str]]) -> list[str]:
+def _cycles(graph: Mapping[str, frozenset[str]]) -> list[str]:
     # A package's __init__ is imported by each of its modules; it holds only a docstring, so it cannot close a cycle.
     try:
         TopologicalSorter({name: used - {name} for name, used in graph.items()}).prepare()
