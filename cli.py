@@ -177,7 +177,7 @@ def ingest(
     if options["dask"]:
         reject_combination("--dask", {"--workers": options["workers"] is not None, "--dry-run": dry_run})
     output = out or PROCESSED_FOLDER / f"{dataset}.zarr"
-    loaded = load_recipe(recipe).counting(frame_index)
+    loaded = load_recipe(recipe).with_frame_index(frame_index)
     request = IngestRequest(dataset=dataset, roots=raw, output=output, recipe=loaded, **options)
     with ProgressBar("ingest", FIRST_RUN_NOTE) as bar:
         if job:

@@ -1,4 +1,4 @@
-"""Turn one recording into processed clips: read it, apply the recipe, refuse what cannot be used."""
+"""Turn one recording into processed clips: parse it, apply the recipe, refuse clips that cannot be used."""
 
 from collections.abc import Iterator
 
@@ -8,16 +8,16 @@ from pipeline.skeleton.recording import Clip
 from pipeline.sources.source import Entry, Reader, Reading, Refusal
 
 
-def process_recording(entry: Entry, data: Reader, chosen: Recipe) -> Iterator[tuple[Reading, Clip] | Refusal]:
-    """The clips of a recording as the recipe leaves them; what cannot be used is refused, the rest goes on."""
+def process_recording(entry: Entry, reader: Reader, recipe: Recipe) -> Iterator[tuple[Reading, Clip] | Refusal]:
+    """Yield the processed clips of a recording; a clip that cannot be used is a refusal, and the others follow."""
     try:
-        for found in data.read(entry, chosen.frame_index):
-            if isinstance(found, Refusal):
-                yield found
+        for reading in reader.read(entry, recipe.frame_index):
+            if isinstance(reading, Refusal):
+                yield reading
                 continue
             try:
-                yield found, apply_recipe(chosen, found.recording)
+                yield reading, apply_recipe(recipe, reading.recording)
             except UnusableClip as error:
-                yield Refusal(name=found.recording.name, file=entry.file, line=0, reason=str(error))
+                yield Refusal(name=reading.recording.name, file=entry.file, line=0, reason=str(error))
     except RawFileError as error:
         yield Refusal(name=entry.name, file=entry.file, line=error.line, reason=error.reason)

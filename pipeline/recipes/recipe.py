@@ -1,8 +1,8 @@
-"""Recipes: a name and an ordered list of steps with their parameters, as data, from a recording to what a store keeps.
+"""Load, validate and apply recipes: an ordered list of steps with parameters, from a recording to a stored clip.
 
-A step is a plain function. The first takes a Recording and returns a Clip, the others take a Clip and return a Clip;
-before the first there may be some that take a Recording and return a Recording. What a recipe may set are their
-keyword-only parameters, checked against the annotations in their signatures.
+A step is a plain function. One step, the reader, takes a Recording and returns a Clip. Before it, filters may take and
+return a Recording; after it, all steps take and return a Clip. A recipe can set the keyword-only parameters of a step;
+values are validated against the annotations in its signature.
 """
 
 import inspect
@@ -27,7 +27,7 @@ from pipeline.suggest import did_you_mean, did_you_mean_path
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RecipeStep:
-    """One step of a recipe: a key of STEPS and a value for every parameter that it takes."""
+    """One step of a recipe: a key of STEPS, and a value for each of its parameters."""
 
     name: str
     parameters: Mapping[str, Any]
@@ -35,22 +35,22 @@ class RecipeStep:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Recipe:
-    """An ordered list of steps. Two recipes are equal when `resolved` is: the description is for people."""
+    """An ordered list of steps. Two recipes are equal if their `resolved` is equal; the description does not count."""
 
     name: str
     description: str
     steps: tuple[RecipeStep, ...]
     frame_index: FrameIndex = DEFAULT_FRAME_INDEX
-    """How the intervals of clips cut out of long recordings are counted."""
+    """How the frame numbers of clips in long recordings are counted."""
 
     @property
     def resolved(self) -> dict[str, Any]:
-        """The recipe in full, every default filled in, as plain data; `from_plain` reads it back."""
+        """The complete recipe as plain data, with all defaults filled in; `recipe_from_plain` reads it back."""
         steps = [{"step": step.name, **step.parameters} for step in self.steps]
         return {"name": self.name, "frame_index": self.frame_index, "steps": steps}
 
-    def counting(self, frame_index: FrameIndex | None) -> Self:
-        """The recipe with another count of frames; None leaves it as it is."""
+    def with_frame_index(self, frame_index: FrameIndex | None) -> Self:
+        """Return the recipe with another frame-index convention; None changes nothing."""
         return self if frame_index is None else replace(self, frame_index=frame_index)
 
     def __eq__(self, other: object) -> bool:
@@ -61,7 +61,7 @@ class Recipe:
 
 
 class _Form(BaseModel):
-    """What a recipe file holds, before its steps are looked at."""
+    """The keys of a recipe file; the steps are validated later."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
     name: str
@@ -71,7 +71,7 @@ class _Form(BaseModel):
 
 
 def shipped_recipes() -> list[str]:
-    """Names of the recipes that come with the package, sorted."""
+    """Return the sorted names of the recipes that come with the package."""
     folder = resources.files("pipeline.recipes") / "shipped"
     return sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml"))
 
@@ -80,10 +80,10 @@ def load_recipe(recipe: str = "clean") -> Recipe:
     """Read a recipe.
 
     Args:
-        recipe: the name of a shipped one, or the path of a TOML file (it ends in .toml or has a folder in it).
+        recipe: the name of a shipped recipe, or the path of a TOML file (it ends in .toml or contains a folder).
 
     Raises:
-        RecipeError: there is no such recipe or file, or `from_plain` refuses it.
+        RecipeError: the recipe or file does not exist, or `recipe_from_plain` refuses it.
     """
     path: Traversable
     if recipe.endswith(".toml") or len(Path(recipe).parts) > 1:
@@ -106,15 +106,15 @@ def load_recipe(recipe: str = "clean") -> Recipe:
 
 
 def recipe_from_plain(plain: Mapping[str, Any], source: str) -> Recipe:
-    """Build a recipe from plain data: what a TOML file holds, or what `resolved` gave.
+    """Build a recipe from plain data: the content of a TOML file, or `Recipe.resolved`.
 
     Args:
-        plain: `name`, `description` and `frame_index` (may be absent) and `steps`, each with `step` and its parameters.
-        source: where it comes from, for messages.
+        plain: `name`, `description` and `frame_index` (optional), and `steps`, each with `step` and its parameters.
+        source: the origin of the data, for messages.
 
     Raises:
-        RecipeError: a key or step is unknown, a parameter is unknown or takes no such value, or a step stands where it
-            cannot; the message names the source and the step.
+        RecipeError: a key, step or parameter is unknown, a value is invalid, or the steps are in a wrong order; the
+            message names the source and the step.
     """
     try:
         form = _Form.model_validate(dict(plain))
@@ -122,89 +122,89 @@ def recipe_from_plain(plain: Mapping[str, Any], source: str) -> Recipe:
         raise RecipeError(f"{source}: {explain(error.errors(), list(_Form.model_fields))}") from error
     if not form.steps:
         raise RecipeError(f"{source}: a recipe needs at least one step; the first is one of {_listed(_readers())}")
-    steps = tuple(_step(entry, place, source) for place, entry in enumerate(form.steps, start=1))
-    _refuse_places(steps, source)
+    steps = tuple(_validate_step(entry, number, source) for number, entry in enumerate(form.steps, start=1))
+    _validate_order(steps, source)
     return Recipe(name=form.name, description=form.description, steps=steps, frame_index=form.frame_index)
 
 
 def apply_recipe(recipe: Recipe, recording: Recording) -> Clip:
-    """Run all the steps; the clip leaves with every count of STEP_COUNTS.
+    """Apply all steps and return the clip, with every count of STEP_COUNTS.
 
     Raises:
         UnusableClip: a step finds nothing to keep; the text is the reason.
         RecipeError: a step names a joint that the recording's skeleton does not have.
     """
     *_, last = stages(recipe, recording)
-    clip = cast(Clip, last)  # as `from_plain` has made sure
+    clip = cast(Clip, last)  # `recipe_from_plain` ensures it
     clip.step_counts = dict.fromkeys(STEP_COUNTS, 0) | clip.step_counts
     return clip
 
 
 def stages(recipe: Recipe, recording: Recording) -> Iterator[Recording | Clip]:
-    """What each step leaves, one after the other.
+    """Yield the result of each step in turn.
 
     Raises:
-        UnusableClip, RecipeError: as `apply`.
+        UnusableClip, RecipeError: see `apply_recipe`.
     """
-    at: Recording | Clip = recording
+    current: Recording | Clip = recording
     for step in recipe.steps:
-        # Absurd coordinates (infinite, 1e30) may become infinite or NaN on the way: no news, and missing means NaN.
+        # Absurd coordinates (infinite, 1e30) may become infinite or NaN here: no reason to warn, NaN means missing.
         with np.errstate(over="ignore", invalid="ignore"):
-            at = _take(recipe, step, at)
-        yield at
+            current = _apply_step(recipe, step, current)
+        yield current
 
 
-def _take(recipe: Recipe, step: RecipeStep, given: Recording | Clip) -> Recording | Clip:
+def _apply_step(recipe: Recipe, step: RecipeStep, current: Recording | Clip) -> Recording | Clip:
     try:
-        return STEPS[step.name](given, **step.parameters)
+        return STEPS[step.name](current, **step.parameters)
     except LayoutError as error:
         raise RecipeError(
             f"recipe {recipe.name}, step {step.name}: {error}; name joints of this layout in a recipe of your own, "
-            "or take another recipe"
+            "or use another recipe"
         ) from error
 
 
-def _step(entry: Mapping[str, Any], place: int, source: str) -> RecipeStep:
-    """Check one step of a recipe, which stands at a place counted from 1, and fill in its defaults."""
+def _validate_step(entry: Mapping[str, Any], number: int, source: str) -> RecipeStep:
+    """Validate one step of a recipe, numbered from 1, and fill in its defaults."""
     name = entry.get("step")
-    where = f"{source}: step {place}"
+    where = f"{source}: step {number}"
     if not isinstance(name, str):
         raise RecipeError(f'{where}: needs step = "..."; steps are {_listed(STEPS)}')
     if name not in STEPS:
         raise RecipeError(f"{where}: no step is called {name!r}{did_you_mean(name, STEPS)}; steps are {_listed(STEPS)}")
     where = f"{where} ({name})"
-    form = _parameters(name)
+    model = _parameter_model(name)
     try:
-        chosen = form.model_validate({key: value for key, value in entry.items() if key != "step"})
+        parameters = model.model_validate({key: value for key, value in entry.items() if key != "step"})
     except ValidationError as error:
-        raise RecipeError(f"{where}: {explain(error.errors(), list(form.model_fields))}") from error
-    return RecipeStep(name=name, parameters=chosen.model_dump())
+        raise RecipeError(f"{where}: {explain(error.errors(), list(model.model_fields))}") from error
+    return RecipeStep(name=name, parameters=parameters.model_dump())
 
 
-def _refuse_places(steps: tuple[RecipeStep, ...], source: str) -> None:
-    """Make sure that one step reads the recording, after those that only leave out some of it and before all others.
+def _validate_order(steps: tuple[RecipeStep, ...], source: str) -> None:
+    """Check the order of the steps: filters of the recording, exactly one reader, then steps that change the clip.
 
     Raises:
-        RecipeError: a step stands elsewhere; the text names it.
+        RecipeError: a step is in the wrong position; the text names it.
     """
     is_read = False
-    for place, step in enumerate(steps, start=1):
-        where = f"{source}: step {place} ({step.name})"
-        if step.name in _sieves():
+    for number, step in enumerate(steps, start=1):
+        where = f"{source}: step {number} ({step.name})"
+        if step.name in _filters():
             if is_read:
-                raise RecipeError(f"{where}: looks at a recording, so it stands before the step that reads it")
+                raise RecipeError(f"{where}: takes a recording, so it must come before the step that reads it")
             continue
         if (step.name in _readers()) == is_read:
-            does = "reads a recording, so it can only be first" if is_read else "changes a clip, so it cannot be first"
-            raise RecipeError(f"{where}: {does}; the first is one of {_listed(_readers())}")
+            reason = "reads a recording, so it must be first" if is_read else "changes a clip, so it cannot be first"
+            raise RecipeError(f"{where}: {reason}; the first is one of {_listed(_readers())}")
         is_read = True
     if not is_read:
         raise RecipeError(f"{source}: no step reads the recording; add one of {_listed(_readers())}")
 
 
 @cache
-def _parameters(name: str) -> type[BaseModel]:
-    """The parameters of a step as a model: its function's keyword-only arguments, their types, bounds and defaults."""
+def _parameter_model(name: str) -> type[BaseModel]:
+    """Return a model of a step's parameters: its function's keyword-only arguments with types, bounds and defaults."""
     hints = get_type_hints(STEPS[name], include_extras=True)
     fields: dict[str, Any] = {
         key: (hints[key], parameter.default)
@@ -216,14 +216,14 @@ def _parameters(name: str) -> type[BaseModel]:
 
 @cache
 def _readers() -> list[str]:
-    """The steps that make a clip of a recording: those that take a Recording and return a Clip."""
+    """Return the steps that take a Recording and return a Clip."""
     hints = {name: get_type_hints(function) for name, function in STEPS.items()}
-    return [name for name, held in hints.items() if Recording in held.values() and held["return"] is Clip]
+    return [name for name, types in hints.items() if Recording in types.values() and types["return"] is Clip]
 
 
 @cache
-def _sieves() -> list[str]:
-    """The steps that can stand before the first: those that return a Recording."""
+def _filters() -> list[str]:
+    """Return the steps that may come before the reader: those that return a Recording."""
     return [name for name, function in STEPS.items() if get_type_hints(function)["return"] is Recording]
 
 

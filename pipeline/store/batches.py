@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.recipes.steps.resample import between
+from pipeline.recipes.steps.resample import frame_pairs
 from pipeline.store import batches_kernels
 from pipeline.store.store import Store
 
@@ -28,7 +28,7 @@ def fill_batch(store: Store, rows: NDArray[np.int64], out: NDArray[np.float32], 
     frames, bodies = store.columns["frames"][rows], store.columns["bodies"][rows]
     for n, first in enumerate(store.offset[rows] - start):
         T = int(frames[n])
-        batches_kernels.fill_clip(motion, first, T, bodies[n], *between(T, out.shape[2]), out[places[n]])
+        batches_kernels.fill_clip(motion, first, T, bodies[n], *frame_pairs(T, out.shape[2]), out[places[n]])
 
 
 MAX_BODIES = 2

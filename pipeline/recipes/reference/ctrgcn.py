@@ -1,7 +1,7 @@
-"""Which bodies the peers take: the first of each frame, the most spread out, or the most moving; their bugs included.
+"""Recipe steps of CTR-GCN (Chen et al. 2021; data/ntu/*.py), exact to its bugs: denoising and sequence translation.
 
-Each step takes a recording's rows, as the file has them, to bodies on one time line. What is absent is zero here, not
-NaN, and zeros, NaN and infinities of the file stay: the peers add and compare them, and so must whoever repeats them.
+`bodies_by_motion` takes the rows of a recording to bodies on one time line. An absent body is zero here, not NaN. The
+file's own zeros, NaN and infinities are kept, because CTR-GCN adds and compares them, too.
 """
 
 from dataclasses import dataclass
@@ -18,14 +18,14 @@ from pipeline.skeleton.recording import Clip, Recording
 
 @dataclass(slots=True, eq=False)
 class Track:
-    """All rows of one id, laid end to end from the frame of the first: CTR-GCN's body, and PYSKL's."""
+    """All rows of one id, without gaps, from the frame of the first row on: a body in CTR-GCN and in PYSKL."""
 
     joints: NDArray[np.float32]
     """(L, V, 3) metres."""
     start: int
-    """Its first frame, among those that show a body."""
+    """Its first frame, counted among the frames that have a body."""
     motion: np.float32
-    """Square metres."""
+    """Square metres; see `spread`."""
 
     @property
     def end(self) -> int:
@@ -40,39 +40,38 @@ def bodies_by_motion(
     max_spread: Annotated[float, Field(gt=0)] = 0.8,
     max_wide: Annotated[float, Field(ge=0, le=1)] = 0.69754,
 ) -> Clip:
-    """Follow ids, drop ghosts, and merge what is left into at most two actors: CTR-GCN's denoising.
+    """Make bodies of ids, drop ghosts, and merge the rest into at most two actors: CTR-GCN's denoising.
 
-    SGN's before it, and MAMP's after it. Frames without a body do not count: later ones move up. Nor do an id's own
-    gaps: whoever leaves and returns is moved to where they left, out of step with everyone else. A file with one id is
-    taken as it is. Otherwise short bodies go, then wide ones, in the order in which they appear and never the last;
-    then the most moving is the first actor, and each next one becomes part of the first actor where it does not
-    overlap the first's frames, else of the second likewise, else it is dropped. One shared frame is no overlap, and the
-    later body takes it. The second actor's frames count from frame 0 whenever that actor begins. Last, frames whose
-    coordinates sum to zero go.
+    It is from SGN, and MAMP uses it, too. Frames without a body are removed, so that later ones move forward. The gaps
+    of an id are removed as well: a person who leaves and returns is moved forward, out of step with everybody else. A
+    file with one id is not changed. Otherwise short bodies are dropped, then wide ones, in order of appearance and
+    never the last one. The body with the most motion is the first actor. Each following body becomes part of the first
+    actor if it does not overlap with the first actor's frames, else of the second actor likewise, else it is dropped.
+    One shared frame is no overlap, and the later body takes it. The second actor's frames always count from frame 0,
+    even if that actor begins later. Finally, frames whose coordinates sum to zero are dropped.
 
     Args:
         recording: rows in file order.
-        min_frames: shorter bodies go; the peer drops 11 and fewer.
-        max_spread: a frame is wide when its extent in x is more than this much of its extent in y; 0.8 there.
-        max_wide: bodies with at least this share of wide frames go; 0.69754 there. Of others the motion is the lesser
-            of all frames' and of the narrow frames'.
+        min_frames: shorter bodies are dropped; CTR-GCN drops those of 11 and fewer.
+        max_spread: a frame is wide if its extent in x is more than this share of its extent in y; 0.8 in CTR-GCN.
+        max_wide: bodies with at least this share of wide frames are dropped; 0.69754 in CTR-GCN. The motion of the
+            others is the smaller one of that of all frames and that of the narrow frames.
 
     Returns:
-        One body, or two when more than one was left to merge (the second may be all zero); as many frames as show a
-        body.
+        One body, or two if more than one remained to merge (the second may be all zero); as many frames as have a body.
 
     Raises:
-        UnusableClip: the peer crashes: no frame has a body, all bodies are short, an id that stands twice in a frame
+        UnusableClip: CTR-GCN crashes: no frame has a body, all bodies are short, an id that occurs twice in a frame
             runs past the end, or every frame sums to zero.
     """
     tracks, frames = tracks_of(recording)
-    left = tracks
+    remaining = tracks
     if len(tracks) > 1:
-        left = [track for track in tracks if len(track.joints) >= min_frames]
-        if not left:
+        remaining = [track for track in tracks if len(track.joints) >= min_frames]
+        if not remaining:
             raise UnusableClip(f"every body is in fewer than {min_frames} frames; CTR-GCN crashes on it")
-        left = sorted(_narrow(left, max_spread, max_wide), key=lambda track: track.motion, reverse=True)
-    joints, merged = _merged(left, frames)
+        remaining = sorted(_without_wide(remaining, max_spread, max_wide), key=lambda track: track.motion, reverse=True)
+    joints, merged = _merge(remaining, frames)
     if len(tracks) > 1:
         joints = joints[joints.reshape(len(joints), -1).sum(axis=1) != 0]
         if not len(joints):
@@ -84,78 +83,78 @@ def bodies_by_motion(
 
 
 def copy_missing_second(clip: Clip) -> Clip:
-    """Give a clip of one body that body twice.
+    """Repeat the body of a clip that has only one.
 
-    What CTR-GCN's and MAMP's scripts for NTU RGB+D 120 do; those for 60 leave the second body zero.
+    The scripts of CTR-GCN and MAMP for NTU RGB+D 120 do this; those for NTU RGB+D 60 leave the second body zero.
     """
     return clip if len(clip.xyz) > 1 else clip.after(np.repeat(clip.xyz, 2, axis=0))
 
 
 def _rows_by_id(body: NDArray[np.int64]) -> list[NDArray[np.intp]]:
-    """The rows of every id, ids in the order in which they appear."""
-    return [np.flatnonzero(body == one) for one in dict.fromkeys(body.tolist())]
+    """Return the rows of each id, with the ids in order of appearance."""
+    return [np.flatnonzero(body == identity) for identity in dict.fromkeys(body.tolist())]
 
 
 def tracks_of(recording: Recording) -> tuple[list[Track], int]:
-    """The tracks of all ids, in the order in which they appear, and how many frames show a body: only those count.
+    """Return the tracks of all ids, in order of appearance, and the number of frames that have a body.
 
     Raises:
-        UnusableClip: no frame shows one.
+        UnusableClip: no frame has a body.
     """
-    shown, at = np.unique(recording.frame, return_inverse=True)
-    if not len(shown):
+    frames, index = np.unique(recording.frame, return_inverse=True)
+    if not len(frames):
         raise UnusableClip("no body in any frame")
-    found = []
+    tracks = []
     for rows in _rows_by_id(recording.body):
         joints = recording.xyz[rows]
-        found.append(Track(joints=joints, start=int(at[rows[0]]), motion=spread_out(joints)))
-    return found, len(shown)
+        tracks.append(Track(joints=joints, start=int(index[rows[0]]), motion=spread(joints)))
+    return tracks, len(frames)
 
 
 def narrow_frames(track: Track, max_spread: float) -> NDArray[np.bool_]:
-    """(L,) whether a frame's extent in x is at most so much of its extent in y; not where a coordinate is NaN."""
+    """Return (L,): whether a frame's extent in x is at most that share of its extent in y; False with a NaN."""
     narrow: NDArray[np.bool_] = ctrgcn_kernels.narrow(track.joints, np.float32(max_spread))
     return narrow
 
 
-def spread_out(joints: NDArray[np.float32]) -> np.float32:
-    """CTR-GCN's motion: the variances of x, y and z over all joints of all frames, summed, in float32 as there."""
-    return np.float32(ctrgcn_kernels.spread_out(joints))
+def spread(joints: NDArray[np.float32]) -> np.float32:
+    """Return CTR-GCN's motion: the sum of the variances of x, y and z over all joints of all frames, in float32."""
+    return np.float32(ctrgcn_kernels.spread(joints))
 
 
-def _narrow(tracks: list[Track], max_spread: float, max_wide: float) -> list[Track]:
-    """Without the bodies that are wide in too many frames; the last one is not looked at."""
-    left = list(tracks)
+def _without_wide(tracks: list[Track], max_spread: float, max_wide: float) -> list[Track]:
+    """Drop the bodies that are wide in too many frames; the last remaining one is not examined."""
+    remaining = list(tracks)
     for track in tracks:
-        if len(left) == 1:
+        if len(remaining) == 1:
             break
         narrow = narrow_frames(track, max_spread)
         wide = len(narrow) - int(narrow.sum())
         if wide == 0:
             continue
         if wide / len(narrow) >= max_wide:
-            left.remove(track)
+            remaining.remove(track)
         else:
-            track.motion = min(track.motion, spread_out(track.joints[narrow]))
-    return left
+            track.motion = min(track.motion, spread(track.joints[narrow]))
+    return remaining
 
 
-def _merged(tracks: list[Track], frames: int) -> tuple[NDArray[np.float32], int]:
-    """Tracks written into actors (T, M, V, 3), the first track first, and how many were.
+def _merge(tracks: list[Track], frames: int) -> tuple[NDArray[np.float32], int]:
+    """Write tracks into actors (T, M, V, 3), the first track first; return the actors and the number of tracks used.
 
     Raises:
         UnusableClip: a track ends beyond the last frame.
     """
     joints = np.zeros((frames, min(2, len(tracks)), *tracks[0].joints.shape[1:]), np.float32)
-    # First and last frame of each actor so far. One frame's overlap is none, so the first track finds its own start
-    # free; and the second actor's 0 and 0 are never forgotten, as in the peer.
+    # First and last frame of each actor so far. An overlap of one frame does not count, so the first track can start at
+    # its own start. The second actor's span always includes frame 0, as in CTR-GCN.
     spans = [(tracks[0].start, tracks[0].start), (0, 0)]
     written = 0
     for track in tracks:
         for actor, (start, end) in enumerate(spans):
             if min(end, track.end) - max(start, track.start) <= 0:
                 if track.end >= frames:
-                    raise UnusableClip("an id stands twice in a frame and runs past the end; CTR-GCN crashes on it")
+                    raise UnusableClip("an id occurs twice in a frame and runs past the end; CTR-GCN crashes on it")
                 joints[track.start : track.end + 1, actor] = track.joints
                 spans[actor] = min(start, track.start), max(end, track.end)
                 written += 1
@@ -164,25 +163,25 @@ def _merged(tracks: list[Track], frames: int) -> tuple[NDArray[np.float32], int]
 
 
 def origin_at_start(clip: Clip, *, joint: str = "spine_mid") -> Clip:
-    """Put the origin at the first actor's joint in the first frame in which the first actor is not all zero.
+    """Move the origin to the first actor's joint in the first frame in which the first actor is not all zero.
 
-    CTR-GCN's seq_translation, and MAMP's. The way people go and the distance between them stay, but zeros do not: a
-    missing joint, and in a clip of one body a missing frame too, goes to where the sensor stands. Only in a clip of two
-    bodies does a frame in which a body's coordinates sum to zero stay zero.
+    This is seq_translation of CTR-GCN and MAMP. The paths of people and the distance between them are kept, but zeros
+    are not: a missing joint, and in a clip of one body a missing frame, too, moves to the position of the sensor. Only
+    in a clip of two bodies, a frame in which a body's coordinates sum to zero stays zero.
 
     Args:
         clip: one or two bodies, zero where they are absent.
-        joint: the joint at the origin; the middle of the spine there.
+        joint: the joint at the origin; the middle of the spine in CTR-GCN.
 
     Raises:
         LayoutError: the skeleton has no such joint.
-        UnusableClip: the first actor is zero in every frame; the peer crashes on it.
+        UnusableClip: the first actor is zero in every frame; CTR-GCN crashes on it.
     """
     index = clip.layout.index(joint)
     M, T = clip.xyz.shape[:2]
-    seen = (clip.xyz[0] != 0).any(axis=(1, 2))
-    first = int(seen.argmax())
-    if not seen[first]:
+    present = (clip.xyz[0] != 0).any(axis=(1, 2))
+    first = int(present.argmax())
+    if not present[first]:
         raise UnusableClip("the first actor is zero in every frame; CTR-GCN crashes on it")
     moved = clip.xyz - clip.xyz[0, first, index]
     if M > 1:

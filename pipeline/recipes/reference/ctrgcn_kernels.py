@@ -1,6 +1,6 @@
-"""Compiled loops of peers.py over bodies as a file has them: zero where absent, NaN and infinities left in.
+"""Compiled loops of ctrgcn.py and pyskl.py over bodies with the file's own zeros, NaN and infinities.
 
-Sums of float32 are float32 and in numpy's order, which for columns is that of the rows.
+Sums of float32 are float32 and in numpy's order, which along columns is the order of the rows.
 """
 
 import numba
@@ -11,8 +11,8 @@ jit = numba.njit(cache=True, nogil=True)
 
 
 @jit
-def spread_out(joints: NDArray[np.float32]) -> np.float32:
-    """The variances of x, y and z over all joints (L, V, 3) of all frames, summed: square metres."""
+def spread(joints: NDArray[np.float32]) -> np.float32:
+    """Return the sum of the variances of x, y and z over all joints of all frames (L, V, 3), in square metres."""
     L, V, _ = joints.shape
     count, total = np.float32(L * V), np.float32(0)
     for axis in range(3):
@@ -31,7 +31,7 @@ def spread_out(joints: NDArray[np.float32]) -> np.float32:
 
 @jit
 def narrow(joints: NDArray[np.float32], max_spread: np.float32) -> NDArray[np.bool_]:
-    """(L,) whether a body (L, V, 3) extends in x by at most max_spread of its extent in y; not where one is NaN."""
+    """Return (L,): whether the extent of a body (L, V, 3) in x is at most max_spread of that in y; False with a NaN."""
     out = np.empty(joints.shape[0], np.bool_)
     for t in range(joints.shape[0]):
         low_x = high_x = joints[t, 0, 0]

@@ -1,4 +1,4 @@
-"""Recipe steps of MAMP."""
+"""Recipe step of MAMP (Mao et al. 2023): refuse clips whose coordinates sum to zero."""
 
 import numpy as np
 
@@ -7,7 +7,9 @@ from pipeline.skeleton.recording import Clip
 
 
 def refuse_zeros(clip: Clip) -> Clip:
-    """Leave out a clip whose coordinates sum to zero, as MAMP does with what PKU-MMD labels where nobody was tracked.
+    """Refuse a clip whose coordinates sum to zero.
+
+    MAMP does this with PKU-MMD, whose labels include intervals in which nobody was tracked.
 
     Raises:
         UnusableClip: the coordinates sum to zero.

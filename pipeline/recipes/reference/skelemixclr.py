@@ -1,4 +1,4 @@
-"""Recipe steps of SkeleMixCLR (Chen et al. 2022)."""
+"""Recipe steps of SkeleMixCLR (Chen et al. 2022), exact to its bugs: clip length, centring and rotation per frame."""
 
 import numpy as np
 
@@ -8,13 +8,13 @@ from pipeline.skeleton.recording import Clip
 
 
 def counted_frames(clip: Clip) -> Clip:
-    """Cut a clip to as many frames, from its first, as have a first body whose first joint is not zero.
+    """Keep the first N frames, where N is the number of frames in which the first joint of the first body is nonzero.
 
-    SkeleMixCLR's length: a count where an end is meant. Empty frames at the start or between push real ones off the
-    end.
+    This is SkeleMixCLR's bug: it uses the number of such frames as the end of the clip. So each empty frame at the
+    start or in between removes a real frame at the end.
 
     Raises:
-        UnusableClip: the first body is in no frame; the peer crashes there.
+        UnusableClip: the first body is in no frame; SkeleMixCLR crashes on it.
     """
     length = int((np.abs(clip.xyz[0, :, 0]).sum(axis=-1) != 0).sum())
     if length == 0:
@@ -23,19 +23,21 @@ def counted_frames(clip: Clip) -> Clip:
 
 
 def centre_each_frame(clip: Clip) -> Clip:
-    """Subtract from every body its own centre joint of the same frame.
+    """Subtract from each body its own centre joint in the same frame.
 
-    SkeleMixCLR's rule (joint 20 of Kinect v2): where a body is, and where two are to each other, is gone.
+    SkeleMixCLR does this with joint 20 of Kinect v2. The position of a body, and that of two relative to each other, is
+    lost.
     """
     return clip.after(normalise_kernels.centred(np.ascontiguousarray(clip.xyz), clip.layout.centre))
 
 
 def turn_each_frame(clip: Clip) -> Clip:
-    """Turn each body in each frame about the vertical so that its shoulders face +x, as SkeleMixCLR does it.
+    """Rotate each body in each frame about the vertical so that its shoulders point along +x, as SkeleMixCLR does.
 
-    The angle is arccos(x / (length + 1e-4)) of the horizontal shoulder vector, in float32, and its sign is chosen once
-    per body, negative when the vector's z sums to 0 or more over the clip: a frame whose own z disagrees turns the
-    wrong way, and 1e-4 metres bend every angle a little. Both are kept, because stored numbers elsewhere have them.
+    The angle is arccos(x / (length + 1e-4)) of the horizontal shoulder vector, in float32. Its sign is chosen once per
+    body: negative if the sum of the vector's z over the clip is 0 or more. So a frame whose own z has the other sign is
+    rotated in the wrong direction, and 1e-4 metres make every angle slightly wrong. Both bugs are kept, because the
+    data stored by SkeleMixCLR has them.
     """
     left, right = clip.layout.shoulders
     across = clip.xyz[:, :, right] - clip.xyz[:, :, left]  # (M, T, 3)
@@ -43,4 +45,4 @@ def turn_each_frame(clip: Clip) -> Clip:
     length = np.sqrt((across * across).sum(axis=-1))
     angle = np.arccos(across[..., 0] / (length + np.float32(1e-4)))
     angle = np.where(across[..., 2].sum(axis=1) >= 0, -1, 1).astype(np.float32)[:, None] * angle
-    return clip.after(normalise_kernels.turned(np.ascontiguousarray(clip.xyz), np.cos(angle), np.sin(angle)))
+    return clip.after(normalise_kernels.rotated(np.ascontiguousarray(clip.xyz), np.cos(angle), np.sin(angle)))

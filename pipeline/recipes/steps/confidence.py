@@ -1,4 +1,4 @@
-"""Joints that whatever found them is not sure of: made missing before anything else looks at them."""
+"""Recipe step that removes joints of low confidence, before all other steps."""
 
 from dataclasses import replace
 from typing import Annotated
@@ -10,27 +10,27 @@ from pipeline.skeleton.recording import Recording
 
 
 def drop_uncertain(recording: Recording, *, least: Annotated[float, Field(gt=0)] = 0.3) -> Recording:
-    """Make joints missing whose confidence is too low; a body without any other is not in that frame.
+    """Mark joints of low confidence as missing; a body without any other joint is removed from that frame.
 
     Args:
-        recording: as it was read; one that does not say how sure its joints are is left as it is.
-        least: the lowest confidence of a joint that stays; so does one of which nothing is said (NaN). OpenPose, MMPose
-            and Ultralytics draw joints from 0.05, 0.3 and 0.5 on; MediaPipe's visibility is a probability, and Azure
-            Kinect's joints out of sight ("low") have a third.
+        recording: rows in file order; unchanged if it has no confidences.
+        least: lowest confidence of a joint that is kept. A joint of unknown confidence (NaN) is kept, too. OpenPose,
+            MMPose and Ultralytics draw joints from 0.05, 0.3 and 0.5 on; MediaPipe's visibility is a probability, and
+            Azure Kinect's occluded joints ("low") have one third.
     """
     if recording.confidence is None:
         return recording
-    out = recording.confidence < least
-    if not out.any():
+    uncertain = recording.confidence < least
+    if not uncertain.any():
         return recording
-    xyz = np.where(out[..., None], np.float32(0), recording.xyz)  # as text files have what is missing
-    there = (np.isfinite(xyz) & (xyz != 0)).any(axis=(1, 2))
+    xyz = np.where(uncertain[..., None], np.float32(0), recording.xyz)  # a missing joint is zero, as in text files
+    present = (np.isfinite(xyz) & (xyz != 0)).any(axis=(1, 2))
     return replace(
         recording,
-        frame=recording.frame[there],
-        slot=recording.slot[there],
-        body=recording.body[there],
-        xyz=xyz[there],
-        tracking=recording.tracking[there],
-        confidence=recording.confidence[there],
+        frame=recording.frame[present],
+        slot=recording.slot[present],
+        body=recording.body[present],
+        xyz=xyz[present],
+        tracking=recording.tracking[present],
+        confidence=recording.confidence[present],
     )

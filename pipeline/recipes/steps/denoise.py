@@ -1,4 +1,4 @@
-"""Sensor faults out of the paths of single joints: spikes, short gaps, jitter. Fast motion is left alone."""
+"""Denoising steps: remove spikes, fill short gaps and reduce jitter of joints, without changing fast motion."""
 
 from typing import Annotated
 
@@ -17,25 +17,26 @@ def despike(
     min_stretch: Annotated[float, Field(ge=0)] = 0.03,
     noise_factor: Annotated[float, Field(ge=0)] = 4.0,
 ) -> Clip:
-    """Take out joints that leave their path for one frame or two; they are missing then, for `fill_gaps` to mend.
+    """Remove joints that leave their path for one or two frames; `fill_gaps` can interpolate them afterwards.
 
-    A joint is a spike when it is further than `min_height` from where it was a frame before and from where it is a
-    frame later, and further than `min_height` + `motion_factor` times its speed from the median of five frames about
-    it. Speed is metres a frame around the spike, measured without the frame itself. At an end of a path, and beside a
-    gap, it must be twice as far from where the next two frames lead: no frame there says that it came back. Two frames
-    are a spike when both are so far from the straight way between their neighbours.
+    A joint is a spike if it is further than `min_height` from its position in the frame before and in the frame after,
+    and further than `min_height` + `motion_factor` times its speed from the median of the five frames around it. The
+    speed is measured in metres per frame around the spike, without the frame itself. At an end of a path or of a gap,
+    no frame shows that the joint came back; so it must be twice as far from the extrapolation of the next two frames.
+    Two frames are a spike if both are that far from the straight line between their neighbours.
 
-    And a bone must bear witness: an arm that strikes keeps its lengths, a joint that was seen elsewhere does not.
+    In addition, the length of a bone to the joint must change: it does not when an arm moves fast, but it does when
+    the sensor sees a joint in a wrong position.
 
     Args:
         clip: bodies with NaN where missing.
         min_height: metres; the sensor's own noise is a centimetre or two.
-        motion_factor: a joint that swings to and fro five times a second leaves its median by 0.7 of its speed, so 1
-            spares all that people can do (tests/pipeline/recipes/test_denoise.py).
-        min_stretch: metres by which a bone to the joint must differ from its length in the frames around; jitter of a
-            half a centimetre changes lengths by one.
-        noise_factor: `min_height` and `min_stretch` grow by this many standard deviations of the jitter of the body's
-            median joint (see `smooth`).
+        motion_factor: a joint that swings back and forth five times a second departs from its median by 0.7 of its
+            speed, so 1 spares all human motion (tests/pipeline/recipes/test_denoise.py).
+        min_stretch: metres by which the length of a bone to the joint must differ from that in the frames around;
+            jitter of half a centimetre changes lengths by one centimetre.
+        noise_factor: `min_height` and `min_stretch` are increased by this many standard deviations of the jitter of
+            the body's median joint (see `smooth`).
     """
     parents, noise = np.array(clip.layout.parents), clip.measured(noise_kernels.joint_noise)
     rule = (min_height, motion_factor, min_stretch, noise_factor)
@@ -44,14 +45,14 @@ def despike(
 
 
 def fill_gaps(clip: Clip, *, max_gap: Annotated[int, Field(ge=0)] = 10) -> Clip:
-    """Interpolate every joint over the short gaps of its path; longer ones stay missing, and so do both ends.
+    """Interpolate short gaps in the path of each joint; longer gaps and both ends of the path stay missing.
 
-    Cubic Hermite pieces, whose slopes at the rims come from the parabola through the path before and the far rim:
-    exact for constant acceleration, where a straight line would cut corners.
+    The interpolation is a cubic Hermite spline. The slope at each edge of the gap is that of the parabola through the
+    known path next to this edge and the other edge. This is exact for constant acceleration, unlike a straight line.
 
     Args:
         clip: bodies with NaN where missing.
-        max_gap: frames; a third of a second at 30 a second, within which a limb seldom changes its mind.
+        max_gap: frames; 10 is a third of a second at 30 frames a second, in which a limb rarely changes direction.
     """
     xyz, filled = denoise_kernels.fill(clip.xyz, max_gap)
     return clip.after(xyz if filled else clip.xyz, joints_filled=filled)
@@ -64,22 +65,22 @@ def smooth(
     max_ratio: Annotated[float, Field(ge=1)] = 2.0,
     max_move: Annotated[float, Field(ge=0)] = 0.05,
 ) -> Clip:
-    """Take jitter out of every joint's path by as much as the body shows to be jitter.
+    """Reduce the jitter in the path of each joint, according to the noise measured in the body.
 
-    Jitter is told from motion by its spectrum: in the squared fourth differences of white noise there is 70/6 of what
-    is in its second differences, while motion below 5 Hz at 30 frames a second has less there. What is beyond that
-    bound gives the noise. A joint that is much rougher than most of its body flickers rather than jitters, or is fast:
-    of its noise only so much is believed; and what is below the sensor's best is left. Then each joint moves towards a
+    The spectrum distinguishes jitter from motion: the mean squared fourth differences of white noise are 70/6 of its
+    mean squared second differences, while those of motion below 5 Hz at 30 frames a second are smaller. The excess
+    gives the noise. A joint that is much rougher than most of its body flickers or moves fast, so its noise is limited
+    by `max_ratio`; and noise below `min_noise`, that of the best sensor, is left. Then each joint moves towards a
     Savitzky-Golay fit (quadratic, 7 frames, 5 near a gap) by the share of the local misfit that noise explains
-    (Wiener's rule): a fast stretch misfits and stays.
+    (a Wiener filter). Fast motion has a large misfit and stays.
 
     Args:
         clip: bodies with NaN where missing.
-        min_noise: metres, standard deviation of each axis; this much is left in, for it does less harm than smoothing
-            does to fast motion, and recordings that are cleaner are not touched.
-        max_ratio: no joint is believed to be noisier than this many times the body's median joint; hands and feet are
-            about twice as noisy as the trunk.
-        max_move: metres; no joint is moved further. As high as `despike` lets a fault be.
+        min_noise: metres, standard deviation on each axis; this much is kept, because it does less harm than smoothing
+            does to fast motion. Recordings with less noise are not changed.
+        max_ratio: limit of a joint's noise, relative to the body's median joint; hands and feet are about twice as
+            noisy as the trunk.
+        max_move: metres; no joint is moved further. The same as the height of a spike in `despike`.
     """
     noise = clip.measured(noise_kernels.joint_noise)
     xyz, moved = denoise_kernels.smooth(clip.xyz, noise, min_noise, max_ratio, max_move)

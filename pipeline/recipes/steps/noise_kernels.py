@@ -1,6 +1,6 @@
-"""Compiled measures of the sensor's noise, of (M, T, V, 3) metres with NaN where missing: for choose.py and denoise.py.
+"""Compiled measures of sensor noise in bodies (M, T, V, 3), metres, NaN where missing; for selection and denoising.
 
-All of them are medians, so that neither spikes nor a fast limb count; so the median is what has to be fast.
+All measures are medians, so that spikes and fast limbs do not count. Therefore the median must be fast.
 """
 
 import numba
@@ -8,36 +8,36 @@ import numpy as np
 from numpy.typing import NDArray
 
 MEDIAN = 2.366
-"""Median of the chi-squared distribution with three degrees of freedom: a squared length over its variance an axis."""
+"""Median of the chi-squared distribution with three degrees of freedom: squared length over variance per axis."""
 
 jit = numba.njit(cache=True, nogil=True)
 
 
 @jit
 def select(values: NDArray[np.float64], known: int, rank: int) -> float:
-    """What would stand at a rank among the first `known` values, none NaN, were they sorted; what is less is before it.
+    """Return the value of a rank among the first `known` values, none NaN; smaller values are moved before that rank.
 
-    Hoare's quickselect with Lomuto's partition, which has no branch on a value: numpy's median guesses wrong at every
-    other value, and takes four times as long.
+    Hoare's quickselect with Lomuto's partition, which does not branch on a value. In numpy's median the processor
+    mispredicts the branch at every other value, and it takes four times as long.
     """
     low, high = 0, known
     while high - low > 1:
         first, middle, last = values[low], values[(low + high) // 2], values[high - 1]
         pivot = max(min(first, middle), min(max(first, middle), last))
-        less = low
-        for at in range(low, high):
-            value = values[at]
-            values[at] = values[less]
-            values[less] = value
-            less += value < pivot
-        if rank < less:
-            high = less
-        elif low < less:
-            low = less
-        else:  # the pivot is the least: all that equal it go first, or many equal values would take a pass each
-            for at in range(low, high):
-                value = values[at]
-                values[at] = values[low]
+        split = low
+        for index in range(low, high):
+            value = values[index]
+            values[index] = values[split]
+            values[split] = value
+            split += value < pivot
+        if rank < split:
+            high = split
+        elif low < split:
+            low = split
+        else:  # the pivot is the minimum: move all equal values first, because otherwise each would take a pass
+            for index in range(low, high):
+                value = values[index]
+                values[index] = values[low]
                 values[low] = value
                 low += value == pivot
             if rank < low:
@@ -47,22 +47,23 @@ def select(values: NDArray[np.float64], known: int, rank: int) -> float:
 
 @jit
 def median(values: NDArray[np.float64], known: int) -> float:
-    """Median of the first `known` values, at least one and none NaN; changes their order."""
+    """Return the median of the first `known` values, at least one and none NaN; changes their order."""
     upper = select(values, known, known // 2)
     if known % 2 == 1:
         return upper
     lower = values[0]
-    for at in range(1, known // 2):
-        lower = max(lower, values[at])
+    for index in range(1, known // 2):
+        lower = max(lower, values[index])
     return float(lower + upper) / 2
 
 
 @jit
 def joint_noise(xyz: NDArray[np.float32]) -> NDArray[np.float64]:
-    """(M, V) variance of white noise in a joint's path, of each axis; 0 where there is none to be told.
+    """Return (M, V) the variance per axis of the white noise in a joint's path; 0 if it cannot be measured.
 
-    With s the noise's variance and ideal motion below a sixth of the frame rate: typical fourth difference squared
-    = 70 s + f, second = 6 s + g, f <= g. So s >= (fourth - second) / 64. Medians are typical: flicker is no jitter.
+    With noise variance s and motion below a sixth of the frame rate, the typical squared fourth difference is 70 s + f,
+    and the second 6 s + g, with f <= g. So s >= (fourth - second) / 64. Typical values are medians, because flicker is
+    not jitter.
     """
     M, T, V, _ = xyz.shape
     out = np.zeros((M, V))
@@ -78,9 +79,9 @@ def joint_noise(xyz: NDArray[np.float32]) -> NDArray[np.float64]:
                     far = np.float64(xyz[m, t - 2, v, axis] + xyz[m, t + 2, v, axis])
                     bend += (near - 2 * x) ** 2
                     twist += (far - 4 * near + 6 * x) ** 2
-                at = known[v]
-                bends[v, at], twists[v, at] = bend, twist
-                known[v] = at + np.isfinite(twist)
+                index = known[v]
+                bends[v, index], twists[v, index] = bend, twist
+                known[v] = index + np.isfinite(twist)
         for v in range(V):
             if known[v] > 0:
                 typical = median(twists[v], known[v]) - median(bends[v], known[v])
@@ -90,10 +91,11 @@ def joint_noise(xyz: NDArray[np.float32]) -> NDArray[np.float64]:
 
 @jit
 def tremble(xyz: NDArray[np.float32]) -> NDArray[np.float64]:
-    """(M,) standard deviation in metres, on one axis, of the white noise that would give a body's second differences.
+    """Return (M,) the standard deviation in metres, per axis, of white noise with the body's second differences.
 
-    From the median of their sizes over all frames, joints and axes; 0 of a body that is nowhere in three frames on end.
-    Of white noise of deviation 1 they have deviation sqrt(6), and a normal variable's size has the median 0.6745.
+    It is measured as the median of their absolute values over all frames, joints and axes; 0 for a body that is never
+    present in three consecutive frames. The second differences of white noise with deviation 1 have deviation sqrt(6),
+    and the absolute value of a standard normal variable has the median 0.6745.
     """
     M, T, V, _ = xyz.shape
     out, bends, known = np.zeros(M), np.empty(T * V * 3), np.zeros(M, np.int64)

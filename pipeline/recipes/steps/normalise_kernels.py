@@ -1,4 +1,4 @@
-"""Compiled loops of normalise.py and resample.py, of (M, T, V, 3) float32 metres."""
+"""Compiled loops of normalisation and resampling of bodies (M, T, V, 3), float32 metres."""
 
 import numba
 import numpy as np
@@ -9,7 +9,7 @@ jit = numba.njit(cache=True, nogil=True)
 
 @jit
 def first_known(xyz: NDArray[np.float32], joint: int) -> int:
-    """The first frame that shows a joint of the first body; -1 when none does."""
+    """Return the first frame that shows a joint of the first body, or -1."""
     for t in range(xyz.shape[1]):
         if np.isfinite(xyz[0, t, joint, 0]):
             return t
@@ -17,22 +17,22 @@ def first_known(xyz: NDArray[np.float32], joint: int) -> int:
 
 
 @jit
-def moved(xyz: NDArray[np.float32], t: int, joint: int) -> NDArray[np.float32]:
-    """The coordinates with the origin where a joint of the first body is in frame t."""
+def translated(xyz: NDArray[np.float32], t: int, joint: int) -> NDArray[np.float32]:
+    """Return the coordinates with the origin at a joint of the first body in frame t."""
     out = np.empty(xyz.shape, np.float32)
     for m in range(xyz.shape[0]):
-        for at in range(xyz.shape[1]):
+        for each_t in range(xyz.shape[1]):
             for v in range(xyz.shape[2]):
                 for axis in range(3):
-                    out[m, at, v, axis] = xyz[m, at, v, axis] - xyz[0, t, joint, axis]
+                    out[m, each_t, v, axis] = xyz[m, each_t, v, axis] - xyz[0, t, joint, axis]
     return out
 
 
 @jit
-def across(xyz: NDArray[np.float32], left: int, right: int) -> NDArray[np.float64]:
-    """The way from a left to a right joint of the first body, seen from above and summed over the frames that have it.
+def shoulder_direction(xyz: NDArray[np.float32], left: int, right: int) -> NDArray[np.float64]:
+    """Sum the horizontal vector from a left to a right joint of the first body over the frames that have both.
 
-    Returns (5,) metres: x and z of the sum, the sum of the lengths, x and z of the first that has a length.
+    Returns (5,) metres: x and z of the sum, the sum of the lengths, x and z of the first vector with a length.
     """
     out = np.zeros(5)
     for t in range(xyz.shape[1]):
@@ -51,7 +51,7 @@ def across(xyz: NDArray[np.float32], left: int, right: int) -> NDArray[np.float6
 
 @jit
 def centred(xyz: NDArray[np.float32], joint: int) -> NDArray[np.float32]:
-    """The coordinates with each body's origin at a joint of its own, in every frame anew."""
+    """Return the coordinates of each body relative to one of its joints in the same frame."""
     out = np.empty(xyz.shape, np.float32)
     for m in range(xyz.shape[0]):
         for t in range(xyz.shape[1]):
@@ -62,8 +62,8 @@ def centred(xyz: NDArray[np.float32], joint: int) -> NDArray[np.float32]:
 
 
 @jit
-def turned(xyz: NDArray[np.float32], cos: NDArray[np.float32], sin: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The coordinates turned about y by an angle for each body and frame, given by cosine and sine (M, T)."""
+def rotated(xyz: NDArray[np.float32], cos: NDArray[np.float32], sin: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the coordinates rotated about y by an angle for each body and frame, given as cosine and sine (M, T)."""
     out = np.empty(xyz.shape, np.float32)
     for m in range(xyz.shape[0]):
         for t in range(xyz.shape[1]):
@@ -77,17 +77,17 @@ def turned(xyz: NDArray[np.float32], cos: NDArray[np.float32], sin: NDArray[np.f
 
 
 @jit
-def blended(
+def interpolated(
     xyz: NDArray[np.float32], below: NDArray[np.int64], above: NDArray[np.int64], weight: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """Between two frames each: the frame below by 1 - weight, the one above by weight (all of one length)."""
+    """Interpolate between pairs of frames: below has weight 1 - weight, above has weight (three arrays (T,))."""
     M, _, V, _ = xyz.shape
     out = np.empty((M, below.shape[0], V, 3), np.float32)
     for m in range(M):
         for t in range(below.shape[0]):
-            low, high, part = below[t], above[t], weight[t]
-            rest = np.float32(1) - part
+            low, high, high_weight = below[t], above[t], weight[t]
+            low_weight = np.float32(1) - high_weight
             for v in range(V):
                 for axis in range(3):
-                    out[m, t, v, axis] = xyz[m, low, v, axis] * rest + xyz[m, high, v, axis] * part
+                    out[m, t, v, axis] = xyz[m, low, v, axis] * low_weight + xyz[m, high, v, axis] * high_weight
     return out

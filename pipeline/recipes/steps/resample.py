@@ -1,4 +1,4 @@
-"""Another number of frames: linear interpolation in time by the half-pixel rule."""
+"""Resampling step: linear interpolation in time to a fixed number of frames, with the half-pixel rule."""
 
 from functools import lru_cache
 from typing import Annotated
@@ -14,7 +14,7 @@ from pipeline.skeleton.recording import Clip
 def resize(clip: Clip, *, frames: Annotated[int, Field(ge=1)] = 64) -> Clip:
     """Stretch or shrink a clip to a fixed number of frames.
 
-    A joint that is missing in either of the two frames that a new frame lies between is missing there.
+    A joint is missing in a new frame if it is missing in one of the two frames that the new frame is between.
 
     Args:
         clip: any clip.
@@ -24,10 +24,10 @@ def resize(clip: Clip, *, frames: Annotated[int, Field(ge=1)] = 64) -> Clip:
 
 
 def resized(xyz: NDArray[np.float32], frames: int) -> NDArray[np.float32]:
-    """Interpolate linearly in time; the same array when it already has that many frames.
+    """Interpolate linearly in time; returns the same array if it has that many frames already.
 
-    Frame t of the result looks at (t + 1/2) T / frames - 1/2 in the source, held at both ends. This is OpenCV's
-    INTER_LINEAR, and torch's bilinear interpolation with align_corners=False; nothing is averaged when shrinking.
+    Frame t of the result is at (t + 1/2) T / frames - 1/2 in the source, clamped at both ends. This is OpenCV's
+    INTER_LINEAR, and torch's bilinear interpolation with align_corners=False; shrinking does not average.
 
     Args:
         xyz: (M, T, V, 3) with T at least 1.
@@ -39,17 +39,18 @@ def resized(xyz: NDArray[np.float32], frames: int) -> NDArray[np.float32]:
     T = xyz.shape[1]
     if frames == T:
         return xyz
-    blended: NDArray[np.float32] = normalise_kernels.blended(np.ascontiguousarray(xyz), *between(T, frames))
-    return blended
+    out: NDArray[np.float32] = normalise_kernels.interpolated(np.ascontiguousarray(xyz), *frame_pairs(T, frames))
+    return out
 
 
 @lru_cache(1024)
-def between(T: int, frames: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
-    """For each of `frames` frames the two of T that it lies between, and the weight of the one above, (frames,) each.
+def frame_pairs(T: int, frames: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
+    """Return, for each new frame, the two of T frames that it is between, and the weight of the later one.
 
-    By the half-pixel rule; frames of their own when T is `frames`. Not to be written to.
+    Three arrays (frames,), by the half-pixel rule; both frames are the same if T is `frames`. The arrays are cached, so
+    do not write to them.
     """
     source = np.clip((np.arange(frames) + 0.5) * (T / frames) - 0.5, 0, T - 1)
     below = np.floor(source).astype(np.int64)
-    above = np.ceil(source).astype(np.int64)  # the same frame where the source is a whole one: its neighbour may be NaN
+    above = np.ceil(source).astype(np.int64)  # not floor + 1: if the position is an integer, its neighbour may be NaN
     return below, above, (source - below).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Compiled loops of choose.py, and of follow.py who is there: of (M, T, V, 3) metres with NaN where missing."""
+"""Compiled loops of selection.py: presence, shape and motion of bodies (M, T, V, 3), metres, NaN where missing."""
 
 import numba
 import numpy as np
@@ -9,7 +9,7 @@ jit = numba.njit(cache=True, nogil=True)
 
 @jit
 def present(xyz: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """(M, T) whether any joint of a body is known in a frame."""
+    """Return (M, T): whether any joint of a body is known in a frame."""
     out = np.zeros(xyz.shape[:2], np.bool_)
     for m in range(xyz.shape[0]):
         for t in range(xyz.shape[1]):
@@ -22,7 +22,7 @@ def present(xyz: NDArray[np.float32]) -> NDArray[np.bool_]:
 
 @jit
 def wide_share(xyz: NDArray[np.float32], max_spread: float) -> NDArray[np.float64]:
-    """(M,) share of a body's frames in which its extent in x is more than max_spread of its extent in y."""
+    """Return (M,) the share of a body's frames in which its extent in x is more than max_spread of that in y."""
     out = np.zeros(xyz.shape[0])
     for m in range(xyz.shape[0]):
         wide, seen = 0, 0
@@ -43,9 +43,9 @@ def wide_share(xyz: NDArray[np.float32], max_spread: float) -> NDArray[np.float6
 
 @jit
 def path_variance(path: NDArray[np.float32]) -> float:
-    """Variance of a coordinate (T,) over its known frames, less what white noise adds to it; 0 of fewer than two.
+    """Return the variance of a coordinate (T,) over its known frames, minus that of white noise; 0 for fewer than two.
 
-    Of noise alone it is as often below 0 as above, so that it vanishes in the mean over many paths.
+    For noise alone it is below 0 as often as above, so that the mean over many paths is 0.
     """
     total, squares, known = 0.0, 0.0, 0
     bends, windows = 0.0, 0
@@ -61,13 +61,13 @@ def path_variance(path: NDArray[np.float32]) -> float:
     if known < 2:
         return 0.0
     variance = squares / known - (total / known) ** 2
-    noise = bends / (6 * windows) if windows else 0.0  # 1 + 4 + 1 times the noise's variance is in each squared bend
+    noise = bends / (6 * windows) if windows else 0.0  # a squared bend has 1 + 4 + 1 times the variance of the noise
     return variance - noise
 
 
 @jit
 def motion(xyz: NDArray[np.float32]) -> NDArray[np.float64]:
-    """(M,) variance over time, x, y and z summed, averaged over the joints; noise taken off, and no less than 0."""
+    """Return (M,) the variance over time minus noise, x, y and z summed, averaged over the joints; at least 0."""
     out = np.zeros(xyz.shape[0])
     for m in range(xyz.shape[0]):
         for v in range(xyz.shape[2]):

@@ -1,38 +1,41 @@
-"""Compiled loops of follow.py. Functions that call each other share this file: numba does not see edits elsewhere."""
+"""Compiled loops of tracking.py: jumps of ids, and distances at hand-overs from one id to another.
+
+Functions that call each other share this file: numba's cache does not notice an edit in another file.
+"""
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
-FEW = 16
-"""Ids that are told apart by comparing with each; of more, numpy sorts them."""
+MAX_COMPARED_IDS = 16
+"""Up to this many ids are compared one by one; more are sorted by numpy."""
 
-LATELY = 4
-"""Frames by which a velocity is told."""
+VELOCITY_FRAMES = 4
+"""Frames over which a velocity is measured."""
 
 jit = numba.njit(cache=True, nogil=True)
 
 
 @jit
 def is_known(joint: NDArray[np.float32]) -> bool:
-    """Whether a joint (3,) as a file gives it is one: finite, and not exactly the origin."""
+    """Whether the coordinates (3,) of a joint are known: finite, and not exactly the origin."""
     x, y, z = joint[0], joint[1], joint[2]
     return bool(np.isfinite(x) and np.isfinite(y) and np.isfinite(z) and (x != 0 or y != 0 or z != 0))
 
 
 @jit
 def number_ids(frame: NDArray[np.int32], body: NDArray[np.int64], out: NDArray[np.int64]) -> int:
-    """Write the number of each row's id, in order of appearance, into out (R,); how many ids there are.
+    """Write the number of each row's id, in order of appearance, into out (R,); return the number of ids.
 
-    0 where that does not tell who is who: there are more than FEW, or one stands twice in a frame.
+    Return 0 if there are more than MAX_COMPARED_IDS, or if an id occurs twice in a frame.
     """
-    ids, seen = np.empty(FEW, np.int64), np.empty(FEW, np.int64)
+    ids, seen = np.empty(MAX_COMPARED_IDS, np.int64), np.empty(MAX_COMPARED_IDS, np.int64)
     count = 0
     for row in range(body.shape[0]):
         number = 0
         while number < count and ids[number] != body[row]:
             number += 1
-        if number == FEW or (number < count and seen[number] == frame[row]):
+        if number == MAX_COMPARED_IDS or (number < count and seen[number] == frame[row]):
             return 0
         ids[number], seen[number], out[row] = body[row], frame[row], number
         count = max(count, number + 1)
@@ -40,22 +43,22 @@ def number_ids(frame: NDArray[np.int32], body: NDArray[np.int64], out: NDArray[n
 
 
 @jit
-def place(
+def scatter_rows(
     xyz: NDArray[np.float32],
     frame: NDArray[np.int32],
     body: NDArray[np.int64],
     out: NDArray[np.float32],
-    there: NDArray[np.bool_],
+    present: NDArray[np.bool_],
 ) -> int:
-    """Write rows (R, V, 3) into out (M, T, V, 3), full of NaN, leaving out unknown joints; returns their number.
+    """Write the known joints of rows (R, V, 3) into out (M, T, V, 3), full of NaN; return the number of unknown joints.
 
-    Bodies of which a joint is known are marked in there (M,).
+    Bodies with at least one known joint are marked in present (M,).
     """
     unknown = 0
     for row in range(xyz.shape[0]):
         for joint in range(xyz.shape[1]):
             if is_known(xyz[row, joint]):
-                there[body[row]] = True
+                present[body[row]] = True
                 for axis in range(3):
                     out[body[row], frame[row], joint, axis] = xyz[row, joint, axis]
             else:
@@ -64,7 +67,7 @@ def place(
 
 
 @jit
-def jumps(
+def find_jumps(
     xyz: NDArray[np.float32],
     frame: NDArray[np.int32],
     person: NDArray[np.int64],
@@ -72,45 +75,45 @@ def jumps(
     max_jump: float,
     pace: float,
 ) -> NDArray[np.bool_]:
-    """(R,) where rows (R, V, 3), frames never falling, have more than half of a person's joints jump.
+    """Return (R,): whether more than half of a person's joints jump at a row; rows (R, V, 3) are sorted by frame.
 
-    True where a row is further from the person's row before it than max_jump metres, and pace metres for every frame
-    between them, in more than half of the joints known in both. Rows without a joint are passed over.
+    A joint jumps if it is further from its position in the person's previous row than max_jump metres, plus pace metres
+    for every frame between both rows. Only joints known in both rows count. Rows without a known joint are skipped.
     """
-    out, lasts = np.zeros(person.shape[0], np.bool_), np.empty(persons, np.int64)
-    for one in range(persons):
-        lasts[one] = -1
+    out, last_rows = np.zeros(person.shape[0], np.bool_), np.empty(persons, np.int64)
+    for index in range(persons):
+        last_rows[index] = -1
     for row in range(person.shape[0]):
-        last = lasts[person[row]]
-        known, far, here = 0, 0, 0
+        last_row = last_rows[person[row]]
+        common, far, known_here = 0, 0, 0
         for joint in range(xyz.shape[1]):
             if not is_known(xyz[row, joint]):
                 continue
-            here += 1
-            if last < 0 or not is_known(xyz[last, joint]):
+            known_here += 1
+            if last_row < 0 or not is_known(xyz[last_row, joint]):
                 continue
             square = 0.0
             for axis in range(3):
-                square += float(xyz[row, joint, axis] - xyz[last, joint, axis]) ** 2
-            known += 1
-            far += square > (max_jump + pace * (frame[row] - frame[last] - 1)) ** 2
-        out[row] = 2 * far > known
-        if here > 0:
-            lasts[person[row]] = row
+                square += float(xyz[row, joint, axis] - xyz[last_row, joint, axis]) ** 2
+            common += 1
+            far += square > (max_jump + pace * (frame[row] - frame[last_row] - 1)) ** 2
+        out[row] = 2 * far > common
+        if known_here > 0:
+            last_rows[person[row]] = row
     return out
 
 
 @jit
-def apart(one: NDArray[np.float32], other: NDArray[np.float32], x: float, y: float, z: float) -> float:
-    """Mean distance in metres between the joints that two poses (V, 3) both have, the first moved by x, y and z metres.
+def mean_distance(pose: NDArray[np.float32], other: NDArray[np.float32], x: float, y: float, z: float) -> float:
+    """Return the mean distance in metres of the joints known in two poses (V, 3), the first moved by x, y and z.
 
-    Infinite when there is no such joint.
+    Infinite without such a joint.
     """
     total, common = 0.0, 0
-    for joint in range(one.shape[0]):
-        square = (one[joint, 0] + x - other[joint, 0]) ** 2
-        square += (one[joint, 1] + y - other[joint, 1]) ** 2
-        square += (one[joint, 2] + z - other[joint, 2]) ** 2
+    for joint in range(pose.shape[0]):
+        square = (pose[joint, 0] + x - other[joint, 0]) ** 2
+        square += (pose[joint, 1] + y - other[joint, 1]) ** 2
+        square += (pose[joint, 2] + z - other[joint, 2]) ** 2
         if np.isfinite(square):
             total += np.sqrt(square)
             common += 1
@@ -118,90 +121,93 @@ def apart(one: NDArray[np.float32], other: NDArray[np.float32], x: float, y: flo
 
 
 @jit
-def velocity(body: NDArray[np.float32], t: int, then: int) -> tuple[float, float, float]:
-    """Metres a frame of a body (T, V, 3) between frame t and another, in x, y and z; 0 where not known."""
+def velocity(body: NDArray[np.float32], t: int, other_t: int) -> tuple[float, float, float]:
+    """Return the velocity of a body (T, V, 3) between frames t and other_t, in metres per frame; 0 if unknown."""
     x, y, z, known = 0.0, 0.0, 0.0, 0
-    if 0 <= then < body.shape[0]:
+    if 0 <= other_t < body.shape[0]:
         for joint in range(body.shape[1]):
-            if np.isfinite(body[t, joint, 0]) and np.isfinite(body[then, joint, 0]):
+            if np.isfinite(body[t, joint, 0]) and np.isfinite(body[other_t, joint, 0]):
                 known += 1
-                x += (body[t, joint, 0] - body[then, joint, 0]) / (t - then)
-                y += (body[t, joint, 1] - body[then, joint, 1]) / (t - then)
-                z += (body[t, joint, 2] - body[then, joint, 2]) / (t - then)
+                x += (body[t, joint, 0] - body[other_t, joint, 0]) / (t - other_t)
+                y += (body[t, joint, 1] - body[other_t, joint, 1]) / (t - other_t)
+                z += (body[t, joint, 2] - body[other_t, joint, 2]) / (t - other_t)
     count = max(known, 1)
     return x / count, y / count, z / count
 
 
 @jit
-def aside(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
-    """Horizontal metres between the middles of the joints that two poses (V, 3) both have; infinite without any."""
+def horizontal_distance(pose: NDArray[np.float32], other: NDArray[np.float32]) -> float:
+    """Return the horizontal distance in metres of the centres of the joints known in two poses (V, 3), or infinity."""
     x, z, common = 0.0, 0.0, 0
-    for joint in range(one.shape[0]):
-        if np.isfinite(one[joint, 0]) and np.isfinite(other[joint, 0]):
-            x += float(other[joint, 0]) - float(one[joint, 0])
-            z += float(other[joint, 2]) - float(one[joint, 2])
+    for joint in range(pose.shape[0]):
+        if np.isfinite(pose[joint, 0]) and np.isfinite(other[joint, 0]):
+            x += float(other[joint, 0]) - float(pose[joint, 0])
+            z += float(other[joint, 2]) - float(pose[joint, 2])
             common += 1
     return float(np.sqrt(x * x + z * z)) / common if common else np.inf
 
 
 @jit
-def stride(one: NDArray[np.float32], left: int, other: NDArray[np.float32], came: int) -> float:
-    """Metres between body one (T, V, 3) as it left and the other as it came, had it stood still or walked on.
+def handover_distance(first: NDArray[np.float32], left_at: int, second: NDArray[np.float32], came_at: int) -> float:
+    """Return the distance in metres between the first body (T, V, 3) at its last frame and the second at its first.
 
-    Walked on, for the frames between, at the mean of the velocities in the last and first four frames.
+    This is the smaller of two: for a person who stood still in between, and for one who walked on, at the mean of the
+    velocities in the last and in the first VELOCITY_FRAMES frames.
     """
-    x, y, z = velocity(one, left, left - LATELY)
-    next_x, next_y, next_z = velocity(other, came, came + LATELY)
-    gap = came - left
-    ahead = apart(one[left], other[came], (x + next_x) / 2 * gap, (y + next_y) / 2 * gap, (z + next_z) / 2 * gap)
-    return min(apart(one[left], other[came], 0.0, 0.0, 0.0), ahead)
+    x, y, z = velocity(first, left_at, left_at - VELOCITY_FRAMES)
+    next_x, next_y, next_z = velocity(second, came_at, came_at + VELOCITY_FRAMES)
+    gap = came_at - left_at
+    walked = mean_distance(
+        first[left_at], second[came_at], (x + next_x) / 2 * gap, (y + next_y) / 2 * gap, (z + next_z) / 2 * gap
+    )
+    return min(mean_distance(first[left_at], second[came_at], 0.0, 0.0, 0.0), walked)
 
 
 @jit
-def handover(
+def max_handover_distance(
     xyz: NDArray[np.float32],
     present: NDArray[np.bool_],
-    one: int,
-    other: int,
+    first: int,
+    second: int,
     max_gap: int,
     max_overlap: int,
     max_distance: float,
     pace: float,
     pose_gap: int,
 ) -> float:
-    """For two of the bodies (M, T, V, 3), present (M, T): the furthest that one is from the other where they take over.
+    """Return the largest distance at a hand-over between two of the bodies (M, T, V, 3), present in frames (M, T).
 
-    After more than pose_gap frames only the place counts. Infinite when they share more than max_overlap frames, or
-    when a hand-over takes more than max_gap frames, or more than max_distance metres and pace metres for every frame
-    between.
+    After more than pose_gap frames the distance may also be that of the centres. Infinite if the bodies share more than
+    max_overlap frames, or if a hand-over takes more than max_gap frames, or more than max_distance metres plus pace
+    metres for every frame in between.
     """
     furthest, shared = 0.0, 0
-    who, last = -1, -1  # the body of the latest frame that has one (M: both), and that frame
+    last_body, last_t = -1, -1  # body in the last frame that has one (M: both), and that frame
     for t in range(present.shape[1]):
-        if present[one, t] and present[other, t]:
+        if present[first, t] and present[second, t]:
             shared += 1
             if shared > max_overlap:
                 return np.inf
-            way, gap, now = apart(xyz[one, t], xyz[other, t], 0.0, 0.0, 0.0), 0, xyz.shape[0]
-        elif present[one, t] or present[other, t]:
-            way, gap, now = 0.0, 0, one if present[one, t] else other
-            if who == one + other - now:
-                gap = t - last - 1
-                left = t - gap - 1  # `last`, but no literal, for which numba would compile `stride` once more
-                way = stride(xyz[who], left, xyz[now], t)
+            distance, gap, current = mean_distance(xyz[first, t], xyz[second, t], 0.0, 0.0, 0.0), 0, xyz.shape[0]
+        elif present[first, t] or present[second, t]:
+            distance, gap, current = 0.0, 0, first if present[first, t] else second
+            if last_body == first + second - current:
+                gap = t - last_t - 1
+                left_at = t - gap - 1  # `last_t`, but not a literal, for which numba would compile again
+                distance = handover_distance(xyz[last_body], left_at, xyz[current], t)
                 if gap > pose_gap:
-                    way = min(way, aside(xyz[who, left], xyz[now, t]))
+                    distance = min(distance, horizontal_distance(xyz[last_body, left_at], xyz[current, t]))
         else:
             continue
-        if gap > max_gap or way > max_distance + pace * gap:
+        if gap > max_gap or distance > max_distance + pace * gap:
             return np.inf
-        furthest = max(furthest, way)
-        who, last = now, t
+        furthest = max(furthest, distance)
+        last_body, last_t = current, t
     return furthest
 
 
 @jit
-def handovers(
+def handover_matrix(
     xyz: NDArray[np.float32],
     present: NDArray[np.bool_],
     max_gap: int,
@@ -210,17 +216,17 @@ def handovers(
     pace: float,
     pose_gap: int,
 ) -> NDArray[np.float64]:
-    """`handover` of every two of M bodies (M, T, V, 3): (M, M), infinite on and below the diagonal."""
+    """Return (M, M) `max_handover_distance` of all pairs of bodies (M, T, V, 3); infinite on and below the diagonal."""
     out = np.full((xyz.shape[0], xyz.shape[0]), np.inf)
-    for one in range(xyz.shape[0]):
-        for other in range(one + 1, xyz.shape[0]):
-            rule = (max_gap, max_overlap, max_distance, pace, pose_gap)
-            out[one, other] = handover(xyz, present, one, other, *rule)
+    for first in range(xyz.shape[0]):
+        for second in range(first + 1, xyz.shape[0]):
+            limits = (max_gap, max_overlap, max_distance, pace, pose_gap)
+            out[first, second] = max_handover_distance(xyz, present, first, second, *limits)
     return out
 
 
 @jit
-def update_handovers(
+def update_handover_matrix(
     out: NDArray[np.float64],
     xyz: NDArray[np.float32],
     present: NDArray[np.bool_],
@@ -232,12 +238,12 @@ def update_handovers(
     pace: float,
     pose_gap: int,
 ) -> None:
-    """Bring `handovers` up to date after one body has changed; infinite for those that are part of another now."""
+    """Update `handover_matrix` after one body has changed; entries of bodies joined to another become infinite."""
     for body in range(xyz.shape[0]):
         if joined[body]:
             for other in range(xyz.shape[0]):
                 out[body, other] = out[other, body] = np.inf
         elif body != changed:
-            rule = (max_gap, max_overlap, max_distance, pace, pose_gap)
-            one, other = min(body, changed), max(body, changed)
-            out[one, other] = handover(xyz, present, one, other, *rule)
+            limits = (max_gap, max_overlap, max_distance, pace, pose_gap)
+            first, other = min(body, changed), max(body, changed)
+            out[first, other] = max_handover_distance(xyz, present, first, other, *limits)

@@ -283,9 +283,8 @@ def _rules(
         values = {}
         for column, wanted in condition.items():
             if column not in header and column != "name":
-                raise ConfigError(
-                    f"{where}: {path.name} has no column {column!r}{did_you_mean(column, header)}; it has {', '.join(header)}"
-                )
+                hint = did_you_mean(column, header)
+                raise ConfigError(f"{where}: {path.name} has no column {column!r}{hint}; it has {', '.join(header)}")
             stored = stored_values(column)
             matching = [
                 stored.get(_comparable(value), {value if isinstance(value, int) else str(value)}) for value in wanted

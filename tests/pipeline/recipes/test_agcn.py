@@ -81,24 +81,24 @@ def test_a_sum_is_surely_not_zero_above_a_share_of_its_sizes():
         (0.0, 1.0, agcn_kernels.DOUBTFUL),
         (1e-4, 1.0, agcn_kernels.DOUBTFUL),
         (2e-4, 1.0, agcn_kernels.DOUBTFUL),
-        (3e-4, 1.0, agcn_kernels.OTHER),
-        (-3e-4, 1.0, agcn_kernels.OTHER),
+        (3e-4, 1.0, agcn_kernels.NONZERO),
+        (-3e-4, 1.0, agcn_kernels.NONZERO),
         (3e-4, 10.0, agcn_kernels.DOUBTFUL),
         (np.inf, 1.0, agcn_kernels.DOUBTFUL),
         (np.nan, np.nan, agcn_kernels.DOUBTFUL),
     ):
         assert agcn_kernels.verdict(total, size) == verdict
-        assert agcn_kernels.weigh_together(np.array([total, 0]), np.array([size, 0])) == verdict
-    assert agcn_kernels.weigh_together(np.array([2.0, -1, -1]), np.array([2.0, 1, 1])) == agcn_kernels.DOUBTFUL
+        assert agcn_kernels.sum_of_sums(np.array([total, 0]), np.array([size, 0])) == verdict
+    assert agcn_kernels.sum_of_sums(np.array([2.0, -1, -1]), np.array([2.0, 1, 1])) == agcn_kernels.DOUBTFUL
 
 
 @pytest.mark.kernels
 def test_frames_are_weighed_one_by_one():
     frames = np.float32([[0, 0, 0], [1, -3, 0.5], [2, -2, 0]])
     sums, sizes, verdicts = np.empty(3), np.empty(3), np.empty(3, np.int8)
-    agcn_kernels.weigh(frames, sums, sizes, verdicts)
+    agcn_kernels.sum_rows(frames, sums, sizes, verdicts)
     assert (sums.tolist(), sizes.tolist()) == ([0, -1.5, 0], [0, 4.5, 4])
-    assert verdicts.tolist() == [agcn_kernels.ZERO, agcn_kernels.OTHER, agcn_kernels.DOUBTFUL]
+    assert verdicts.tolist() == [agcn_kernels.ZERO, agcn_kernels.NONZERO, agcn_kernels.DOUBTFUL]
 
 
 @pytest.mark.kernels
@@ -114,7 +114,7 @@ def test_frames_that_are_there_are_turned_by_rows():
     """The rows say: x goes to 2 x + 3 y, y to z, z to 10 x + 100 y + 1000 z."""
     body = np.float32([[[1, 2, 3], [4, 5, 6]], [[1, 2, 3], [4, 5, 6]], [[0, 0, 1], [0, 1, 0]]])
     rotation = np.array([[2.0, 3, 0], [0, 0, 1], [10, 100, 1000]])
-    agcn_kernels.turn(body, np.array([True, False, True]), rotation)
+    agcn_kernels.rotate(body, np.array([True, False, True]), rotation)
     turned = [[8, 3, 3210], [23, 6, 6540]]
     np.testing.assert_array_equal(body, [turned, [[1, 2, 3], [4, 5, 6]], [[0, 1, 1000], [3, 0, 100]]])
 
@@ -173,7 +173,7 @@ def test_the_peers_division_by_zero_is_a_refusal():
 
 
 def test_what_there_is_no_room_for_is_refused(two):
-    with pytest.raises(UnusableClip, match="40 frames, and the peers' arrays end at 39"):
+    with pytest.raises(UnusableClip, match="40 frames, but the arrays of 2s-AGCN have only 39"):
         repeat_frames(clip(two), frames=39)
 
 

@@ -169,7 +169,7 @@ def test_without_confidence_clean_certain_is_clean_bit_for_bit(values: NDArray[n
 @pytest.mark.parametrize(
     ("steps", "told"),
     [
-        (["follow_ids", "drop_uncertain"], r"step 2 \(drop_uncertain\): looks at a recording, so it stands before"),
+        (["follow_ids", "drop_uncertain"], r"step 2 \(drop_uncertain\): takes a recording, so it must come before"),
         (["drop_uncertain"], "no step reads the recording; add one of bodies_by_slot"),
         (["drop_uncertain", "trim"], r"step 2 \(trim\): changes a clip, so it cannot be first"),
         (["drop_uncertain", "follow_ids", "bodies_by_slot"], r"step 3 \(bodies_by_slot\): reads a recording"),

@@ -134,16 +134,16 @@ def detour(leg, across, frames):
 ])  # fmt: skip
 def test_a_sharp_turn_is_a_spike_and_an_obtuse_one_a_way_on(leg, across, spike):
     assert denoise_kernels.is_spike(detour(leg, across, 1), 4, 0.05, 1.0) == spike
-    assert denoise_kernels.is_pair(detour(leg, across, 2), 4, 0.05, 1.0) == spike
+    assert denoise_kernels.is_double_spike(detour(leg, across, 2), 4, 0.05, 1.0) == spike
     assert not denoise_kernels.is_spike(detour(leg, across, 2), 4, 0.05, 1.0)
-    assert not denoise_kernels.is_pair(detour(leg, across, 1), 4, 0.05, 1.0)
-    assert not denoise_kernels.is_pair(detour(leg, across, 3), 4, 0.05, 1.0)
+    assert not denoise_kernels.is_double_spike(detour(leg, across, 1), 4, 0.05, 1.0)
+    assert not denoise_kernels.is_double_spike(detour(leg, across, 3), 4, 0.05, 1.0)
 
 
 def test_a_right_angle_is_a_way_on_still():
     """15 m and 20 m at a right angle are 25 m across, without rounding."""
     start, corner, end = [0, 0, 0], [9, 12, 0], [-7, 24, 0]
-    for frames, told in ((1, denoise_kernels.is_spike), (2, denoise_kernels.is_pair)):
+    for frames, told in ((1, denoise_kernels.is_spike), (2, denoise_kernels.is_double_spike)):
         assert not told(np.float32([start] * 4 + [corner] * frames + [end] * 4), 4, 0.05, 1.0)
         assert told(np.float32([start] * 4 + [corner] * frames + [[-7, 23, 0]] * 4), 4, 0.05, 1.0)
 
@@ -167,7 +167,7 @@ def test_who_moves_fast_must_go_further_out_to_be_a_spike():
         (0.44, 2.0, False, False),
         (0.46, 2.0, True, True),
     ):
-        for frames, told, spike in ((1, denoise_kernels.is_spike, one), (2, denoise_kernels.is_pair, two)):
+        for frames, told, spike in ((1, denoise_kernels.is_spike, one), (2, denoise_kernels.is_double_spike, two)):
             path = np.zeros((11, 3), np.float32)
             path[:, 0] = 0.2 * np.arange(11)
             path[5 : 5 + frames, 1] = aside
@@ -268,12 +268,12 @@ def test_the_pace_on_one_side_alone_can_be_what_a_pair_is_held_against(turned):
     slow[5] = 0
     if turned:
         path, slow = path[::-1].copy(), slow[::-1].copy()
-    assert not denoise_kernels.is_pair(path, 2, 0.05, 1.0)
-    assert denoise_kernels.is_pair(slow, 2, 0.05, 1.0)
+    assert not denoise_kernels.is_double_spike(path, 2, 0.05, 1.0)
+    assert denoise_kernels.is_double_spike(slow, 2, 0.05, 1.0)
 
 
 def test_strides_by_hand():
     body = np.array([[[1, 2, 3], [0, 0, 0]], [[4, 6, 3], [2, 3, 6]]], np.float32)
     strides = np.zeros((3, 2))
-    denoise_kernels.strides(body, strides)
+    denoise_kernels.step_lengths(body, strides)
     np.testing.assert_array_equal(strides, [[np.nan] * 2, [5, 7], [np.nan] * 2])

@@ -63,8 +63,8 @@ def test_the_way_across_is_summed_and_its_first_direction_kept():
     """Left and right in one place; then right 2 m further away; then unknown; then 1 m to the side."""
     way = np.array([[0, 0, 0], [0, 5, 2], [np.nan, np.nan, np.nan], [1, 7, 0]], np.float32)
     xyz = np.stack([np.ones_like(way), 1 + way], axis=1)[None]
-    np.testing.assert_array_equal(normalise_kernels.across(xyz, 0, 1), [1, 2, 3, 0, 2])
-    np.testing.assert_array_equal(normalise_kernels.across(xyz[:, ::-1], 0, 1), [1, 2, 3, 1, 0])
+    np.testing.assert_array_equal(normalise_kernels.shoulder_direction(xyz, 0, 1), [1, 2, 3, 0, 2])
+    np.testing.assert_array_equal(normalise_kernels.shoulder_direction(xyz[:, ::-1], 0, 1), [1, 2, 3, 1, 0])
 
 
 def test_shoulders_lie_along_x_and_up_stays_up(two):
@@ -122,7 +122,7 @@ def test_each_body_turns_by_its_own_angle_in_every_frame(two):
     cos[0, 40:], sin[0, 40:], cos[1], sin[1] = 0, 1, 0, 1
     right = two[..., [2, 1, 0]] * np.float32([-1, 1, 1])
     expected = np.stack([np.concatenate([two[0, :40], right[0, 40:]]), right[1]])
-    np.testing.assert_array_equal(normalise_kernels.turned(two, cos, sin), expected)
+    np.testing.assert_array_equal(normalise_kernels.rotated(two, cos, sin), expected)
 
 
 def test_the_peers_centring_loses_where_bodies_are(two):

@@ -272,9 +272,9 @@ def test_a_value_that_is_the_default_or_a_description_makes_no_other_recipe():
 
 
 def test_another_count_of_frames_makes_another_recipe(clean):
-    assert clean.counting(None) is clean
-    assert clean.counting("1-inclusive").frame_index == "1-inclusive"
-    assert clean.counting("1-inclusive") != clean
+    assert clean.with_frame_index(None) is clean
+    assert clean.with_frame_index("1-inclusive").frame_index == "1-inclusive"
+    assert clean.with_frame_index("1-inclusive") != clean
     assert clean != clean.resolved
 
 
@@ -301,7 +301,7 @@ FIRST = {"step": "follow_ids"}
         ({"name": 3, "steps": [FIRST]}, r"name = 3: input should be a valid string"),
         (
             {"name": "a", "steps": [FIRST, FIRST]},
-            r"step 2 \(follow_ids\): reads a recording, so it can only be first",
+            r"step 2 \(follow_ids\): reads a recording, so it must be first",
         ),
         (
             {"name": "a", "steps": [{"step": "trim"}]},
@@ -353,7 +353,7 @@ def test_an_unknown_or_broken_file_is_refused(tmp_path):
 
 
 def test_the_manual_names_every_step_parameter_default_and_count():
-    manual = (Path(__file__).parents[3] / "docs" / "recipes.md").read_text(encoding="utf-8")
+    manual = (Path(__file__).parents[3] / "docs" / "data" / "recipes.md").read_text(encoding="utf-8")
     for recipe in map(load_recipe, shipped_recipes()):
         assert f"## `{recipe.name}`" in manual
         for step in recipe.steps:

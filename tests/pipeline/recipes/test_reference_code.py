@@ -54,7 +54,7 @@ def test_slots_leave_out_the_third_body():
 def test_what_peers_have_no_room_for_is_refused_or_cut_or_kept(reader):
     xyz = people(np.random.default_rng(0), frames=307)
     long = recorded(xyz)
-    with pytest.raises(UnusableClip, match="307 frames, and the peers' arrays end at 300"):
+    with pytest.raises(UnusableClip, match="307 frames, but the arrays of reference implementations have only 300"):
         reader(long)
     assert reader(long, max_frames=307).xyz.shape[1] == 307
     for longer, start, stop in (("first", 0, 300), ("centre", 3, 303), ("keep", 0, 307)):
@@ -102,7 +102,7 @@ def test_measures_are_numpys_to_the_bit():
     rng = np.random.default_rng(8)
     for frames in (1, 2, 7, 12, 40):
         body = (rng.normal(size=(frames, 25, 3)) * (0.4, 0.5, 0.3) + rng.normal(size=3)).astype(np.float32)
-        assert ctrgcn_kernels.spread_out(body) == np.sum(np.var(body.reshape(-1, 3), axis=0))
+        assert ctrgcn_kernels.spread(body) == np.sum(np.var(body.reshape(-1, 3), axis=0))
         body[::5, 3, 0] = np.nan
         x, y, _ = np.ptp(body, axis=1).T
         np.testing.assert_array_equal(ctrgcn_kernels.narrow(body, np.float32(0.8)), x <= np.float32(0.8) * y)
@@ -111,7 +111,7 @@ def test_measures_are_numpys_to_the_bit():
 CRASHES = {
     AssertionError: "no body in any frame",
     IndexError: "every body is in fewer than 12 frames; CTR-GCN crashes on it",
-    ValueError: "an id stands twice in a frame and runs past the end; CTR-GCN crashes on it",
+    ValueError: "an id occurs twice in a frame and runs past the end; CTR-GCN crashes on it",
 }
 
 

@@ -174,7 +174,7 @@ def test_more_bodies_than_any_sensor_reports_are_refused(one):
 
 
 def test_ids_are_numbered_as_they_appear_unless_there_are_many_or_one_is_there_twice():
-    few = tracking_kernels.FEW
+    few = tracking_kernels.MAX_COMPARED_IDS
     for frame, ids, count, numbers in (
         ([0, 0, 1, 1, 2], [50, 40, 40, 50, 60], 3, [0, 1, 1, 0, 2]),
         ([0, 1, 2], [7, 7, 7], 1, [0, 0, 0]),
@@ -192,7 +192,7 @@ def jumped(poses, frame=None, person=None):
     rows = len(poses)
     frame = np.arange(rows, dtype=np.int32) if frame is None else np.array(frame, np.int32)
     person = np.zeros(rows, np.int64) if person is None else np.array(person)
-    return tracking_kernels.jumps(np.float32(poses), frame, person, person.max() + 1, 0.5, 0.25).tolist()
+    return tracking_kernels.find_jumps(np.float32(poses), frame, person, person.max() + 1, 0.5, 0.25).tolist()
 
 
 def test_a_row_jumps_when_more_than_half_of_the_joints_known_in_both_are_far():
@@ -245,19 +245,21 @@ def test_a_stride_is_from_where_somebody_would_stand_who_had_walked_on():
     walk = places + np.arange(14, dtype=np.float32)[:, None, None] * step
     one, other = walk.copy(), walk.copy()
     one[5:], other[:8] = np.nan, np.nan
-    assert tracking_kernels.stride(one, 4, other, 8) == 0
+    assert tracking_kernels.handover_distance(one, 4, other, 8) == 0
     other[8:] = walk[4] + 2 * step  # stands where half the speed leads to
-    assert tracking_kernels.stride(one, 4, other, 8) == 0
+    assert tracking_kernels.handover_distance(one, 4, other, 8) == 0
     other[8:] = walk[4] + np.float32([0, 0.5, 0])
-    assert tracking_kernels.stride(one, 4, other, 8) == 0.5  # from where it stood: nearer than from where it would be
+    assert (
+        tracking_kernels.handover_distance(one, 4, other, 8) == 0.5
+    )  # from where it stood: nearer than from where it would be
 
 
 def test_a_hand_over_from_one_frame_to_the_next_takes_no_gap():
     xyz = np.ones((2, 6, 3, 3), np.float32)
     xyz[0, 3:], xyz[1, :3] = np.nan, np.nan
     xyz[1] += np.float32([0, 0.25, 0])
-    assert tracking_kernels.handover(xyz, present(xyz), 0, 1, 0, 0, 0.25, 2.0, 9) == 0.25
-    assert tracking_kernels.handover(xyz, present(xyz), 0, 1, 0, 0, 0.2, 2.0, 9) == np.inf
+    assert tracking_kernels.max_handover_distance(xyz, present(xyz), 0, 1, 0, 0, 0.25, 2.0, 9) == 0.25
+    assert tracking_kernels.max_handover_distance(xyz, present(xyz), 0, 1, 0, 0, 0.2, 2.0, 9) == np.inf
 
 
 def test_fast_people_are_not_cut(one):
@@ -271,7 +273,7 @@ def test_hand_overs_agree_with_the_naive_twin(seed):
     xyz = rng.normal(size=(5, 14, 4, 3)).astype(np.float32)
     xyz[rng.random((5, 14)) < 0.7] = np.nan
     xyz[rng.random((5, 14, 4)) < 0.2] = np.nan
-    found = tracking_kernels.handovers(xyz, present(xyz), 4, 1, 0.8, 0.1, 2)
+    found = tracking_kernels.handover_matrix(xyz, present(xyz), 4, 1, 0.8, 0.1, 2)
     for a in range(5):
         for b in range(a + 1, 5):
             assert found[a, b] == pytest.approx(naive_handover(xyz[a], xyz[b], 4, 1, 0.8, 0.1, 2))
@@ -301,7 +303,9 @@ def test_rejoining_leaves_its_input_alone(one):
     assert before.step_counts == {}
 
 
-@pytest.mark.parametrize("persons", [1, 2, 5, tracking_kernels.FEW, tracking_kernels.FEW + 1, 40])
+@pytest.mark.parametrize(
+    "persons", [1, 2, 5, tracking_kernels.MAX_COMPARED_IDS, tracking_kernels.MAX_COMPARED_IDS + 1, 40]
+)
 @pytest.mark.parametrize("twice", [False, True])
 def test_each_id_is_a_body_in_order_of_appearance_however_many_there_are(persons, twice):
     rng = np.random.default_rng(persons)

@@ -445,7 +445,7 @@ def test_what_is_no_such_folder_is_refused(tmp_path: Path, small: Path) -> None:
     with pytest.raises(ConfigError, match=r"has no skeleton.toml and no manifest.csv; did you mean .*small\?"):
         FolderSource([small.parent])
     (small / "manifest.csv").unlink()
-    with pytest.raises(ConfigError, match=r"small: has no manifest\.csv; docs/folder\.md"):
+    with pytest.raises(ConfigError, match=r"small: has no manifest\.csv; docs/data/folder\.md"):
         FolderSource([small])
 
 
@@ -456,7 +456,7 @@ def test_a_layout_that_contradicts_itself_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_example_in_the_documentation_works(tmp_path: Path) -> None:
-    text = (Path(__file__).parents[3] / "docs" / "folder.md").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[3] / "docs" / "data" / "folder.md").read_text(encoding="utf-8")
     skeleton, manifest = (re.findall(rf"```{kind}\n(.*?)```", text, re.DOTALL)[0] for kind in ("toml", "csv"))
     root = folder(tmp_path, manifest, skeleton)
     V = len(FolderSource([root]).layout.joints)
@@ -530,7 +530,7 @@ def test_a_recipe_that_needs_other_joints_is_refused(small: Path, tmp_path: Path
 @pytest.mark.usefixtures("known")
 def test_a_folder_of_which_nothing_can_be_used_is_told(tmp_path: Path) -> None:
     root = folder(tmp_path / "raw", rows("clips/bad.npy,0,1,1,1,9"), bad=np.ones((9, 25, 3)))
-    with pytest.raises(SkelepipeError, match=r"none of the recordings .* 25 joints, but layout small-prmd has 9"):
+    with pytest.raises(SkelepipeError, match=r"no usable recording.* 25 joints, but layout small-prmd has 9"):
         store_of(root, tmp_path / "out.zarr")
 
 

@@ -98,7 +98,7 @@ def test_workers_zips_and_running_again_change_nothing(
     assert ingest(request).digest == pku_store.digest
     assert ingest(request).outcome == "up to date"
     with pytest.raises(OutputExists, match="other steps or parameters"):
-        ingest(dataclasses.replace(request, recipe=request.recipe.counting("0-inclusive")))
+        ingest(dataclasses.replace(request, recipe=request.recipe.with_frame_index("0-inclusive")))
 
 
 def test_a_changed_label_is_noticed(request_to: Callable[..., IngestRequest], pku_raw: Path, tmp_path: Path) -> None:

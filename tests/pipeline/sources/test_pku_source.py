@@ -19,7 +19,7 @@ from pipeline.sources.pku.source import PkuSource
 from pipeline.sources.source import Refusal, combined_crc32
 
 SKELETONS, LABELS = "PKU_Skeleton_Renew", "Train_Label_PKU_final"
-DOCS = Path(__file__).parents[3] / "docs" / "pku.md"
+DOCS = Path(__file__).parents[3] / "docs" / "data" / "pku.md"
 
 
 def numbers(frames, seed=0):
