@@ -1,1 +1,1 @@
-"""Stores and splits to an encoder and its evaluation. Uses pipeline."""
+"""Train encoders on stores and evaluate them. Uses pipeline."""

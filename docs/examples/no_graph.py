@@ -27,7 +27,7 @@ class NoGraph(Encoder):
 
     def feature_map(self, x: Tensor) -> Tensor:
         """(N, C, T, V, M) to (N*M, D, T', V): each joint keeps its place, so that a mixed clip has two halves."""
-        x = self.normed(x)
+        x = self.normalise_input(x)
         for block in self.blocks:
             x = block(x)
         return x

@@ -212,7 +212,7 @@ def test_without_a_preset_that_of_the_data_set_is_taken_and_quick_is_named(
     refused = skelepipe("pretrain", "--device", "cpu")
     assert "preset ntu60-xsub" in refused.stderr
     assert "--preset quick is made for CPUs" in refused.stderr
-    assert "preset ntu60-xsub is for 40,091 training clips, the whole data set; here are 36" in refused.stderr
+    assert "preset ntu60-xsub is for 40,091 training clips, the whole data set; this one has 36" in refused.stderr
     assert "Error: batch_size 128 is more than the 36 training clips" in refused.stderr
     assert refused.exit_code == 2
 
@@ -251,7 +251,7 @@ def test_embed_writes_features_of_a_store_and_of_an_array(workplace: Path, skele
             "true",
             "eval runs/tiny --device meta",
             2,
-            "--device meta: nothing here is made for meta; use auto, cpu or cuda",
+            "--device meta: meta devices are not supported; use auto, cpu or cuda",
         ),
         ("rm runs/tiny/checkpoints/step-00000006/meta.json", "verify runs/tiny", 4, ""),
         ("true", "ingst ntu60 raw", 2, "there is no command 'ingst' (did you mean ingest?)"),

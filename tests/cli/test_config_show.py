@@ -47,7 +47,7 @@ def test_every_value_has_the_origin_that_won(show: Show, tmp_path: Path) -> None
     assert found["augment.shear"] == (0.5, "default")
     assert "this is preset quick before it is fitted to data" in done.stderr
     assert list(found) == list(keys_of_model(PretrainConfig))
-    assert json.loads(done.stdout)["values"]["frames"]["about"] == "T: every clip is resized to so many frames."
+    assert json.loads(done.stdout)["values"]["frames"]["about"] == "Number of frames T to which every clip is resized."
 
 
 def test_with_a_store_it_is_what_pretrain_records(show: Show, shared_store: Store, tmp_path: Path) -> None:

@@ -17,46 +17,46 @@ class ConfigModel(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class ConfigKey:
-    """A single setting."""
+    """A configuration key."""
 
     path: str
-    """`pair.queue_size`."""
+    """Dotted path, such as `pair.queue_size`."""
     choices: tuple[str, ...]
-    """The allowed values, if there are only a few."""
+    """The allowed values of a choice or a switch; empty for other types."""
     about: str
     """Description in one line; empty if the field has none."""
 
 
 @cache
 def keys_of_model(model: type[BaseModel]) -> Mapping[str, ConfigKey]:
-    """All keys of a configuration by their path, in the order of definition."""
-    return {key.path: key for key in _keys(model, above="")}
+    """Return all keys of a configuration by path, in the order of definition."""
+    return {key.path: key for key in _iter_keys(model, prefix="")}
 
 
 def key_groups(model: type[BaseModel]) -> list[str]:
-    """The tables of a configuration: `pair`, `method.mix`."""
-    above = (path.rpartition(".")[0] for path in keys_of_model(model))
-    return list(dict.fromkeys(name for name in above if name))
+    """Return the paths of the tables of a configuration, such as `pair` and `method.mix`."""
+    tables = (path.rpartition(".")[0] for path in keys_of_model(model))
+    return list(dict.fromkeys(table for table in tables if table))
 
 
 def known_names(model: type[BaseModel], table: str = "") -> list[str]:
-    """Keys and sub-tables of one table of a configuration, or of its top level, without the table's own path."""
-    start = f"{table}." if table else ""
-    below = (path.removeprefix(start) for path in keys_of_model(model) if path.startswith(start))
-    return list(dict.fromkeys(path.partition(".")[0] for path in below))
+    """Return the names of the keys and sub-tables in a table, or at the top level."""
+    prefix = f"{table}." if table else ""
+    inner = (path.removeprefix(prefix) for path in keys_of_model(model) if path.startswith(prefix))
+    return list(dict.fromkeys(path.partition(".")[0] for path in inner))
 
 
-def _keys(model: type[BaseModel], above: str) -> Iterator[ConfigKey]:
+def _iter_keys(model: type[BaseModel], prefix: str) -> Iterator[ConfigKey]:
     for name, field in model.model_fields.items():
-        path = f"{above}{name}"
+        path = f"{prefix}{name}"
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            yield from _keys(field.annotation, f"{path}.")
+            yield from _iter_keys(field.annotation, f"{path}.")
         else:
             yield ConfigKey(path, _choices(field.annotation), " ".join((field.description or "").split()))
 
 
 def _choices(annotation: Any) -> tuple[str, ...]:
-    """The values of a Literal, or of a bool."""
+    """Return the allowed values of a Literal or bool, else nothing."""
     if annotation is bool:
         return ("true", "false")
     if typing.get_origin(annotation) is Literal:

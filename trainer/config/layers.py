@@ -1,4 +1,4 @@
-"""Values laid over one another: defaults, a preset, a file, `--set`; and where each one in the end comes from."""
+"""Merge configuration layers (defaults, preset, file, `--set`) and record which layer each value comes from."""
 
 import reprlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,80 +13,80 @@ from pipeline.suggest import did_you_mean
 from trainer.config.keys import key_groups, keys_of_model, known_names
 
 DEFAULT_ORIGIN, SET_ORIGIN, FITTED_ORIGIN = "default", "--set", "fitted to the data"
-"""Origins of a value beside the name of a preset and of a file."""
+"""Origins of a value, besides the names of presets and files."""
 Model = TypeVar("Model", bound=BaseModel)
 
 
 @dataclass(frozen=True, slots=True)
 class ConfigLayer:
-    """Values that stand over those of the layers before."""
+    """Values that override those of the layers before."""
 
     origin: str
-    """What they come from, in words: `preset quick`, `mine.toml`, `--set`."""
+    """Where they come from: `preset quick`, `mine.toml`, `--set`."""
     values: Mapping[str, Any]
     """Nested tables."""
 
 
 def build_config(model: type[Model], layers: Sequence[ConfigLayer], what: str) -> Model:
-    """A configuration from its layers.
+    """Build a configuration from its layers.
 
     Args:
-        model: its class.
-        layers: from the lowest to the highest.
-        what: it is, for what goes wrong in no layer alone.
+        model: class of the configuration.
+        layers: from the lowest to the highest precedence.
+        what: name of the configuration, for errors that no single layer causes.
 
     Raises:
-        ConfigError: a key or value is impossible; the text says where it stands and which keys are like it.
+        ConfigError: a key or value is invalid; the message names the layer and suggests similar keys.
     """
-    plain: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for layer in layers:
-        plain = merged(plain, layer.values)
+        values = merge(values, layer.values)
     try:
-        return model.model_validate(plain)
+        return model.model_validate(values)
     except ValidationError as error:
         fault = error.errors()[0]
         loc = tuple(map(str, fault["loc"]))
-        above = next((layer for layer in reversed(layers) if _has(layer.values, loc)), None)
-        owner = above.origin if above else what
-        said = _format_error(fault, loc, above.values if above else {}, model)
-        if owner.startswith("--") and owner != SET_ORIGIN:  # an option of its own needs no key
-            said = said.removeprefix(f"{'.'.join(loc)}: ")
-        raise ConfigError(f"{owner} {said}" if owner == SET_ORIGIN and loc else f"{owner}: {said}") from error
+        culprit = next((layer for layer in reversed(layers) if _has(layer.values, loc)), None)
+        origin = culprit.origin if culprit else what
+        message = _format_error(fault, loc, culprit.values if culprit else {}, model)
+        if origin.startswith("--") and origin != SET_ORIGIN:  # a dedicated option such as --method implies the key
+            message = message.removeprefix(f"{'.'.join(loc)}: ")
+        raise ConfigError(f"{origin} {message}" if origin == SET_ORIGIN and loc else f"{origin}: {message}") from error
 
 
 def value_origins(layers: Iterable[ConfigLayer]) -> dict[str, str]:
-    """The highest layer that has each key, by `a.b`; what is in none has its default."""
+    """Return the origin of each key, by `a.b`: the highest layer that sets it. Keys with default values are missing."""
     return {key: layer.origin for layer in layers for key in flatten(layer.values)}
 
 
-def flatten(nested: Mapping[str, Any], above: str = "") -> dict[str, Any]:
-    """Nested tables as `a.b`: value."""
-    level: dict[str, Any] = {}
+def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Flatten nested tables to `a.b`: value."""
+    flat: dict[str, Any] = {}
     for key, value in nested.items():
-        level |= flatten(value, f"{above}{key}.") if isinstance(value, Mapping) else {f"{above}{key}": value}
-    return level
+        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return flat
 
 
 def flatten_model(model: BaseModel) -> dict[str, Any]:
-    """A whole configuration as `a.b`: value, values as JSON has them."""
+    """Flatten a configuration to `a.b`: value, with JSON-compatible values."""
     return flatten(model.model_dump(mode="json"))
 
 
-def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """Nested tables, the values of `above` over those of `below`."""
-    both = dict(below)
-    for key, value in above.items():
-        below_it = both.get(key)
-        inner = below_it if isinstance(below_it, Mapping) else {}
-        both[key] = merged(inner, value) if isinstance(value, Mapping) else value
-    return both
+def merge(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, Any]:
+    """Merge nested tables; values of `upper` override those of `lower`."""
+    result = dict(lower)
+    for key, value in upper.items():
+        old = result.get(key)
+        inner = old if isinstance(old, Mapping) else {}
+        result[key] = merge(inner, value) if isinstance(value, Mapping) else value
+    return result
 
 
 def parse_setting(setting: str) -> dict[str, Any]:
-    """`a.b=value` as nested tables; the value is TOML, or a bare word for a string.
+    """Parse `a.b=value` to nested tables. The value is TOML; a bare word is a string.
 
     Raises:
-        ConfigError: it is no KEY=VALUE, or the value is not TOML.
+        ConfigError: the setting is not KEY=VALUE, or the value is not TOML.
     """
     key, equals, value = setting.partition("=")
     if not equals or not key:
@@ -100,7 +100,7 @@ def parse_setting(setting: str) -> dict[str, Any]:
 
 
 def layers_from_options(given: Mapping[str, Any]) -> list[ConfigLayer]:
-    """What options of their own set, by their parameters' names: `method_name` sets `method.name` as `--method`."""
+    """Return layers for dedicated options, named after their keys: `method_name` sets `method.name`, as `--method`."""
     return [
         ConfigLayer(f"--{name.partition('_')[0]}", parse_setting(f"{name.replace('_', '.')}={value}"))
         for name, value in given.items()
@@ -111,35 +111,36 @@ def layers_from_options(given: Mapping[str, Any]) -> list[ConfigLayer]:
 def _format_error(
     fault: Mapping[str, Any], loc: tuple[str, ...], values: Mapping[str, Any], model: type[BaseModel]
 ) -> str:
-    """A finding of pydantic's in words: the key, what is wrong with it, and what may be meant."""
+    """Format a pydantic error: the key, what is wrong with it, and suggestions."""
     path = ".".join(loc)
     if fault["type"] == "extra_forbidden":
-        return _unknown(path, values, model)
+        return _format_unknown_key(path, values, model)
     if fault["type"] == "model_type":
         return f"{path}: is a table, not a value; it takes {', '.join(known_names(model, path))}"
     if fault["type"] == "literal_error" and path in keys_of_model(model):
-        choices = keys_of_model(model)[path].choices
-        return f"{path}: {reprlib.repr(fault['input'])} is not one of {', '.join(choices)}{did_you_mean(fault['input'], choices)}"
+        choices, given = keys_of_model(model)[path].choices, fault["input"]
+        hint = did_you_mean(given, choices)
+        return f"{path}: {reprlib.repr(given)} is not one of {', '.join(choices)}{hint}"
     return f"{path}: {validation_reason(fault)}" if loc else validation_reason(fault)
 
 
-def _unknown(path: str, values: Mapping[str, Any], model: type[BaseModel]) -> str:
-    """What to say of a key that is not there: those that are like it, else those of its table."""
+def _format_unknown_key(path: str, values: Mapping[str, Any], model: type[BaseModel]) -> str:
+    """Format the error for an unknown key, with similar keys, else the known keys of its table."""
     typed = next((key for key in flatten(values) if key == path or key.startswith(f"{path}.")), path)
     table = path.rpartition(".")[0]
     inside = [key for key in keys_of_model(model) if table and key.startswith(f"{table}.")]
     if near := did_you_mean(typed, inside) or did_you_mean(typed, [*keys_of_model(model), *key_groups(model)]):
         return f"{typed}: no such key{near}"
-    there = known_names(model, table)
-    return f"{typed}: no such key; known{f' in {table}' if table else ''}: {', '.join(there)}"
+    known = known_names(model, table)
+    return f"{typed}: no such key; known{f' in {table}' if table else ''}: {', '.join(known)}"
 
 
 def _has(values: Mapping[str, Any], loc: Sequence[str]) -> bool:
-    """Whether a layer has the value that a fault is about, or one in it; loc may go on into lists."""
-    for part in loc:
+    """Return whether a layer contains the value at a pydantic error location, which may continue into lists."""
+    for key in loc:
         if not isinstance(values, Mapping):
             return True
-        if part not in values:
+        if key not in values:
             return False
-        values = values[part]
+        values = values[key]
     return bool(loc)

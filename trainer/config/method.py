@@ -1,4 +1,4 @@
-"""Configuration of the method: temperature, mixing, augmentation and stream."""
+"""Configuration of the method and its data: temperature, mixing, augmentation and stream."""
 
 from typing import Literal, Self
 
@@ -7,70 +7,69 @@ from pydantic import Field, field_validator, model_validator
 from trainer.config.keys import ConfigModel
 
 Stream = Literal["joint", "motion", "bone"]
-
-
 Fill = Literal["swap", "zeros", "noise"]
 
 
 class AugmentConfig(ConfigModel):
-    """How far views stray from the clip; the defaults are those of CrosSCLR and SkeleMixCLR."""
+    """Augmentation of views; the defaults are those of CrosSCLR and SkeleMixCLR."""
 
     crop_ratio: int = Field(default=6, ge=1)
-    """A crop may start up to T // crop_ratio frames before the clip or end as many after it."""
+    """Temporal crop: a view is shifted by at most T // crop_ratio frames; the mirrored clip fills the ends."""
     shear: float = Field(default=0.5, ge=0.0)
-    """Largest share of one coordinate that is added to another."""
+    """Shear amplitude: the largest share of one coordinate that is added to another."""
     same_every_epoch: bool = False
-    """Draw for the place in an epoch, not for sample and epoch: every epoch's views then have the same crops and shears
-    in the same order, and only the samples that they meet change. So CrosSCLR's, AimCLR's and SkeleMixCLR's workers do,
-    which start each epoch from the same seeds."""
+    """Draw the same sequence of crops and shears in every epoch. Only the samples they are applied to change. This is a
+    quirk of CrosSCLR, AimCLR and SkeleMixCLR, whose data loader workers restart from the same seeds every epoch."""
 
 
 class MixConfig(ConfigModel):
-    """What is pasted; the defaults are SkeleMixCLR+'s released configuration (`[2, 3, 7, 11, 3, 1.]`)."""
+    """SkeleMix mixing; the defaults are SkeleMixCLR+'s released configuration (`[2, 3, 7, 11, 3, 1.]`)."""
 
     joints: Literal["parts", "random"] = "parts"
-    """Whole parts of the body, or joints at random, two to three fifths of them (the reference: 10 to 15 of 25)."""
+    """How pasted joints are chosen: whole body parts, or two to three fifths of all joints at random."""
     parts: tuple[int, int] | None = None
-    """Fewest and most parts in a region. When not given, two to three fifths: 2 to 3 of the five of Kinect's layout."""
+    """Minimum and maximum number of pasted body parts. Default: two to three fifths (2 to 3 of Kinect's 5)."""
     frames: tuple[int, int] | None = None
-    """Fewest and most frames of a region, counted in the encoder's output; a clip with fewer gives all it has.
+    """Minimum and maximum number of pasted frames, counted in the encoder's output. Shorter clips use all their frames.
 
-    When not given, 7 to 11 of each 16, rounded down and up: so the reference's configurations have it at 64, 48, 32
+    Default: 7 to 11 of every 16 frames, rounded down and up. This matches the reference's configurations for 64, 48, 32
     and 16 input frames (7 to 11, 5 to 9, 3 to 6, 1 to 3).
     """
     repeats: int = Field(default=3, ge=1)
-    """Mixed clips for each query in a step."""
+    """Number of mixed clips per query in each training step."""
     fill: Fill = "swap"
-    """What fills a region: the partner's joints; zeros; Gaussian noise of deviation 1, as in the reference's ablations.
+    """Content of the pasted region: the partner's joints, zeros, or Gaussian noise with standard deviation 1.
 
-    What was pasted is held against the partner's key whatever it is: so the reference has it.
+    Zeros and noise are the reference's ablations. As in the reference, the partner's key is the positive of the pasted
+    region whatever its content.
     """
     per: Literal["batch", "sample"] = "batch"
-    """One region and one distance to the partner for a whole batch, as published, or for each sample its own."""
+    """Draw one region and one partner offset for the whole batch (as published), or one for each sample."""
 
     @field_validator("parts", "frames")
     @classmethod
-    def _rises_from_one(cls, bounds: tuple[int, int] | None) -> tuple[int, int] | None:
+    def _check_bounds(cls, bounds: tuple[int, int] | None) -> tuple[int, int] | None:
         if bounds is not None and not 1 <= bounds[0] <= bounds[1]:
-            raise ValueError(f"must be two numbers, 1 <= fewest <= most, found {bounds}")
+            raise ValueError(f"must be two numbers with 1 <= minimum <= maximum, found {bounds}")
         return bounds
 
     @model_validator(mode="after")
-    def _parts_are_parts(self) -> Self:
+    def _check_parts(self) -> Self:
         if self.joints == "random" and self.parts is not None:
-            raise ValueError("parts: joints = random takes no parts; leave one of the two out")
+            raise ValueError("parts: cannot be combined with joints = random; remove one of the two")
         return self
 
 
 class MethodConfig(ConfigModel):
-    """Which method, and the numbers of its contrast; the defaults are SkeleMixCLR+'s released configuration."""
+    """The method and its contrastive loss; the defaults are SkeleMixCLR+'s released configuration."""
 
     name: Literal["skeletonclr", "skelemixclr", "skelemixclr+"] = "skelemixclr+"
-    """SkeletonCLR contrasts plain views; SkeleMixCLR adds the mean over mixed clips, SkeleMixCLR+ their sum."""
+    """Training method. SkeletonCLR contrasts plain views; SkeleMixCLR adds the mean loss of mixed clips, SkeleMixCLR+
+    adds their sum."""
     temperature: float = Field(default=0.2, gt=0.0)
-    """What cosines are divided by. SkeletonCLR's release has 0.07."""
+    """Temperature of the InfoNCE loss. SkeletonCLR's released code uses 0.07."""
     decoupled: bool = False
-    """Decoupled contrast (Yeh et al. 2022), an option of the reference: the positive is not among what it is held
-    against."""
+    """Decoupled contrastive loss (Yeh et al. 2022): leave the positive out of the denominator. An option of the
+    reference."""
     mix: MixConfig = MixConfig()
-    """What SkeleMix pastes; SkeletonCLR leaves it aside."""
+    """Mixing settings; SkeletonCLR ignores them."""

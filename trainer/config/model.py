@@ -1,4 +1,4 @@
-"""Configuration of the encoder and the momentum pair."""
+"""Configuration of the encoder, and of the momentum pair of query and key encoder."""
 
 from typing import Literal, get_args
 
@@ -7,53 +7,52 @@ from pydantic import Field, field_validator
 from trainer.config.keys import ConfigModel
 
 GraphKind = Literal["agcn", "spatial"]
-
-
 GRAPH_KINDS: tuple[GraphKind, ...] = get_args(GraphKind)
 
 
 class EncoderConfig(ConfigModel):
-    """Size and start of an encoder; the defaults are SkeleMixCLR's released configuration."""
+    """Size and initialisation of the encoder; the defaults are SkeleMixCLR's released configuration."""
 
     name: Literal["st-gcn"] = "st-gcn"
-    """Which encoder (see encoders.py)."""
+    """Name of the encoder architecture."""
     hidden_channels: int = Field(default=16, ge=1)
-    """Channels of the first four blocks; later ones have twice and four times as many. ST-GCN itself has 64."""
+    """Channels of the first four blocks; later blocks have two and four times as many. ST-GCN itself uses 64."""
     hidden_dim: int = Field(default=256, ge=1)
-    """Channels of the last block: the size of the features that evaluations use."""
+    """Channels of the last block, which is the size of the backbone features that evaluations use."""
     feature_dim: int = Field(default=128, ge=1)
-    """Size of the projection that is contrasted."""
+    """Size of the projection head's output, which the contrastive loss compares."""
     dropout: float = Field(default=0.5, ge=0.0, lt=1.0)
-    """Share of each block's activations dropped in training, but for the first block's."""
+    """Dropout rate in training, in all blocks but the first."""
     temporal_kernel: int = Field(default=9, ge=1)
-    """Frames that a temporal convolution sees; odd, so that it has a middle."""
+    """Kernel size of the temporal convolutions, in frames. It must be odd."""
     graph: GraphKind = "agcn"
-    """How joints are neighbours: SkeleMixCLR takes 2s-AGCN's graph; ST-GCN, CrosSCLR and AimCLR have `spatial`."""
+    """Skeleton graph: `agcn` of 2s-AGCN, used by SkeleMixCLR, or `spatial` of ST-GCN, used by CrosSCLR and AimCLR."""
     head_layers: int = Field(default=2, ge=1, le=3)
-    """Linear layers of the projection head. CrosSCLR's motion and bone encoders have 3, a classifier's head is 1."""
+    """Number of linear layers of the projection head. CrosSCLR's motion and bone encoders have 3."""
     head_norm: bool = True
-    """Batch norm between the head's layers, as in SkeleMixCLR; the published SkeletonCLR has none."""
+    """Batch norm between the layers of the projection head, as in SkeleMixCLR. The published SkeletonCLR has none."""
     body_mean: Literal["all", "present"] = "all"
-    """Over which bodies features are averaged: all, an absent one counting as what its zeros become, as in the
-    reference; or those that are there. In a mixed clip, those with something but zeros in the half in question."""
+    """Bodies over which features are averaged: all, including absent bodies (encoded as zeros, as in the reference), or
+    only those present. In a mixed clip, a body is present in a half if it has any non-zero value there."""
     init: Literal["torch", "reference"] = "torch"
-    """Start weights: PyTorch's, or the reference code's `weights_init` (normal with deviation 0.02, biases zero)."""
+    """Weight initialisation: PyTorch's default, or the reference code's `weights_init` (normal with standard deviation
+    0.02, biases zero)."""
 
     @field_validator("temporal_kernel")
     @classmethod
-    def _has_a_middle(cls, frames: int) -> int:
+    def _check_is_odd(cls, frames: int) -> int:
         if frames % 2 == 0:
             raise ValueError(f"must be odd, found {frames}")
         return frames
 
 
 class PairConfig(ConfigModel):
-    """How the key encoder follows and how much is remembered; the defaults are SkeleMixCLR's released configuration."""
+    """Key encoder and queue of negatives (MoCo); the defaults are SkeleMixCLR's released configuration."""
 
     momentum: float = Field(default=0.999, ge=0.0, le=1.0)
-    """How much of itself the key encoder keeps at each update."""
+    """Momentum of the key encoder: the share of its weights that it keeps at each update."""
     queue_size: int = Field(default=32768, ge=1)
-    """K, the keys remembered as negatives."""
+    """Size K of the queue of negative keys."""
     start: Literal["copy", "apart"] = "copy"
-    """The key encoder's start weights: the query's, or others. In the reference code they are others, by accident:
-    `weights_init` runs over both encoders after the copy."""
+    """Initial weights of the key encoder: a copy of the query encoder's, or drawn independently (`apart`). `apart` is a
+    quirk of the reference code, where `weights_init` runs over both encoders after the copy."""

@@ -1,4 +1,4 @@
-"""Presets by name, and the layers of settings over them."""
+"""Shipped presets, and the configuration layers over a preset: file and `--set`."""
 
 from collections.abc import Sequence
 from importlib import resources
@@ -17,7 +17,7 @@ QUICK_PRESET = "quick"
 
 
 class PresetDescription(BaseModel):
-    """What a preset is for."""
+    """What a preset is for, and the published results of its configuration."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -25,11 +25,11 @@ class PresetDescription(BaseModel):
     dataset: str | None = None
     split: str | None = None
     train_clips: int | None = None
-    """Training clips of the whole data set, where that is settled."""
+    """Number of training clips of the complete data set, where it is well defined."""
     published: dict[str, float] = {}
-    """Top-1 per cent that the authors report, by protocol."""
+    """Top-1 accuracy in per cent that the authors report, by protocol."""
     source: str = ""
-    """Where `published` stands."""
+    """Source of the `published` numbers."""
 
 
 class Preset(BaseModel):
@@ -42,15 +42,15 @@ class Preset(BaseModel):
 
 
 def preset_names() -> list[str]:
-    """The shipped presets."""
+    """Return the names of the shipped presets."""
     return sorted(file.name.removesuffix(".toml") for file in _folder().iterdir() if file.name.endswith(".toml"))
 
 
 def load_preset(name: str) -> Preset:
-    """A shipped preset.
+    """Load a shipped preset.
 
     Raises:
-        ConfigError: there is none of that name.
+        ConfigError: no preset has this name.
     """
     if name not in preset_names():
         raise ConfigError(
@@ -62,17 +62,20 @@ def load_preset(name: str) -> Preset:
 def choose_preset(
     name: str | None, dataset: str, split: str, has_gpu: bool, clips: int | None = None
 ) -> tuple[str, Preset, list[str]]:
-    """The preset of that name, else the one for data set and split, else `quick`; and what the user should know of it.
+    """Choose the named preset, else the one for this data set and split, else `quick`.
 
     Args:
-        name: of a preset, or None.
-        dataset: of the store.
-        split: to be trained on.
-        has_gpu: whether the training would have one.
-        clips: training clips there are, when known.
+        name: name of a preset, or None.
+        dataset: data set of the store.
+        split: split to train on.
+        has_gpu: whether the training runs on a GPU.
+        clips: number of training clips, if known.
+
+    Returns:
+        Name, preset, and advice for the user.
 
     Raises:
-        ConfigError: there is none of that name.
+        ConfigError: no preset has this name.
     """
     if name is None:
         name = f"{dataset}-{split}" if f"{dataset}-{split}" in preset_names() else QUICK_PRESET
@@ -85,7 +88,7 @@ def choose_preset(
         advice.append(f"preset {name} is for {about.dataset} {about.split}, not {dataset} {split}")
     elif about.train_clips and clips not in (None, about.train_clips):
         advice.append(
-            f"preset {name} is for {about.train_clips:,} training clips, the whole data set; here are {clips:,}"
+            f"preset {name} is for {about.train_clips:,} training clips, the whole data set; this one has {clips:,}"
         )
     return name, chosen, advice
 
@@ -93,37 +96,37 @@ def choose_preset(
 def pretrain_layers(
     name: str, chosen: Preset, file: Path | None = None, settings: Sequence[str] = ()
 ) -> list[ConfigLayer]:
-    """A preset and what stands over it: a TOML file, then `a.b=value` settings.
+    """Return the layers of a pre-training configuration: preset, TOML file, `a.b=value` settings.
 
     Raises:
-        ConfigError: the file cannot be read, or a setting is no KEY=VALUE.
+        ConfigError: the file cannot be read, or a setting is not KEY=VALUE.
     """
-    found = [ConfigLayer(f"preset {name}", chosen.config)]
+    layers = [ConfigLayer(f"preset {name}", chosen.config)]
     if file is not None:
         try:
-            found.append(ConfigLayer(str(file), safe_toml.loads(file.read_bytes().decode("utf-8-sig"))))
+            layers.append(ConfigLayer(str(file), safe_toml.loads(file.read_bytes().decode("utf-8-sig"))))
         except FileNotFoundError as error:
             raise ConfigError(f"{file}: no such file{did_you_mean_path(file)}") from error
         except (OSError, ValueError) as error:
             raise ConfigError(f"{file}: {getattr(error, 'strerror', None) or error}") from error
-    return found + [ConfigLayer(SET_ORIGIN, parse_setting(setting)) for setting in settings]
+    return layers + [ConfigLayer(SET_ORIGIN, parse_setting(setting)) for setting in settings]
 
 
-def config_from_layers(found: Sequence[ConfigLayer]) -> PretrainConfig:
-    """The configuration that layers make over the defaults.
+def config_from_layers(layers: Sequence[ConfigLayer]) -> PretrainConfig:
+    """Build the pre-training configuration from layers over the defaults.
 
     Raises:
-        ConfigError: a key or value is impossible.
+        ConfigError: a key or value is invalid.
     """
-    files = [layer.origin for layer in found[1:] if layer.origin != SET_ORIGIN]
-    return build_config(PretrainConfig, found, " with ".join(["configuration", *files]))
+    files = [layer.origin for layer in layers[1:] if layer.origin != SET_ORIGIN]
+    return build_config(PretrainConfig, layers, " with ".join(["configuration", *files]))
 
 
 def compose_pretrain(chosen: Preset, file: Path | None = None, settings: Sequence[str] = ()) -> PretrainConfig:
-    """A preset, overridden by a TOML file, overridden by `a.b=value` settings.
+    """Build the pre-training configuration from a preset, a TOML file and `a.b=value` settings.
 
     Raises:
-        ConfigError: the file cannot be read, or a key or value is impossible.
+        ConfigError: the file cannot be read, or a key or value is invalid.
     """
     return config_from_layers(pretrain_layers("", chosen, file, settings))
 

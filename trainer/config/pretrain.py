@@ -1,4 +1,4 @@
-"""What a pre-training is made of, as one frozen value: presets, a file, `--set`, in rising order of precedence."""
+"""Configuration of a pre-training run."""
 
 from itertools import pairwise
 from typing import Literal, Self
@@ -15,87 +15,95 @@ class PretrainConfig(ConfigModel):
     """A pre-training run; the defaults are SkeleMixCLR+ as released (czhaneva/SkeleMixCLR at 4538d6c)."""
 
     frames: int = Field(default=64, ge=4)
-    """T: every clip is resized to so many frames."""
+    """Number of frames T to which every clip is resized."""
     bodies: Literal[1, 2] = 2
-    """M: bodies of a clip that are encoded, the most active first."""
+    """Number of bodies M encoded per clip, the most active first."""
     stream: Stream = "joint"
-    """What of a clip is encoded: where joints are, how they move, or which way bones point."""
+    """Input stream: joint positions, motion (difference of consecutive frames) or bone vectors."""
     epochs: int = Field(default=300, ge=1)
-    """Passes over the training clips."""
+    """Number of passes over the training clips."""
     batch_size: int = Field(default=128, ge=2)
-    """N, clips of an optimiser step, over all processes: the learning rate belongs to it."""
+    """Number of clips N per optimiser step, summed over all processes. The learning rate depends on it."""
     micro_batch: int | None = Field(default=None, ge=2)
-    """Clips of one forward and backward, over all processes; their gradients are added up to the batch's. All at once
-    when not given. Batch-norm statistics are those of these clips."""
+    """Gradient accumulation: number of clips per forward and backward pass, summed over all processes. Default: the
+    whole batch. Batch-norm statistics are those of the micro-batch."""
     precision: Literal["fp32", "bf16"] = "fp32"
-    """bf16: the encoders' forward passes in half precision (autocast); weights, batch norm, queue and losses stay
-    float32. On CPUs bits are repeated with fp32 and with bf16, but bf16's depend on the processor's kind."""
+    """Numerical precision. bf16 runs the encoders' forward passes in half precision (autocast); weights, batch norm,
+    queue and losses stay float32. Both are reproducible on CPUs, but bf16 results depend on the type of processor."""
     learning_rate: float = Field(default=0.1, gt=0)
-    """Of stochastic gradient descent, for a whole batch."""
+    """Learning rate of SGD for the whole batch."""
     schedule: Literal["constant", "step", "cosine"] = "constant"
-    """The released configuration steps down after epoch 300 of 300: never."""
+    """Learning rate schedule. The released one steps after epoch 300 of 300, so it is constant."""
     milestones: tuple[int, ...] = ()
-    """With `step`: after each of so many epochs the rate is divided by ten. CrosSCLR and AimCLR: 250 of 300."""
+    """With schedule `step`: epochs after which the learning rate is divided by ten. CrosSCLR and AimCLR: 250 of 300."""
     warm_up: float = Field(default=0, ge=0)
-    """Epochs in which the rate rises evenly from a hundredth; it is a factor on the schedule."""
+    """Number of warm-up epochs, in which the learning rate rises linearly from a hundredth of the schedule's value."""
     optimiser_momentum: float = Field(default=0.9, ge=0, lt=1)
-    """Of stochastic gradient descent; the key encoder's is `pair.momentum`."""
+    """Momentum of SGD. The momentum of the key encoder is `pair.momentum`."""
     weight_decay: float = Field(default=1e-4, ge=0)
-    """How much of each weight is added to its gradient."""
+    """Weight decay (L2 penalty) of SGD."""
     fit_to_data: bool = False
-    """Take from the training set what of `bodies`, `pair.queue_size` and `pair.momentum` is not given; see `fitted`."""
+    """Fit `bodies`, `pair.queue_size` and `pair.momentum` to the training set where they are not given."""
     stream_buffer: int = Field(default=65536, ge=1)
-    """Clips among which the order of an epoch is mixed, wherever they lie; up to so many are simply permuted."""
+    """Size of the shuffle buffer in clips. Smaller training sets are fully permuted."""
     validate_every: int = Field(default=0, ge=0)
-    """Epochs between looks at training groups that are held out, to name the best checkpoint; 0 holds out nothing."""
+    """Epochs between validations on held-out training subjects, which select the best checkpoint. 0: no validation."""
     held_out: tuple[int | str, ...] | None = Field(default=None, min_length=1)
-    """Whom to hold out, by the column that the split keeps apart; about a fifth when not given."""
+    """Which subjects (or cameras, setups: whatever the split keeps disjoint) to hold out for validation. Default: about
+    20 %."""
     recipe: str | None = None
-    """The recipe that the store must have; any when not given."""
+    """Recipe that the store must have been made with. Default: any."""
     seed: int = Field(default=0, ge=0, lt=2**64)
-    """Of all that is random: start weights, order of clips, crops, shears, mixing, dropout."""
+    """Random seed for initial weights, clip order, crops, shears, mixing and dropout."""
     method: MethodConfig = MethodConfig()
+    """Method and contrastive loss."""
     pair: PairConfig = PairConfig()
+    """Key encoder and queue of negatives."""
     encoder: EncoderConfig = EncoderConfig()
+    """Architecture of the encoder."""
     augment: AugmentConfig = AugmentConfig()
+    """Augmentation of views."""
 
     @property
     def micro_batches(self) -> int:
-        """How many forwards and backwards make a step."""
+        """Number of micro-batches per optimiser step."""
         return -(-self.batch_size // (self.micro_batch or self.batch_size))
 
     @model_validator(mode="after")
-    def _schedule_fits(self) -> Self:
+    def _check_schedule(self) -> Self:
         if (self.schedule == "step") != bool(self.milestones):
-            raise ValueError("schedule = step takes milestones, as in milestones = [250], and no other schedule does")
+            raise ValueError("schedule = step takes milestones, as in milestones = [250]; no other schedule does")
         if any(not below < above < self.epochs for below, above in pairwise((0, *self.milestones))):
-            raise ValueError(f"milestones: must rise and lie within the {self.epochs} epochs, found {self.milestones}")
+            raise ValueError(
+                f"milestones: must be increasing and less than {self.epochs} epochs, found {self.milestones}"
+            )
         if self.warm_up > self.epochs:
             raise ValueError(f"warm_up: {self.warm_up} is more than the {self.epochs} epochs")
         return self
 
     @model_validator(mode="after")
-    def _parts_have_a_variance(self) -> Self:
+    def _check_micro_batches(self) -> Self:
         if self.batch_size // self.micro_batches < 2:
             raise ValueError(
-                f"a batch of {self.batch_size} in parts of at most {self.micro_batch} leaves one of a single clip, "
-                "which has no variance for batch norm; take another micro_batch"
+                f"a batch of {self.batch_size} in micro-batches of at most {self.micro_batch} leaves one with a single "
+                "clip, which has no variance for batch norm; choose another micro_batch"
             )
         return self
 
     def fitted(self, clips: int, bodies: int) -> "PretrainConfig":
-        """This configuration for a training set of `clips` clips of at most `bodies` bodies.
+        """Return this configuration, fitted to a training set of `clips` clips with at most `bodies` bodies each.
 
-        With `fit_to_data` the queue is the largest power of two that holds at most half the clips (a longer one holds
-        stale copies of every clip as negatives), the key encoder averages over as many epochs as on NTU-60 xsub (3.2),
-        and as many bodies are encoded as there are; what was given by name stays as it was given.
+        With `fit_to_data`, the queue size becomes the largest power of two that is at most half the number of clips (a
+        longer queue would hold stale copies of every clip as negatives). The momentum is set so that the key encoder
+        averages over as many epochs as on NTU-60 xsub (3.2). `bodies` becomes the number of bodies in the data. Values
+        that were given explicitly are kept.
 
         Raises:
-            ConfigError: the batch is larger than the training set.
+            ConfigError: the batch size is larger than the training set.
         """
         if clips < self.batch_size:
             raise ConfigError(
-                f"batch_size {self.batch_size} is more than the {clips} training clips; --set batch_size=N"
+                f"batch_size {self.batch_size} is more than the {clips} training clips; use --set batch_size=N"
             )
         if not self.fit_to_data:
             return self
@@ -111,6 +119,6 @@ class PretrainConfig(ConfigModel):
 
 
 FITTED_KEYS = ("bodies", "pair.queue_size", "pair.momentum")
-"""What `fit_to_data` sets where it is not given."""
+"""Keys that `fit_to_data` sets where they are not given."""
 KEY_AVERAGE_EPOCHS = 1000 / (40_091 // 128)
-"""1 / (1 - 0.999) steps, in epochs of NTU-60 xsub's 40,091 training clips at 128 a step."""
+"""1 / (1 - 0.999) = 1,000 steps, in epochs of NTU-60 xsub's 40,091 training clips with a batch size of 128."""

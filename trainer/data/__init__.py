@@ -1,1 +1,1 @@
-"""Clips to training batches: loading, shuffling, prefetching, augmentation, streams. Uses config and runtime."""
+"""Training data: loading, shuffling, prefetching, augmentation and input streams. Uses config and runtime."""

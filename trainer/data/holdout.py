@@ -13,46 +13,46 @@ from trainer.config.layers import flatten_model
 from trainer.config.pretrain import PretrainConfig
 
 HOLDOUT_SHARE = 0.2
-"""Of the groups that are held out when none are named."""
+"""Share of the groups that is held out when none are named."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HoldoutSplit:
-    """The training side of a split, divided."""
+    """The training side of a split, divided into rows to train on and rows held out for validation."""
 
     column: str
-    """What divides it; empty when nothing is held out."""
+    """Column whose values are held out; empty if nothing is held out."""
     values: list[Any]
-    """Of the column: those held out."""
+    """Values of the column that are held out."""
     train_rows: NDArray[np.int64]
-    """Rows that are trained on."""
+    """(n,) store rows to train on."""
     held_out_rows: NDArray[np.int64]
-    """Rows that are not."""
+    """(m,) store rows that are held out."""
 
     def to_json(self) -> dict[str, Any]:
-        """What a run says of it."""
+        """Return the record that is stored in the run."""
         return {"column": self.column, "values": self.values, "clips": len(self.held_out_rows)}
 
 
 def split_holdout(store: Store, split: Split, config: PretrainConfig) -> HoldoutSplit:
-    """Which training rows a pre-training uses: all without monitoring, else what it does not hold out.
+    """Divide the training rows of a split: all are used without validation, else some groups are held out.
 
-    Groups are those of the column that the split keeps apart, or subjects where it names none. About a fifth of them is
-    held out, evenly over their sorted values, whatever the seed; `held_out` names others.
+    Groups are the values of the column that the split keeps disjoint, or subjects if it has none. About a fifth of them
+    is held out, spread evenly over the sorted values and independent of the seed, unless `held_out` names others.
 
     Raises:
-        ConfigError: there are no two groups, a named one is not there, or clips lack labels.
+        ConfigError: there are fewer than two groups, a named group does not exist, or clips have no labels.
     """
     rows = split.train
     if not config.validate_every:
         if config.held_out is not None:
-            raise ConfigError("held_out: means nothing with validate_every=0; --set validate_every=5, or leave it out")
+            raise ConfigError("held_out: has no effect with validate_every=0; use --set validate_every=5, or remove it")
         return HoldoutSplit(column="", values=[], train_rows=rows, held_out_rows=rows[:0])
     column = split.disjoint_column or "subject"
     values = store.values(column)[rows]
     groups = np.unique(values)
     if len(groups) < 2:
-        raise ConfigError(f"validate_every: the training clips have one {column} only, none can be held out")
+        raise ConfigError(f"validate_every: the training clips have only one {column}, so none can be held out")
     count = max(1, round(HOLDOUT_SHARE * len(groups)))
     chosen = groups[(2 * np.arange(count) + 1) * len(groups) // (2 * count)]
     if config.held_out is not None:
@@ -63,23 +63,27 @@ def split_holdout(store: Store, split: Split, config: PretrainConfig) -> Holdout
                 "training clips"
             )
     if (store.columns["label"][rows] < 0).any():
-        raise ConfigError("validate_every: some training clips have no label; --set validate_every=0 needs none")
-    apart = np.isin(values, chosen)
-    return HoldoutSplit(column=column, values=chosen.tolist(), train_rows=rows[~apart], held_out_rows=rows[apart])
+        raise ConfigError(
+            "validate_every: some training clips have no label; --set validate_every=0 does not need labels"
+        )
+    is_held_out = np.isin(values, chosen)
+    return HoldoutSplit(
+        column=column, values=chosen.tolist(), train_rows=rows[~is_held_out], held_out_rows=rows[is_held_out]
+    )
 
 
 def fit_to_data(store: Store, split: Split, config: PretrainConfig) -> tuple[PretrainConfig, HoldoutSplit]:
-    """A configuration as a training set will have it, and the groups that are held out.
+    """Return the configuration fitted to the training clips, and the held-out groups.
 
     Raises:
-        ConfigError: the batch is larger than the training set, or what is to be held out is not there.
+        ConfigError: the batch is larger than the training set, or a group to hold out does not exist.
     """
-    division = split_holdout(store, split, config)
-    most = int(store.columns["bodies"][division.train_rows].max(initial=1))
-    return config.fitted(len(division.train_rows), most), division
+    holdout = split_holdout(store, split, config)
+    max_bodies = int(store.columns["bodies"][holdout.train_rows].max(initial=1))
+    return config.fitted(len(holdout.train_rows), max_bodies), holdout
 
 
 def changed_keys(before: PretrainConfig, after: PretrainConfig) -> list[str]:
-    """The values, by `a.b`, that fitting has changed."""
-    were = flatten_model(before)
-    return [key for key, value in flatten_model(after).items() if value != were[key]]
+    """Return the keys, as `a.b`, whose values differ."""
+    old = flatten_model(before)
+    return [key for key, value in flatten_model(after).items() if value != old[key]]

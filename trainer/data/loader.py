@@ -1,4 +1,4 @@
-"""A split's clips, resized to one length: all of them as one tensor, or batch by batch in a planned order."""
+"""Load clips from a store, and iterate over batches of clips in memory in a planned order."""
 
 from collections.abc import Callable, Generator, Iterable
 from contextlib import closing
@@ -15,58 +15,58 @@ from trainer.data.prefetch import prefetch
 from trainer.data.shuffle import PlannedBatch, Positions
 
 PREFETCHED_BATCHES = 2
-"""Batches that wait for the step: one that is used next, and one that makes up for a slow one."""
+"""Batches to prefetch: one in use, one as a buffer against a slow read."""
 Batches = Generator[tuple[int, int, Positions, Tensor], None, None]
-"""Each step of a plan with the clips at its places, (n, C, T, V, M) float32 metres."""
+"""Step, epoch, positions in the training set, and the clips at these positions: (n, C, T, V, M) float32 metres."""
 
 
 class Clips(Protocol):
-    """A training set's clips, wherever they lie."""
+    """The clips of a training set, wherever they are stored."""
 
     def iterate(self, planned: Iterable[PlannedBatch]) -> Batches:
-        """Each step of a plan with its clips; closing the iterator ends what it has running."""
+        """Yield each planned step with its clips. Closing the iterator ends its threads."""
         ...
 
 
 class ResidentClips:
-    """All clips in the memory of the device that trains."""
+    """All clips in the memory of the training device."""
 
     def __init__(self, clips: Tensor) -> None:
         self._clips = clips
 
     def iterate(self, planned: Iterable[PlannedBatch]) -> Batches:
-        """Each planned step with its clips."""
-        for step, epoch, places in planned:
-            yield step, epoch, places, self._clips[places]
+        """Yield each planned step with its clips."""
+        for step, epoch, positions in planned:
+            yield step, epoch, positions, self._clips[positions]
 
 
 class HostClips:
-    """All clips in the host's memory; batches are gathered ahead of the step and copied to the device."""
+    """All clips in host memory. Batches are gathered ahead of the step and copied to the device."""
 
     def __init__(self, clips: Tensor, device: torch.device, workers: int) -> None:
         self._clips, self._device, self._workers = clips, device, workers
 
     def iterate(self, planned: Iterable[PlannedBatch]) -> Batches:
-        """Each planned step with its clips; without workers they are gathered when they are asked for."""
-        gathered = ((step, epoch, places, self._clips[places]) for step, epoch, places in planned)
+        """Yield each planned step with its clips. Without workers, they are gathered on request."""
+        gathered = ((step, epoch, positions, self._clips[positions]) for step, epoch, positions in planned)
         return to_device(gathered, self._device, self._workers)
 
 
 def to_device(batches: Batches, device: torch.device, workers: int) -> Batches:
-    """Batches on the device: made in a thread ahead of the step when there are workers, pinned on the way to a GPU."""
+    """Copy batches to the device: prefetched in a thread if there are workers, through pinned memory for a GPU."""
     if device.type == "cuda":
-        batches = _pinned(batches)
+        batches = _pin(batches)
     if workers:
         batches = prefetch(batches, PREFETCHED_BATCHES)
     with closing(batches):
-        for step, epoch, places, clips in batches:
-            yield step, epoch, places, clips.to(device, non_blocking=True)
+        for step, epoch, positions, clips in batches:
+            yield step, epoch, positions, clips.to(device, non_blocking=True)
 
 
-def _pinned(batches: Batches) -> Batches:
+def _pin(batches: Batches) -> Batches:
     with closing(batches):
-        for step, epoch, places, clips in batches:
-            yield step, epoch, places, clips.pin_memory()
+        for step, epoch, positions, clips in batches:
+            yield step, epoch, positions, clips.pin_memory()
 
 
 def load_clips(
@@ -75,38 +75,38 @@ def load_clips(
     frames: int,
     bodies: int,
     device: torch.device | None = None,
-    done: Callable[[int], None] = lambda clips: None,
+    on_progress: Callable[[int], None] = lambda clips: None,
 ) -> Tensor:
-    """Some clips of a store as (N, C, T, V, M) float32 metres, in the order of `rows`; missing is 0.
+    """Load clips of a store as (N, C, T, V, M) float32 metres, in the order of `rows`; missing values are 0.
 
-    Each clip is resized to `frames` by linear interpolation (half-pixel rule); it is itself when it has that many.
-    A frame between a present and a missing one counts as missing: no joint is pulled halfway to the origin.
+    Each clip is resized to `frames` by linear interpolation (half-pixel rule), unless it has that many. A frame between
+    a present and a missing one counts as missing, so that no joint is pulled halfway to the origin.
 
     Args:
-        store: read and checked to its last byte.
-        rows: which clips.
+        store: the store; all its bytes are verified.
+        rows: store rows of the clips.
         frames: T.
         bodies: M.
-        device: where the tensor lies, the host when not given; no second copy of all is made on the way.
-        done: is told of so many more clips.
+        device: device of the tensor; default: the host. No second copy of all clips is made.
+        on_progress: called with the number of clips loaded since the last call.
 
     Raises:
         ArtifactError: the store is damaged.
     """
     store.check()
     clips = torch.empty((len(rows), 3, frames, len(store.layout.joints), bodies), device=device)
-    for places in group_by_block(store.blocks(rows)):
+    for positions in group_by_block(store.blocks(rows)):
         if clips.device.type == "cpu":
-            fill_batch(store, rows[places], clips.numpy(), places)
+            fill_batch(store, rows[positions], clips.numpy(), positions)
         else:
-            block = np.empty((len(places), *clips.shape[1:]), np.float32)
-            fill_batch(store, rows[places], block, np.arange(len(places)))
-            clips[torch.from_numpy(places).to(clips.device)] = torch.from_numpy(block).to(clips.device)
-        done(len(places))
+            block = np.empty((len(positions), *clips.shape[1:]), np.float32)
+            fill_batch(store, rows[positions], block, np.arange(len(positions)))
+            clips[torch.from_numpy(positions).to(clips.device)] = torch.from_numpy(block).to(clips.device)
+        on_progress(len(positions))
     return clips
 
 
 def group_by_block(blocks: NDArray[np.int64]) -> list[Positions]:
-    """Places that share a block, block after block."""
+    """Return the positions of the clips of each block, in the order of blocks."""
     order = np.argsort(blocks, kind="stable")
-    return [places for places in np.split(order, np.flatnonzero(np.diff(blocks[order])) + 1) if len(places)]
+    return [group for group in np.split(order, np.flatnonzero(np.diff(blocks[order])) + 1) if len(group)]

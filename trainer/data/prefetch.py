@@ -1,4 +1,4 @@
-"""Work that runs ahead of whoever takes it: an iterator drained by a thread of its own."""
+"""Prefetch: run a generator in a background thread."""
 
 import threading
 from collections.abc import Generator
@@ -8,28 +8,28 @@ from typing import Any, TypeVar
 
 Item = TypeVar("Item")
 _END = object()
-_POLL = 0.05
-"""Seconds after which a thread that waits for room looks whether it is still wanted."""
+_POLL_SECONDS = 0.05
+"""Interval at which the thread checks whether the consumer has stopped while the queue is full."""
 
 
 def prefetch(items: Generator[Item, None, None], depth: int) -> Generator[Item, None, None]:
-    """The same items in the same order, up to `depth` of them made before they are asked for.
+    """Yield the same items in the same order, producing up to `depth` of them in advance.
 
-    What the items raise is raised where they are taken. Closing the iterator ends the thread, and closes `items`.
+    Exceptions of `items` are raised in the consumer. Closing the iterator ends the thread and closes `items`.
     """
-    made: Queue[Any] = Queue(depth)
-    unwanted = threading.Event()
+    queue: Queue[Any] = Queue(depth)
+    stopped = threading.Event()
 
     def put(item: Any) -> bool:
-        while not unwanted.is_set():
+        while not stopped.is_set():
             try:
-                made.put(item, timeout=_POLL)
+                queue.put(item, timeout=_POLL_SECONDS)
             except Full:
                 continue
             return True
         return False
 
-    def work() -> None:
+    def produce() -> None:
         try:
             with closing(items):
                 for item in items:
@@ -39,19 +39,19 @@ def prefetch(items: Generator[Item, None, None], depth: int) -> Generator[Item, 
         except BaseException as error:
             put((None, error))
 
-    thread = threading.Thread(target=work, name="ahead", daemon=True)
+    thread = threading.Thread(target=produce, name="prefetch", daemon=True)
     thread.start()
     try:
-        while (got := made.get()) is not _END:
-            item, error = got
+        while (entry := queue.get()) is not _END:
+            item, error = entry
             if error is not None:
                 raise error
             yield item
     finally:
-        unwanted.set()
-        while not made.empty():
+        stopped.set()
+        while not queue.empty():
             try:
-                made.get_nowait()
+                queue.get_nowait()
             except Empty:
                 break
         thread.join()

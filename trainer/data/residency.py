@@ -1,4 +1,4 @@
-"""Where a training set's clips lie while it trains: on the GPU, in the host's memory, or in the store."""
+"""Choose where training clips are held: in GPU memory, in host memory, or streamed from the store."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,20 +18,20 @@ from trainer.runtime.memory import available_memory
 
 Residency = Literal["auto", "gpu", "host", "stream"]
 GPU_SHARE = 0.4
-"""Of a GPU's free memory, for clips; the rest is for activations, which are not there yet when clips are loaded."""
+"""Share of a GPU's free memory for clips. The rest is for activations, which are allocated later."""
 HOST_SHARE = 0.7
-"""Of the host's available memory."""
+"""Share of the host's available memory for clips."""
 HOST = torch.device("cpu")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DataFeed:
-    """A training set where it lies, and the order in which it is seen."""
+    """The clips of a training set, and the order in which they are seen."""
 
     clips: Clips
     order: ShuffleOrder
     description: str
-    """What was taken and why, in words."""
+    """Which residency was chosen and why, for the log."""
 
 
 def open_feed(
@@ -41,58 +41,60 @@ def open_feed(
     device: torch.device,
     asked: Residency = "auto",
     workers: int = 1,
-    done: Callable[[int], None] = lambda clips: None,
+    on_progress: Callable[[int], None] = lambda clips: None,
 ) -> DataFeed:
-    """Bring a training set to where it is to lie. What is seen, and when, is the same wherever that is.
+    """Load or open the clips of a training set. The batches are the same with any residency.
 
     Args:
-        store: where the clips are.
-        rows: (N,) of the training set.
-        config: its T, M, batch size, seed and buffer.
-        device: that trains.
-        asked: where they are to lie; `auto` takes the first of gpu, host and stream that they fit in.
-        workers: threads that prepare batches ahead of the step; with none each is prepared when it is asked for.
-        done: is told of clips that have been loaded.
+        store: store of the clips.
+        rows: (N,) store rows of the training set.
+        config: T, M, batch size, seed and size of the shuffle buffer.
+        device: training device.
+        asked: requested residency; `auto` takes the first of gpu, host and stream that the clips fit in.
+        workers: threads that prepare batches in advance; with 0, each batch is prepared on request.
+        on_progress: called with the number of clips loaded since the last call.
 
     Raises:
-        ConfigError: what was asked for is impossible, or does not fit.
+        ConfigError: the requested residency is impossible, or the clips do not fit.
         ArtifactError: the store is damaged.
     """
     order = ShuffleOrder(store.blocks(rows), config.stream_buffer, config.seed)
     streamed = StreamedClips(store, rows, order, config.frames, config.bodies, config.batch_size, device, workers)
-    taken, why = _choose(asked, device, streamed)
+    chosen, reason = _choose_residency(asked, device, streamed)
     clips: Clips = streamed
-    if taken != "stream":
-        where = device if taken == "gpu" else HOST
-        whole = load_clips(store, rows, config.frames, config.bodies, where, done)
-        resident = taken == "gpu" or device == HOST
-        clips = ResidentClips(whole) if resident else HostClips(whole, device, workers)
-    return DataFeed(clips=clips, order=order, description=f"{len(rows)} clips, residency {taken}: {why}")
+    if chosen != "stream":
+        location = device if chosen == "gpu" else HOST
+        tensor = load_clips(store, rows, config.frames, config.bodies, location, on_progress)
+        resident = chosen == "gpu" or device == HOST
+        clips = ResidentClips(tensor) if resident else HostClips(tensor, device, workers)
+    return DataFeed(clips=clips, order=order, description=f"{len(rows)} clips, residency {chosen}: {reason}")
 
 
-def _choose(asked: Residency, device: torch.device, streamed: StreamedClips) -> tuple[Residency, str]:
-    """Where clips are to lie, and why there, in words."""
+def _choose_residency(asked: Residency, device: torch.device, streamed: StreamedClips) -> tuple[Residency, str]:
+    """Return the residency for the clips, and the reason for the log."""
     if asked == "gpu" and device.type != "cuda":
-        raise ConfigError(f"--residency gpu: the training runs on {device}; use host or stream, or --device cuda")
-    whole, reasons = streamed.bytes_whole, list[str]()
-    places: list[tuple[Residency, torch.device, int, float]] = [
-        ("gpu", device, whole, GPU_SHARE),
-        ("host", HOST, whole, HOST_SHARE),
-        ("stream", HOST, streamed.bytes, HOST_SHARE),
+        raise ConfigError(f"--residency gpu: training runs on {device}; use host or stream, or --device cuda")
+    total, reasons = streamed.total_bytes, list[str]()
+    options: list[tuple[Residency, torch.device, int, float]] = [
+        ("gpu", device, total, GPU_SHARE),
+        ("host", HOST, total, HOST_SHARE),
+        ("stream", HOST, streamed.max_bytes, HOST_SHARE),
     ]
-    for name, where, needed, share in places:
+    for name, location, needed, share in options:
         if (name == "gpu" and device.type != "cuda") or asked not in {"auto", name}:
             continue
-        free = available_memory(where)
-        what = f"{_size(needed)} of {_size(free)} free {'on the GPU' if name == 'gpu' else 'in memory'}"
-        if needed <= free * (share if asked == "auto" else 1):  # who names a place says how near the edge
-            return name, "; ".join([*reasons, f"takes {what}"])
-        reasons.append(f"{name} would take {what}")
+        free = available_memory(location)
+        usage = (
+            f"{_format_bytes(needed)} of {_format_bytes(free)} free {'on the GPU' if name == 'gpu' else 'in memory'}"
+        )
+        if needed <= free * (share if asked == "auto" else 1):  # an explicit choice may use all of it
+            return name, "; ".join([*reasons, f"takes {usage}"])
+        reasons.append(f"{name} would take {usage}")
     raise ConfigError(
-        f"--residency {asked}: the clips do not fit: {'; '.join(reasons)}; a smaller --set stream_buffer=N with "
-        "--residency stream takes less"
+        f"--residency {asked}: the clips do not fit: {'; '.join(reasons)}; "
+        "--residency stream with a smaller --set stream_buffer=N needs less"
     )
 
 
-def _size(count: float) -> str:
+def _format_bytes(count: float) -> str:
     return f"{count / 1e9:.2f} GB" if count >= 1e8 else f"{count / 1e6:.1f} MB"

@@ -1,4 +1,4 @@
-"""A training set read from its store while it trains: as much in memory as the order's buffer, however large it is."""
+"""Stream training clips from the store: memory is bounded by the shuffle buffer, whatever the size of the data set."""
 
 import math
 from collections import deque
@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
 from itertools import groupby
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -19,11 +20,13 @@ from trainer.data.loader import Batches, group_by_block, to_device
 from trainer.data.shuffle import PlannedBatch, Positions, ShuffleOrder
 
 BLOCKS_READ_AHEAD = 4
-"""Blocks a worker reads before a step asks for them, beside the buffer."""
+"""Blocks that each worker reads in advance, in addition to the buffer."""
+EpochBlock = tuple[list[PlannedBatch], int, Positions]
+"""The steps of an epoch (only with its first block, else empty), the epoch, and the needed positions of one block."""
 
 
 class StreamedClips:
-    """Clips that are read block by block in the order in which a plan first needs them, and dropped once seen."""
+    """Clips that are read block by block in the order in which a plan needs them, and dropped after use."""
 
     def __init__(
         self,
@@ -36,117 +39,141 @@ class StreamedClips:
         device: torch.device,
         workers: int,
     ) -> None:
-        """Prepare a stream; nothing is read yet.
+        """Prepare a stream without reading anything.
 
         Args:
-            store: where the clips are; each chunk is held against its checksum when it is read.
-            rows: (N,) of the training set.
-            order: that the plans follow; its buffer is what must be held.
-            frames: T that each clip is resized to.
+            store: store of the clips; each chunk is verified against its checksum when it is read.
+            rows: (N,) store rows of the training set.
+            order: shuffle order that the plans follow; the clips in its buffer must be held in memory.
+            frames: T to which each clip is resized.
             bodies: M.
-            batch_size: clips a step, at most.
-            device: where batches go.
-            workers: threads that read ahead; with none a block is read when a step asks for it.
+            batch_size: maximum number of clips per step.
+            device: device of the batches.
+            workers: threads that read ahead; with 0, a block is read when a step needs it.
         """
         self._store, self._rows, self._blocks = store, rows, order.blocks
         self._device, self._workers = device, workers
-        largest = int(np.unique(order.blocks, return_counts=True)[1].max())
-        # A block is read for the sake of one clip; the rest of it comes on top of the buffer.
-        self.room = min(order.buffer, len(rows)) + batch_size + largest * (1 + BLOCKS_READ_AHEAD * max(workers, 1))
-        self._shape = (self.room, 3, frames, len(store.layout.joints), bodies)
+        largest_block = int(np.unique(order.blocks, return_counts=True)[1].max())
+        # A block may be read for a single clip; the rest of it is held in addition to the buffer.
+        blocks_in_flight = 1 + BLOCKS_READ_AHEAD * max(workers, 1)
+        self.capacity = min(order.buffer, len(rows)) + batch_size + largest_block * blocks_in_flight
+        self._shape = (self.capacity, 3, frames, len(store.layout.joints), bodies)
 
     @property
-    def bytes(self) -> int:
-        """What the clips in memory take at most."""
+    def max_bytes(self) -> int:
+        """Maximum size of the clips in memory."""
         return 4 * math.prod(self._shape)
 
     @property
-    def bytes_whole(self) -> int:
-        """What all clips would take."""
+    def total_bytes(self) -> int:
+        """Size that all clips would have in memory."""
         return 4 * len(self._rows) * math.prod(self._shape[1:])
 
     def iterate(self, planned: Iterable[PlannedBatch]) -> Batches:
-        """Each planned step with its clips; a plan that begins in mid-epoch reads only what is left of it."""
-        return to_device(self._gathered(planned), self._device, self._workers)
+        """Yield each planned step with its clips. A plan that starts within an epoch reads only the rest of it."""
+        return to_device(self._gather(planned), self._device, self._workers)
 
-    def _gathered(self, planned: Iterable[PlannedBatch]) -> Batches:
+    def _gather(self, planned: Iterable[PlannedBatch]) -> Batches:
         with ExitStack() as stack:
             threads = None
             if self._workers:
                 threads = ThreadPoolExecutor(self._workers, "stream")
                 stack.callback(threads.shutdown, cancel_futures=True)
-            pool, ahead = torch.empty(self._shape), self._workers * BLOCKS_READ_AHEAD
-            held = _Held(pool, self._reads(planned), self._read, threads, ahead, len(self._rows))
-            while held.steps:
-                step, epoch, places = held.steps.popleft()
-                yield step, epoch, places, held.take(epoch, places)
+            clips, max_reads = torch.empty(self._shape), self._workers * BLOCKS_READ_AHEAD
+            pool = SlotPool(clips, self._plan_reads(planned), self._read, threads, max_reads, len(self._rows))
+            while pool.steps:
+                step, epoch, positions = pool.steps.popleft()
+                yield step, epoch, positions, pool.get_batch(epoch, positions)
 
-    def _reads(self, planned: Iterable[PlannedBatch]) -> Iterator[tuple[list[PlannedBatch], int, Positions]]:
-        """What of each block an epoch of a plan needs, in order of first need; an epoch's steps come with its first."""
-        for epoch, together in groupby(planned, key=lambda step: step[1]):
-            steps = list(together)
-            wanted = np.concatenate([places for _, _, places in steps])
-            for which in sorted(group_by_block(self._blocks[wanted]), key=lambda which: int(which[0])):
-                yield steps, epoch, np.sort(wanted[which])
+    def _plan_reads(self, planned: Iterable[PlannedBatch]) -> Iterator[EpochBlock]:
+        """Yield what an epoch of the plan needs of each block, in order of first use."""
+        for epoch, batches in groupby(planned, key=lambda batch: batch[1]):
+            steps = list(batches)
+            needed = np.concatenate([positions for _, _, positions in steps])
+            for indices in sorted(group_by_block(self._blocks[needed]), key=lambda indices: int(indices[0])):
+                yield steps, epoch, np.sort(needed[indices])
                 steps = []
 
-    def _read(self, places: Positions, into: NDArray[np.int64], pool: Tensor) -> None:
-        """Clips of one block into slots of a pool; runs in any thread."""
-        fill_batch(self._store, self._rows[places], pool.numpy(), into)
+    def _read(self, positions: Positions, slots: NDArray[np.int64], clips: Tensor) -> None:
+        """Read clips of one block into slots of the pool; runs in any thread."""
+        fill_batch(self._store, self._rows[positions], clips.numpy(), slots)
 
 
-class _Held:
-    """The clips that are in memory while one plan is followed."""
+class Read(NamedTuple):
+    """A started read of one block."""
+
+    epoch: int
+    positions: Positions
+    """(n,) positions in the training set."""
+    slots: NDArray[np.int64]
+    """(n,) where in the pool the clips are written."""
+    wait: Callable[[], None]
+    """Returns when the clips are in their slots; raises the errors of the read."""
+
+
+class SlotPool:
+    """Fixed number of slots in memory for the clips of a plan, filled by reads and freed by batches."""
 
     def __init__(
         self,
-        pool: Tensor,
-        reads: Iterator[tuple[list[PlannedBatch], int, Positions]],
+        clips: Tensor,
+        blocks: Iterator[EpochBlock],
         read: Callable[[Positions, NDArray[np.int64], Tensor], None],
         threads: ThreadPoolExecutor | None,
-        ahead: int,
-        clips: int,
+        max_reads: int,
+        training_clips: int,
     ) -> None:
+        """Prepare the pool.
+
+        Args:
+            clips: (slots, C, T, V, M) memory of the pool.
+            blocks: the blocks to read, in order of first use.
+            read: reads the clips at some positions into slots of the pool.
+            threads: run the reads; without them, each read runs when it is waited for.
+            max_reads: maximum number of reads that are started in advance.
+            training_clips: number of clips of the training set.
+        """
         self.steps = deque[PlannedBatch]()
-        """Steps of the epochs that are being read, the next first."""
-        self._pool, self._free = pool, list(range(len(pool)))
-        self._slots: dict[int, NDArray[np.int64]] = {}  # of each epoch: where in the pool a place is, -1 nowhere
-        self._reads, self._read, self._threads = reads, read, threads
-        self._ahead, self._clips = ahead, clips
-        self._reading = deque[tuple[int, Positions, NDArray[np.int64], Callable[[], None]]]()
-        self._advance()
+        """Remaining steps of the epochs that are being read."""
+        self._clips, self._free = clips, list(range(len(clips)))
+        self._slots: dict[int, NDArray[np.int64]] = {}  # of each epoch: the slot of each position, -1 if none
+        self._blocks, self._read, self._threads = blocks, read, threads
+        self._max_reads, self._training_clips = max_reads, training_clips
+        self._reads = deque[Read]()
+        self._next_read()
 
-    def take(self, epoch: int, places: Positions) -> Tensor:
-        """The clips of a step, whose slots are free again afterwards; starts to read what comes next."""
-        while self._next and len(self._reading) < self._ahead and len(self._next[1]) <= len(self._free):
-            self._begin()
-        while epoch not in self._slots or (self._slots[epoch][places] < 0).any():
-            if not self._reading:
-                self._begin()
-            self._arrive()
-        into = self._slots[epoch][places]
-        self._free.extend(into.tolist())
-        self._slots = {other: slots for other, slots in self._slots.items() if other >= epoch}
-        return self._pool[torch.from_numpy(into)]
+    def get_batch(self, epoch: int, positions: Positions) -> Tensor:
+        """Return the clips of a step and free their slots; start further reads where there is room."""
+        while self._next and len(self._reads) < self._max_reads and len(self._next[1]) <= len(self._free):
+            self._start_read()
+        while epoch not in self._slots or (self._slots[epoch][positions] < 0).any():
+            if not self._reads:
+                self._start_read()
+            self._wait_for_read()
+        slots = self._slots[epoch][positions]
+        self._free.extend(slots.tolist())
+        self._slots = {other: table for other, table in self._slots.items() if other >= epoch}
+        return self._clips[torch.from_numpy(slots)]
 
-    def _begin(self) -> None:
+    def _start_read(self) -> None:
         """Start the next read."""
         if self._next is None:
-            raise ValueError("a step has a place that its plan's reads do not bring")
-        epoch, places = self._next
-        into = np.array([self._free.pop() for _ in places])
-        job = partial(self._read, places, into, self._pool)
-        self._reading.append((epoch, places, into, self._threads.submit(job).result if self._threads else job))
-        self._advance()
+            raise ValueError("a step needs a clip that none of the plan's reads contains")
+        epoch, positions = self._next
+        slots = np.array([self._free.pop() for _ in positions])
+        job = partial(self._read, positions, slots, self._clips)
+        self._reads.append(Read(epoch, positions, slots, self._threads.submit(job).result if self._threads else job))
+        self._next_read()
 
-    def _arrive(self) -> None:
+    def _wait_for_read(self) -> None:
         """Wait for the oldest read."""
-        epoch, places, into, wait = self._reading.popleft()
-        wait()
-        self._slots.setdefault(epoch, np.full(self._clips, -1))[places] = into
+        read = self._reads.popleft()
+        read.wait()
+        self._slots.setdefault(read.epoch, np.full(self._training_clips, -1))[read.positions] = read.slots
 
-    def _advance(self) -> None:
-        coming = next(self._reads, None)
-        self._next = None if coming is None else coming[1:]
-        if coming is not None:
-            self.steps.extend(coming[0])
+    def _next_read(self) -> None:
+        """Take the next block from the plan."""
+        block = next(self._blocks, None)
+        self._next = None if block is None else block[1:]
+        if block is not None:
+            self.steps.extend(block[0])

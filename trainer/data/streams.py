@@ -1,4 +1,4 @@
-"""Joint, motion and bone: what of a clip the encoder is shown, derived after augmentation and never stored."""
+"""Input streams joint, motion and bone, derived from positions after augmentation and never stored."""
 
 from typing import assert_never
 
@@ -10,13 +10,13 @@ from trainer.config.method import Stream
 
 
 def derive_stream(x: Tensor, stream: Stream, layout: Layout) -> Tensor:
-    """One stream of a batch of positions.
+    """Derive an input stream from a batch of positions.
 
     Args:
         x: (N, C, T, V, M) positions.
-        stream: joint, the positions themselves; motion, the way to the next frame (the last frame 0); bone, the way
-            from each joint's parent (the root 0).
-        layout: whose joints and parents these are.
+        stream: `joint`: the positions themselves; `motion`: the difference to the next frame (0 in the last frame);
+            `bone`: the vector from each joint's parent (0 for the root).
+        layout: skeleton layout of the clips.
 
     Returns:
         (N, C, T, V, M).

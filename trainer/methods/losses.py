@@ -1,4 +1,4 @@
-"""The contrastive loss of every method here: pure functions of normalised vectors."""
+"""InfoNCE, the contrastive loss of all methods."""
 
 import torch
 from torch import Tensor
@@ -13,26 +13,26 @@ def info_nce(
     *,
     decoupled: bool = False,
 ) -> Tensor:
-    """Cross-entropy of picking each query's key among negatives (InfoNCE, van den Oord et al. 2018).
+    """Compute the InfoNCE loss (van den Oord et al. 2018): cross-entropy of each query's key among negatives.
 
-    The reference takes the logarithm of a softmax, infinite where the probability underflows; this stays finite.
+    The reference computes the logarithm of a softmax, which is infinite if the probability underflows; this is finite.
 
     Args:
         query: (N, D), length one; gradients flow into it.
-        key: (N, D), length one: the positive.
+        key: (N, D), length one: the positives.
         queue: (D, K), columns of length one: negatives for all queries.
-        temperature: what the cosines are divided by.
-        extra_negative: (N, D), length one: one more negative for each query alone. SkeleMix gives the other half of the
+        temperature: divisor of the cosine similarities.
+        extra_negative: (N, D), length one: one additional negative for each query. SkeleMix uses the other half of the
             same mixed clip. No gradient flows into it.
-        decoupled: leave the key itself out of what it is picked among (Yeh et al. 2022).
+        decoupled: leave the positive out of the denominator (Yeh et al. 2022).
 
     Returns:
-        () the mean over the batch.
+        () mean over the batch.
     """
     positive = (query * key).sum(dim=1) / temperature
     negatives = torch.logsumexp(query @ queue / temperature, dim=1)
     if extra_negative is not None:
         extra = (query * extra_negative.detach()).sum(dim=1) / temperature
         negatives = torch.logaddexp(negatives, extra)
-    below = negatives if decoupled else torch.logaddexp(positive, negatives)
-    return (below - positive).mean()
+    denominator = negatives if decoupled else torch.logaddexp(positive, negatives)
+    return (denominator - positive).mean()

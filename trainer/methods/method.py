@@ -1,6 +1,7 @@
-"""What a step asks of a method: the losses of two views and of mixed clips, on a pair of encoders with a queue.
+"""Method interface: losses of plain views and mixed clips, on a momentum pair with a queue.
 
-The key encoder runs first, the reference's last: neither sees anything of the other before the losses.
+The key encoder runs first; in the reference it runs last. The results are the same, as neither encoder depends on the
+other before the losses.
 """
 
 from collections.abc import Sequence
@@ -19,28 +20,28 @@ from trainer.models.momentum_pair import MomentumPair, unit_length
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LossTerms:
-    """One step's losses, each a tensor without axes, on the device."""
+    """Losses of one step, each a scalar tensor on the device."""
 
     instance: Tensor
-    """Query against key."""
+    """InfoNCE of the plain query with its key."""
     trimmed: tuple[Tensor, ...]
-    """For each region: what was pasted against its owner's key."""
+    """For each region: InfoNCE of the pasted region with the partner's key."""
     truncated: tuple[Tensor, ...]
-    """For each region: what is left of the host against the host's key."""
+    """For each region: InfoNCE of the rest of the clip with the clip's own key."""
     mixed: Tensor
-    """The mean of each trimmed and truncated pair, summed or averaged over regions; zero without regions."""
+    """Mean of each trimmed and truncated pair, summed or averaged over regions; zero without regions."""
     total: Tensor
-    """Instance and mixed together: what to minimise."""
+    """Sum of instance and mixed: the loss to minimise."""
 
 
 class Method:
-    """A method's losses on a pair of encoders, of one part of a batch after another; `trainer.step` puts them together.
+    """Losses of a method, one micro-batch at a time; trainer/pretrain/step.py combines them to a training step.
 
-    A method of its own overrides `combine_regions`, or `losses` as a whole.
+    To implement another method, override `combine_regions`, or `losses` as a whole.
     """
 
     mixing: ClassVar[bool] = True
-    """Whether a step mixes clips."""
+    """Whether the method mixes clips."""
 
     def __init__(self, pair: MomentumPair, config: MethodConfig) -> None:
         self.pair = pair
@@ -48,42 +49,45 @@ class Method:
 
     @property
     def repeats(self) -> int:
-        """Mixed regions per training step; 0 for a method that does not mix."""
+        """Number of mixed regions per training step; 0 for a method that does not mix."""
         return self.config.mix.repeats if self.mixing else 0
 
     def mixes(self, query: Tensor, regions: Sequence[Regions]) -> list[MixedClips]:
-        """The mixed clips of a whole batch, (N, C, T, V, M) each: partners may be anywhere in it.
+        """Mix the clips of a whole batch, (N, C, T, V, M) each; partners may be anywhere in the batch.
 
         Args:
             query: (N, C, T, V, M), one view of each sample.
-            regions: what to mix, as many as the configuration's `repeats`.
+            regions: `repeats` regions to paste.
         """
         if len(regions) != self.repeats:
-            raise ValueError(f"{self.config.name} takes {self.repeats} regions a step, found {len(regions)}")
+            raise ValueError(f"{self.config.name} takes {self.repeats} regions per step, found {len(regions)}")
         return [mix(query, region, self.pair.query.stride) for region in regions]
 
-    def losses(self, part: slice, query: Tensor, mixes: Sequence[MixedClips], keys: Tensor, queue: Tensor) -> LossTerms:
-        """Losses of a part of a batch, each the mean over the part. Nothing moves on but batch-norm statistics.
+    def losses(
+        self, samples: slice, query: Tensor, mixes: Sequence[MixedClips], keys: Tensor, queue: Tensor
+    ) -> LossTerms:
+        """Compute the losses of a micro-batch, each the mean over its samples. Only batch-norm statistics change.
 
-        The passes follow the reference's order: query, then each mixed clip, with batch-norm statistics of its own.
+        The forward passes follow the reference's order: query, then each mixed clip, each with its own batch
+        statistics.
 
         Args:
-            part: which samples.
+            samples: the samples of the micro-batch.
             query: (N, C, T, V, M) of the whole batch.
-            mixes: what `mixes` made of it.
-            keys: (N, D) of the whole batch, by the key encoder after its update.
-            queue: (D, K) as it was before these keys.
+            mixes: result of `mixes` for the whole batch.
+            keys: (N, D) of the whole batch, from the updated key encoder.
+            queue: (D, K) before these keys are added.
         """
         pair = self.pair
         nce = partial(info_nce, queue=queue, temperature=self.config.temperature, decoupled=self.config.decoupled)
-        plain = unit_length(pair.query(query[part]))
+        plain = unit_length(pair.query(query[samples]))
         halves = []
         for mixed in mixes:
-            mask = mixed.mask if mixed.mask.ndim == 2 else mixed.mask[part]
-            trimmed, truncated = pair.query.encode_masked_halves(mixed.clips[part], mask)
-            halves.append((unit_length(trimmed), unit_length(truncated), mixed.partner[part]))
+            mask = mixed.mask if mixed.mask.ndim == 2 else mixed.mask[samples]
+            trimmed, truncated = pair.query.encode_masked_halves(mixed.clips[samples], mask)
+            halves.append((unit_length(trimmed), unit_length(truncated), mixed.partner[samples]))
         with torch.autocast(query.device.type, enabled=False):
-            own = keys[part]
+            own = keys[samples]
             instance = nce(plain, own)
             trimmed_terms = tuple(nce(p, keys[partner], extra_negative=c) for p, c, partner in halves)
             truncated_terms = tuple(nce(c, own, extra_negative=p) for p, c, _ in halves)
@@ -97,11 +101,13 @@ class Method:
         )
 
     def combine_regions(self, instance: Tensor, terms: Sequence[Tensor]) -> Tensor:
-        """What mixing adds to the loss of plain views: here the mean over regions, zero without regions.
+        """Combine the losses of regions to the term that is added to the loss of plain views.
+
+        The default is the mean over regions, and zero without regions.
 
         Args:
-            instance: () the loss of plain views.
-            terms: the trimmed and the truncated loss of every region, () each.
+            instance: () loss of plain views.
+            terms: trimmed and truncated loss of every region, () each.
         """
         if not terms:
             return torch.zeros_like(instance)

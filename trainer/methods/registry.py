@@ -1,4 +1,4 @@
-"""The methods that can be trained, by name: SkeletonCLR, SkeleMixCLR and SkeleMixCLR+, and what is set of them."""
+"""Training methods by name: SkeletonCLR, SkeleMixCLR and SkeleMixCLR+."""
 
 from collections.abc import Mapping, Sequence
 
@@ -14,20 +14,20 @@ from trainer.models.registry import ENCODERS
 
 
 class SkeletonCLR(Method):
-    """Plain views alone (Li et al. 2021)."""
+    """Contrasts plain views only (Li et al. 2021)."""
 
     mixing = False
 
 
 class SkeleMixCLR(Method):
-    """And the mean over mixed clips (Chen et al. 2022)."""
+    """Adds the mean loss over mixed clips (Chen et al. 2022)."""
 
 
 class SkeleMixCLRPlus(Method):
-    """And their sum (the reference's `multi_swapv2`)."""
+    """Adds the summed loss over mixed clips (the reference's `multi_swapv2`)."""
 
     def combine_regions(self, instance: Tensor, terms: Sequence[Tensor]) -> Tensor:
-        """The sum over regions."""
+        """Return the sum over regions."""
         return torch.stack(list(terms)).div(2).sum()
 
 
@@ -39,9 +39,9 @@ METHODS: Mapping[str, type[Method]] = {
 
 
 def build_method(
-    layout: Layout, encoder: EncoderConfig, contrast: PairConfig, method: MethodConfig, seed: int
+    layout: Layout, encoder: EncoderConfig, pair_config: PairConfig, method: MethodConfig, seed: int
 ) -> Method:
-    """A method before its first step: start weights and the queue's noise are functions of the seed."""
+    """Build an untrained method. Initial weights and queue depend only on the seed."""
     torch.manual_seed(seed)
-    pair = MomentumPair(ENCODERS[encoder.name](layout, encoder), contrast, torch.Generator().manual_seed(seed))
+    pair = MomentumPair(ENCODERS[encoder.name](layout, encoder), pair_config, torch.Generator().manual_seed(seed))
     return METHODS[method.name](pair, method)

@@ -1,1 +1,1 @@
-"""The encoder, pooling, batch norm and the momentum pair. Uses config and runtime."""
+"""Encoder, pooling, batch norm, and the momentum pair of query and key encoder. Uses config and runtime."""

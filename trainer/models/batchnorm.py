@@ -1,6 +1,6 @@
-"""Batch norm whose statistics in training are those of all ranks together; alone it is torch's, to the bit.
+"""Synchronised batch norm: training statistics over all ranks, on CPUs and GPUs.
 
-torch's SyncBatchNorm does this on GPUs only.
+With a single rank it is torch's batch norm, bit for bit. torch's SyncBatchNorm supports GPUs only.
 """
 
 from typing import Any
@@ -14,29 +14,37 @@ from trainer.runtime import distributed
 
 
 class BatchNorm1d(nn.BatchNorm1d):
-    """Over (B, C) or (B, C, L)."""
+    """Batch norm of (B, C) or (B, C, L)."""
 
     def __init__(self, features: int) -> None:
         super().__init__(features)
 
-    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 (torch calls it so)
-        """As torch's, over the batches of all ranks; a rank may have any share of them but none."""
-        return _over_ranks(self, input) if self.training and distributed.world_size() > 1 else super().forward(input)
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 (torch's name)
+        """Normalise as torch does, over the batches of all ranks. Their sizes may differ but not be zero."""
+        return (
+            _normalise_over_ranks(self, input)
+            if self.training and distributed.world_size() > 1
+            else super().forward(input)
+        )
 
 
 class BatchNorm2d(nn.BatchNorm2d):
-    """Over (B, C, H, W)."""
+    """Batch norm of (B, C, H, W)."""
 
     def __init__(self, features: int) -> None:
         super().__init__(features)
 
-    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 (torch calls it so)
-        """As torch's, over the batches of all ranks; a rank may have any share of them but none."""
-        return _over_ranks(self, input) if self.training and distributed.world_size() > 1 else super().forward(input)
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 (torch's name)
+        """Normalise as torch does, over the batches of all ranks. Their sizes may differ but not be zero."""
+        return (
+            _normalise_over_ranks(self, input)
+            if self.training and distributed.world_size() > 1
+            else super().forward(input)
+        )
 
 
-def _over_ranks(norm: nn.BatchNorm1d | nn.BatchNorm2d, x: Tensor) -> Tensor:
-    """Normalise by the statistics of all ranks, and let the running ones follow."""
+def _normalise_over_ranks(norm: nn.BatchNorm1d | nn.BatchNorm2d, x: Tensor) -> Tensor:
+    """Normalise by the statistics of all ranks, and update the running statistics."""
     assert norm.running_mean is not None
     mean, var, count = _statistics(x.detach(), norm.running_mean.dtype)
     update_running_stats(norm, mean, var, count)
@@ -48,26 +56,26 @@ def _over_ranks(norm: nn.BatchNorm1d | nn.BatchNorm2d, x: Tensor) -> Tensor:
 def update_running_stats(
     norm: nn.BatchNorm1d | nn.BatchNorm2d, mean: Tensor, var: Tensor, count: Tensor | float
 ) -> None:
-    """Let running statistics follow mean and variance (C,) over `count` values, the variance without its bias."""
+    """Update running statistics with the mean and variance (C,) of `count` values; the stored variance is unbiased."""
     assert norm.num_batches_tracked is not None
     assert norm.running_mean is not None
     assert norm.running_var is not None
     norm.num_batches_tracked.add_(1)
-    new = norm.momentum if norm.momentum is not None else 1.0 / float(norm.num_batches_tracked)
-    norm.running_mean.lerp_(mean.to(norm.running_mean.dtype), new)
-    norm.running_var.lerp_((var * (count / (count - 1))).to(norm.running_var.dtype), new)
+    weight = norm.momentum if norm.momentum is not None else 1.0 / float(norm.num_batches_tracked)
+    norm.running_mean.lerp_(mean.to(norm.running_mean.dtype), weight)
+    norm.running_var.lerp_((var * (count / (count - 1))).to(norm.running_var.dtype), weight)
 
 
 def _statistics(x: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
-    """Mean (C,), variance (C,) and count () over all ranks: each rank's own, joined by Chan et al. (1979).
+    """Return mean (C,), variance (C,) and count () over all ranks, combined as in Chan et al. (1979).
 
-    Joined in float64 and in the same order everywhere, so that all ranks have the same bits.
+    They are combined in float64 and in the same order everywhere, so that all ranks have the same bits.
     """
     axes = [axis for axis in range(x.ndim) if axis != 1]
     var, mean = torch.var_mean(x.to(torch.promote_types(x.dtype, torch.float32)), axes, correction=0)
     count = x.numel() // x.shape[1]
-    own = torch.cat([mean.double(), var.double() * count, mean.new_tensor([count], dtype=torch.float64)])
-    means, squares, counts = torch.split(distributed.all_gather(own), [len(mean), len(mean), 1], dim=1)
+    local = torch.cat([mean.double(), var.double() * count, mean.new_tensor([count], dtype=torch.float64)])
+    means, squares, counts = torch.split(distributed.all_gather(local), [len(mean), len(mean), 1], dim=1)
     total = counts.sum()
     joint = (counts * means).sum(dim=0) / total
     joint_var = (squares + counts * (means - joint).square()).sum(dim=0) / total
@@ -75,7 +83,7 @@ def _statistics(x: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
 
 
 class _Normalise(torch.autograd.Function):
-    """y = (x - mean) / sqrt(var + eps) * weight + bias, mean and var being functions of the x of all ranks."""
+    """y = (x - mean) / sqrt(var + eps) * weight + bias, where mean and var depend on the x of all ranks."""
 
     @staticmethod
     def forward(
@@ -89,18 +97,18 @@ class _Normalise(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, mean, var, count = ctx.saved_tensors
-        # As if mean and var were constants; the parameters' gradients are this rank's: the step adds them up.
-        direct, by_weight, by_bias = torch.ops.aten.native_batch_norm_backward(
+        # As if mean and var were constants. Parameter gradients are those of this rank; the training step sums them.
+        direct, grad_weight, grad_bias = torch.ops.aten.native_batch_norm_backward(
             gradient.contiguous(), x, weight, mean, var, None, None, False, ctx.eps, [True, True, True]
         )
         if not ctx.needs_input_grad[0]:
-            return None, by_weight, by_bias, None, None, None, None
-        both = torch.stack([by_bias, by_weight])
-        distributed.all_reduce_sum(both)
-        through_mean, through_var = both / count
+            return None, grad_weight, grad_bias, None, None, None, None
+        sums = torch.stack([grad_bias, grad_weight])
+        distributed.all_reduce_sum(sums)
+        through_mean, through_var = sums / count
         shape = [1, -1] + [1] * (x.ndim - 2)
         inverse = (var + ctx.eps).rsqrt()
         slope = (weight * inverse.square() * through_var).view(shape)
         offset = (weight * inverse * through_mean).view(shape)
         correction = (x - mean.view(shape)) * slope + offset
-        return direct - correction.to(direct.dtype), by_weight, by_bias, None, None, None, None
+        return direct - correction.to(direct.dtype), grad_weight, grad_bias, None, None, None, None

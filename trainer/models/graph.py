@@ -1,4 +1,4 @@
-"""A layout as a graph: the three adjacency matrices with which the encoder mixes joints."""
+"""Adjacency matrices of a skeleton layout, with which the encoder mixes joints."""
 
 import torch
 from torch import Tensor
@@ -8,32 +8,32 @@ from trainer.config.model import GraphKind
 
 
 def build_adjacency(layout: Layout, graph: GraphKind = "agcn") -> Tensor:
-    """Adjacency of a skeleton, split into three kinds of neighbours.
+    """Build the adjacency of a skeleton, split into three types of neighbours.
 
-    - `agcn`, of 2s-AGCN (Shi et al. 2019), which SkeleMixCLR takes over: a joint itself; its parent (inward); its
-      children (outward), each weighted by one over their number. A column without such a neighbour is zero.
-    - `spatial`, of ST-GCN (Yan et al. 2018), which CrosSCLR and AimCLR take over: a joint itself; its neighbours that
-      are as far from the layout's centre or farther; those that are nearer. All of a joint's entries together sum to
-      one. ST-GCN counts distances up to one bone: joints beyond all count as equally far.
+    - `agcn` is the graph of 2s-AGCN (Shi et al. 2019), also used by SkeleMixCLR: the joint itself; its parent (inward);
+      its children (outward), each weighted by one over their number. Columns without such a neighbour are zero.
+    - `spatial` is the graph of ST-GCN (Yan et al. 2018), also used by CrosSCLR and AimCLR: the joint itself; neighbours
+      that are equally far from the layout's centre or farther; neighbours that are nearer. All entries of a joint sum
+      to one. As in ST-GCN, all joints that are more than one bone away from the centre count as equally far.
 
     Returns:
-        (3, V, V) float32, entry [k, v, w] the weight with which joint v enters joint w.
+        (3, V, V) float32; entry [k, v, w] is the weight with which joint v contributes to joint w.
     """
     count = len(layout.joints)
-    itself, inward = torch.eye(count), torch.zeros(count, count)
+    identity, inward = torch.eye(count), torch.zeros(count, count)
     for child, parent in enumerate(layout.parents):
         if parent != -1:
             inward[parent, child] = 1.0
     if graph == "agcn":
-        return torch.stack([itself, _columns_to_one(inward), _columns_to_one(inward.T)])
+        return torch.stack([identity, _normalise_columns(inward), _normalise_columns(inward.T)])
     bones = inward + inward.T
-    weights = _columns_to_one(itself + bones)
-    distance = 2 - bones[layout.centre]  # 1 at one bone, 2 anywhere beyond
+    weights = _normalise_columns(identity + bones)
+    distance = 2 - bones[layout.centre]  # 1 at one bone, 2 beyond
     distance[layout.centre] = 0
     nearer = distance[:, None] < distance[None, :]
-    return torch.stack([weights * itself, weights * bones * ~nearer, weights * bones * nearer])
+    return torch.stack([weights * identity, weights * bones * ~nearer, weights * bones * nearer])
 
 
-def _columns_to_one(matrix: Tensor) -> Tensor:
-    """Scale each column to sum one; a column of zeros stays."""
+def _normalise_columns(matrix: Tensor) -> Tensor:
+    """Scale each column to sum one; columns of zeros stay zero."""
     return matrix / matrix.sum(dim=0).clamp(min=1.0)

@@ -1,4 +1,4 @@
-"""A query encoder, its slowly following key encoder, and the queue of past keys (MoCo, He et al. 2020)."""
+"""Momentum contrast (MoCo, He et al. 2020): query encoder, key encoder and queue of past keys."""
 
 import copy
 
@@ -11,18 +11,19 @@ from trainer.models.encoder import Encoder
 
 
 class MomentumPair(nn.Module):
-    """Two encoders and a queue.
+    """Query encoder, key encoder and queue of negative keys.
 
     Args:
-        encoder: becomes the query encoder, and is the one trained.
-        config: momentum, queue, and how the key encoder starts: apart, it takes weights from torch's global generator.
-        generator: draws the queue's first content.
+        encoder: becomes the query encoder, which is trained.
+        config: momentum, queue size and initialisation of the key encoder. With `start = apart`, its weights are drawn
+            from torch's global generator.
+        generator: draws the initial content of the queue.
     """
 
     queue: Tensor
-    """(D, K), columns of length one: noise at first, then the latest K keys."""
+    """(D, K), columns of length one: initially noise, then the latest K keys."""
     pointer: Tensor
-    """() int64: the column that the next key takes."""
+    """() int64: the column of the next key."""
 
     def __init__(self, encoder: Encoder, config: PairConfig, generator: torch.Generator) -> None:
         super().__init__()
@@ -37,18 +38,18 @@ class MomentumPair(nn.Module):
 
     @torch.no_grad()
     def update_key_encoder(self) -> None:
-        """Move the key encoder's parameters towards the query's; its batch-norm statistics are its own."""
+        """Move the key encoder's parameters towards the query encoder's. Batch-norm statistics are not shared."""
         for key, query in zip(self.key.parameters(), self.query.parameters(), strict=True):
             key.lerp_(query, 1.0 - self.momentum)
 
     @torch.no_grad()
     def keys(self, x: Tensor) -> Tensor:
-        """(N, C, T, V, M) to keys (N, D) of length one, without gradient."""
+        """Encode (N, C, T, V, M) to keys (N, D) of length one, without gradient."""
         return unit_length(self.key(x))
 
     @torch.no_grad()
     def enqueue(self, keys: Tensor) -> None:
-        """Let keys (N, D) take the place of the oldest N, around the queue's end; of more than K the last K stay."""
+        """Replace the N oldest keys of the circular queue by keys (N, D); of more than K, the last K are kept."""
         size = self.queue.shape[1]
         latest = keys[-size:]
         first = self.pointer + len(keys) - len(latest)
@@ -58,10 +59,10 @@ class MomentumPair(nn.Module):
 
 
 def unit_length(vectors: Tensor) -> Tensor:
-    """(N, D) scaled to length one, in float32 at least: half a float leaves a cosine only two digits."""
+    """Scale (N, D) to length one, in float32 at least: half precision leaves a cosine only two digits."""
     return functional.normalize(vectors.to(torch.promote_types(vectors.dtype, torch.float32)), dim=1)
 
 
 def wrap_query_encoder(encoder: Encoder) -> nn.Module:
-    """A query encoder that has no pair, its tensors named as in one."""
+    """Wrap a query encoder so that its tensors have the same names as in a `MomentumPair`."""
     return nn.ModuleDict({"query": encoder})

@@ -1,4 +1,4 @@
-"""The encoders that can be trained, by the name in their configuration."""
+"""Encoder classes by their name in the configuration (`encoder.name`)."""
 
 from collections.abc import Mapping
 

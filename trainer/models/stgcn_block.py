@@ -1,6 +1,6 @@
-"""One block of ST-GCN (Yan et al. 2018), as its equations read.
+"""ST-GCN block (Yan et al. 2018), written as in its equations.
 
-trainer/models/fast/cpu.py and, on a GPU, trainer/models/fast/gpu.py compute the same in less time.
+trainer/models/fast/cpu.py and trainer/models/fast/gpu.py are faster implementations of the same block.
 
 Axes: N sample, T frame, V joint, M body; T' is T after the block's stride.
 """
@@ -13,7 +13,7 @@ from trainer.models.batchnorm import BatchNorm2d
 
 
 class Block(nn.Module):
-    """One spatial-temporal graph convolution: joints mixed along the skeleton, then frames along time."""
+    """Spatial-temporal graph convolution: mixes joints along the skeleton, then frames along time."""
 
     def __init__(
         self, inputs: int, outputs: int, graph: torch.Size, *, kernel: int, stride: int, dropout: float, residual: bool
@@ -32,7 +32,7 @@ class Block(nn.Module):
             self.shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, (stride, 1)), BatchNorm2d(outputs))
 
     def forward(self, x: Tensor, graph: Tensor) -> Tensor:
-        """(N*M, inputs, T, V) and (3, V, V) to (N*M, outputs, T', V)."""
+        """Map (N*M, inputs, T, V) with the graph (3, V, V) to (N*M, outputs, T', V)."""
         y = self.spatial(x).unflatten(1, (len(graph), -1))  # (N*M, 3, outputs, T, V)
         y = torch.einsum("bkctv,kvw->bctw", y, graph * self.edge_importance)
         y = self.temporal(functional.relu(self.spatial_norm(y), inplace=True))

@@ -1,1 +1,1 @@
-"""Where work runs: device, distributed processes, memory, signals, CUDA graphs."""
+"""Execution environment: device, distributed processes, memory, signals, CUDA graphs. Uses pipeline."""

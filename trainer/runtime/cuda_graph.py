@@ -1,4 +1,4 @@
-"""Work on a GPU as one CUDA graph: its kernels are started together, where starting each takes longer than it runs."""
+"""Capture GPU work as a CUDA graph, to avoid kernel-launch overhead."""
 
 from collections.abc import Callable, Iterable
 
@@ -8,41 +8,41 @@ from torch import Tensor
 from pipeline.errors import ConfigError
 
 WARM_UP_CALLS = 3
-"""Runs before the work is recorded, for the libraries to choose and set up what they use (PyTorch's own advice)."""
+"""Calls before capture, in which libraries select and initialise their kernels (recommended by PyTorch)."""
 
 
 class CudaGraph:
-    """Work that is recorded when it is first asked for, and from then on repeated on other inputs of the same shapes.
+    """A function that is captured on its first call and then replayed on other inputs of the same shapes.
 
     Args:
-        work: from tensors on a GPU to tensors there. What it reads besides must stay where it is, and what it does may
-            not depend on values: it is not called again.
-        moved: the tensors that the work changes in place; it is tried before it is recorded, and they are put back.
+        work: maps tensors on a GPU to tensors on that GPU. It is not called again after capture, so other tensors that
+            it reads must keep their addresses, and its control flow may not depend on values.
+        state: the tensors that the work changes in place. They are restored after the warm-up calls.
     """
 
-    def __init__(self, work: Callable[..., tuple[Tensor, ...]], moved: Iterable[Tensor]) -> None:
-        self._work, self._moved = work, tuple(moved)
+    def __init__(self, work: Callable[..., tuple[Tensor, ...]], state: Iterable[Tensor]) -> None:
+        self._work, self._state = work, tuple(state)
         self._graph: torch.cuda.CUDAGraph | None = None
 
     def __call__(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        """The work's answers, which the next call overwrites.
+        """Return the results of the work. The next call overwrites them.
 
         Raises:
-            ConfigError: the work does something that cannot be recorded.
+            ConfigError: the work contains an operation that cannot be captured.
         """
         if self._graph is None:
-            self._record(inputs)
+            self._capture(inputs)
         assert self._graph is not None
-        for held, given in zip(self._inputs, inputs, strict=True):
-            held.copy_(given)
+        for captured, given in zip(self._inputs, inputs, strict=True):
+            captured.copy_(given)
         self._graph.replay()
-        return self._answers
+        return self._results
 
-    def _record(self, inputs: tuple[Tensor, ...]) -> None:
+    def _capture(self, inputs: tuple[Tensor, ...]) -> None:
         device = inputs[0].device
         self._inputs = tuple(tensor.clone() for tensor in inputs)
-        before = [tensor.clone() for tensor in self._moved]
-        random = torch.cuda.get_rng_state(device)
+        saved_state = [tensor.clone() for tensor in self._state]
+        rng_state = torch.cuda.get_rng_state(device)
         main, side = torch.cuda.current_stream(device), torch.cuda.Stream(device)  # type: ignore[no-untyped-call]  # of torch
         side.wait_stream(main)
         with torch.cuda.stream(side):
@@ -50,17 +50,17 @@ class CudaGraph:
                 self._work(*self._inputs)
         main.wait_stream(side)
         with torch.no_grad():
-            for tensor, was in zip(self._moved, before, strict=True):
-                tensor.copy_(was)
+            for tensor, saved in zip(self._state, saved_state, strict=True):
+                tensor.copy_(saved)
         graph = torch.cuda.CUDAGraph()
         try:
-            # Of this thread alone: others may be pinning memory for the next batches meanwhile.
+            # Only for this thread: other threads may be pinning memory for the next batches.
             with torch.cuda.graph(graph, capture_error_mode="thread_local"):
-                self._answers = self._work(*self._inputs)
+                self._results = self._work(*self._inputs)
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:
             reason = str(error).splitlines()[0]
-            raise ConfigError(f"a step cannot be recorded as a CUDA graph: {reason}; use --fast off") from error
-        torch.cuda.set_rng_state(random, device)
+            raise ConfigError(f"a step cannot be captured as a CUDA graph: {reason}; use --fast off") from error
+        torch.cuda.set_rng_state(rng_state, device)
         self._graph = graph

@@ -1,6 +1,6 @@
-"""Processes that train together, each a rank from 0: torchrun starts them, torch.distributed connects them.
+"""Distributed training: process group, ranks and collective operations (torchrun, torch.distributed).
 
-Alone there is one rank, and nothing here costs anything. Sums are the same bits on every rank.
+A single process has rank 0 of 1, without any overhead. Sums have the same bits on every rank.
 """
 
 import os
@@ -18,17 +18,17 @@ from torch import Tensor
 from pipeline.errors import ConfigError, SkelepipeError
 
 TIMEOUT = timedelta(minutes=5)
-"""How long a rank waits for the others before it takes them for lost; a killed one is noticed at once."""
+"""How long a rank waits for the others before it considers them lost. A killed process is noticed at once."""
 
-Done = TypeVar("Done")
+Result = TypeVar("Result")
 
 
 class PeerLost(SkelepipeError):
-    """Another rank has died, or has not answered for long."""
+    """Another rank has died or does not answer."""
 
 
 class ReportedByRankZero(SkelepipeError):
-    """This rank ends as rank 0 does, which says why: no text, only the exit code."""
+    """Rank 0 has failed and reports why; this rank ends with the same exit code and without a message."""
 
     def __init__(self, exit_code: int) -> None:
         super().__init__("")
@@ -36,21 +36,21 @@ class ReportedByRankZero(SkelepipeError):
 
 
 def rank() -> int:
-    """This process among those that train together."""
+    """Return the rank of this process."""
     return dist.get_rank() if _is_distributed() else 0
 
 
 def world_size() -> int:
-    """How many processes train together."""
+    """Return the number of processes that train together."""
     return dist.get_world_size() if _is_distributed() else 1
 
 
 @contextmanager
-def process_group(device: torch.device, patience: timedelta = TIMEOUT) -> Iterator[None]:
-    """Be one of the processes that torchrun started, if it did (`RANK` and `WORLD_SIZE` say so).
+def process_group(device: torch.device, timeout: timedelta = TIMEOUT) -> Iterator[None]:
+    """Join the process group of torchrun, if `RANK` and `WORLD_SIZE` are set.
 
     Raises:
-        ConfigError: the environment is half set, or the processes cannot be connected.
+        ConfigError: environment variables are missing, or the processes cannot be connected.
     """
     if "RANK" not in os.environ or os.environ.get("WORLD_SIZE", "1") == "1":
         yield
@@ -60,7 +60,7 @@ def process_group(device: torch.device, patience: timedelta = TIMEOUT) -> Iterat
     if device.type == "cuda":
         torch.cuda.set_device(device)
     try:
-        dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo", timeout=patience)
+        dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo", timeout=timeout)
     except (RuntimeError, ValueError) as error:
         raise ConfigError(
             f"the {os.environ['WORLD_SIZE']} processes cannot be connected at {os.environ['MASTER_ADDR']}:"
@@ -73,54 +73,54 @@ def process_group(device: torch.device, patience: timedelta = TIMEOUT) -> Iterat
 
 
 def all_reduce_sum(tensor: Tensor) -> None:
-    """Replace a tensor by its sum over the ranks.
+    """Replace a tensor by its sum over all ranks.
 
     Raises:
-        PeerLost: a rank is gone.
+        PeerLost: another rank is lost.
     """
     if world_size() > 1:
-        with _peers():
+        with _peer_errors():
             dist.all_reduce(tensor)
 
 
 def all_gather(tensor: Tensor) -> Tensor:
-    """A tensor of every rank, one on the other: (ranks, ...).
+    """Stack a tensor of every rank: (ranks, ...).
 
     Raises:
-        PeerLost: a rank is gone.
+        PeerLost: another rank is lost.
     """
-    found = tensor.new_empty(world_size(), *tensor.shape)
-    with _peers():
-        dist.all_gather(list(found.unbind()), tensor.contiguous())
-    return found
+    stacked = tensor.new_empty(world_size(), *tensor.shape)
+    with _peer_errors():
+        dist.all_gather(list(stacked.unbind()), tensor.contiguous())
+    return stacked
 
 
 def all_reduce_max(number: int) -> int:
-    """The greatest of a number over the ranks, known to all; as long as it takes, they wait for one another.
+    """Return the maximum of a number over all ranks. Ranks wait for each other, up to the timeout.
 
     Raises:
-        PeerLost: a rank is gone.
+        PeerLost: another rank is lost.
     """
     if world_size() == 1:
         return number
-    found = torch.tensor(number)
-    with _peers():
-        dist.all_reduce(found, dist.ReduceOp.MAX)
-    return int(found)
+    largest = torch.tensor(number)
+    with _peer_errors():
+        dist.all_reduce(largest, dist.ReduceOp.MAX)
+    return int(largest)
 
 
-def run_on_rank_zero(work: Callable[[], Done]) -> Done | None:
-    """What rank 0 alone does while the others wait; they get nothing.
+def run_on_rank_zero(work: Callable[[], Result]) -> Result | None:
+    """Run a function on rank 0 while the other ranks wait. They return None.
 
     Raises:
-        SaidElsewhere: on the others, when it fails on rank 0.
-        PeerLost: a rank is gone.
+        ReportedByRankZero: on the other ranks, if it fails on rank 0.
+        PeerLost: another rank is lost.
     """
-    done, code = None, 0
+    result, code = None, 0
     if rank() == 0:
         code = 1
         try:
-            done, code = work(), 0
+            result, code = work(), 0
         except SkelepipeError as error:
             code = error.exit_code
             raise
@@ -128,17 +128,17 @@ def run_on_rank_zero(work: Callable[[], Done]) -> Done | None:
             all_reduce_max(code)
     elif code := all_reduce_max(code):
         raise ReportedByRankZero(code)
-    return done
+    return result
 
 
 def same_on_all_ranks(text: str) -> bool:
-    """Whether a text is the same on all ranks.
+    """Return whether a text is the same on all ranks.
 
     Raises:
-        PeerLost: a rank is gone.
+        PeerLost: another rank is lost.
     """
-    number = int.from_bytes(sha256(text.encode()).digest()[:7])
-    return all_reduce_max(number) == -all_reduce_max(-number)
+    digest = int.from_bytes(sha256(text.encode()).digest()[:7])
+    return all_reduce_max(digest) == -all_reduce_max(-digest)
 
 
 def _is_distributed() -> bool:
@@ -146,9 +146,9 @@ def _is_distributed() -> bool:
 
 
 @contextmanager
-def _peers() -> Iterator[None]:
+def _peer_errors() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        reason = re.sub(r"^\[\S+\] ", "", str(error)).splitlines()[0].split(". ")[0]  # gloo names its own source first
+        reason = re.sub(r"^\[\S+\] ", "", str(error)).splitlines()[0].split(". ")[0]  # gloo prefixes its source file
         raise PeerLost(f"rank {rank()}: another process has died or does not answer ({reason})") from error

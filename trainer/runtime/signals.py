@@ -1,4 +1,4 @@
-"""Signals that ask a training to stop: noted when they come, obeyed after the step in hand."""
+"""Stop signals (Ctrl-C, SIGTERM, SIGUSR1): recorded when they arrive, handled after the current training step."""
 
 import signal
 from collections.abc import Iterator
@@ -8,11 +8,11 @@ from types import FrameType
 from pipeline.errors import SkelepipeError
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
-"""Ctrl-C, a batch scheduler's end of time, and its warning before that."""
+"""Ctrl-C, the end of a batch job's time limit, and the scheduler's warning before it."""
 
 
 class Interrupted(SkelepipeError):
-    """A signal stopped the run; a checkpoint was written and the same command goes on from it."""
+    """A signal stopped the training. A checkpoint was written; the same command resumes from it."""
 
     def __init__(self, message: str, number: int) -> None:
         super().__init__(message)
@@ -20,7 +20,7 @@ class Interrupted(SkelepipeError):
 
 
 class StopFlag:
-    """The signal that has come, if any."""
+    """The number of the signal that has arrived, or None."""
 
     def __init__(self) -> None:
         self.number: int | None = None
@@ -28,15 +28,15 @@ class StopFlag:
 
 @contextmanager
 def catch_stop_signals() -> Iterator[StopFlag]:
-    """Collect stopping signals in a flag instead of dying of them; the former handlers come back at the end."""
+    """Record stop signals in a flag instead of being killed by them; restore the previous handlers at the end."""
     flag = StopFlag()
 
-    def note(number: int, _: FrameType | None) -> None:
+    def record(number: int, _: FrameType | None) -> None:
         flag.number = number
 
-    former = {number: signal.signal(number, note) for number in STOP_SIGNALS}
+    previous = {number: signal.signal(number, record) for number in STOP_SIGNALS}
     try:
         yield flag
     finally:
-        for number, handler in former.items():
+        for number, handler in previous.items():
             signal.signal(number, handler)

@@ -9,7 +9,7 @@ from pipeline.store.store import Store
 from trainer.config.pretrain import PretrainConfig
 from trainer.data import residency
 from trainer.data.loader import HostClips, ResidentClips
-from trainer.data.residency import Residency, _choose, _size, open_feed
+from trainer.data.residency import Residency, _choose_residency, _format_bytes, open_feed
 from trainer.data.shuffle import ShuffleOrder, plan_batches
 from trainer.data.streaming import StreamedClips
 from trainer.runtime import memory
@@ -28,9 +28,9 @@ def choose(
     rows = np.arange(len(store))
     order = ShuffleOrder(store.blocks(rows), 10, 0)
     streamed = StreamedClips(store, rows, order, 16, 2, 8, device, 0)
-    monkeypatch.setattr(streamed, "room", 30)
+    monkeypatch.setattr(streamed, "capacity", 30)
     streamed._shape = (30, *streamed._shape[1:])
-    return _choose(asked, device, streamed)
+    return _choose_residency(asked, device, streamed)
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_auto_takes_the_first_that_fits_and_says_why(
 ) -> None:
     found, why = choose(shared_store, monkeypatch, "auto", device, **free)
     assert found == taken
-    assert f"of {_size(CLIP * free['cuda' if taken == 'gpu' else 'cpu'])} free" in why
+    assert f"of {_format_bytes(CLIP * free['cuda' if taken == 'gpu' else 'cpu'])} free" in why
     assert ("host would take" in why) == (taken == "stream")
 
 

@@ -81,9 +81,11 @@ def test_no_more_is_held_than_the_room_that_was_announced(
     """Slots of the room are all that clips are read into; here they suffice to the last step of several epochs."""
     clips, plan = stream(large, rows, workers, buffer), order(large, rows, buffer)
     largest = np.unique(plan.blocks, return_counts=True)[1].max()
-    assert clips.room <= min(buffer, len(rows)) + BATCH + largest * (1 + streaming.BLOCKS_READ_AHEAD * max(workers, 1))
-    assert clips.bytes == clips.room * 3 * 16 * 25 * 2 * 4
-    assert clips.bytes_whole == len(rows) * 3 * 16 * 25 * 2 * 4
+    assert clips.capacity <= min(buffer, len(rows)) + BATCH + largest * (
+        1 + streaming.BLOCKS_READ_AHEAD * max(workers, 1)
+    )
+    assert clips.max_bytes == clips.capacity * 3 * 16 * 25 * 2 * 4
+    assert clips.total_bytes == len(rows) * 3 * 16 * 25 * 2 * 4
     assert len(followed(clips, plan)) == STEPS
 
 

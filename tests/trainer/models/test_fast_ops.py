@@ -126,7 +126,9 @@ def test_hashes_of_neighbours_and_of_seeds_are_independent():
 def test_mixing_joints_is_its_einsum(dtype, graph):
     matrices = build_adjacency(KINECT_V2, graph).to(torch.promote_types(dtype, torch.float32))
     edges = cpu_ops.find_edges(matrices)
-    weights = (matrices * (1 + 0.1 * normal(*matrices.shape, seed=1)).to(matrices.dtype))[edges.places].requires_grad_()
+    weights = (matrices * (1 + 0.1 * normal(*matrices.shape, seed=1)).to(matrices.dtype))[
+        edges.indices
+    ].requires_grad_()
     x = normal(70, 25, 3, dtype=dtype).requires_grad_()
     mixed = cpu_ops.mix(x, edges, weights)
     assert mixed.shape == (70, 25, cpu_ops.mixed_columns(3, 3)) == (70, 25, 12)
@@ -134,7 +136,7 @@ def test_mixing_joints_is_its_einsum(dtype, graph):
     found = [mixed, *torch.autograd.grad(mixed, [x, weights], by)]
 
     wide, exact = x.detach().double().requires_grad_(), weights.detach().double().requires_grad_()
-    dense = torch.zeros(3, 25, 25, dtype=torch.float64).index_put(edges.places, exact)
+    dense = torch.zeros(3, 25, 25, dtype=torch.float64).index_put(edges.indices, exact)
     channels = torch.einsum("rvc,kvw->rwkc", wide, dense).flatten(2)
     ones = dense.sum(dim=1).T.expand(70, -1, -1)
     expected = torch.cat([channels, ones], dim=2)

@@ -33,9 +33,9 @@ def test_a_warm_up_rises_evenly_from_a_hundredth_and_is_a_factor():
     [
         (["schedule=step"], "schedule = step takes milestones"),
         (["milestones=[5]"], "schedule = step takes milestones, .* no other schedule does"),
-        (["schedule=step", "milestones=[5, 5]"], "must rise"),
-        (["schedule=step", "milestones=[0]"], "must rise"),
-        (["schedule=step", "milestones=[60]"], "within the 60 epochs"),
+        (["schedule=step", "milestones=[5, 5]"], "must be increasing"),
+        (["schedule=step", "milestones=[0]"], "must be increasing"),
+        (["schedule=step", "milestones=[60]"], "less than 60 epochs"),
         (["warm_up=61"], "warm_up: 61.* is more than the 60 epochs"),
     ],
 )

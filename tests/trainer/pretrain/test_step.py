@@ -91,7 +91,7 @@ def test_batch_norm_alone_sees_the_parts():
 
 
 def test_a_part_of_one_clip_is_refused():
-    with pytest.raises(ValueError, match="a batch of 7 in parts of at most 2 leaves one of a single clip"):
+    with pytest.raises(ValueError, match="a batch of 7 in micro-batches of at most 2 leaves one with a single clip"):
         run_of("skeletonclr", 7, micro_batch=2)
 
 

@@ -66,7 +66,7 @@ def test_groups_can_be_named_and_wrong_names_are_refused(shared_store: Store) ->
         )
 
     assert (divided("held_out=[3]").column, divided("held_out=[3]").values) == ("camera", [3])
-    with pytest.raises(ConfigError, match="means nothing with validate_every=0"):
+    with pytest.raises(ConfigError, match="has no effect with validate_every=0"):
         divided("validate_every=0", "held_out=[3]")
     for wrong in ("held_out=[1]", "held_out=[2, 3]", 'held_out=["3", 9]'):
         with pytest.raises(ConfigError, match=r"must be some, not all, of the camera values 2, 3"):

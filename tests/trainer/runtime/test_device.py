@@ -20,7 +20,7 @@ def test_only_processors_and_gpus_are_devices() -> None:
 def test_processes_of_one_host_do_not_share_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
     monkeypatch.setenv("LOCAL_RANK", "98")
-    with pytest.raises(ConfigError, match="--device cuda:0: each of 2 processes takes a GPU of its own"):
+    with pytest.raises(ConfigError, match="--device cuda:0: each of 2 processes needs its own GPU"):
         choose_device("cuda:0")
     with pytest.raises(ConfigError, match="--device cuda:98: "):
         choose_device("cuda")

@@ -1,9 +1,9 @@
-"""The encoder's feature map on a CPU in less time: the same numbers, but for rounding, as its blocks' own `forward`.
+"""Fast CPU implementation of the ST-GCN feature map; equal to the blocks' `forward` except for rounding.
 
-What differs is the order of work, each explained where it is done: tensors lie as (T, B, V, C), so that a frame is one
-stretch of memory and a convolution along time a product of matrices; joints are mixed along the skeleton's few edges
-before channels are; batch norm, dropout, the shortcut and ReLU are one pass over memory; time is convolved by
-frequencies. What each is worth: benchmarks/NOTES.md.
+The order of operations differs. Tensors are (T, B, V, C), so that a frame is contiguous in memory and a temporal
+convolution is a matrix product. Joints are mixed before channels, along the few edges of the skeleton. Batch norm,
+dropout, shortcut and ReLU are one pass over memory. Temporal convolutions are computed in the frequency domain. The
+speed-up of each change is in benchmarks/NOTES.md.
 
 Axes: N sample, M body, B = N * M, C channel, T frame, V joint, D feature; T' is T after strides.
 """
@@ -21,7 +21,7 @@ from trainer.models.stgcn_block import Block
 
 
 def feature_map(x: Tensor, input_norm: BatchNorm1d, blocks: Iterable[nn.Module], adjacency: Tensor) -> Tensor:
-    """Features before pooling, as `Encoder.feature_map` says: (N, C, T, V, M) on a CPU to (N*M, D, T', V)."""
+    """Compute `Encoder.feature_map`: (N, C, T, V, M) on a CPU to (N*M, D, T', V)."""
     cpu_ops.match_torch_threads()
     samples, coordinates, frames, joints, bodies = x.shape
     x = input_norm(x.permute(0, 4, 3, 1, 2).reshape(samples * bodies, joints * coordinates, frames))
@@ -36,41 +36,41 @@ def feature_map(x: Tensor, input_norm: BatchNorm1d, blocks: Iterable[nn.Module],
 
 
 def _block(block: Block, x: Tensor, adjacency: Tensor, edges: Edges) -> Tensor:
-    """(T, B, V, C) to (T', B, V, C')."""
+    """Apply a block: (T, B, V, C) to (T', B, V, C')."""
     frames, samples, joints, _ = x.shape
-    weights = (adjacency * block.edge_importance)[edges.places]
+    weights = (adjacency * block.edge_importance)[edges.indices]
     mixed = cpu_ops.mix(x.flatten(0, 1), edges, weights)
-    z = functional.linear(mixed, _joined(block.spatial, edges.matrices, mixed.shape[2]))
+    z = functional.linear(mixed, _join_weights(block.spatial, edges.matrices, mixed.shape[2]))
     y = cpu_ops.normalise(z.flatten(0, 1), block.spatial_norm)
     stride = block.temporal.stride[0]
     weight, bias = block.temporal.weight, block.temporal.bias
     assert bias is not None
-    z = frequency_conv.convolve(y.view(frames, samples * joints, -1), weight, bias, stride, _products(y.dtype))
+    z = frequency_conv.convolve(y.view(frames, samples * joints, -1), weight, bias, stride, _product_dtype(y.dtype))
     residual = _shortcut(block.shortcut, x[::stride].flatten(0, 2)) if block.shortcut is not None else None
     y = cpu_ops.normalise(z.flatten(0, 1), block.temporal_norm, dropout=block.dropout.p, residual=residual)
     return y.view(len(z), samples, joints, -1)
 
 
-def _products(dtype: torch.dtype) -> torch.dtype | None:
-    """In what precision channels are multiplied at each frequency: half where the processor has instructions for it."""
+def _product_dtype(dtype: torch.dtype) -> torch.dtype | None:
+    """Return the precision of the channel products: bfloat16 if the processor has instructions for it."""
     return dtype if dtype == torch.bfloat16 and torch.cpu._is_avx512_bf16_supported() else None
 
 
-def _joined(spatial: nn.Conv2d, matrices: int, columns: int) -> Tensor:
-    """The weights (C', W) by which mixed joints, the constant one among them, become channels.
+def _join_weights(spatial: nn.Conv2d, matrices: int, columns: int) -> Tensor:
+    """Return the weights (C', W) that map mixed joints, including the constant one, to channels.
 
-    The sum over matrices of (x conv + bias) mixed is that of (x mixed) conv + bias (1 mixed): with joints first they
-    are mixed at the smaller number of channels, and one product does what would take K.
+    Mixing and channel products commute: sum over k of mix_k(x conv_k + bias_k) = sum over k of mix_k(x) conv_k +
+    bias_k mix_k(1). With joints first, they are mixed at the smaller number of channels, and one product replaces K.
     """
     inputs = spatial.in_channels
     weight = spatial.weight.view(matrices, -1, inputs).permute(1, 0, 2).flatten(1)  # (C', K * C)
     assert spatial.bias is not None
-    whole = torch.cat([weight, spatial.bias.view(matrices, -1).T], dim=1)
-    return functional.pad(whole, (0, columns - whole.shape[1]))
+    joined = torch.cat([weight, spatial.bias.view(matrices, -1).T], dim=1)
+    return functional.pad(joined, (0, columns - joined.shape[1]))
 
 
 def _shortcut(shortcut: nn.Module, x: Tensor) -> Tensor:
-    """What goes past the block: (R, C) to (R, C')."""
+    """Apply the residual connection of a block: (R, C) to (R, C')."""
     if isinstance(shortcut, nn.Identity):
         return x
     convolution, norm = shortcut.children()

@@ -1,9 +1,10 @@
-"""Compiled loops of the fast encoder on a CPU: batch norm with all that stands around it, and the mixing of joints.
+"""Compiled CPU kernels of the fast encoder: batch norm fused with dropout, residual and ReLU, and mixing of joints.
 
-Arrays are of float64, float32, or bfloat16 as its bits in uint16, for numpy has no such type; computed is in float32 at
-least. Sums are taken over `PARTS` parts of the rows, so that they have the same bits with any number of threads.
+Arrays are float64, float32, or bfloat16 stored as its bits in uint16 (numpy has no bfloat16). Arithmetic is in float32
+at least. Sums are computed per chunk of rows, for a fixed number of `CHUNKS`, so that their bits do not depend on the
+number of threads.
 
-Axes: R row, all that is normalised alike; C channel; V joint; W column of mixed joints; E edge.
+Axes: R row (all axes that are normalised alike); C channel; V joint; W column of mixed joints; E edge.
 """
 
 from collections.abc import Callable
@@ -16,9 +17,9 @@ from numba.extending import overload
 from numpy.typing import NDArray
 
 CHUNKS = 64
-"""Of the rows, shared out over the threads."""
+"""Number of chunks of rows, which are distributed over the threads."""
 Dropout = tuple[np.uint32, np.uint32, np.uint32, Any]
-"""Dropout: two seeds, how many of 2**32 hashes drop a number, and the factor for those that are kept."""
+"""Dropout: two seeds, how many of the 2**32 hashes drop a value, and the factor for the values that remain."""
 Array = NDArray[Any]
 
 numba.config.THREADING_LAYER_PRIORITY = ["omp", "tbb", "workqueue"]  # type: ignore[attr-defined]  # torch's
@@ -28,12 +29,12 @@ parallel = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"re
 
 
 def use_threads(count: int) -> None:
-    """Run on so many threads from here on, or on all there are."""
+    """Set the number of threads of the kernels, at most all there are."""
     numba.set_num_threads(min(count, numba.config.NUMBA_NUM_THREADS))  # type: ignore[attr-defined]
 
 
 def widen(stored: Any) -> Any:
-    """A stored number as one to compute with."""
+    """Convert a stored number to one to compute with."""
     return np.uint32(int(stored) << 16).view(np.float32) if isinstance(stored, np.uint16) else stored
 
 
@@ -45,7 +46,7 @@ def _widen(stored: types.Type) -> Callable[[Any], Any]:
 
 
 def narrow(value: Any, stored: Any) -> Any:
-    """A computed number as one to be stored where `stored` stands: the nearest, of two the even one."""
+    """Round a computed number to the type of `stored`: to nearest, ties to even."""
     if not isinstance(stored, np.uint16):
         return value
     if np.isnan(value):
@@ -68,7 +69,7 @@ def _narrow(value: types.Type, stored: types.Type) -> Callable[[Any, Any], Any]:
 
 
 def multiply_low32(a: Any, b: int) -> Any:
-    """The lower 32 bits of a product."""
+    """Return the lower 32 bits of a product."""
     return np.uint32(int(a) * b & 0xFFFFFFFF)
 
 
@@ -78,12 +79,12 @@ def _multiply_low32(a: types.Type, b: types.Type) -> Callable[[Any, Any], Any]:
 
 
 @jit
-def survives_dropout(at: Any, drop: Dropout) -> bool:
-    """Whether the number at a place, counted from 0, survives dropout: a hash of place and seeds against the share.
+def survives_dropout(index: Any, drop: Dropout) -> bool:
+    """Return whether the value at an index survives dropout, by a hash of index and seeds.
 
     The hash is `lowbias32` (C. Wellons, Hash Function Prospector, 2018) with a second seed between its two rounds.
     """
-    bits = np.uint32(at) ^ drop[0]
+    bits = np.uint32(index) ^ drop[0]
     bits = multiply_low32(bits ^ (bits >> np.uint32(16)), 0x7FEB352D) ^ drop[1]
     bits = multiply_low32(bits ^ (bits >> np.uint32(15)), 0x846CA68B)
     return bool((bits ^ (bits >> np.uint32(16))) >= drop[2])
@@ -91,96 +92,99 @@ def survives_dropout(at: Any, drop: Dropout) -> bool:
 
 @parallel
 def batchnorm_sums(z: Array, sums: NDArray[np.float64]) -> None:
-    """Sums of z (R, C) and of its squares into `sums` (PARTS, 2, C)."""
+    """Write the sums of z (R, C) and of its squares to `sums` (CHUNKS, 2, C)."""
     rows, channels = z.shape
-    for part in prange(CHUNKS):
+    for chunk in prange(CHUNKS):
         total, squares = np.zeros(channels), np.zeros(channels)
-        for row in range(part * rows // CHUNKS, (part + 1) * rows // CHUNKS):
+        for row in range(chunk * rows // CHUNKS, (chunk + 1) * rows // CHUNKS):
             for channel in range(channels):
                 value = np.float64(widen(z[row, channel]))
                 total[channel] += value
                 squares[channel] += value * value
-        sums[part, 0], sums[part, 1] = total, squares
+        sums[chunk, 0], sums[chunk, 1] = total, squares
 
 
 @parallel
 def batchnorm_forward(
-    z: Array, scale: Array, shift: Array, least: Any, residual: Array | None, drop: Dropout | None, out: Array
+    z: Array, scale: Array, shift: Array, minimum: Any, residual: Array | None, drop: Dropout | None, out: Array
 ) -> None:
-    """`out` = z * scale + shift, dropped or kept, plus the residual, at least `least`: (R, C), scale and shift (C,)."""
+    """Compute `out` (R, C): dropout(z * scale + shift) + residual, clipped below at `minimum`; scale and shift (C,)."""
     rows, channels = z.shape
-    for part in prange(CHUNKS):
-        for row in range(part * rows // CHUNKS, (part + 1) * rows // CHUNKS):
+    for chunk in prange(CHUNKS):
+        for row in range(chunk * rows // CHUNKS, (chunk + 1) * rows // CHUNKS):
             for channel in range(channels):
                 value = widen(z[row, channel]) * scale[channel] + shift[channel]
                 if drop is not None:
                     value = value * drop[3] if survives_dropout(row * channels + channel, drop) else value * 0
                 if residual is not None:
                     value += widen(residual[row, channel])
-                value = least if value < least else value  # so that what is no number stays none
+                value = minimum if value < minimum else value  # in this order, NaN stays NaN
                 out[row, channel] = narrow(value, out[row, channel])
 
 
 @parallel
 def batchnorm_backward_sums(
-    gradient: Array, out: Array, least: Any, z: Array, drop: Dropout | None, sums: NDArray[np.float64]
+    gradient: Array, out: Array, minimum: Any, z: Array, drop: Dropout | None, sums: NDArray[np.float64]
 ) -> None:
-    """Sums of the gradient by `finish`'s normalised values, and of it times z, into `sums` (PARTS, 2, C)."""
+    """Write the sums of the gradient of the normalised values, and of its product with z, to `sums` (CHUNKS, 2, C)."""
     rows, channels = z.shape
-    for part in prange(CHUNKS):
-        total, by_z = np.zeros(channels), np.zeros(channels)
-        for row in range(part * rows // CHUNKS, (part + 1) * rows // CHUNKS):
+    for chunk in prange(CHUNKS):
+        total, times_z = np.zeros(channels), np.zeros(channels)
+        for row in range(chunk * rows // CHUNKS, (chunk + 1) * rows // CHUNKS):
             for channel in range(channels):
                 value = widen(gradient[row, channel])
-                value = value if widen(out[row, channel]) > least else value * 0
+                value = value if widen(out[row, channel]) > minimum else value * 0
                 if drop is not None:
                     value = value * drop[3] if survives_dropout(row * channels + channel, drop) else value * 0
                 total[channel] += value
-                by_z[channel] += np.float64(value) * widen(z[row, channel])
-        sums[part, 0], sums[part, 1] = total, by_z
+                times_z[channel] += np.float64(value) * widen(z[row, channel])
+        sums[chunk, 0], sums[chunk, 1] = total, times_z
 
 
 @parallel
 def batchnorm_backward(
     gradient: Array,
     out: Array,
-    least: Any,
+    minimum: Any,
     z: Array,
     drop: Dropout | None,
     factors: Array,
-    to_z: Array,
-    to_residual: Array | None,
+    grad_z: Array,
+    grad_residual: Array | None,
 ) -> None:
-    """The gradient by z, from that by `out`: factors (3, C) times itself, z and one; and that by the residual."""
+    """Compute the gradients of z and of the residual from that of `out`.
+
+    With g the gradient of the normalised values, the gradient of z is factors[0] * g + factors[1] * z + factors[2].
+    """
     rows, channels = z.shape
-    for part in prange(CHUNKS):
-        for row in range(part * rows // CHUNKS, (part + 1) * rows // CHUNKS):
+    for chunk in prange(CHUNKS):
+        for row in range(chunk * rows // CHUNKS, (chunk + 1) * rows // CHUNKS):
             for channel in range(channels):
                 value = widen(gradient[row, channel])
-                value = value if widen(out[row, channel]) > least else value * 0
-                if to_residual is not None:
-                    to_residual[row, channel] = narrow(value, to_residual[row, channel])
+                value = value if widen(out[row, channel]) > minimum else value * 0
+                if grad_residual is not None:
+                    grad_residual[row, channel] = narrow(value, grad_residual[row, channel])
                 if drop is not None:
                     value = value * drop[3] if survives_dropout(row * channels + channel, drop) else value * 0
                 value = factors[0, channel] * value + factors[1, channel] * widen(z[row, channel]) + factors[2, channel]
-                to_z[row, channel] = narrow(value, to_z[row, channel])
+                grad_z[row, channel] = narrow(value, grad_z[row, channel])
 
 
 @parallel
 def mix(x: Array, edges: NDArray[np.int64], weights: Array, blank: Array, out: Array) -> None:
-    """Add up joints along edges.
+    """Sum joints along the edges of the skeleton graph.
 
     Args:
         x: (R, V, C).
-        edges: (E, 3) source joint, target joint, first of C columns, rising in the last two.
+        edges: (E, 3) source joint, target joint, first of C columns; sorted by the last two.
         weights: (E,).
-        blank: (V, W), what `out` holds where no edge leads, for every row.
+        blank: (V, W), the values of `out` where no edge ends, for every row.
         out: (R, V, W).
     """
     rows, joints, channels = x.shape
-    for part in prange(CHUNKS):
+    for chunk in prange(CHUNKS):
         mixed = blank.copy()
-        for row in range(part * rows // CHUNKS, (part + 1) * rows // CHUNKS):
+        for row in range(chunk * rows // CHUNKS, (chunk + 1) * rows // CHUNKS):
             for edge in range(len(edges)):
                 source, target, column = edges[edge]
                 weight = weights[edge]
@@ -202,24 +206,24 @@ def mix_backward(
     edges: NDArray[np.int64],
     weights: Array,
     ones: NDArray[np.int64],
-    to_x: Array,
+    grad_x: Array,
     sums: NDArray[np.float64],
 ) -> None:
-    """The gradients by x (R, V, C) and, added up over rows, by the weights into `sums` (PARTS, E).
+    """Compute the gradient of x (R, V, C), and that of the weights, summed per chunk, in `sums` (CHUNKS, E).
 
     Args:
-        gradient: (R, V, W), by `mix`'s result.
+        gradient: (R, V, W), of the result of `mix`.
         x: (R, V, C).
-        edges: (E, 3), as for `mix`.
+        edges: (E, 3), see `mix`.
         weights: (E,).
-        ones: (E,) the column of each edge in which a constant one was mixed.
-        to_x: (R, V, C).
-        sums: (PARTS, E).
+        ones: (E,) the column of each edge in which the constant one was mixed.
+        grad_x: (R, V, C).
+        sums: (CHUNKS, E).
     """
     rows, joints, channels = x.shape
-    for part in prange(CHUNKS):
-        mixed, by_weight = np.zeros((joints, channels), weights.dtype), np.zeros(len(edges))
-        for row in range(part * rows // CHUNKS, (part + 1) * rows // CHUNKS):
+    for chunk in prange(CHUNKS):
+        mixed, grad_weight = np.zeros((joints, channels), weights.dtype), np.zeros(len(edges))
+        for row in range(chunk * rows // CHUNKS, (chunk + 1) * rows // CHUNKS):
             mixed[:] = 0
             for edge in range(len(edges)):
                 source, target, column = edges[edge]
@@ -229,16 +233,16 @@ def mix_backward(
                     value = widen(gradient[row, target, column + channel])
                     mixed[source, channel] += weight * value
                     product += value * widen(x[row, source, channel])
-                by_weight[edge] += product
+                grad_weight[edge] += product
             for joint in range(joints):
                 for channel in range(channels):
-                    to_x[row, joint, channel] = narrow(mixed[joint, channel], to_x[row, joint, channel])
-        sums[part] = by_weight
+                    grad_x[row, joint, channel] = narrow(mixed[joint, channel], grad_x[row, joint, channel])
+        sums[chunk] = grad_weight
 
 
 KERNELS = batchnorm_sums, batchnorm_forward, batchnorm_backward_sums, batchnorm_backward, mix, mix_backward
 
 
 def compilation_count() -> int:
-    """How often kernels were compiled in this process, and not found in numba's cache."""
+    """Return how many kernels were compiled in this process, that is, not loaded from numba's cache."""
     return sum(sum(kernel.stats.cache_misses.values()) for kernel in KERNELS)

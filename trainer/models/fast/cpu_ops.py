@@ -1,6 +1,6 @@
-"""The fast encoder's operations on a CPU, with their gradients: compiled loops behind tensors.
+"""Differentiable CPU operations of the fast encoder: autograd functions around the compiled kernels.
 
-Axes: R row, all that is normalised alike; C channel; V joint; W column of mixed joints; E edge.
+Axes: R row (all axes that are normalised alike); C channel; V joint; W column of mixed joints; E edge.
 """
 
 import time
@@ -17,14 +17,14 @@ from trainer.models.fast import cpu_kernels
 from trainer.runtime import distributed
 
 COLUMN_MULTIPLE = 4
-"""Columns of mixed joints come in such multiples, for the matrix products that follow."""
+"""The number of columns of mixed joints is a multiple of this, for the matrix products that follow."""
 
 
 class Edges(NamedTuple):
-    """Which joint enters which, by which of the adjacency's matrices; made once for a graph by `edges_of`."""
+    """The edges of a skeleton graph with their adjacency matrices; see `find_edges`."""
 
-    places: tuple[Tensor, ...]
-    """Three of (E,): matrix, source and target joint, as indices into (K, V, V)."""
+    indices: tuple[Tensor, ...]
+    """Three tensors (E,): matrix, source and target joint, as indices into (K, V, V)."""
     table: NDArray[np.int64]
     """(E, 3) source, target, matrix."""
     matrices: int
@@ -34,7 +34,7 @@ class Edges(NamedTuple):
 
 
 def match_torch_threads() -> None:
-    """Let the kernels run on as many threads as torch. Starting them changes the number that torch would take."""
+    """Run the kernels on as many threads as torch. Starting them changes torch's own number of threads, so reset it."""
     threads = torch.get_num_threads()
     cpu_kernels.use_threads(threads)
     if torch.get_num_threads() != threads:
@@ -42,9 +42,9 @@ def match_torch_threads() -> None:
 
 
 def compile_kernels(dtype: torch.dtype, *, dropout: bool) -> float:
-    """Compile what a training in some precision needs, unless that lies in numba's cache: seconds, or 0 if it did."""
+    """Compile the kernels for a precision; return the seconds it took, or 0 if all were in numba's cache."""
     match_torch_threads()
-    before, began = cpu_kernels.compilation_count(), time.perf_counter()
+    before, start = cpu_kernels.compilation_count(), time.perf_counter()
     norm = BatchNorm1d(2).to(torch.promote_types(dtype, torch.float32))
     edges = find_edges(torch.ones(1, 1, 1))
     weights = torch.ones(1, dtype=norm.weight.dtype, requires_grad=True)
@@ -53,35 +53,36 @@ def compile_kernels(dtype: torch.dtype, *, dropout: bool) -> float:
         for rate in (0.0, 0.5) if dropout else (0.0,):
             x = normalise(normalise(x, norm), norm, residual=x, dropout=rate)
     torch.autograd.backward(x.sum())
-    return time.perf_counter() - began if cpu_kernels.compilation_count() > before else 0.0
+    return time.perf_counter() - start if cpu_kernels.compilation_count() > before else 0.0
 
 
 def find_edges(adjacency: Tensor) -> Edges:
-    """The edges of (K, V, V), entry [k, v, w] being the weight with which joint v enters joint w: those not zero."""
+    """Find the edges of (K, V, V): its non-zero entries. Entry [k, v, w] is the weight of joint v in joint w."""
     matrix, source, target = np.nonzero(adjacency.cpu().numpy())
     order = np.lexsort((source, matrix, target))
     matrix, source, target = matrix[order], source[order], target[order]
-    places = tuple(torch.from_numpy(part) for part in (matrix, source, target))
-    return Edges(places, np.stack([source, target, matrix], axis=1), *adjacency.shape[:2])
+    indices = tuple(torch.from_numpy(index) for index in (matrix, source, target))
+    return Edges(indices, np.stack([source, target, matrix], axis=1), *adjacency.shape[:2])
 
 
 def mix(x: Tensor, edges: Edges, weights: Tensor) -> Tensor:
-    """Mix joints along a skeleton, and a constant one beside them, which a bias becomes a weight of.
+    """Mix joints along a skeleton, and a constant one in extra columns, by which a bias becomes a weight.
 
     Args:
         x: (R, V, C).
-        edges: of the graph.
-        weights: (E,) of its edges.
+        edges: edges of the graph.
+        weights: (E,) weights of the edges.
 
     Returns:
-        (R, V, W): K * C mixed channels, the K sums of weights that enter a joint, and zeros up to a multiple of `PAD`.
+        (R, V, W): K * C mixed channels, the K sums of the weights of each joint, and zeros up to a multiple of
+        `COLUMN_MULTIPLE`.
     """
     mixed: Tensor = _Mix.apply(x, edges, weights)  # type: ignore[no-untyped-call]
     return mixed
 
 
 def mixed_columns(channels: int, matrices: int) -> int:
-    """W of `mix`."""
+    """Return W, the number of columns of `mix`."""
     return -(-matrices * (channels + 1) // COLUMN_MULTIPLE) * COLUMN_MULTIPLE
 
 
@@ -92,7 +93,7 @@ class _Mix(torch.autograd.Function):
         ctx.edges = edges
         channels = x.shape[2]
         blank = weights.new_zeros(edges.joints, mixed_columns(channels, edges.matrices))
-        matrix, _, target = edges.places
+        matrix, _, target = edges.indices
         blank.index_put_((target, matrix + edges.matrices * channels), weights, accumulate=True)
         out = x.new_empty(len(x), *blank.shape)
         table = edges.table * (1, 1, channels)
@@ -104,11 +105,11 @@ class _Mix(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         x, weights = ctx.saved_tensors
         edges, channels = ctx.edges, x.shape[2]
-        to_x, sums = torch.empty_like(x), np.empty((cpu_kernels.CHUNKS, len(weights)))
+        grad_x, sums = torch.empty_like(x), np.empty((cpu_kernels.CHUNKS, len(weights)))
         ones = edges.table[:, 2] + edges.matrices * channels
         table = edges.table * (1, 1, channels)
-        cpu_kernels.mix_backward(_array(gradient), _array(x), table, _array(weights), ones, _array(to_x), sums)
-        return to_x, None, torch.from_numpy(sums.sum(axis=0)).to(weights.dtype)
+        cpu_kernels.mix_backward(_array(gradient), _array(x), table, _array(weights), ones, _array(grad_x), sums)
+        return grad_x, None, torch.from_numpy(sums.sum(axis=0)).to(weights.dtype)
 
 
 def normalise(
@@ -119,16 +120,16 @@ def normalise(
     dropout: float = 0.0,
     residual: Tensor | None = None,
 ) -> Tensor:
-    """Batch norm, then in training dropout, then a residual added, then ReLU.
+    """Apply batch norm, dropout (in training), a residual and ReLU, in this order.
 
-    Statistics are those of all ranks, and running ones follow, as in `trainer.batchnorm`.
+    Statistics are those of all ranks, and running statistics are updated, as in trainer/models/batchnorm.py.
 
     Args:
         z: (R, C).
-        norm: whose mode, parameters and running statistics these are.
-        relu: whether what is below zero becomes zero.
-        dropout: share of the normalised values dropped in training, drawn from torch's global generator.
-        residual: (R, C), added behind the dropout.
+        norm: supplies mode, parameters and running statistics.
+        relu: whether to apply ReLU.
+        dropout: dropout rate of the normalised values in training; seeds are drawn from torch's global generator.
+        residual: (R, C), added after dropout.
 
     Returns:
         (R, C) of z's dtype.
@@ -137,8 +138,8 @@ def normalise(
     if dropout and norm.training:
         seeds = torch.randint(2**32, (2,)).tolist()
         drop = (*map(np.uint32, seeds), np.uint32(round(dropout * 2**32)), 1 / (1 - dropout))
-    done: Tensor = _Normalise.apply(z, norm.weight, norm.bias, norm, relu, drop, residual)  # type: ignore[no-untyped-call]
-    return done
+    normalised: Tensor = _Normalise.apply(z, norm.weight, norm.bias, norm, relu, drop, residual)  # type: ignore[no-untyped-call]
+    return normalised
 
 
 class _Normalise(torch.autograd.Function):
@@ -158,13 +159,13 @@ class _Normalise(torch.autograd.Function):
         scale = weight.double() * inverse
         shift = bias.double() - mean * scale
         compute = _array(weight).dtype.type
-        ctx.drop, ctx.least = drop and (*drop[:3], compute(drop[3])), compute(0 if relu else -np.inf)
+        ctx.drop, ctx.minimum = drop and (*drop[:3], compute(drop[3])), compute(0 if relu else -np.inf)
         out = torch.empty_like(z)
         cpu_kernels.batchnorm_forward(
             _array(z),
             _array(scale.to(weight.dtype)),
             _array(shift.to(weight.dtype)),
-            ctx.least,
+            ctx.minimum,
             None if residual is None else _array(residual),
             ctx.drop,
             _array(out),
@@ -177,44 +178,44 @@ class _Normalise(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         z, out, weight, mean, inverse = ctx.saved_tensors
-        given = _array(gradient), _array(out), ctx.least, _array(z), ctx.drop
-        parts = np.empty((cpu_kernels.CHUNKS, 2, z.shape[1]))
-        cpu_kernels.batchnorm_backward_sums(*given, parts)
-        sums = torch.from_numpy(parts.sum(axis=0))
-        to_bias, to_weight = sums[0], (sums[1] - mean * sums[0]) * inverse
-        by_bias, by_weight = to_bias.to(weight.dtype), to_weight.to(weight.dtype)
+        inputs = _array(gradient), _array(out), ctx.minimum, _array(z), ctx.drop
+        partial_sums = np.empty((cpu_kernels.CHUNKS, 2, z.shape[1]))
+        cpu_kernels.batchnorm_backward_sums(*inputs, partial_sums)
+        sums = torch.from_numpy(partial_sums.sum(axis=0))
+        bias_sum, weight_sum = sums[0], (sums[1] - mean * sums[0]) * inverse
+        grad_bias, grad_weight = bias_sum.to(weight.dtype), weight_sum.to(weight.dtype)
         slope = weight.double() * inverse
         factors = torch.stack([slope, torch.zeros_like(slope), torch.zeros_like(slope)])
-        if ctx.count is not None:  # mean and variance were functions of z
-            both = torch.stack([to_bias, to_weight])
+        if ctx.count is not None:  # mean and variance depend on z
+            totals = torch.stack([bias_sum, weight_sum])
             if distributed.world_size() > 1:
-                distributed.all_reduce_sum(both)
-            through_mean, through_var = both / ctx.count
+                distributed.all_reduce_sum(totals)
+            through_mean, through_var = totals / ctx.count
             factors[1] = -slope * inverse * through_var
             factors[2] = -slope * (through_mean - mean * inverse * through_var)
-        to_z = torch.empty_like(z)
-        to_residual = torch.empty_like(z) if ctx.residual else None
+        grad_z = torch.empty_like(z)
+        grad_residual = torch.empty_like(z) if ctx.residual else None
         cpu_kernels.batchnorm_backward(
-            *given,
+            *inputs,
             _array(factors.to(weight.dtype)),
-            _array(to_z),
-            None if to_residual is None else _array(to_residual),
+            _array(grad_z),
+            None if grad_residual is None else _array(grad_residual),
         )
-        return to_z, by_weight, by_bias, None, None, None, to_residual
+        return grad_z, grad_weight, grad_bias, None, None, None, grad_residual
 
 
 def _statistics(z: Tensor, norm: BatchNorm1d | BatchNorm2d) -> tuple[Tensor, Tensor, float | None]:
-    """Mean and variance (C,) float64 to normalise z (R, C) by, and over how many rows they were taken, if over any.
+    """Return mean and variance (C,) float64 to normalise z (R, C), and the number of rows, or None in evaluation mode.
 
-    In training running statistics follow.
+    In training, running statistics are updated.
     """
     if not norm.training:
         assert norm.running_mean is not None
         assert norm.running_var is not None
         return norm.running_mean.double(), norm.running_var.double(), None
-    parts = np.empty((cpu_kernels.CHUNKS, 2, z.shape[1]))
-    cpu_kernels.batchnorm_sums(_array(z), parts)
-    sums = torch.from_numpy(np.append(parts.sum(axis=0).ravel(), len(z)))
+    partial_sums = np.empty((cpu_kernels.CHUNKS, 2, z.shape[1]))
+    cpu_kernels.batchnorm_sums(_array(z), partial_sums)
+    sums = torch.from_numpy(np.append(partial_sums.sum(axis=0).ravel(), len(z)))
     if distributed.world_size() > 1:
         distributed.all_reduce_sum(sums)
     count = float(sums[-1])
@@ -225,6 +226,6 @@ def _statistics(z: Tensor, norm: BatchNorm1d | BatchNorm2d) -> tuple[Tensor, Ten
 
 
 def _array(tensor: Tensor) -> NDArray[Any]:
-    """The same memory as an array for the kernels."""
-    plain = tensor.detach().contiguous()
-    return (plain.view(torch.uint16) if plain.dtype == torch.bfloat16 else plain).numpy()
+    """Return the same memory as an array for the kernels."""
+    contiguous = tensor.detach().contiguous()
+    return (contiguous.view(torch.uint16) if contiguous.dtype == torch.bfloat16 else contiguous).numpy()
