@@ -1,4 +1,4 @@
-"""What an encoder's features look like, for a run's report: a map of test clips, and clips beside their neighbours."""
+"""Report sections on an encoder's features: a map of test clips, and test clips next to their nearest neighbours."""
 
 from dataclasses import dataclass
 
@@ -8,96 +8,104 @@ from pipeline.report import charts
 from pipeline.report.report import Block, Chart, Charts, Film, Moving, Scene, Text, make_table
 from pipeline.store.store import Store
 from trainer.report import feature_map
-from trainer.report.feature_map import Answer, Sample
+from trainer.report.feature_map import NeighbourExample, Sample
 
-FRAMES = 40
-"""Of a small moving skeleton."""
-UNFOLDED = 24
-"""Classes up to which those of the map are listed open."""
+MAX_FRAMES = 40
+"""Frames of a small moving skeleton."""
+MAX_UNFOLDED_CLASSES = 24
+"""Classes up to which the legend of the map is unfolded."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Shown:
-    """The clips that features are shown of."""
+class FeatureSamples:
+    """The clips whose features are shown."""
 
     store: Store
     step: int
-    """Of the encoder's checkpoint."""
+    """Training steps of the encoder's checkpoint."""
     bank: Sample
     """Training clips."""
     test: Sample
 
 
-def map_of(shown: Shown) -> list[Block]:
-    """Test clips in the plane, coloured by class."""
-    test, store = shown.test, shown.store
-    points, how = feature_map.flat(test.features)
+def map_blocks(samples: FeatureSamples) -> list[Block]:
+    """Plot test clips in the plane, coloured by class."""
+    test, store = samples.test, samples.store
+    points, method = feature_map.project_to_plane(test.features)
     classes = sorted({int(label) for label in test.labels if label >= 0})
     groups = np.array([classes.index(int(label)) if label >= 0 else -1 for label in test.labels])
-    drawn = f"all {test.of:,} test clips"
-    if len(test.rows) < test.of:
-        drawn = f"{len(test.rows):,} of {test.of:,} test clips (the same share of each class, always the same clips)"
+    clips = f"all {test.population:,} test clips"
+    if len(test.rows) < test.population:
+        clips = f"{len(test.rows):,} of {test.population:,} test clips (a fixed sample, stratified by class)"
     notes = [
-        "A number stands in the middle of its class; grey is unknown.",
-        "Clips are compared by the angle between their features, with batch-norm statistics as training left them.",
+        "Each number is at the centre of its class; grey points have no class.",
+        "Clips are compared by the cosine similarity of their features, with batch-norm statistics of the training.",
     ]
-    if how == "t-SNE":
-        notes.insert(0, "Near stays near; distances between groups, and their sizes, mean nothing.")
+    if method == "t-SNE":
+        notes.insert(0, "Neighbours have similar features; distances between groups, and their sizes, mean nothing.")
     else:
-        notes.insert(0, "The two directions of greatest variance. `pip install 'skelepipe[analysis]'` brings t-SNE.")
-    title = f"Features of {len(test.rows):,} test clips, {how}"
-    legend = [(str(label), _name(store, label), int((test.labels == label).sum())) for label in classes]
+        notes.insert(0, "The two directions of greatest variance. Install `skelepipe[analysis]` for t-SNE.")
+    title = f"Features of {len(test.rows):,} test clips, {method}"
+    legend = [(str(label), _class_name(store, label), int((test.labels == label).sum())) for label in classes]
+    is_folded = len(legend) > MAX_UNFOLDED_CLASSES
     return [
-        Text(text=f"{how} of the backbone features of {drawn}, at step {shown.step:,}.", points=notes),
+        Text(text=f"{method} of the backbone features of {clips}, at step {samples.step:,}.", points=notes),
         Charts(
             charts=[
                 Chart(title=title, svg=charts.scatter(title, points, groups, [str(label) for label in classes])),
-                make_table("Classes of the map", ["number", "class", "clips"], legend, folded=len(legend) > UNFOLDED),
+                make_table(
+                    "Classes of the map",
+                    ["number", "class", "clips"],
+                    legend,
+                    folded=is_folded,
+                ),
             ]
         ),
     ]
 
 
-def neighbours(shown: Shown, film: Film) -> list[Block]:
-    """Some test clips, right and wrong, each beside the training clips nearest to it."""
-    bank, test = shown.bank, shown.test
-    found, right = feature_map.answers(bank, test)
+def neighbour_blocks(samples: FeatureSamples, film: Film) -> list[Block]:
+    """Show examples of correctly and wrongly predicted test clips, each next to its nearest training clips."""
+    bank, test = samples.bank, samples.test
+    found, accuracy = feature_map.find_examples(bank, test)
     if not found:
-        return [Text(text="The clips have no classes: there is nothing to compare neighbours by.")]
-    among = f"{len(bank.rows):,} training clips"
-    if len(bank.rows) < bank.of:
-        among += f" (of {bank.of:,}, the same share of each class)"
-    places: dict[int, int] = {}
-    told = (
-        f"Test clips, each beside the {feature_map.NEIGHBOURS} most similar of {among}. A vote of the "
-        f"{feature_map.VOTING} most similar is right for {right:.1f} % of {len(test.rows):,} test clips; here are some "
-        "that it gets right, then some that it gets wrong. ✓ marks neighbours of the clip's own class, ✗ others."
+        return [Text(text="The clips have no classes, so that neighbours cannot be compared.")]
+    source = f"{len(bank.rows):,} training clips"
+    if len(bank.rows) < bank.population:
+        source += f" (of {bank.population:,}, the same fraction of each class)"
+    film_indices: dict[int, int] = {}
+    text = (
+        f"Test clips, each next to the {feature_map.SHOWN_NEIGHBOURS} most similar of {source}. A vote of the "
+        f"{feature_map.VOTING_NEIGHBOURS} most similar predicts {accuracy:.1f} % of {len(test.rows):,} test clips "
+        "correctly. Examples of correct predictions come first, then wrong ones. ✓ marks neighbours of the clip's own "
+        "class, ✗ others."
     )
-    return [Text(text=told), *(_scene(shown.store, answer, film, places) for answer in found)]
+    return [Text(text=text), *(_scene(samples.store, example, film, film_indices) for example in found)]
 
 
-def _scene(store: Store, answer: Answer, film: Film, places: dict[int, int]) -> Scene:
-    """One test clip with its neighbours; a clip that is shown twice is kept once."""
+def _scene(store: Store, example: NeighbourExample, film: Film, film_indices: dict[int, int]) -> Scene:
+    """Show one test clip with its neighbours; a clip that is shown twice is stored once in the page."""
 
-    def place(row: int) -> int:
-        if row not in places:
-            places[row] = film.add(store.clip(row), FRAMES)
-        return places[row]
+    def film_index(row: int) -> int:
+        if row not in film_indices:
+            film_indices[row] = film.add(store.clip(row), MAX_FRAMES)
+        return film_indices[row]
 
-    said = "taken for what it is" if answer.said == answer.label else f"taken for {store.class_name(answer.said)}"
-    beside = [
+    is_correct = example.predicted == example.label
+    outcome = "predicted correctly" if is_correct else f"predicted as {store.class_name(example.predicted)}"
+    neighbours = [
         Moving(
             label=store.class_name(label),
             note=f"{store.names[row]} cosine {cosine:.3f}",
-            clip=place(row),
-            mark="right" if label == answer.label else "wrong",
+            clip=film_index(row),
+            mark="right" if label == example.label else "wrong",
         )
-        for row, label, cosine in answer.nearest
+        for row, label, cosine in example.nearest
     ]
-    own = Moving(label="test clip", note=store.names[answer.row], clip=place(answer.row))
-    return Scene(title=f"{store.class_name(answer.label)}: {said}", note="", shown=[own, *beside])
+    own = Moving(label="test clip", note=store.names[example.row], clip=film_index(example.row))
+    return Scene(title=f"{store.class_name(example.label)}: {outcome}", note="", shown=[own, *neighbours])
 
 
-def _name(store: Store, label: int) -> str:
+def _class_name(store: Store, label: int) -> str:
     name: str = store.attributes["classes"].get(str(label), "")
     return name

@@ -1,4 +1,4 @@
-"""What an encoder's features look like: a map of test clips, and the training clips nearest to some of them."""
+"""Project features of test clips to the plane (t-SNE or PCA), and find nearest neighbours of some test clips."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,17 +17,17 @@ from trainer.evaluation.knn import weighted_knn
 from trainer.models.encoder import Encoder
 from trainer.runs.run import Run
 
-MAPPED = 2000
-"""Test clips of a map at most: t-SNE of so many takes 40 s of one core (AMD EPYC, 2026-11-26)."""
-BANK = 10_000
-"""Training clips at most among which neighbours are looked for: at full width some 35 s of encoding
-(298 a second on two cores, benchmarks/RESULTS.md)."""
+MAX_MAPPED_CLIPS = 2000
+"""Test clips in the map; t-SNE of 2,000 takes 40 s on one core (AMD EPYC, 2026-11-26)."""
+MAX_BANK_CLIPS = 10_000
+"""Training clips among which neighbours are searched; at full width encoding them takes some 35 s (298 clips/s on two
+cores, benchmarks/RESULTS.md)."""
 PERPLEXITY = 30.0
-"""Van der Maaten and Hinton (2008) take 5 to 50."""
-VOTING = 20
-"""Nearest training clips that say a test clip's class, as in `eval`'s kNN."""
-SHOWN, NEIGHBOURS = 4, 5
-"""Clips shown of those that the vote gets right, and as many of the others; training clips beside each."""
+"""Van der Maaten and Hinton (2008) recommend 5 to 50."""
+VOTING_NEIGHBOURS = 20
+"""Nearest training clips that vote for the class of a test clip, as in the kNN of `eval`."""
+EXAMPLES, SHOWN_NEIGHBOURS = 4, 5
+"""Examples of correctly and of wrongly predicted test clips (this number of each); training clips shown with each."""
 SEED = 0
 
 Rows = NDArray[np.int64]
@@ -35,65 +35,69 @@ Rows = NDArray[np.int64]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sample:
-    """Clips with their features."""
+    """Clips and their features."""
 
     rows: Rows
-    """(n,) of the store, ascending."""
-    of: int
-    """How many they were drawn from."""
+    """(n,) rows of the store, ascending."""
+    population: int
+    """Number of clips from which they were sampled."""
     labels: NDArray[np.int64]
-    """(n,) classes; -1 unknown."""
+    """(n,) classes; -1: unknown."""
     features: Tensor
     """(n, D) float32, on the CPU."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Answer:
-    """A test clip with the training clips nearest to it."""
+class NeighbourExample:
+    """A test clip, its predicted class and its nearest training clips."""
 
     row: int
     label: int
-    said: int
-    """The class that the vote of the nearest gives."""
+    predicted: int
+    """The class with the most votes of the nearest training clips."""
     nearest: list[tuple[int, int, float]]
-    """Row, class and cosine of each, the most similar first."""
+    """Row, class and cosine similarity of each, the most similar first."""
 
 
-def draw(store: Store, rows: Rows, most: int) -> Rows:
-    """At most some `most` rows, of every class the same share, ascending; always the same ones."""
+def sample_rows(store: Store, rows: Rows, max_rows: int) -> Rows:
+    """Sample about `max_rows` rows, the same fraction of each class, ascending; the sample is always the same."""
     rows = np.sort(rows)
-    if len(rows) <= most:
+    if len(rows) <= max_rows:
         return rows
     labels = store.columns["label"][rows]
-    return rows[sample_each_class(labels, most / len(rows), np.random.default_rng(SEED))]
+    return rows[sample_each_class(labels, max_rows / len(rows), np.random.default_rng(SEED))]
 
 
-def sample(
-    run: Run, store: Store, encoder: Encoder, chosen: Rows, of: int, done: Callable[[int], None] = lambda clips: None
+def extract_sample(
+    run: Run,
+    store: Store,
+    encoder: Encoder,
+    rows: Rows,
+    population: int,
+    progress: Callable[[int], None] = lambda clips: None,
 ) -> Sample:
-    """Backbone features of clips, as `eval` shows them to the encoder; never all clips in memory.
+    """Extract backbone features of clips as `eval` does; only a batch of clips is in memory at a time.
 
     Args:
-        run: whose encoder it is.
-        store: where the clips lie.
+        run: the run of the encoder.
+        store: with the clips.
         encoder: of the run.
-        chosen: (n,) rows, as `draw` gives them.
-        of: how many they were drawn from.
-        done: told of so many more clips.
+        rows: (n,) rows of the store, as `sample_rows` returns them.
+        population: number of clips from which they were sampled.
+        progress: called with the number of clips of each batch.
 
     Raises:
         ArtifactError: the store is damaged.
     """
-    labels = store.columns["label"][chosen].astype(np.int64)
-    return Sample(
-        rows=chosen, of=of, labels=labels, features=features.extract_rows(encoder, store, chosen, run.config, done)
-    )
+    labels = store.columns["label"][rows].astype(np.int64)
+    vectors = features.extract_rows(encoder, store, rows, run.config, progress)
+    return Sample(rows=rows, population=population, labels=labels, features=vectors)
 
 
-def flat(vectors: Tensor) -> tuple[NDArray[np.float64], str]:
-    """Features (n, D) of length 1 in the plane, (n, 2), and how: t-SNE, or PCA where scikit-learn is not installed.
+def project_to_plane(vectors: Tensor) -> tuple[NDArray[np.float64], str]:
+    """Project features (n, D), scaled to length 1, to the plane; return points (n, 2) and the name of the method.
 
-    Too few for t-SNE's neighbourhoods (below 5) are projected by PCA as well.
+    The method is t-SNE, or PCA if scikit-learn is not installed or there are fewer than 5 clips.
     """
     unit = normalize(vectors, dim=1).double().numpy()
     centred = unit - unit.mean(axis=0)
@@ -105,13 +109,13 @@ def flat(vectors: Tensor) -> tuple[NDArray[np.float64], str]:
         return _pca(centred), "PCA"
     perplexity = min(PERPLEXITY, (len(unit) - 1) / 3)
     start = _pca(centred)
-    start *= 1e-4 / max(float(start[:, 0].std()), 1e-12)  # small, as scikit-learn's own start from PCA is
+    start *= 1e-4 / max(float(start[:, 0].std()), 1e-12)  # small, as with scikit-learn's init="pca"
     model = TSNE(n_components=2, init=start, perplexity=perplexity, random_state=SEED)
     return np.asarray(model.fit_transform(unit), np.float64), "t-SNE"
 
 
 def _pca(centred: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The two directions of greatest variance; each with its largest entry positive, so that signs do not wander."""
+    """Project to the two directions of greatest variance; the largest entry of each is positive, to fix the signs."""
     _, _, directions = np.linalg.svd(centred, full_matrices=False)
     plane = np.zeros((2, centred.shape[1]))
     plane[: len(directions[:2])] = directions[:2]
@@ -120,46 +124,50 @@ def _pca(centred: NDArray[np.float64]) -> NDArray[np.float64]:
     return centred @ plane.T
 
 
-def answers(bank: Sample, test: Sample) -> tuple[list[Answer], float]:
-    """Some test clips with their nearest training clips, first those that the vote gets right, then the others.
+def find_examples(bank: Sample, test: Sample) -> tuple[list[NeighbourExample], float]:
+    """Predict the classes of test clips by kNN, and select examples: first correct predictions, then wrong ones.
 
-    Each is of another class where there are enough. Clips without a class are left out.
+    The examples are of different classes if there are enough. Clips without a class are left out.
 
     Returns:
-        The clips, and the share of all known test clips that the vote gets right, in per cent.
+        The examples, and the accuracy on all test clips with a class, in per cent.
     """
     known, voting = np.flatnonzero(test.labels >= 0), np.flatnonzero(bank.labels >= 0)
     if not len(known) or not len(voting):
         return [], 0.0
     classes, positions = np.unique(bank.labels[voting], return_inverse=True)
     train, queries = bank.features[voting], test.features[known]
-    votes = weighted_knn(train, torch.from_numpy(positions), queries, len(classes), VOTING)
-    said = classes[votes.argmax(1).numpy()]
-    right = said == test.labels[known]
+    votes = weighted_knn(train, torch.from_numpy(positions), queries, len(classes), VOTING_NEIGHBOURS)
+    predicted = classes[votes.argmax(1).numpy()]
+    is_correct = predicted == test.labels[known]
     order = np.random.default_rng(SEED).permutation(len(known))
-    picked = [*_spread(order[right[order]], test.labels[known]), *_spread(order[~right[order]], test.labels[known])]
+    labels = test.labels[known]
+    chosen = [
+        *_pick_different_classes(order[is_correct[order]], labels),
+        *_pick_different_classes(order[~is_correct[order]], labels),
+    ]
     unit = normalize(train, dim=1)
     found = []
-    for place in picked:
-        cosines = unit @ normalize(queries[place : place + 1], dim=1)[0]
-        nearest = torch.argsort(cosines, descending=True, stable=True)[:NEIGHBOURS].tolist()
+    for index in chosen:
+        cosines = unit @ normalize(queries[index : index + 1], dim=1)[0]
+        nearest = torch.argsort(cosines, descending=True, stable=True)[:SHOWN_NEIGHBOURS].tolist()
         found.append(
-            Answer(
-                row=int(test.rows[known[place]]),
-                label=int(test.labels[known[place]]),
-                said=int(said[place]),
+            NeighbourExample(
+                row=int(test.rows[known[index]]),
+                label=int(test.labels[known[index]]),
+                predicted=int(predicted[index]),
                 nearest=[(int(bank.rows[voting[n]]), int(bank.labels[voting[n]]), float(cosines[n])) for n in nearest],
             )
         )
-    return found, 100 * float(right.mean())
+    return found, 100 * float(is_correct.mean())
 
 
-def _spread(places: NDArray[Any], labels: NDArray[np.int64]) -> list[int]:
-    """The first SHOWN places, of a class that is not there yet as long as there is one."""
+def _pick_different_classes(indices: NDArray[Any], labels: NDArray[np.int64]) -> list[int]:
+    """Return the first EXAMPLES indices, each of a different class as long as there are unused classes."""
     picked: list[int] = []
-    for again in (False, True):
-        for place in places.tolist():
-            taken = {int(labels[one]) for one in picked}
-            if len(picked) < SHOWN and place not in picked and (again or int(labels[place]) not in taken):
-                picked.append(place)
+    for may_repeat_class in (False, True):
+        for index in indices.tolist():
+            used = {int(labels[other]) for other in picked}
+            if len(picked) < EXAMPLES and index not in picked and (may_repeat_class or int(labels[index]) not in used):
+                picked.append(index)
     return picked

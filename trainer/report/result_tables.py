@@ -1,4 +1,4 @@
-"""Evaluations in a run's report: side by side, beside the published number, and class by class."""
+"""Report sections on a run's evaluations: results, comparison with the paper, accuracy per class."""
 
 import numpy as np
 
@@ -13,41 +13,42 @@ from trainer.evaluation.results import HEADLINE_PROTOCOLS, Result, Row
 from trainer.report import training_history
 from trainer.runs.run import Run
 
-DETAILED = 8
-"""Evaluations that are drawn, and shown class by class; a page has room for so many confusions."""
-PAIRS = 15
-"""Confused pairs that are listed."""
-OF_BEST = (
-    "The published number is of the best epoch on the test clips; ours is of the last, with the best one beside it."
+MAX_DETAILED = 8
+"""Evaluations for which charts and confusion matrices are shown."""
+MAX_PAIRS = 15
+"""Confused pairs of classes that are listed."""
+BEST_EPOCH_NOTE = (
+    "The published number is that of the best epoch on the test clips; ours is that of the last epoch, followed by our "
+    "best epoch."
 )
 ROLES: tuple[Role, ...] = ("accent", "second", "good", "bad")
 
 
-def table(run: Run, found: list[Result], skipped: list[str]) -> list[Block]:
-    """Every evaluation with its baselines and intervals."""
+def results_blocks(run: Run, found: list[Result], skipped: list[str]) -> list[Block]:
+    """Show every evaluation with its baselines and intervals, as a table and as charts."""
     blocks: list[Block] = [Text(text=line, warns=True) for line in skipped]
     if not found:
-        return [*blocks, Text(text=f"Not evaluated yet: `skelepipe eval {run.path}` says what it is worth.")]
+        return [*blocks, Text(text=f"Not evaluated yet: run `skelepipe eval {run.path}`.")]
     rows: list[tuple[str, ...]] = []
     marked: list[int] = []
-    alike = len({_of(result) for result in found}) == 1
+    is_same_data = len({_describe_data(result) for result in found}) == 1
     for result in found:
         for name, row in result.rows.items():
             if name.startswith(frozen_protocols.PRETRAINED):
                 marked.append(len(rows))
-            rows.append((result.name, name, *_cells(row), *([] if alike else [_of(result)])))
+            rows.append((result.name, name, *_cells(row), *([] if is_same_data else [_describe_data(result)])))
     head = ["evaluation", "representation", "top-1 %", "95 % interval", "top-5 %", "best epoch", "test clips"]
-    head += [] if alike else ["of"]
+    head += [] if is_same_data else ["evaluated on"]
     return [
         *blocks,
-        make_table("Every evaluation; top-1 is the last epoch's", head, rows, marked=frozenset(marked)),
-        Charts(charts=[_side_by_side(result) for result in found[:DETAILED]]),
-        Text(text="", points=[*([f"All of {_of(found[0])}."] if alike else []), *_notes(found)]),
+        make_table("All evaluations; top-1 after the last epoch", head, rows, marked=frozenset(marked)),
+        Charts(charts=[_bar_chart(result) for result in found[:MAX_DETAILED]]),
+        Text(text="", points=[*([f"All rows: {_describe_data(found[0])}."] if is_same_data else []), *_notes(found)]),
     ]
 
 
-def _side_by_side(result: Result) -> Chart:
-    """An evaluation's rows as bars with their intervals."""
+def _bar_chart(result: Result) -> Chart:
+    """Plot the rows of an evaluation as bars with their intervals."""
     title, rows = f"{result.name}: top-1", result.rows
     svg = charts.bars(
         title,
@@ -61,10 +62,10 @@ def _side_by_side(result: Result) -> Chart:
     return Chart(title=title, svg=svg)
 
 
-def _of(result: Result) -> str:
-    """What an evaluation was of."""
+def _describe_data(result: Result) -> str:
+    """Return store, split and checkpoint of an evaluation."""
     store, split, checkpoint = result.lineage.store, result.lineage.split, result.lineage.checkpoint
-    streams = f", {len(result.fused)} streams added up" if result.fused else ""
+    streams = f", {len(result.fused)} streams fused" if result.fused else ""
     return f"{store.name} {split.name}, {checkpoint.which} checkpoint at step {checkpoint.step:,}{streams}"
 
 
@@ -72,172 +73,192 @@ def _cells(row: Row) -> tuple[str, ...]:
     top1 = f"{row.top1:.1f}" + (f" ± {row.deviation:.1f}" if row.deviation is not None else "")
     interval = f"{row.interval95[0]:.1f} to {row.interval95[1]:.1f}" if row.interval95 else ""
     best = f"{row.best_epoch.top1:.1f} (epoch {row.best_epoch.epoch})" if row.best_epoch else ""
-    clips = row.clips if row.clips is not None else next((one.clips for one in row.seeds.values()), None)
+    clips = row.clips if row.clips is not None else next((seed.clips for seed in row.seeds.values()), None)
     return top1, interval, "" if row.top5 is None else f"{row.top5:.1f}", best, "" if clips is None else f"{clips:,}"
 
 
 def _notes(found: list[Result]) -> list[str]:
-    """What a reader of the numbers must know."""
+    """Return what a reader of the numbers must know."""
     lines = [
-        "Marked: the pre-trained encoder. Intervals (Wilson, 95 %) are for the test clips alone; other seeds of the "
-        "training add to them."
+        "Marked: the pre-trained encoder. Intervals (Wilson, 95 %) cover the choice of test clips only; the variation "
+        "over training seeds comes on top."
     ]
     rows = [row for result in found for row in result.rows.values()]
     if any(row.best_epoch for row in rows):
         lines.append("Best epoch: chosen on the test clips, which is what most papers report.")
     if any(row.seeds for row in rows):
-        lines.append("±: standard deviation over several draws of the labelled clips.")
+        lines.append("±: standard deviation over several subsets of labelled clips.")
     names = {name for result in found for name in result.rows}
-    said = {
-        frozen_protocols.RECALIBRATED: "Recalibrated: the same weights with batch-norm statistics of the clean training clips.",
-        frozen_protocols.RANDOM_ENCODER: "Random encoder: the same network before its first step. Pre-training bought what lies between.",
-        frozen_protocols.RAW_COORDINATES: "Raw coordinates: the nearest training clip by Euclidean distance, no network at all.",
+    explanations = {
+        frozen_protocols.RECALIBRATED: "Recalibrated: the same weights, with batch-norm statistics recomputed on the "
+        "unmixed training clips.",
+        frozen_protocols.RANDOM_ENCODER: "Random encoder: the same network before its first step. The difference is "
+        "what pre-training gained.",
+        frozen_protocols.RAW_COORDINATES: "Raw coordinates: the nearest training clip by Euclidean distance, without a "
+        "network.",
     }
-    lines += [line for name, line in said.items() if name in names]
+    lines += [line for name, line in explanations.items() if name in names]
     return lines + [
-        f"{result.name}: {result.lineage.test_clips_pretrained_on:,} of its test clips were pre-trained on, without "
-        "their labels."
+        f"{result.name}: {result.lineage.test_clips_pretrained_on:,} of its test clips were used in "
+        "pre-training, without their labels."
         for result in found
         if result.lineage.test_clips_pretrained_on
     ]
 
 
-def published(run: Run, found: list[Result]) -> list[Block]:
-    """Our numbers beside the authors', with all that keeps the two from being compared."""
+def published_blocks(run: Run, found: list[Result]) -> list[Block]:
+    """Compare our numbers with the published ones, and list every reason why they cannot be compared."""
     rows, notes = [], dict[str, None]()
     for result in found:
-        named = _preset_for(run, result)
-        if named is None or result.lineage.checkpoint.which != "last" or result.fused is not None:
+        preset = _preset_for(run, result)
+        if preset is None or result.lineage.checkpoint.which != "last" or result.fused is not None:
             continue
-        about, row = named[1].about, next(iter(result.rows.values()))
-        doubts = _doubts(run, result, *named)
-        of_best = "best test epoch" in about.source
-        notes |= dict.fromkeys([*doubts, *([OF_BEST] if of_best else [])])
+        about, row = preset[1].about, next(iter(result.rows.values()))
+        reasons = _reasons_against(run, result, *preset)
+        is_best_epoch = "best test epoch" in about.source
+        notes |= dict.fromkeys([*reasons, *([BEST_EPOCH_NOTE] if is_best_epoch else [])])
         interval = f" [{row.interval95[0]:.1f}, {row.interval95[1]:.1f}]" if row.interval95 else ""
         best = f"{row.best_epoch.top1:.1f}" if row.best_epoch else ""
-        theirs = f"{about.published[_key(result)]:.1f}"
-        comparable = "no" if doubts else "best epochs" if of_best else "yes"
-        rows.append((result.name, f"{row.top1:.1f}{interval}", best, theirs, about.source, comparable))
+        published = f"{about.published[_protocol_key(result)]:.1f}"
+        comparable = "no" if reasons else "best epochs" if is_best_epoch else "yes"
+        rows.append((result.name, f"{row.top1:.1f}{interval}", best, published, about.source, comparable))
     if not rows:
-        none = "None is known for this data set, split and evaluation; presets name what authors report."
-        return [Text(text=none if found else "Not evaluated yet: there is nothing to compare.")]
-    head = ["evaluation", "ours, top-1 %", "our best epoch", "published", "where", "comparable"]
-    blocks: list[Block] = [make_table("Ours and the authors'", head, rows)]
+        none = "No published number is known for this data set, split and evaluation."
+        return [Text(text=none if found else "Not evaluated yet.")]
+    head = ["evaluation", "ours, top-1 %", "our best epoch", "published", "source", "comparable"]
+    blocks: list[Block] = [make_table("Ours and published", head, rows)]
     if notes:
-        blocks.append(Text(text="What to know before comparing:", points=list(notes), warns=True))
+        blocks.append(Text(text="Before comparing, note:", points=list(notes), warns=True))
     return blocks
 
 
-def _key(result: Result) -> str:
-    """What presets call an evaluation."""
+def _protocol_key(result: Result) -> str:
+    """Return the key of an evaluation in the published numbers of presets."""
     fraction = result.settings.get("fraction")
     return f"semi-{fraction:g}" if isinstance(fraction, float) else result.protocol
 
 
 def _preset_for(run: Run, result: Result) -> tuple[str, Preset] | None:
-    """The preset that knows a published number for an evaluation on the run's own data: the run's, else the data's."""
+    """Return the preset (the run's or the data set's) with a published number for an evaluation on the run's data."""
     store, split = run.lineage["store"], result.lineage.split.name
     if result.lineage.store.digest != store["digest"]:
         return None
     for name in (run.preset, f"{store.get('dataset')}-{split}"):
         if name in preset_names():
             about = load_preset(name).about
-            if (about.dataset, about.split) == (store.get("dataset"), split) and _key(result) in about.published:
+            if (about.dataset, about.split) == (store.get("dataset"), split) and _protocol_key(
+                result
+            ) in about.published:
                 return name, load_preset(name)
     return None
 
 
-def _doubts(run: Run, result: Result, name: str, chosen: Preset) -> list[str]:
-    """Why our number is not what the published one is of; empty when it is."""
-    about, meant, config, split = chosen.about, compose_pretrain(chosen), run.config, result.lineage.split
-    doubts = []
+def _reasons_against(run: Run, result: Result, name: str, preset: Preset) -> list[str]:
+    """Return why our number cannot be compared with the published one; empty if it can."""
+    about, original, config, split = preset.about, compose_pretrain(preset), run.config, result.lineage.split
+    reasons = []
     if about.train_clips and split.train != about.train_clips:
-        said = f"The whole data set has {about.train_clips:,} training clips, here are {split.train:,}"
-        fewer = ": a part of it, or synthetic recordings, which a store cannot tell from a sensor's"
-        doubts.append(f"{said}{fewer if split.train < about.train_clips else ''}.")
+        count = f"The complete data set has {about.train_clips:,} training clips, this store {split.train:,}"
+        cause = ": it is incomplete, or synthetic (a store does not record which)"
+        reasons.append(f"{count}{cause if split.train < about.train_clips else ''}.")
     if run.preset != name:
-        doubts.append(f"The published number is of preset {name}, this run of preset {run.preset}.")
-    elif other := training_history.changed(run):
-        doubts.append(f"Settings are other than the preset's: {', '.join(other)}.")
-    if (meant.method.name, meant.stream) != (config.method.name, config.stream):
+        reasons.append(f"The published number belongs to preset {name}; this run used preset {run.preset}.")
+    elif other := training_history.settings_off_preset(run):
+        reasons.append(f"Settings differ from the preset: {', '.join(other)}.")
+    if (original.method.name, original.stream) != (config.method.name, config.stream):
         ours = f"{config.method.name}, {config.stream} stream"
-        doubts.append(f"It is of {meant.method.name}, {meant.stream} stream; this is {ours}.")
-    return doubts
+        published = f"{original.method.name}, {original.stream} stream"
+        reasons.append(f"The published number is for {published}; this run is {ours}.")
+    return reasons
 
 
-def classes(found: list[Result]) -> list[Block]:
-    """For each evaluation confusion, accuracy by class, most confused pairs, and the test clips over the epochs."""
+def class_blocks(found: list[Result]) -> list[Block]:
+    """Show for each evaluation the confusion matrix, accuracy per class, confused pairs and accuracy per epoch."""
 
     def rank(result: Result) -> tuple[bool, int]:
         return result.fused is not None, HEADLINE_PROTOCOLS.index(
             result.name
         ) if result.name in HEADLINE_PROTOCOLS else len(HEADLINE_PROTOCOLS)
 
-    firsts = [(result, *next(iter(result.rows.items()))) for result in sorted(found, key=rank)]
-    shown = [(result, name, row) for result, name, row in firsts if row.confusion and row.clips]
+    first_rows = [(result, *next(iter(result.rows.items()))) for result in sorted(found, key=rank)]
+    shown = [(result, name, row) for result, name, row in first_rows if row.confusion and row.clips]
     if not shown:
-        return [Text(text="No evaluation has said anything of single classes yet.")]
+        return [Text(text="No evaluation has results per class yet.")]
     blocks: list[Block] = [
-        Folded(title=f"{result.name}, {name}: {row.top1:.1f} %", blocks=_one(result, row), opened=not place)
-        for place, (result, name, row) in enumerate(shown[:DETAILED])
+        Folded(title=f"{result.name}, {name}: {row.top1:.1f} %", blocks=_details(result, row), opened=not index)
+        for index, (result, name, row) in enumerate(shown[:MAX_DETAILED])
     ]
-    if len(shown) > DETAILED:
-        blocks.append(Text(text=f"The first {DETAILED} of {len(shown)} evaluations; the files in eval/ have all."))
+    if len(shown) > MAX_DETAILED:
+        blocks.append(Text(text=f"The first {MAX_DETAILED} of {len(shown)} evaluations; the others are in eval/."))
     return blocks
 
 
-def _one(result: Result, row: Row) -> list[Block]:
-    """One evaluation's classes, of its first row."""
+def _details(result: Result, row: Row) -> list[Block]:
+    """Show the results per class of the first row of an evaluation."""
     counts, labels = row.counts(), result.labels(row)
     clips, hits = counts.sum(1), np.diag(counts)
-    known = [place for place in range(len(labels)) if clips[place]]
-    values = {place: 100 * float(hits[place] / clips[place]) for place in known}
-    best_first = sorted(known, key=lambda place: (-values[place], place))
+    known = [index for index in range(len(labels)) if clips[index]]
+    accuracy = {index: 100 * float(hits[index] / clips[index]) for index in known}
+    best_first = sorted(known, key=lambda index: (-accuracy[index], index))
     wrong = counts - np.diag(hits)
     numbers = [
         (
-            labels[place],
-            int(clips[place]),
-            f"{values[place]:.1f}",
-            labels[int(wrong[place].argmax())] if wrong[place].any() else "",
+            labels[index],
+            int(clips[index]),
+            f"{accuracy[index]:.1f}",
+            labels[int(wrong[index].argmax())] if wrong[index].any() else "",
         )
-        for place in best_first
+        for index in best_first
     ]
-    title, by = f"{result.name}: confusion", f"{result.name}: accuracy by class, best first"
-    drawn: list[Chart | Table] = [
+    title, accuracy_title = f"{result.name}: confusion matrix", f"{result.name}: accuracy per class, best first"
+    plots: list[Chart | Table] = [
         Chart(title=title, svg=charts.confusion(title, counts, result.class_names, row.classes)),
-        *by_class(by, [labels[place] for place in best_first], [values[place] for place in best_first], "top-1 %"),
-        *_epochs(result),
-        *_pairs(labels, wrong, clips),
+        *by_class(
+            accuracy_title,
+            [labels[index] for index in best_first],
+            [accuracy[index] for index in best_first],
+            "top-1 %",
+        ),
+        *_epoch_chart(result),
+        *_confused_pairs(labels, wrong, clips),
     ]
-    head = ["class", "clips", "top-1 %", "most often taken for"]
+    head = ["class", "clips", "top-1 %", "most often predicted as"]
     return [
-        Text(text=f"{row.clips:,} test clips. A row of the confusion is a true class; blue is right, red is wrong."),
-        Charts(charts=drawn),
-        make_table("Accuracy by class: the numbers", head, numbers, folded=True),
+        Text(
+            text=f"{row.clips:,} test clips. Rows of the confusion matrix are true classes, columns predicted classes; "
+            "blue is correct, red is wrong."
+        ),
+        Charts(charts=plots),
+        make_table("Accuracy per class: the numbers", head, numbers, folded=True),
     ]
 
 
-def _pairs(labels: list[str], wrong: np.ndarray, clips: np.ndarray) -> list[Table]:
-    """The most confused pairs, when there are any."""
-    order = np.lexsort((np.arange(wrong.size), -wrong.ravel()))[:PAIRS]
-    places = [divmod(int(place), len(labels)) for place in order]
+def _confused_pairs(labels: list[str], wrong: np.ndarray, clips: np.ndarray) -> list[Table]:
+    """List the most confused pairs of classes, if there are any."""
+    order = np.lexsort((np.arange(wrong.size), -wrong.ravel()))[:MAX_PAIRS]
+    pairs = [divmod(int(index), len(labels)) for index in order]
     rows = [
-        (labels[true], labels[said], int(wrong[true, said]), f"{100 * wrong[true, said] / clips[true]:.0f} %")
-        for true, said in places
-        if wrong[true, said]
+        (
+            labels[true],
+            labels[predicted],
+            int(wrong[true, predicted]),
+            f"{100 * wrong[true, predicted] / clips[true]:.0f} %",
+        )
+        for true, predicted in pairs
+        if wrong[true, predicted]
     ]
-    return [make_table("Most confused pairs", ["true class", "said", "clips", "of the class"], rows)] if rows else []
+    head = ["true class", "predicted class", "clips", "of the class"]
+    return [make_table("Most confused pairs", head, rows)] if rows else []
 
 
-def _epochs(result: Result) -> list[Chart]:
-    """How the test clips were told over the epochs of what was trained on the features, when it was looked at."""
+def _epoch_chart(result: Result) -> list[Chart]:
+    """Plot the test accuracy over the epochs of a classifier's training, if it was recorded."""
     rows = [(name, row.test_top1_by_epoch) for name, row in result.rows.items() if len(row.test_top1_by_epoch) > 1]
     if not rows:
         return []
-    title = f"{result.name}: test clips over the epochs"
+    title = f"{result.name}: test accuracy over the epochs"
     lines = [
-        Curve(name=name, x=[int(epoch) for epoch in looks], y=list(looks.values()), role=role)
-        for (name, looks), role in zip(rows, ROLES, strict=False)
+        Curve(name=name, x=[int(epoch) for epoch in accuracies], y=list(accuracies.values()), role=role)
+        for (name, accuracies), role in zip(rows, ROLES, strict=False)
     ]
     return [Chart(title=title, svg=charts.curves(title, lines, x="epoch", y="top-1 %"))]

@@ -1,4 +1,4 @@
-"""A run as a report: what it is worth, how it was trained, and what its features look like."""
+"""Build the HTML report on a run: results, training curves, per-class accuracy, feature map, provenance."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -11,62 +11,63 @@ from pipeline.report.report import Block, Film, Report, Section, Text
 from trainer.evaluation import frozen_protocols, results
 from trainer.evaluation.results import HEADLINE_PROTOCOLS, Result
 from trainer.report import feature_blocks, feature_map, result_tables, training_history
-from trainer.report.feature_blocks import Shown
+from trainer.report.feature_blocks import FeatureSamples
 from trainer.runs.run import CheckpointName, Run, find_run_split, find_run_store, load_encoder
 from trainer.runtime.device import choose_device
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunReportRequest:
-    """What is reported on."""
+    """The run to report on, with options."""
 
     run: Run
     device: torch.device = field(default_factory=choose_device)
     store: Path | None = None
-    """Where the run's store is now, when not where it was, or another one."""
+    """The new path of the run's store, if it was moved, or another store."""
     checkpoint: CheckpointName = "last"
-    """Whose features are shown."""
+    """The checkpoint whose features are shown."""
     fast: bool = True
-    """Encode in less time, equal but for rounding: by trainer/models/fast/cpu.py, on a GPU by trainer/models/fast/gpu.py."""
+    """Use the faster implementation of the encoder (trainer/models/fast/), equal except for rounding."""
 
 
 Progress = Callable[[float, float, str], None]
-"""Told how much is done, of how much, and what."""
+"""Called with the amount done, the total amount, and a description."""
 
 
 def build_run_report(request: RunReportRequest, progress: Progress = lambda done, total, doing: None) -> Report:
-    """All that a page says of a run. What needs the store is left out, and said, when that is not there.
+    """Build the report. Without the run's store, the sections that need it say so.
 
     Raises:
-        ArtifactError: the store that was named does not fit the run.
+        ArtifactError: the store that was named does not match the run.
     """
     run = request.run
     found, skipped = results.read_results(run)
-    shown, why_not = _shown(request, progress)
+    samples, reason = _extract_samples(request, progress)
     film = Film(layout=run.layout)
-    missing: list[Block] = [Text(text=why_not, warns=True)]
-    map_of, neighbours = feature_blocks.map_of, feature_blocks.neighbours
-    parts: list[tuple[str, str, list[Block]]] = [
-        ("results", "What it is worth", result_tables.table(run, found, skipped)),
-        ("published", "Beside the published number", result_tables.published(run, found)),
-        ("training", "Training", training_history.training(run)),
-        ("classes", "Class by class", result_tables.classes(found)),
-        ("map", "Map of the features", map_of(shown) if shown else missing),
-        ("neighbours", "Nearest neighbours", neighbours(shown, film) if shown else missing),
-        ("configuration", "Configuration", training_history.configuration(run)),
-        ("lineage", "Where it comes from", training_history.lineage(run)),
+    missing: list[Block] = [Text(text=reason, warns=True)]
+    feature_map_blocks = feature_blocks.map_blocks(samples) if samples else missing
+    neighbour_blocks = feature_blocks.neighbour_blocks(samples, film) if samples else missing
+    sections: list[tuple[str, str, list[Block]]] = [
+        ("results", "Results", result_tables.results_blocks(run, found, skipped)),
+        ("published", "Compared with the paper", result_tables.published_blocks(run, found)),
+        ("training", "Training", training_history.training_blocks(run)),
+        ("classes", "Per class", result_tables.class_blocks(found)),
+        ("map", "Feature map", feature_map_blocks),
+        ("neighbours", "Nearest neighbours", neighbour_blocks),
+        ("configuration", "Configuration", training_history.configuration_blocks(run)),
+        ("lineage", "Provenance", training_history.lineage_blocks(run)),
     ]
     return Report(
         title=run.path.name,
-        answer=_answer(found),
-        about=_about(run),
-        sections=[Section(name=name, title=title, blocks=blocks) for name, title, blocks in parts],
+        answer=_headline(found),
+        about=_description(run),
+        sections=[Section(name=name, title=title, blocks=blocks) for name, title, blocks in sections],
         film=film,
     )
 
 
-def _shown(request: RunReportRequest, progress: Progress) -> tuple[Shown | None, str]:
-    """The clips whose features are shown, or why there are none."""
+def _extract_samples(request: RunReportRequest, progress: Progress) -> tuple[FeatureSamples | None, str]:
+    """Extract the features to show, or return the reason why they cannot be shown."""
     run = request.run
     try:
         store = find_run_store(run, request.store)
@@ -75,26 +76,27 @@ def _shown(request: RunReportRequest, progress: Progress) -> tuple[Shown | None,
     except ArtifactError as error:
         if request.store is not None:
             raise
-        return None, f"Not shown: {error}. With the run's store, `skelepipe report {run.path} --store STORE` shows it."
-    sides = (split.train, feature_map.BANK), (split.test, feature_map.MAPPED)
-    chosen = [feature_map.draw(store, rows, most) for rows, most in sides]
+        command = f"skelepipe report {run.path} --store STORE"
+        return None, f"Not shown: {error}. With the run's store, `{command}` shows this section."
+    sides = (split.train, feature_map.MAX_BANK_CLIPS), (split.test, feature_map.MAX_MAPPED_CLIPS)
+    chosen = [feature_map.sample_rows(store, rows, max_rows) for rows, max_rows in sides]
     total, done = sum(map(len, chosen)), 0
 
-    def tell(clips: int) -> None:
+    def count_clips(clips: int) -> None:
         nonlocal done
         done += clips
-        then = "; map of the features" if done == total else ""
-        progress(done, total, f"features of {done:,} of {total:,} clips{then}")
+        next_stage = "; map of the features" if done == total else ""
+        progress(done, total, f"features of {done:,} of {total:,} clips{next_stage}")
 
     bank, test = (
-        feature_map.sample(run, store, encoder, rows, len(side), tell)
+        feature_map.extract_sample(run, store, encoder, rows, len(side), count_clips)
         for rows, (side, _) in zip(chosen, sides, strict=True)
     )
-    return Shown(store=store, step=facts["step"], bank=bank, test=test), ""
+    return FeatureSamples(store=store, step=facts["step"], bank=bank, test=test), ""
 
 
-def _answer(found: list[Result]) -> str:
-    """The first evaluation, beside what it is to be held against, in a sentence."""
+def _headline(found: list[Result]) -> str:
+    """Summarise the most important evaluation and its baselines in a sentence."""
     own = [result for result in found if not result.lineage.transfer and result.fused is None]
     ranked = [result for name in HEADLINE_PROTOCOLS for result in own if result.name == name] or own or found
     if not ranked:
@@ -108,7 +110,7 @@ def _answer(found: list[Result]) -> str:
     return f"{', '.join(parts)}; on {split.test:,} test clips of {result.lineage.store.name} {split.name}"
 
 
-def _about(run: Run) -> str:
+def _description(run: Run) -> str:
     config, store, split = run.config, run.lineage["store"], run.lineage["split"]
-    on = f"{store['name']} {split['name']}" if store["name"] else "unknown data"
-    return f"{config.method.name}, {config.stream} stream, preset {run.preset}, on {on}; {run.path}"
+    data = f"{store['name']} {split['name']}" if store["name"] else "unknown data"
+    return f"{config.method.name}, {config.stream} stream, preset {run.preset}, on {data}; {run.path}"

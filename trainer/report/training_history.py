@@ -1,4 +1,4 @@
-"""How a run came about, for its report: curves of the training, configuration, lineage, checkpoints."""
+"""Report sections on a run's training: curves from its log, configuration, provenance and checkpoints."""
 
 import math
 import statistics
@@ -19,93 +19,96 @@ from trainer.runs.effective_config import effective_run_config
 from trainer.runs.log import read_log
 from trainer.runs.run import LOG_FILE, Run
 
-TERMS: tuple[tuple[str, Role], ...] = (("total", "accent"), ("instance", "second"), ("mixed", "good"))
-"""Of the loss, as `pretrain` logs it."""
+LOSS_TERMS: tuple[tuple[str, Role], ...] = (("total", "accent"), ("instance", "second"), ("mixed", "good"))
+"""Terms of the loss that are plotted, with their colours; keys of the log."""
 
 
-def training(run: Run) -> list[Block]:
-    """Loss, held-out kNN, learning rate and speed over the epochs, out of the run's log."""
+def training_blocks(run: Run) -> list[Block]:
+    """Plot loss, held-out kNN accuracy, learning rate and speed over the epochs, from the run's log."""
     if run.imported:
-        return [Text(text=f"Its weights were trained elsewhere: {run.imported['file']}. There is no log of that here.")]
+        return [Text(text=f"The weights were imported from {run.imported['file']}: there is no log of their training.")]
     log = read_log(run.path / LOG_FILE)
     if not log:
-        return [Text(text=f"{run.path / LOG_FILE} has no readable line: there are no curves.", warns=True)]
+        return [Text(text=f"{run.path / LOG_FILE} has no readable line, so that there are no curves.", warns=True)]
     per_epoch = max(run.total_steps / run.config.epochs, 1)
-    keys = [*(term for term, _ in TERMS), "held_out_knn", "lr", "samples_per_second"]
+    keys = [*(term for term, _ in LOSS_TERMS), "held_out_knn", "lr", "samples_per_second"]
     series = {key: _series(log, key, per_epoch) for key in keys}
-    drawn = []
+    plots = []
     loss = [
-        Curve(name=term, x=series[term][0], y=series[term][1], role=role) for term, role in TERMS if series[term][0]
+        Curve(name=term, x=series[term][0], y=series[term][1], role=role)
+        for term, role in LOSS_TERMS
+        if series[term][0]
     ]
     if loss:
-        drawn.append(_drawn("Loss", loss, "loss"))
+        plots.append(_plot("Loss", loss, "loss"))
     if series["held_out_knn"][0]:
         x, y = series["held_out_knn"]
-        held = run.lineage["split"].get("held_out") or {}
+        held_out = run.lineage["split"].get("held_out") or {}
         line = Curve(name="held-out kNN", x=x, y=y, role="good", marked=len(x) <= 60)
-        title = f"kNN of held-out training clips{_held(held)}"
+        title = f"kNN accuracy on held-out training clips{_describe_held_out(held_out)}"
         rows = [(f"{epoch:g}", f"{top1:.1f}") for epoch, top1 in zip(x, y, strict=True)]
         table = make_table(f"{title}: the numbers", ["epoch", "top-1 %"], rows, folded=True)
-        drawn.append(_drawn(title, [line], "top-1 %", table=table))
+        plots.append(_plot(title, [line], "top-1 %", table=table))
     rates, speeds = series["lr"], series["samples_per_second"]
     if rates[0]:
         line = Curve(name="rate", x=rates[0], y=rates[1], role="second")
-        drawn.append(_drawn("Learning rate", [line], "learning rate", from_zero=True))
+        plots.append(_plot("Learning rate", [line], "learning rate", from_zero=True))
     if speeds[0]:
         line = Curve(name="speed", x=speeds[0], y=speeds[1])
-        drawn.append(_drawn("Speed, mean since the start or the last resumption", [line], "samples/s", from_zero=True))
+        plots.append(_plot("Speed, mean since the start or the last resume", [line], "samples/s", from_zero=True))
     last = max(line["step"] for line in log) + 1
     facts = [
         ("steps", f"{last:,} of {run.total_steps:,}"),
         ("epochs", number(run.config.epochs)),
-        *([("loss, first and last epoch", _ends(series["total"], run.config.epochs))] if series["total"][0] else []),
+        *([("loss, first and last epoch", _first_and_last(series["total"]))] if series["total"][0] else []),
         *([("samples/s, median", f"{statistics.median(speeds[1]):,.1f}")] if speeds[0] else []),
         *([("best held-out kNN", f"{max(series['held_out_knn'][1]):.1f} %")] if series["held_out_knn"][0] else []),
     ]
     stopped: list[Block] = []
     if last < run.total_steps:
-        stopped.append(Text(text="Not finished: `skelepipe pretrain` with the same settings goes on.", warns=True))
-    return [Facts(rows=facts), *stopped, Charts(charts=drawn)]
+        stopped.append(Text(text="Not finished: `skelepipe pretrain` with the same settings resumes it.", warns=True))
+    return [Facts(rows=facts), *stopped, Charts(charts=plots)]
 
 
-def configuration(run: Run) -> list[Block]:
-    """Every setting with its origin; first those that differ from the preset or the default."""
-    usual = flatten_model(PretrainConfig())
-    known = run.preset in preset_names()
-    named = flatten_model(compose_pretrain(load_preset(run.preset))) if known else {}
-    head = ["setting", "this run", "from", *([f"preset {run.preset}"] if known else []), "default"]
+def configuration_blocks(run: Run) -> list[Block]:
+    """List every setting with its origin; first those that differ from the preset or the default."""
+    defaults = flatten_model(PretrainConfig())
+    is_known = run.preset in preset_names()
+    preset = flatten_model(compose_pretrain(load_preset(run.preset))) if is_known else {}
+    head = ["setting", "this run", "from", *([f"preset {run.preset}"] if is_known else []), "default"]
     rows: list[tuple[str, ...]] = []
     marked: list[int] = []
     off_preset: list[int] = []
-    for one in effective_run_config(run).values:
-        key, value = one.key, one.value
-        if value != usual.get(key) or (known and value != named.get(key)):
-            if known and value != named.get(key):
+    for setting in effective_run_config(run).values:
+        key, value = setting.key, setting.value
+        if value != defaults.get(key) or (is_known and value != preset.get(key)):
+            if is_known and value != preset.get(key):
                 off_preset.append(len(marked))
             marked.append(len(rows))
-        told = [_told(value), one.origin, *([_told(named.get(key))] if known else []), _told(usual.get(key))]
-        rows.append((key, *told))
-    differing = [rows[place] for place in marked]
-    said = f"Settings other than the preset's: {len(off_preset)} (marked)." if known else "This version has none such."
-    blocks: list[Block] = [Text(text=f"Preset {run.preset}. {said}")]
+        of_preset = [_format_value(preset.get(key))] if is_known else []
+        rows.append((key, _format_value(value), setting.origin, *of_preset, _format_value(defaults.get(key))))
+    differing = [rows[index] for index in marked]
+    count = f"{len(off_preset)} settings differ from the preset (marked)."
+    text = count if is_known else "This version has no preset of that name."
+    blocks: list[Block] = [Text(text=f"Preset {run.preset}. {text}")]
     if differing:
-        title = "Settings that are not the default or not the preset's"
+        title = "Settings that differ from the default or the preset"
         blocks.append(make_table(title, head, differing, marked=frozenset(off_preset)))
     blocks.append(make_table("All settings", head, rows, marked=frozenset(marked), folded=True))
     return blocks
 
 
-def changed(run: Run) -> list[str]:
-    """Settings that differ from the run's preset; what a data set of another size changes by itself is not counted."""
+def settings_off_preset(run: Run) -> list[str]:
+    """Return the settings that differ from the run's preset, except those that are fitted to the data set's size."""
     if run.preset not in preset_names():
         return []
-    ours, named = flatten_model(run.config), flatten_model(compose_pretrain(load_preset(run.preset)))
-    passed_over = {"seed", *(FITTED_KEYS if run.config.fit_to_data else ())}
-    return [key for key, value in ours.items() if value != named.get(key) and key not in passed_over]
+    ours, preset = flatten_model(run.config), flatten_model(compose_pretrain(load_preset(run.preset)))
+    ignored = {"seed", *(FITTED_KEYS if run.config.fit_to_data else ())}
+    return [key for key, value in ours.items() if value != preset.get(key) and key not in ignored]
 
 
-def lineage(run: Run) -> list[Block]:
-    """What a run is made from, and what it has left."""
+def lineage_blocks(run: Run) -> list[Block]:
+    """List what a run was made from, and its checkpoints."""
     store, split = run.lineage["store"], run.lineage["split"]
     versions = run.lineage.get("versions")
     rows: list[tuple[str, str]] = [
@@ -116,17 +119,17 @@ def lineage(run: Run) -> list[Block]:
         ("its recipe", store["recipe"]["name"]),
         ("split", split["name"] or "unknown"),
         ("its digest ", split["digest"] or "unknown"),
-        *([("held out", _held(split["held_out"]).removeprefix(", "))] if split.get("held_out") else []),
+        *([("held out", _describe_held_out(split["held_out"]).removeprefix(", "))] if split.get("held_out") else []),
         *([("made by", ", ".join(f"{k} {v}" for k, v in versions.items()))] if isinstance(versions, Mapping) else []),
     ]
     if run.imported:
         rows += [
             (f"imported: {key}", str(value)) for key, value in run.imported.items() if not isinstance(value, Mapping)
         ]
-    return [Facts(rows=rows), *_checkpoints(run)]
+    return [Facts(rows=rows), *_checkpoint_blocks(run)]
 
 
-def _checkpoints(run: Run) -> list[Block]:
+def _checkpoint_blocks(run: Run) -> list[Block]:
     rows: list[tuple[str, ...]] = []
     for path in checkpoint.listed(run.checkpoints):
         try:
@@ -145,36 +148,36 @@ def _checkpoints(run: Run) -> list[Block]:
 
 
 def _series(log: Sequence[Mapping[str, Any]], key: str, per_epoch: float) -> tuple[list[float], list[float]]:
-    """Epochs and values of what a log has under a key; what is no finite number is passed over."""
+    """Return epochs and values of a key of the log; values that are not finite numbers are skipped."""
     found = [(line["step"], line.get(key)) for line in log]
-    kept = [
+    valid = [
         ((step + 1) / per_epoch, float(value))
         for step, value in found
         if isinstance(value, int | float) and not isinstance(value, bool) and abs(step) < 2**53
         if abs(value) < 1e30 and math.isfinite(value)
     ]
-    return [epoch for epoch, _ in kept], [value for _, value in kept]
+    return [epoch for epoch, _ in valid], [value for _, value in valid]
 
 
-def _drawn(title: str, lines: list[Curve], y: str, **how: Any) -> Chart:
+def _plot(title: str, lines: list[Curve], y: str, **how: Any) -> Chart:
     table = how.pop("table", None)
     return Chart(title=title, svg=charts.curves(title, lines, x="epoch", y=y, **how), table=table)
 
 
-def _ends(series: tuple[list[float], list[float]], epochs: int) -> str:
-    """Mean loss of the first and the last epoch that the log has."""
+def _first_and_last(series: tuple[list[float], list[float]]) -> str:
+    """Format the mean loss of the first and of the last epoch in the log."""
     first = [value for epoch, value in zip(*series, strict=True) if epoch <= 1] or series[1][:1]
     last = [value for epoch, value in zip(*series, strict=True) if epoch > series[0][-1] - 1]
     return f"{statistics.fmean(first):.3f}, {statistics.fmean(last):.3f}"
 
 
-def _held(held: Any) -> str:
-    """Who was held out."""
-    if not isinstance(held, Mapping) or not held.get("column"):
+def _describe_held_out(held_out: Any) -> str:
+    """Return which subjects, cameras or setups were held out, after a comma; empty if none were."""
+    if not isinstance(held_out, Mapping) or not held_out.get("column"):
         return ""
-    values = held.get("values") or []
-    return f", {held['column']} {', '.join(map(str, values))} ({held.get('clips')} clips)"
+    values = held_out.get("values") or []
+    return f", {held_out['column']} {', '.join(map(str, values))} ({held_out.get('clips')} clips)"
 
 
-def _told(value: Any) -> str:
+def _format_value(value: Any) -> str:
     return "not set" if value is None else "yes" if value is True else "no" if value is False else str(value)

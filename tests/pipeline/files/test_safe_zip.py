@@ -533,8 +533,8 @@ def test_archives_within_archives_and_members_without_a_name_are_left_out_and_to
     (workplace.raw / "set.zip").write_bytes(raw(*inner, member(b""), member(b"\0/")))
     done = workplace.ingest()
     assert done.exit_code == 0
-    assert "left out, archives within archives, unpack them first: 6" in done.output
-    assert "left out, members of archives without a name: 1" in done.output
+    assert "ignored, archives within archives, unpack them first: 6" in done.output
+    assert "ignored, members of archives without a name: 1" in done.output
     assert Store(workplace.out).names == [*GOOD]
 
 

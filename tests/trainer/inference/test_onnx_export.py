@@ -271,11 +271,11 @@ def test_export_takes_a_run_or_a_store_by_what_lies_there(run: Run, shared_store
     assert (told["format"], told["dimensions"], told["bytes"]) == ("onnx", 8, (tmp_path / "x").stat().st_size)
     store = shared_store.path
     for words, complaint in (
-        ((run.path, "--format", "npz"), "is a run, which goes to --format onnx; --format npz belongs to stores"),
+        ((run.path, "--format", "npz"), "is a run, which can be exported to --format onnx; --format npz belongs to stores"),
         ((run.path, "--split", "xsub", "--stream", "bone"), "--split and --stream belong to stores"),
         (
             (store, "--format", "onnx"),
-            "is a store, which goes to --format npz, ctrgcn, stgcn, pyskl or hdf5; --format onnx",
+            "is a store, which can be exported to --format npz, ctrgcn, stgcn, pyskl or hdf5; --format onnx",
         ),
         ((store, "--layer", "head"), "--layer belongs to runs"),
         ((tmp_path / "none", "--format", "onnx"), "no such file or folder"),

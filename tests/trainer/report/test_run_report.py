@@ -25,7 +25,7 @@ def gathered(evaluated_run: Run) -> Report:
     return build_run_report(RunReportRequest(run=evaluated_run, device=CPU))
 
 
-def test_a_runs_page_says_what_it_is_worth(gathered: Report, evaluated_run: Run, tmp_path: Path) -> None:
+def test_a_report_shows_results_and_baselines(gathered: Report, evaluated_run: Run, tmp_path: Path) -> None:
     page = page_of(gathered, tmp_path / "page.html")
     written = json.loads((evaluated_run.path / "eval" / "linear.json").read_text())
     rows = written["rows"]
@@ -46,7 +46,7 @@ def scenes(made: Report) -> list[Scene]:
     return [block for section in made.sections for block in section.blocks if isinstance(block, Scene)]
 
 
-def test_neighbours_are_marked_by_whether_they_show_the_same_class(gathered: Report) -> None:
+def test_neighbours_of_the_same_class_are_marked(gathered: Report) -> None:
     assert scenes(gathered)
     for scene in scenes(gathered):
         true = scene.title.split(":")[0]
@@ -61,7 +61,7 @@ def test_the_same_run_gives_the_same_bytes(gathered: Report, evaluated_run: Run,
     assert (tmp_path / "a.html").read_bytes() == (tmp_path / "b.html").read_bytes()
 
 
-def test_without_its_store_a_run_has_all_but_what_needs_it(evaluated_run: Run, tmp_path: Path) -> None:
+def test_without_the_store_a_report_has_the_other_sections(evaluated_run: Run, tmp_path: Path) -> None:
     shutil.copytree(evaluated_run.path, tmp_path / "runs" / "alone")
     run = load_run(tmp_path / "runs" / "alone")
     made = build_run_report(RunReportRequest(run=run, device=CPU))
@@ -76,7 +76,7 @@ def test_without_its_store_a_run_has_all_but_what_needs_it(evaluated_run: Run, t
         build_run_report(RunReportRequest(run=run, device=CPU, store=tmp_path / "none.zarr"))
 
 
-def test_a_run_that_was_stopped_or_never_evaluated_has_a_page(shared_run: Run, tmp_path: Path) -> None:
+def test_an_unfinished_or_unevaluated_run_has_a_report(shared_run: Run, tmp_path: Path) -> None:
     shutil.copytree(shared_run.path, tmp_path / "run", ignore=shutil.ignore_patterns("eval", "checkpoints"))
     log = tmp_path / "run" / "log.jsonl"
     lines = log.read_text().splitlines()[:4]
@@ -93,7 +93,7 @@ def test_a_run_that_was_stopped_or_never_evaluated_has_a_page(shared_run: Run, t
     assert "there are no curves" in page.text
 
 
-def test_names_of_classes_are_text_wherever_they_stand(evaluated_run: Run, tmp_path: Path) -> None:
+def test_class_names_are_escaped(evaluated_run: Run, tmp_path: Path) -> None:
     shutil.copytree(evaluated_run.path.parents[1], tmp_path, dirs_exist_ok=True)
     path = tmp_path / "runs" / "tiny" / "eval" / "linear.json"
     plain = json.loads(path.read_text())
@@ -107,64 +107,66 @@ def test_names_of_classes_are_text_wherever_they_stand(evaluated_run: Run, tmp_p
     assert "<script>alert(1)</script>" in page.text
 
 
-def test_settings_that_differ_are_told_and_marked(shared_run: Run) -> None:
-    table = next(block for block in training_history.configuration(shared_run) if isinstance(block, Table))
+def test_settings_that_differ_are_listed_and_marked(shared_run: Run) -> None:
+    table = next(block for block in training_history.configuration_blocks(shared_run) if isinstance(block, Table))
     rows = {row[0]: row[1:] for row in table.rows}
     assert [rows["frames"][place] for place in (0, 2, 3)] == ["16", "32", "64"]  # of the run, of quick, by default
     assert [rows["learning_rate"][place] for place in (0, 2, 3)] == ["0.005", "0.005", "0.1"]
-    told = {value.key: value.origin for value in effective_run_config(shared_run).values}
-    assert {key: row[1] for key, row in rows.items()} == {key: told[key] for key in rows}
+    origins = {value.key: value.origin for value in effective_run_config(shared_run).values}
+    assert {key: row[1] for key, row in rows.items()} == {key: origins[key] for key in rows}
     marked = {table.rows[place][0] for place in table.marked}
     assert {"frames", "epochs", "batch_size", "encoder.hidden_channels"} <= marked
     assert "learning_rate" not in marked
-    whole = [block for block in training_history.configuration(shared_run) if isinstance(block, Table)][1]
+    whole = [block for block in training_history.configuration_blocks(shared_run) if isinstance(block, Table)][1]
     assert set(rows) < {row[0] for row in whole.rows}
-    assert {"frames", "epochs"} <= set(training_history.changed(shared_run))
-    assert not {"pair.queue_size", "bodies", "learning_rate"} & set(training_history.changed(shared_run))
+    assert {"frames", "epochs"} <= set(training_history.settings_off_preset(shared_run))
+    assert not {"pair.queue_size", "bodies", "learning_rate"} & set(training_history.settings_off_preset(shared_run))
 
 
 def linear(run: Run) -> Result:
     return next(result for result in results.read_results(run)[0] if result.name == "linear")
 
 
-def test_the_published_number_stands_beside_ours_with_all_that_keeps_them_apart(evaluated_run: Run) -> None:
-    table, notes = result_tables.published(evaluated_run, [linear(evaluated_run)])
+def test_the_published_number_is_shown_with_reasons_against_comparing(evaluated_run: Run) -> None:
+    table, notes = result_tables.published_blocks(evaluated_run, [linear(evaluated_run)])
     (row,) = table.rows  # type: ignore[union-attr]
     assert row[0] == "linear"
     assert row[3:] == ["80.7", load_preset("ntu60-xsub").about.source, "no"]
-    told = " ".join(notes.points)  # type: ignore[union-attr]
-    assert "40,091 training clips, here are 36: a part of it, or synthetic" in told
-    assert "is of preset ntu60-xsub, this run of preset quick" in told
-    assert "best epoch on the test clips" in told
+    text = " ".join(notes.points)  # type: ignore[union-attr]
+    assert "40,091 training clips, this store 36: it is incomplete, or synthetic" in text
+    assert "belongs to preset ntu60-xsub; this run used preset quick" in text
+    assert "best epoch on the test clips" in text
 
 
-def test_a_run_as_published_is_compared(evaluated_run: Run) -> None:
+def test_a_run_with_the_published_settings_is_compared(evaluated_run: Run) -> None:
     full = load_preset("ntu60-xsub")
     run = replace(evaluated_run, preset="ntu60-xsub", config=compose_pretrain(full))
     result = linear(evaluated_run)
     lineage = result.lineage.model_copy(update={"split": result.lineage.split.model_copy(update={"train": 40_091})})
     as_published = result.model_copy(update={"lineage": lineage})
-    table, notes = result_tables.published(run, [as_published])
+    table, notes = result_tables.published_blocks(run, [as_published])
     assert table.rows[0][-1] == "best epochs"  # type: ignore[union-attr]
-    assert list(notes.points) == [result_tables.OF_BEST]  # type: ignore[union-attr]
+    assert list(notes.points) == [result_tables.BEST_EPOCH_NOTE]  # type: ignore[union-attr]
     other = replace(run, config=run.config.model_copy(update={"epochs": 100}))
-    _, notes = result_tables.published(other, [as_published])
-    assert "Settings are other than the preset's: epochs." in notes.points  # type: ignore[union-attr]
+    _, notes = result_tables.published_blocks(other, [as_published])
+    assert "Settings differ from the preset: epochs." in notes.points  # type: ignore[union-attr]
     bones = replace(run, config=run.config.model_copy(update={"stream": "bone"}))
-    assert any("joint stream; this is" in note for note in result_tables.published(bones, [as_published])[1].points)  # type: ignore[union-attr]
+    assert any(
+        "joint stream; this run is" in note for note in result_tables.published_blocks(bones, [as_published])[1].points
+    )  # type: ignore[union-attr]
 
 
-def test_nothing_is_published_for_other_data(evaluated_run: Run) -> None:
+def test_there_is_no_published_number_for_other_data(evaluated_run: Run) -> None:
     result = linear(evaluated_run)
     knn = result.model_copy(update={"protocol": "knn"})
     store = result.lineage.store.model_copy(update={"digest": "0" * 64})
     transfer = result.model_copy(update={"lineage": result.lineage.model_copy(update={"store": store})})
     for other in (knn, transfer):
-        (text,) = result_tables.published(evaluated_run, [other])
-        assert text.text.startswith("None is known")  # type: ignore[union-attr]
+        (text,) = result_tables.published_blocks(evaluated_run, [other])
+        assert text.text.startswith("No published number is known")  # type: ignore[union-attr]
 
 
-def test_draws_of_labels_other_stores_and_added_streams_are_told_apart(evaluated_run: Run, tmp_path: Path) -> None:
+def test_label_subsets_other_stores_and_fused_streams_are_distinguished(evaluated_run: Run, tmp_path: Path) -> None:
     shutil.copytree(evaluated_run.path, tmp_path / "run")
     folder = tmp_path / "run" / "eval"
     plain = json.loads((folder / "knn.json").read_text())
@@ -181,17 +183,19 @@ def test_draws_of_labels_other_stores_and_added_streams_are_told_apart(evaluated
     run = load_run(tmp_path / "run")
     page = page_of(build_run_report(RunReportRequest(run=run, device=CPU)), tmp_path / "page.html")
     assert "semi-0.1 pre-trained 41.2 ± 1.8 36 ntu60 xsub, last checkpoint at step 6" in page.text
-    assert "last checkpoint at step 6, 2 streams added up" in page.text
-    assert "knn-moved: 7 of its test clips were pre-trained on, without their labels." in page.text
-    assert "±: standard deviation over several draws" in page.text
-    titles = [block.title for block in result_tables.classes(results.read_results(run)[0]) if isinstance(block, Folded)]
+    assert "last checkpoint at step 6, 2 streams fused" in page.text
+    assert "knn-moved: 7 of its test clips were used in pre-training, without their labels." in page.text
+    assert "±: standard deviation over several subsets" in page.text
+    titles = [
+        block.title for block in result_tables.class_blocks(results.read_results(run)[0]) if isinstance(block, Folded)
+    ]
     assert [title.split(",")[0] for title in titles] == ["linear", "knn", "knn-moved", "knn-with-bone"]
 
 
-def test_the_pairs_that_are_confused_most_are_listed_first(evaluated_run: Run) -> None:
+def test_the_most_confused_pairs_are_listed_first(evaluated_run: Run) -> None:
     counts = linear(evaluated_run).rows["pre-trained"].counts()
     counts[:] = [[5, 4, 0], [1, 9, 0], [0, 2, 8]]
-    (table,) = result_tables._pairs(
+    (table,) = result_tables._confused_pairs(
         ["a", "b", "c"], counts - 0 * counts - [[5, 0, 0], [0, 9, 0], [0, 0, 8]], counts.sum(1)
     )
     assert [list(row) for row in table.rows] == [
