@@ -122,7 +122,7 @@ def whole_job(findings: Findings, device: Any, small: bool, folder: Path) -> Non
             os.kill(os.getpid(), signal.SIGUSR1)
 
     def weights(name: str) -> dict[str, torch.Tensor]:
-        newest, _ = checkpoint.newest(folder / "runs" / name / "checkpoints")
+        newest, _ = checkpoint.newest_intact(folder / "runs" / name / "checkpoints")
         tensors = [load_file(newest / file) for file in (checkpoint.MODEL, checkpoint.OPTIMISER)]
         return {f"{place}.{key}": value for place, held in enumerate(tensors) for key, value in held.items()}
 

@@ -290,7 +290,7 @@ def test_embed_writes_features_of_a_store_and_of_an_array(workplace: Path, skele
         ("true", "finalise", 2, "there is no unfinished ingest; name its output"),
         ("true", "finalise processed/none.zarr", 2, "there is no unfinished ingest of processed/none.zarr"),
         ("true", "eval runs/none", 2, "make a run with `skelepipe pretrain`"),
-        ("mv processed/ntu60.zarr processed/moved.zarr", "eval runs/tiny", 2, "if it has moved, name it with --store"),
+        ("mv processed/ntu60.zarr processed/moved.zarr", "eval runs/tiny", 2, "if it was moved, name it with --store"),
         ("touch runs/tiny/checkpoints/step-00000006/x", "eval runs/tiny", 1, "x does not belong there"),
         ("true", "export processed/ntu60.zarr --out processed", 5, "cannot be written"),
     ],

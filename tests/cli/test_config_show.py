@@ -91,7 +91,7 @@ def test_a_run_of_before_origins_says_so(show: Show, shared_run: Run) -> None:
     found = values(show(old, "--json"))
     assert {origin for _, origin in found.values()} == {"default", NOT_RECORDED}
     assert flatten(load_run(old).config.model_dump(mode="json")) == {key: value for key, (value, _) in found.items()}
-    assert "before origins were recorded" in show(old).stdout
+    assert "did not record origins" in show(old).stdout
 
 
 def test_the_settings_of_eval_are_shown(show: Show) -> None:
@@ -125,7 +125,7 @@ def test_what_cannot_be_shown_is_one_line(show: Show, given: str, says: str) -> 
 def test_what_pretrain_would_refuse_is_shown_and_said(show: Show, shared_store: Store) -> None:
     done = show(shared_store.path, "--preset", "ntu60-xsub")
     assert done.exit_code == 0
-    assert "pretrain refuses this: batch_size 128 is more than the 36 training clips" in done.stdout
+    assert "pretrain rejects this configuration: batch_size 128 is more than the 36 training clips" in done.stdout
 
 
 def test_a_terminal_that_is_wide_has_words_and_a_narrow_one_folds_no_key(

@@ -79,7 +79,10 @@ def test_what_goes_wrong_is_one_line(skelepipe: Skelepipe, arguments: str, code:
 
 def test_a_run_without_a_best_checkpoint_says_so_in_the_page(skelepipe: Skelepipe) -> None:
     assert skelepipe("report", "runs/tiny", "--checkpoint", "best").exit_code == 0
-    assert "has no best checkpoint: it was trained with validate_every=0" in Path("runs/tiny/report.html").read_text()
+    assert (
+        "has no best checkpoint, because it was trained with validate_every=0"
+        in Path("runs/tiny/report.html").read_text()
+    )
 
 
 def test_a_second_writer_waits_not(skelepipe: Skelepipe) -> None:

@@ -186,7 +186,7 @@ def prove(flips: Flips, stale: Path, count: int) -> None:
     ):
         flips.bits(what, [path], path, read, count // 16)
     loaded = load_run(run)
-    newest, before = (path for path in reversed(checkpoint.listed(loaded.checkpoints)))
+    newest, before = (path for path in reversed(checkpoint.list_checkpoints(loaded.checkpoints)))
 
     def read_checkpoint() -> list[bytes]:
         if newest_checkpoint(loaded)[0] == before:

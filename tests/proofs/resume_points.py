@@ -148,7 +148,11 @@ class Attempt:
 def newest_step(output: Path) -> int:
     """The step of a run's newest whole checkpoint, 0 when it has none."""
     folder = output / CHECKPOINTS_FOLDER
-    return int(checkpoint.read_meta(checkpoint.newest(folder)[0])["step"]) if checkpoint.listed(folder) else 0
+    return (
+        int(checkpoint.read_meta(checkpoint.newest_intact(folder)[0])["step"])
+        if checkpoint.list_checkpoints(folder)
+        else 0
+    )
 
 
 def kills(store: Path, folder: Path, expected: dict[str, Any], count: int, seed: int) -> Counter[str]:

@@ -16,8 +16,8 @@ from trainer.methods.losses import info_nce
 from trainer.models.encoder import Encoder
 from trainer.models.momentum_pair import MomentumPair
 from trainer.models.pooling import pool, pool_masked
-from trainer.pretrain.step import replayed, train_step
-from trainer.runs.run import Run, method_of_run
+from trainer.pretrain.step import capture_step, train_step
+from trainer.runs.run import Run, build_run_method
 
 SAMPLES = torch.tensor([0, 1, 77, 2**40, 5])
 
@@ -115,10 +115,10 @@ def recorded_steps_are_those_taken_one_by_one(device):
     for recorded in (False, True):
         config = compose_pretrain(load_preset("quick"), None, ("batch_size=12", "precision=fp32", "pair.queue_size=64"))
         run = Run(path=Path(), preset="", config=config, layout=KINECT_V2, lineage={}, total_steps=9, digest="")
-        method = method_of_run(run)
+        method = build_run_method(run)
         method.pair.to(device).train()
         optimiser = torch.optim.SGD(method.pair.query.parameters(), lr=0.005, momentum=0.9)
-        replay = replayed(method, optimiser, config) if recorded else None
+        replay = capture_step(method, optimiser, config) if recorded else None
         x = torch.randn(12, 3, config.frames, 25, 1, generator=torch.Generator().manual_seed(4)).to(device)
         losses = [
             train_step(method, optimiser, x + step, np.arange(12), step, 0, run, replay)["total"].cpu()

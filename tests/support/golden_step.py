@@ -17,7 +17,7 @@ from trainer.methods.skelemix import Region, mix
 from trainer.models.encoder import Encoder
 from trainer.models.graph import build_adjacency
 from trainer.models.momentum_pair import MomentumPair
-from trainer.runs.imported.released_keys import infer, names
+from trainer.runs.imported.released_keys import infer_config, released_names
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "skelemixclr_step.npz"
 LARGEST_ERROR = {torch.float32: 2e-5, torch.float64: 1e-10}
@@ -37,9 +37,9 @@ class Golden:
             self.arrays = {name: file[name] for name in file.files}
         self.prefix = "float64/" if dtype == torch.float64 else ""
         state = {name.removeprefix("state/"): self.tensor(name) for name in self.arrays if name.startswith("state/")}
-        self.config = infer(state, "encoder_q", "agcn").model_copy(update={"dropout": 0.0})
+        self.config = infer_config(state, "encoder_q", "agcn").model_copy(update={"dropout": 0.0})
         self.queue_size = state["queue"].shape[1]
-        self.ours = names(self.fresh())
+        self.ours = released_names(self.fresh())
         self.repeats = len({name.split("/")[1] for name in self.arrays if name.startswith("mix/")})
 
     def given(self, name):

@@ -11,7 +11,7 @@ from pipeline.skeleton.layout import KINECT_V2
 from trainer.config.pretrain import PretrainConfig
 from trainer.models.batchnorm import BatchNorm1d, BatchNorm2d
 from trainer.pretrain.step import train_step
-from trainer.runs.run import Run, method_of_run
+from trainer.runs.run import Run, build_run_method
 from trainer.runtime import distributed
 
 torch.set_num_threads(1)
@@ -41,7 +41,7 @@ def run_of(name, batch, micro_batch=None, dropout=0.0):
 
 def trained(run, steps=STEPS):
     """Everything that is kept of a training, and the losses of each step, as tensors by name."""
-    method = method_of_run(run)
+    method = build_run_method(run)
     pair = method.pair.double().train()
     optimiser = torch.optim.SGD(pair.query.parameters(), lr=0.05, momentum=0.9)
     count = run.config.batch_size
@@ -67,7 +67,7 @@ def dropout():
     run = run_of("skeletonclr", 4, dropout=0.5)
     torch.manual_seed(0)
     same = torch.randn(1, 3, 16, 25, 1).expand(4, -1, -1, -1, -1).double()
-    method = method_of_run(run)
+    method = build_run_method(run)
     method.pair.double().train()
     optimiser = torch.optim.SGD(method.pair.query.parameters(), lr=0.05)
     train_step(method, optimiser, same, np.array([3, 3, 3, 3]), 0, 0, run)

@@ -53,7 +53,7 @@ def judging(rounds: int, progress: Progress, device: torch.device, *, small: boo
     train, labels = _features(400 if small else TRAIN, seed=1)
     test, test_labels = _features(200 if small else TEST, seed=2)
     train, labels, test, test_labels = (tensor.to(device) for tensor in (train, labels, test, test_labels))
-    config = LinearConfig(epochs=3) if small else linear.REFERENCE
+    config = LinearConfig(epochs=3) if small else linear.DEFAULTS
 
     def fit() -> None:
         linear.fit(train, labels, test, test_labels, CLASSES, config=config)

@@ -23,7 +23,7 @@ from trainer.data.loader import Clips, HostClips, ResidentClips, load_clips
 from trainer.data.shuffle import ShuffleOrder, plan_batches
 from trainer.data.streaming import StreamedClips
 from trainer.pretrain.step import train_step
-from trainer.runs.run import method_of_run
+from trainer.runs.run import build_run_method
 
 BATCH, CLIPS, BUFFER = 128, 4096, 1024
 WAIT_BATCH, WAIT_STEPS = 16, 6
@@ -101,7 +101,7 @@ def waiting(store: Store, rounds: int, progress: Progress, device: torch.device,
     config = config.model_copy(update={"batch_size": WAIT_BATCH})
     feeds, order = residencies(store, config, WAIT_BATCH, device, 64 if small else BUFFER)
     run = run_of(config)
-    method = method_of_run(run)
+    method = build_run_method(run)
     method.pair.to(device).train()
     optimiser = torch.optim.SGD(method.pair.query.parameters(), lr=1e-4)
 

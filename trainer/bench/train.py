@@ -14,8 +14,8 @@ from trainer.config.pretrain import PretrainConfig
 from trainer.data import augment, counter_rng
 from trainer.methods import skelemix
 from trainer.pretrain.optimiser import build_optimiser
-from trainer.pretrain.step import replayed, train_step
-from trainer.runs.run import Run, method_of_run
+from trainer.pretrain.step import capture_step, train_step
+from trainer.runs.run import Run, build_run_method
 
 SMALL = PretrainConfig(
     frames=16,
@@ -50,10 +50,10 @@ def way(config: PretrainConfig, device: torch.device, how: str, precision: str) 
     """Our own step, as a training runs it."""
     config = config.model_copy(update={"precision": precision})
     run = run_of(config)
-    method = method_of_run(run, fast=how == "fast")
+    method = build_run_method(run, fast=how == "fast")
     pair = method.pair.to(device).train()
     optimiser = build_optimiser(pair.query.parameters(), config)
-    replay = replayed(method, optimiser, config) if how == "fast" and device.type == "cuda" else None
+    replay = capture_step(method, optimiser, config) if how == "fast" and device.type == "cuda" else None
     clips, rows, done = _clips(config, device), np.arange(config.batch_size), iter(range(10**9))
 
     def step() -> None:
@@ -65,7 +65,7 @@ def way(config: PretrainConfig, device: torch.device, how: str, precision: str) 
 def peers_way(config: PretrainConfig, device: torch.device) -> Way:
     """The step of `trainer.peers_step`, on our views and mixtures."""
     run = run_of(config)
-    method = method_of_run(run)
+    method = build_run_method(run)
     peers = ReferenceStep(method).to(device)
     optimiser = build_optimiser(peers.query.parameters(), config)
     clips, samples, done = _clips(config, device), torch.arange(config.batch_size, device=device), iter(range(10**9))

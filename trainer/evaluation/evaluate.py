@@ -1,4 +1,4 @@
-"""What a run is worth: protocols on its encoder, each result kept with the run beside what it is to be held against."""
+"""Evaluate a run's encoder and the baselines with several protocols (`skelepipe eval`), and save the results."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -15,13 +15,14 @@ from trainer.config.evaluation import EVAL_DEFAULTS, EvalConfig, FinetuneConfig
 from trainer.data.loader import load_clips
 from trainer.data.streams import derive_stream
 from trainer.evaluation import finetune, frozen_protocols, lineage
-from trainer.evaluation.finetune import Finetuned, Sides
+from trainer.evaluation.finetune import FinetuneResult, Sides
 from trainer.evaluation.frozen_protocols import BatchNorm, FrozenProtocol
 from trainer.evaluation.knn import nearest_neighbour
 from trainer.evaluation.metrics import spread, summarise
+from trainer.evaluation.results import write_result
 from trainer.models.encoder import Encoder
-from trainer.runs.classifier import RECALIBRATED, save_classifier, state_of
-from trainer.runs.run import CheckpointName, Run, load_encoder, method_of_run, write_result
+from trainer.runs.classifier import RECALIBRATED_SUFFIX, copy_state, save_classifier
+from trainer.runs.run import CheckpointName, Run, build_run_method, load_encoder
 from trainer.runtime.device import choose_device
 
 Protocol = Literal["knn", "retrieval", "linear", "semi", "finetune"]
@@ -30,7 +31,7 @@ SCRATCH = "supervised from scratch"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EvaluateRequest:
-    """What the user asks of an evaluation."""
+    """What to evaluate."""
 
     run: Run
     store: Store
@@ -39,121 +40,119 @@ class EvaluateRequest:
     device: torch.device = field(default_factory=choose_device)
     config: EvalConfig = EVAL_DEFAULTS
     fractions: tuple[float, ...] = (0.1,)
-    """Of the training labels, for `semi`; each on every stored subset."""
+    """Fractions of the training labels for `semi`; each is evaluated on all stored subsets."""
     batch_norm: BatchNorm = "both"
-    """Which pre-trained rows the frozen protocols have."""
+    """Which batch-norm statistics the rows of the pre-trained encoder use in protocols on frozen features."""
     checkpoint: CheckpointName = "last"
     baselines: bool = True
-    """Also what the encoder is held against: the same network from its start, random or trained from scratch, and raw
-    coordinates."""
+    """Also evaluate the untrained network (frozen, or trained from scratch) and the raw coordinates."""
     fast: bool = True
-    """Encode in less time, equal but for rounding: by trainer/models/fast/cpu.py, on a GPU by trainer/models/fast/gpu.py."""
+    """Use the fast implementation of the encoder (models/fast/); results differ by rounding only."""
 
     @property
-    def starts(self) -> tuple[str, ...]:
+    def finetune_rows(self) -> tuple[str, ...]:
         """Rows of the protocols that train the whole network."""
         return (frozen_protocols.PRETRAINED, SCRATCH) if self.baselines else (frozen_protocols.PRETRAINED,)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EvaluationInputs:
-    """All that one evaluation works on."""
+    """The loaded inputs of one evaluation."""
 
     request: EvaluateRequest
     sides: Sides
     classes: list[int]
-    """The data set's class ids, in the order of the scores' columns."""
+    """The data set's class ids, in the order of the columns of the scores."""
     encoder: Encoder
-    fresh: Encoder
-    """The encoder before its first step."""
+    untrained: Encoder
+    """The encoder before its first training step."""
     lineage: dict[str, Any]
     progress: Callable[[str], None]
 
     def summary(self, scores: Tensor) -> dict[str, Any]:
-        """What scores (N, classes) of the test clips come to."""
+        """Summarise scores (N, classes) of the test clips."""
         return summarise(scores.numpy(), self.sides.test_labels.numpy(), self.classes)
 
-    def show(self, positions: Tensor) -> Tensor:
-        """Positions as the run's stream."""
+    def to_stream(self, positions: Tensor) -> Tensor:
+        """Convert positions to the run's stream."""
         return derive_stream(positions, self.request.run.config.stream, self.request.run.layout)
 
 
 def evaluate(
-    request: EvaluateRequest, progress: Callable[[str], None] = lambda doing: None
+    request: EvaluateRequest, progress: Callable[[str], None] = lambda message: None
 ) -> dict[str, dict[str, Any]]:
-    """Run protocols on a run's encoder and on what it is to be held against; keep the results with the run.
+    """Run protocols on a run's encoder and on the baselines, and write the results into the run's folder.
+
+    Args:
+        request: what to evaluate.
+        progress: called with a message at the start of each part.
 
     Returns:
-        A result for each protocol; `semi` gives one for each fraction, named like `semi-0.1`.
+        A result for each protocol; for `semi`, a result for each fraction, with keys such as `semi-0.1`. They are the
+        stored fields and, under `written`, the path of the file.
 
     Raises:
         ArtifactNotFound: no labelled subset of a fraction is stored.
         ArtifactError: run, store or split are damaged or do not match.
     """
     run, store, split = request.run, request.store, request.split
-    subsets = {fraction: load_subsets(store, split, fraction) for fraction in _fractions(request)}
-    progress("reading clips")
-    both = np.concatenate([split.train, split.test])
-    classes, positions = np.unique(store.columns["label"][both], return_inverse=True)
-    clips = load_clips(store, both, run.config.frames, run.config.bodies)
-    parts = [len(split.train), len(split.test)]
-    (train, test), (train_labels, test_labels) = (torch.split(x, parts) for x in (clips, torch.from_numpy(positions)))
+    fractions = request.fractions if "semi" in request.protocols else ()
+    subsets = {fraction: load_subsets(store, split, fraction) for fraction in fractions}
+    progress("loading clips")
+    rows = np.concatenate([split.train, split.test])
+    classes, positions = np.unique(store.columns["label"][rows], return_inverse=True)
+    clips = load_clips(store, rows, run.config.frames, run.config.bodies)
+    counts = [len(split.train), len(split.test)]
+    (train, test), (train_labels, test_labels) = (torch.split(x, counts) for x in (clips, torch.from_numpy(positions)))
     encoder, checkpoint = load_encoder(run, request.device, request.checkpoint, fast=request.fast)
-    work = EvaluationInputs(
+    inputs = EvaluationInputs(
         request=request,
         sides=Sides(train=train, train_labels=train_labels, test=test, test_labels=test_labels, classes=len(classes)),
         classes=classes.tolist(),
         encoder=encoder,
-        fresh=method_of_run(run, fast=request.fast).pair.query.to(request.device),
+        untrained=build_run_method(run, fast=request.fast).pair.query.to(request.device),
         lineage=lineage.lineage(run, store, split, checkpoint, request.device),
         progress=progress,
     )
     results = {}
-    if "finetune" in request.protocols:  # before recalibration changes the encoder's statistics
-        results["finetune"] = _finetune(work, "finetune")
-    for fraction, drawn in subsets.items():
-        results[f"semi-{fraction:g}"] = _semi_supervised(work, fraction, drawn)
-    asked: list[FrozenProtocol] = [protocol for protocol in get_args(FrozenProtocol) if protocol in request.protocols]
-    if asked:
-        results |= _frozen_protocols(work, asked)
+    if "finetune" in request.protocols:
+        results["finetune"] = _finetune(inputs, "finetune")
+    for fraction, draws in subsets.items():
+        results[f"semi-{fraction:g}"] = _semi_supervised(inputs, fraction, draws)
+    frozen: list[FrozenProtocol] = [protocol for protocol in get_args(FrozenProtocol) if protocol in request.protocols]
+    if frozen:
+        results |= _frozen_protocols(inputs, frozen)
     order = [key for protocol in request.protocols for key in results if key.partition("-")[0] == protocol]
     return {key: results[key] for key in dict.fromkeys(order)}
 
 
-def _fractions(request: EvaluateRequest) -> tuple[float, ...]:
-    return request.fractions if "semi" in request.protocols else ()
-
-
-def _frozen_protocols(work: EvaluationInputs, protocols: list[FrozenProtocol]) -> dict[str, dict[str, Any]]:
-    """The protocols on frozen features, each with its row for the nearest neighbour of raw coordinates."""
-    request, sides = work.request, work.sides
+def _frozen_protocols(inputs: EvaluationInputs, protocols: list[FrozenProtocol]) -> dict[str, dict[str, Any]]:
+    """Run protocols on frozen features; with baselines, each gets a row for 1-NN on raw coordinates."""
+    request, sides = inputs.request, inputs.sides
     rows: dict[FrozenProtocol, dict[str, Any]] = {protocol: {} for protocol in protocols}
     scores: dict[FrozenProtocol, dict[str, Tensor]] = {protocol: {} for protocol in protocols}
-    fresh = work.fresh if request.baselines else None
+    untrained = inputs.untrained if request.baselines else None
     for data in frozen_protocols.extract_representations(
-        request.run, work.encoder, fresh, sides, request.batch_norm, request.config, work.progress
+        request.run, inputs.encoder, untrained, sides, request.batch_norm, request.config, inputs.progress
     ):
         for protocol in protocols:
-            work.progress(f"{protocol}, {data.name}")
+            inputs.progress(f"{protocol}, {data.name}")
             scored = frozen_protocols.score_protocol(protocol, data, sides, request.config)
-            rows[protocol][data.name] = {**work.summary(scored.scores), **scored.more}
+            rows[protocol][data.name] = {**inputs.summary(scored.scores), **scored.more}
             scores[protocol][data.name] = scored.scores
             if scored.layer and data.name in frozen_protocols.STATISTICS:
-                name = _result_name(request, protocol) + (
-                    RECALIBRATED if data.name == frozen_protocols.RECALIBRATED else ""
-                )
-                _save_classifier(
-                    work, protocol, name, data.name, data.state, scored.layer, frozen_protocols.STATISTICS[data.name]
-                )
+                suffix = RECALIBRATED_SUFFIX if data.name == frozen_protocols.RECALIBRATED else ""
+                name, statistics = _result_name(request, protocol) + suffix, frozen_protocols.STATISTICS[data.name]
+                _save_classifier(inputs, protocol, name, data.name, data.state, scored.layer, statistics)
     if request.baselines:
-        work.progress("raw coordinates")
-        train, test = work.show(sides.train).flatten(1), work.show(sides.test).flatten(1)
-        raw = work.summary(nearest_neighbour(train, sides.train_labels, test, sides.classes))
+        inputs.progress("1-NN on raw coordinates")
+        train, test = inputs.to_stream(sides.train).flatten(1), inputs.to_stream(sides.test).flatten(1)
+        raw = inputs.summary(nearest_neighbour(train, sides.train_labels, test, sides.classes))
         for protocol in protocols:
             rows[protocol][frozen_protocols.RAW_COORDINATES] = {"classifier": "nearest neighbour, Euclidean", **raw}
     return {
         protocol: _write_result(
-            work,
+            inputs,
             protocol,
             protocol,
             frozen_protocols.protocol_settings(protocol, request.config),
@@ -164,38 +163,39 @@ def _frozen_protocols(work: EvaluationInputs, protocols: list[FrozenProtocol]) -
     }
 
 
-def _finetune(work: EvaluationInputs, protocol: Literal["finetune"]) -> dict[str, Any]:
-    """Fine-tuning with all labels, beside the same network trained from its start."""
-    config = work.request.config
+def _finetune(inputs: EvaluationInputs, protocol: Literal["finetune"]) -> dict[str, Any]:
+    """Fine-tune with all labels; with baselines, also train the same network from scratch."""
+    config = inputs.request.config
     rows, scores = {}, {}
-    for name in work.request.starts:
-        start = work.fresh if name == SCRATCH else work.encoder
-        trained = _train(work, f"{protocol}, {name}", start, work.sides, config.finetune, config.seed)
-        rows[name] = {**work.summary(trained.scores), **frozen_protocols.best_epoch_fields(trained.test_top1)}
+    for name in inputs.request.finetune_rows:
+        start = inputs.untrained if name == SCRATCH else inputs.encoder
+        trained = _train(inputs, f"{protocol}, {name}", start, inputs.sides, config.finetune, config.seed)
+        rows[name] = {**inputs.summary(trained.scores), **frozen_protocols.best_epoch_fields(trained.test_top1)}
         scores[name] = trained.scores
         if name == frozen_protocols.PRETRAINED:
-            layer, state = (trained.weight, trained.bias), state_of(trained.encoder)
-            _save_classifier(
-                work, protocol, _result_name(work.request, protocol), name, state, layer, "as fine-tuning left them"
-            )
+            layer, state = (trained.weight, trained.bias), copy_state(trained.encoder)
+            result_name, statistics = _result_name(inputs.request, protocol), "as fine-tuning left them"
+            _save_classifier(inputs, protocol, result_name, name, state, layer, statistics)
     settings = {"seed": config.seed, **config.finetune.model_dump(mode="json")}
-    return _write_result(work, protocol, protocol, settings, rows, scores)
+    return _write_result(inputs, protocol, protocol, settings, rows, scores)
 
 
-def _semi_supervised(work: EvaluationInputs, fraction: float, drawn: list[Subset]) -> dict[str, Any]:
-    """Fine-tuning with each stored draw of a fraction of the labels, beside the same network from its start."""
-    config = work.request.config.semi_for(fraction)
+def _semi_supervised(inputs: EvaluationInputs, fraction: float, draws: list[Subset]) -> dict[str, Any]:
+    """Fine-tune with each stored draw of a fraction of the labels; with baselines, also train from scratch."""
+    config = inputs.request.config.semi_for(fraction)
     rows, scores = {}, {}
-    for name in work.request.starts:
-        start = work.fresh if name == SCRATCH else work.encoder
+    for name in inputs.request.finetune_rows:
+        start = inputs.untrained if name == SCRATCH else inputs.encoder
         seeds = {}
-        for subset in drawn:
-            places = torch.from_numpy(np.searchsorted(work.request.split.train, subset.rows))
-            few = replace(work.sides, train=work.sides.train[places], train_labels=work.sides.train_labels[places])
-            told = f"semi {fraction:g}, {name}, draw {subset.seed}"
-            trained = _train(work, told, start, few, config, work.request.config.seed)
+        for subset in draws:
+            indices = torch.from_numpy(np.searchsorted(inputs.request.split.train, subset.rows))
+            sides = replace(
+                inputs.sides, train=inputs.sides.train[indices], train_labels=inputs.sides.train_labels[indices]
+            )
+            title = f"semi {fraction:g}, {name}, draw {subset.seed}"
+            trained = _train(inputs, title, start, sides, config, inputs.request.config.seed)
             seeds[str(subset.seed)] = {
-                **work.summary(trained.scores),
+                **inputs.summary(trained.scores),
                 **frozen_protocols.best_epoch_fields(trained.test_top1),
                 "subset": subset.digest,
             }
@@ -203,26 +203,26 @@ def _semi_supervised(work: EvaluationInputs, fraction: float, drawn: list[Subset
         rows[name] = {**spread([row["top1"] for row in seeds.values()]), "seeds": seeds}
     settings = {
         "fraction": fraction,
-        "labelled": len(drawn[0].rows),
-        "seed": work.request.config.seed,
+        "labelled": len(draws[0].rows),
+        "seed": inputs.request.config.seed,
         **config.model_dump(mode="json"),
     }
-    return _write_result(work, "semi", f"semi-{fraction:g}", settings, rows, scores)
+    return _write_result(inputs, "semi", f"semi-{fraction:g}", settings, rows, scores)
 
 
 def _train(
-    work: EvaluationInputs, told: str, start: Encoder, sides: Sides, config: FinetuneConfig, seed: int
-) -> Finetuned:
-    def tell(epoch: int, epochs: int) -> None:
+    inputs: EvaluationInputs, title: str, start: Encoder, sides: Sides, config: FinetuneConfig, seed: int
+) -> FinetuneResult:
+    def report_epoch(epoch: int, epochs: int) -> None:
         if epoch % max(1, epochs // 5) == 0:
-            work.progress(f"{told}, epoch {epoch} of {epochs}")
+            inputs.progress(f"{title}, epoch {epoch} of {epochs}")
 
-    views = work.request.run.config.augment
-    return finetune.fit(start, sides, work.show, config, views=views, seed=seed, progress=tell)
+    views = inputs.request.run.config.augment
+    return finetune.fit(start, sides, inputs.to_stream, config, views=views, seed=seed, progress=report_epoch)
 
 
 def _save_classifier(
-    work: EvaluationInputs,
+    inputs: EvaluationInputs,
     protocol: Protocol,
     name: str,
     row: str,
@@ -230,44 +230,44 @@ def _save_classifier(
     layer: tuple[Tensor, Tensor],
     statistics: str,
 ) -> None:
-    """Keep a row's classifier with the run, for `predict`."""
+    """Save a row's classifier in the run's folder, for `predict`."""
     save_classifier(
-        work.request.run,
+        inputs.request.run,
         name,
         encoder=state,
         weight=layer[0],
         bias=layer[1],
-        classes=work.classes,
-        store=work.request.store,
-        facts={"protocol": protocol, "representation": row, "batch_norm": statistics, "lineage": work.lineage},
+        classes=inputs.classes,
+        store=inputs.request.store,
+        facts={"protocol": protocol, "representation": row, "batch_norm": statistics, "lineage": inputs.lineage},
     )
 
 
 def _write_result(
-    work: EvaluationInputs,
+    inputs: EvaluationInputs,
     protocol: Protocol,
     key: str,
     settings: dict[str, Any],
     rows: dict[str, Any],
     scores: dict[str, Tensor],
 ) -> dict[str, Any]:
-    """Write one result, and the scores behind it for whoever fuses them."""
-    request = work.request
+    """Write one result, and its scores, which are needed to fuse runs."""
+    request = inputs.request
     names = request.store.attributes["classes"]
     result: dict[str, Any] = {
         "protocol": protocol,
         "settings": settings,
         "rows": rows,
-        "class_names": [names.get(str(label), "") for label in work.classes],
+        "class_names": [names.get(str(label), "") for label in inputs.classes],
         "published": lineage.published(request.run, request.store, request.split, key),
-        "lineage": work.lineage,
+        "lineage": inputs.lineage,
     }
     name = _result_name(request, key)
-    kept: dict[str, NDArray[Any]] = {row: array.numpy().astype(np.float32) for row, array in scores.items()}
-    about = {"rows": request.split.test, "classes": np.array(work.classes), "labels": work.sides.test_labels.numpy()}
-    result["written"] = write_result(request.run, name, result, {**about, **kept}).as_posix()
+    arrays: dict[str, NDArray[Any]] = {row: array.numpy().astype(np.float32) for row, array in scores.items()}
+    axes = {"rows": request.split.test, "classes": np.array(inputs.classes), "labels": inputs.sides.test_labels.numpy()}
+    result["written"] = write_result(request.run, name, result, {**axes, **arrays}).as_posix()
     return result
 
 
 def _result_name(request: EvaluateRequest, key: str) -> str:
-    return lineage.name_of(request.run, request.store, request.split, key, request.checkpoint)
+    return lineage.result_name(request.run, request.store, request.split, key, request.checkpoint)

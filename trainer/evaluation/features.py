@@ -1,4 +1,4 @@
-"""A frozen encoder's answer to a set of clips, computed once; and batch-norm statistics taken afresh."""
+"""Extract features with a frozen encoder, and recalibrate its batch-norm statistics."""
 
 from collections.abc import Callable
 
@@ -17,35 +17,35 @@ from trainer.data.streams import derive_stream
 from trainer.models.encoder import Encoder
 from trainer.runs.run import Run
 
-BATCH = 256
-"""Clips of which batch-norm statistics are taken at a time, and that a GPU encodes at a time."""
-CPU_BATCH = 32
-"""Clips that a CPU encodes at a time: activations of more do not stay in its caches (benchmarks/NOTES.md)."""
+MAX_BATCH_CLIPS = 256
+"""Clips per batch when batch-norm statistics are recomputed, and when a GPU encodes."""
+MAX_CPU_BATCH_CLIPS = 32
+"""Clips per batch when a CPU encodes: activations of larger batches do not fit its caches (benchmarks/NOTES.md)."""
 
 
 def batch_clips(device: torch.device) -> int:
-    """Clips to encode at a time."""
-    return CPU_BATCH if device.type == "cpu" else BATCH
+    """Clips to encode per batch."""
+    return MAX_CPU_BATCH_CLIPS if device.type == "cpu" else MAX_BATCH_CLIPS
 
 
 @torch.no_grad()
 def extract(encoder: Encoder, clips: Tensor, layer: FeatureLayer = "backbone") -> Tensor:
-    """Features of clips (N, C, T, V, M), each on its own: (N, D) float32 on the CPU.
+    """Extract features of clips (N, C, T, V, M), independently for each clip: (N, D) float32 on the CPU.
 
-    The encoder is put into evaluation mode: no dropout, running batch-norm statistics. `backbone` is the pooled feature
-    map before the projection head, `head` what comes out of it (not normalised).
+    Sets the encoder to evaluation mode: no dropout, running batch-norm statistics. `backbone` is the pooled feature
+    map before the projection head, `head` the output of the head (not normalised).
     """
     encoder.eval()
     device = next(encoder.parameters()).device
-    parts = []
+    blocks = []
     for block in torch.split(clips, batch_clips(device)):
         pooled = encoder.backbone(block.to(device))
-        parts.append((encoder.head(pooled) if layer == "head" else pooled).float().cpu())
-    return torch.cat(parts)
+        blocks.append((encoder.head(pooled) if layer == "head" else pooled).float().cpu())
+    return torch.cat(blocks)
 
 
 def extract_positions(encoder: Encoder, positions: Tensor, run: Run, layer: FeatureLayer = "backbone") -> Tensor:
-    """Features (N, D) of positions (N, 3, T, V, M) in metres, shown to the encoder as its run's stream."""
+    """Extract features (N, D) of positions (N, 3, T, V, M) in metres, converted to the run's stream first."""
     return extract(encoder, derive_stream(positions, run.config.stream, run.layout), layer)
 
 
@@ -54,41 +54,42 @@ def extract_rows(
     store: Store,
     rows: NDArray[np.int64],
     config: PretrainConfig,
-    done: Callable[[int], None] = lambda clips: None,
+    progress: Callable[[int], None] = lambda clips: None,
 ) -> Tensor:
-    """Backbone features (N, D) of a store's clips in the order of `rows`, read a block at a time: never all in memory.
+    """Extract backbone features (N, D) of stored clips in the order of `rows`, one block of clips in memory at a time.
 
     Args:
-        encoder: as `extract` takes it.
-        store: where the clips lie.
-        rows: (N,).
-        config: of the encoder's run: T, M and stream.
-        done: told of so many more clips.
+        encoder: see `extract`.
+        store: the store of the clips.
+        rows: (N,) rows of the store.
+        config: the configuration of the encoder's run: T, M and stream.
+        progress: called after every block with its number of clips.
 
     Raises:
         ArtifactError: the store is damaged.
     """
-    blocks, found = group_by_block(store.blocks(rows)), list[Tensor]()
-    for places in blocks:
-        clips = np.empty((len(places), 3, config.frames, len(store.layout.joints), config.bodies), np.float32)
-        fill_batch(store, rows[places], clips, np.arange(len(places)))
-        found.append(extract(encoder, derive_stream(torch.from_numpy(clips), config.stream, store.layout)))
-        done(len(places))
-    return torch.cat(found)[torch.from_numpy(np.argsort(np.concatenate(blocks)))]
+    blocks, vectors = group_by_block(store.blocks(rows)), list[Tensor]()
+    for positions in blocks:
+        clips = np.empty((len(positions), 3, config.frames, len(store.layout.joints), config.bodies), np.float32)
+        fill_batch(store, rows[positions], clips, np.arange(len(positions)))
+        vectors.append(extract(encoder, derive_stream(torch.from_numpy(clips), config.stream, store.layout)))
+        progress(len(positions))
+    return torch.cat(vectors)[torch.from_numpy(np.argsort(np.concatenate(blocks)))]
 
 
 @torch.no_grad()
-def recalibrate(encoder: Encoder, clips: Tensor, batch: int = BATCH) -> None:
-    """Take an encoder's batch-norm statistics from `clips` (N, C, T, V, M) alone: one pass, dropout off.
+def recalibrate(encoder: Encoder, clips: Tensor, batch_clips: int = MAX_BATCH_CLIPS) -> None:
+    """Recompute an encoder's batch-norm statistics from `clips` (N, C, T, V, M), in one pass without dropout.
 
-    Every clip counts the same, whatever block it falls into. Blocks are of equal size but for one clip and drawn at
-    random (always alike): a store's neighbours share a subject and a camera, and the variance within a block of them
-    would lack what lies between subjects.
+    All clips have the same weight. Batch sizes differ by at most one clip. Batches are drawn at random (with a fixed
+    seed), because neighbours in a store share a subject and a camera: the variance within a batch of neighbours would
+    miss the variance between subjects.
 
-    Pre-training leaves statistics that are mostly of mixed clips (three passes of four); a fresh encoder's are 0 and 1.
+    After pre-training the statistics come mostly from mixed clips (three passes of four); an untrained encoder has
+    means 0 and variances 1.
 
     Raises:
-        ArtifactError: a single clip has no variance.
+        ArtifactError: there are fewer than 2 clips, so that there is no variance.
     """
     if len(clips) < 2:
         raise ArtifactError(f"batch-norm statistics need at least 2 training clips, found {len(clips)}")
@@ -101,10 +102,10 @@ def recalibrate(encoder: Encoder, clips: Tensor, batch: int = BATCH) -> None:
         norm.train()
     seen = 0
     order = torch.randperm(len(clips), generator=torch.Generator().manual_seed(0))
-    for chosen in order.tensor_split(max(1, len(clips) // batch)):  # no block of one, which has no variance
+    for chosen in order.tensor_split(max(1, len(clips) // batch_clips)):  # never 1 clip, which has no variance
         seen += len(chosen)
         for norm in norms:
-            norm.momentum = len(chosen) / seen  # makes of the running average the plain one
+            norm.momentum = len(chosen) / seen  # turns the running average into the plain average
         encoder.head(encoder.backbone(clips[chosen].to(device)))
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum

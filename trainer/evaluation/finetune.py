@@ -1,4 +1,4 @@
-"""Training a whole encoder with labels: fine-tuning a pre-trained one, or the same architecture from its start."""
+"""Fine-tuning: train a whole encoder with labels, from pre-trained or from initial weights."""
 
 import copy
 import math
@@ -18,12 +18,12 @@ from trainer.models.encoder import Encoder
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sides:
-    """Labelled clips to train on and to test on."""
+    """Labelled training and test clips."""
 
     train: Tensor
     """(R, 3, T, V, M) positions in metres."""
     train_labels: Tensor
-    """(R,) from 0."""
+    """(R,) classes from 0."""
     test: Tensor
     """(N, 3, T, V, M)."""
     test_labels: Tensor
@@ -32,8 +32,8 @@ class Sides:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Finetuned:
-    """A trained network and how its test accuracy went."""
+class FinetuneResult:
+    """A trained network and its test accuracy over the epochs."""
 
     encoder: Encoder
     weight: Tensor
@@ -43,29 +43,29 @@ class Finetuned:
     scores: Tensor
     """(N, classes) of the test clips after the last epoch."""
     test_top1: dict[int, float]
-    """Epoch, from 1, to per cent. Choosing the best of them is choosing on the test set."""
+    """Per cent by epoch, from 1. Choosing the best epoch would be model selection on the test set."""
 
 
 def fit(
     start: Encoder,
     sides: Sides,
-    show: Callable[[Tensor], Tensor],
+    to_stream: Callable[[Tensor], Tensor],
     config: FinetuneConfig,
     *,
     views: AugmentConfig,
     seed: int,
     progress: Callable[[int, int], None] = lambda epoch, epochs: None,
-) -> Finetuned:
-    """Train a copy of an encoder and a new linear classifier on its backbone; a function of its arguments on a CPU.
+) -> FinetuneResult:
+    """Train a copy of an encoder with a new linear classifier on its backbone; deterministic on a CPU.
 
     Args:
-        start: where to begin; stays as it is.
+        start: the encoder to copy; it is not changed.
         sides: the clips.
-        show: positions to what the encoder is shown: the run's stream.
-        config: the optimiser.
-        views: how far views stray, when they are asked for.
-        seed: of the classifier's start, the order of clips, views and dropout.
-        progress: told after every epoch.
+        to_stream: converts positions to the run's stream.
+        config: the settings of the training.
+        views: strength of the augmentations, if the settings ask for augmentation.
+        seed: of the classifier's initial weights, the order of clips, augmentations and dropout.
+        progress: called after every epoch with the number of finished epochs and their total.
     """
     encoder = copy.deepcopy(start)
     device = next(encoder.parameters()).device
@@ -87,11 +87,11 @@ def fit(
             weight_decay=config.weight_decay,
             nesterov=config.nesterov,
         )
-        curve: dict[int, float] = {}
+        test_top1: dict[int, float] = {}
         scores = torch.empty(0)
         for epoch in range(config.epochs):
             for group in optimiser.param_groups:
-                group["lr"] = rate(config, epoch)
+                group["lr"] = learning_rate(config, epoch)
             encoder.train(not config.frozen_statistics)
             order = torch.randperm(len(sides.train))
             for chosen in order.tensor_split(math.ceil(len(order) / config.batch_size)):
@@ -100,40 +100,40 @@ def fit(
                     uniforms = counter_rng.uniform(seed, epoch, chosen.to(device), 0, augment.DRAWS_PER_VIEW)
                     clips = augment.random_view(clips, uniforms, views)
                 with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16"):
-                    scores = layer(encoder.backbone(show(clips)))
+                    scores = layer(encoder.backbone(to_stream(clips)))
                 loss = cross_entropy(scores.float(), sides.train_labels[chosen].to(device))
                 optimiser.zero_grad()
                 torch.autograd.backward(loss)
                 optimiser.step()
             if (epoch + 1) % config.test_every == 0 or epoch + 1 == config.epochs:
-                scores = _scores(encoder, layer, sides.test, show, device)
-                curve[epoch + 1] = 100 * float((scores.argmax(1) == sides.test_labels).float().mean())
+                scores = _scores(encoder, layer, sides.test, to_stream, device)
+                test_top1[epoch + 1] = 100 * float((scores.argmax(1) == sides.test_labels).float().mean())
             progress(epoch + 1, config.epochs)
-    return Finetuned(
+    return FinetuneResult(
         encoder=encoder.eval(),
         weight=layer.weight.detach().cpu(),
         bias=layer.bias.detach().cpu(),
         scores=scores,
-        test_top1=curve,
+        test_top1=test_top1,
     )
 
 
-def rate(config: FinetuneConfig, epoch: int) -> float:
+def learning_rate(config: FinetuneConfig, epoch: int) -> float:
     """The learning rate of an epoch, from 0."""
-    rising = round(config.warm_up * config.epochs)
-    fallen = sum(epoch >= round(share * config.epochs) for share in config.decay_at)
-    return config.learning_rate * min(1.0, (epoch + 1) / max(rising, 1)) * 0.1**fallen
+    warm_up_epochs = round(config.warm_up * config.epochs)
+    decays = sum(epoch >= round(share * config.epochs) for share in config.decay_at)
+    return config.learning_rate * min(1.0, (epoch + 1) / max(warm_up_epochs, 1)) * 0.1**decays
 
 
 @torch.no_grad()
 def _scores(
-    encoder: Encoder, layer: nn.Linear, clips: Tensor, show: Callable[[Tensor], Tensor], device: torch.device
+    encoder: Encoder, layer: nn.Linear, clips: Tensor, to_stream: Callable[[Tensor], Tensor], device: torch.device
 ) -> Tensor:
-    """(N, classes) float32 on the CPU, each clip on its own."""
+    """Class scores (N, classes), float32 on the CPU, independent for each clip."""
     encoder.eval()
     return torch.cat(
         [
-            layer(encoder.backbone(show(block.to(device)))).cpu()
+            layer(encoder.backbone(to_stream(block.to(device)))).cpu()
             for block in torch.split(clips, features.batch_clips(device))
         ]
     )

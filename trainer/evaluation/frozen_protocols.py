@@ -1,5 +1,6 @@
-"""Protocols on frozen features: neighbours and linear classifiers, beside what no training at all would have given."""
+"""Protocols on frozen features (kNN, retrieval, linear) for the encoder and for the random-encoder baseline."""
 
+import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -14,7 +15,7 @@ from trainer.evaluation import features, linear
 from trainer.evaluation.finetune import Sides
 from trainer.evaluation.knn import weighted_knn
 from trainer.models.encoder import Encoder
-from trainer.runs.classifier import state_of
+from trainer.runs.classifier import copy_state
 from trainer.runs.run import Run
 
 FrozenProtocol = Literal["knn", "retrieval", "linear"]
@@ -24,90 +25,92 @@ RECALIBRATED: Final = "pre-trained, recalibrated"
 RANDOM_ENCODER: Final = "random encoder"
 RAW_COORDINATES: Final = "raw coordinates"
 STATISTICS = {PRETRAINED: "as training left them", RECALIBRATED: "of the training clips"}
-"""Rows whose classifiers are kept, and where their batch-norm statistics come from."""
+"""Rows whose classifiers are saved, with the origin of their batch-norm statistics."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Representation:
-    """One representation of a split's clips."""
+    """The features of a split's clips by one state of an encoder."""
 
     name: str
     train: Tensor
     """(R, D)."""
     test: Tensor
     """(N, D)."""
-    monitor: tuple[Tensor, Tensor] | None
-    """Both again as the reference's monitor has them, when the settings ask for it."""
+    reference_knn_features: tuple[Tensor, Tensor] | None
+    """Training and test features as the reference's kNN monitor computes them, if the settings ask for it."""
     state: dict[str, Tensor]
-    """Of the encoder that gave them."""
+    """State dict of the encoder."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ProtocolScores:
-    """What one protocol says of one representation."""
+    """The results of one protocol for one representation."""
 
     scores: Tensor
     """(N, classes)."""
     more: dict[str, Any]
-    """What the result says beyond the scores' summary."""
+    """Further fields of the result."""
     layer: tuple[Tensor, Tensor] | None
-    """Weight and bias of the classifier, when there is one."""
+    """Weight and bias of the classifier, if there is one."""
 
 
 def extract_representations(
     run: Run,
     encoder: Encoder,
-    fresh: Encoder | None,
+    untrained: Encoder | None,
     sides: Sides,
     batch_norm: BatchNorm,
     config: EvalConfig,
     progress: Callable[[str], None],
 ) -> Iterator[Representation]:
-    """The features of both sides, for each state of the encoder that is worth a row.
+    """Compute the features of both sides for each row of the results.
 
-    `pre-trained` has the batch-norm statistics that training left, `pre-trained, recalibrated` those of the clean
-    training clips; `random encoder` is the encoder as it was before its first step, recalibrated likewise.
+    `pre-trained` has the batch-norm statistics of the training, `pre-trained, recalibrated` those of the clean
+    training clips; `random encoder` is the encoder before its first training step, also recalibrated.
     """
-    shown = [derive_stream(side, run.config.stream, run.layout) for side in (sides.train, sides.test)]
-    wanted = {"trained": [PRETRAINED], "recalibrated": [RECALIBRATED], "both": [PRETRAINED, RECALIBRATED]}[batch_norm]
-    for name, model in [*((row, encoder) for row in wanted), *([(RANDOM_ENCODER, fresh)] if fresh else [])]:
+    inputs = [derive_stream(side, run.config.stream, run.layout) for side in (sides.train, sides.test)]
+    rows = {"trained": [PRETRAINED], "recalibrated": [RECALIBRATED], "both": [PRETRAINED, RECALIBRATED]}[batch_norm]
+    for name, source in [*((row, encoder) for row in rows), *([(RANDOM_ENCODER, untrained)] if untrained else [])]:
         progress(f"features, {name}")
+        model = source
         if name != PRETRAINED:
-            features.recalibrate(model, shown[0])
-        train, test = (features.extract(model, side) for side in shown)
-        special = config.knn.augmented or config.knn.layer != "backbone"
-        monitor = None
-        if special:
-            views = [_view(run, side, config, number) for number, side in enumerate((sides.train, sides.test))]
+            model = copy.deepcopy(source)
+            features.recalibrate(model, inputs[0])
+        train, test = (features.extract(model, side) for side in inputs)
+        reference = None
+        if config.knn.augmented or config.knn.layer != "backbone":
+            views = [_reference_knn_input(run, clips, config, i) for i, clips in enumerate((sides.train, sides.test))]
             layer: FeatureLayer = config.knn.layer
-            monitor = (features.extract(model, views[0], layer), features.extract(model, views[1], layer))
-        yield Representation(name=name, train=train, test=test, monitor=monitor, state=state_of(model))
+            reference = (features.extract(model, views[0], layer), features.extract(model, views[1], layer))
+        state = copy_state(model)
+        yield Representation(name=name, train=train, test=test, reference_knn_features=reference, state=state)
 
 
-def _view(run: Run, clips: Tensor, config: EvalConfig, number: int) -> Tensor:
-    """What the reference's monitor shows the encoder of a side."""
+def _reference_knn_input(run: Run, clips: Tensor, config: EvalConfig, side: int) -> Tensor:
+    """The input of the reference's kNN monitor for one side: 0 train, 1 test."""
     if config.knn.augmented:
-        uniforms = counter_rng.uniform(config.seed, 0, torch.arange(len(clips)), number, augment.DRAWS_PER_VIEW)
+        uniforms = counter_rng.uniform(config.seed, 0, torch.arange(len(clips)), side, augment.DRAWS_PER_VIEW)
         clips = augment.random_view(clips, uniforms, run.config.augment)
     return derive_stream(clips, run.config.stream, run.layout)
 
 
 def score_protocol(protocol: FrozenProtocol, data: Representation, sides: Sides, config: EvalConfig) -> ProtocolScores:
-    """One protocol on one representation."""
+    """Run one protocol on one representation."""
     labels, classes = sides.train_labels, sides.classes
     if protocol == "knn":
-        train, test = data.monitor or (data.train, data.test)
+        train, test = data.reference_knn_features or (data.train, data.test)
         votes = weighted_knn(train, labels, test, classes, config.knn.k, config.knn.temperature)
         return ProtocolScores(scores=votes, more={}, layer=None)
     if protocol == "retrieval":
         return ProtocolScores(scores=weighted_knn(data.train, labels, data.test, classes, 1), more={}, layer=None)
-    fitted = linear.fit(data.train, labels, data.test, sides.test_labels, classes, config.seed, config.linear)
-    more = best_epoch_fields({epoch + 1: top1 for epoch, top1 in enumerate(fitted.test_top1)})
-    return ProtocolScores(scores=fitted.scores, more=more, layer=(fitted.weight, fitted.bias))
+    trained = linear.fit(data.train, labels, data.test, sides.test_labels, classes, config.seed, config.linear)
+    more = best_epoch_fields({epoch + 1: top1 for epoch, top1 in enumerate(trained.test_top1)})
+    return ProtocolScores(scores=trained.scores, more=more, layer=(trained.weight, trained.bias))
 
 
 def protocol_settings(protocol: FrozenProtocol, config: EvalConfig) -> dict[str, Any]:
-    """How a protocol was run."""
+    """The settings of a protocol, as they are stored in the result."""
     if protocol == "knn":
         return {"similarity": "cosine", **config.knn.model_dump(mode="json"), "seed": config.seed}
     if protocol == "retrieval":
@@ -116,7 +119,7 @@ def protocol_settings(protocol: FrozenProtocol, config: EvalConfig) -> dict[str,
 
 
 def best_epoch_fields(test_top1: dict[int, float]) -> dict[str, Any]:
-    """The best of all looks at the test clips, named as what it is, and every look."""
+    """The best epoch on the test clips, with a note that it was chosen on the test set, and the accuracy by epoch."""
     best = max(test_top1, key=lambda epoch: (test_top1[epoch], -epoch))
     return {
         "best_epoch": {"epoch": best, "top1": test_top1[best], "note": "chosen on the test set"},

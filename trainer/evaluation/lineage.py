@@ -1,4 +1,4 @@
-"""What an evaluation was of: its lineage, what its results are called, and the number that the authors report."""
+"""Lineage of an evaluation, file names of its results, and the published number to compare with."""
 
 import importlib.metadata
 from typing import Any
@@ -15,7 +15,7 @@ from trainer.runtime.device import describe_device
 
 
 def lineage(run: Run, store: Store, split: Split, checkpoint: dict[str, Any], device: torch.device) -> dict[str, Any]:
-    """What was evaluated on what, where, and by which versions; `checkpoint` as `runs.load_encoder` tells it."""
+    """The evaluated run, checkpoint (as returned by `load_encoder`), store and split, with versions and device."""
     return {
         "run": {"path": run.path.as_posix(), "digest": run.digest, "preset": run.preset, "seed": run.config.seed},
         "checkpoint": checkpoint,
@@ -28,32 +28,32 @@ def lineage(run: Run, store: Store, split: Split, checkpoint: dict[str, Any], de
     }
 
 
-def name_of(run: Run, store: Store, split: Split, protocol: str, which: CheckpointName) -> str:
-    """What a result is called: its protocol on the run's own split, else the store and split too."""
+def result_name(run: Run, store: Store, split: Split, protocol: str, which: CheckpointName) -> str:
+    """The file name of a result: the protocol; for another store or split than the run's, these names, too."""
     own = store.digest == run.lineage["store"]["digest"]
-    where = store.name if own else f"{store.name}-{store.digest[:8]}"  # stores in two places may share a name
-    is_usual = own and split.name == run.lineage["split"]["name"]
-    name = protocol if is_usual else f"{protocol}-{where}-{split.name}"
+    store_name = store.name if own else f"{store.name}-{store.digest[:8]}"  # stores in two folders may share a name
+    is_own_split = own and split.name == run.lineage["split"]["name"]
+    name = protocol if is_own_split else f"{protocol}-{store_name}-{split.name}"
     return name if which == "last" else f"{name}-{which}"
 
 
 def published(run: Run, store: Store, split: Split, protocol: str) -> dict[str, Any] | None:
-    """What the authors report, when data set and split are theirs and the run is what its preset is to reach it by."""
+    """The number reported by the authors, if data set, split, stream and method are those of the run's preset."""
     if run.preset not in preset_names():
-        return None  # of another version
-    named = load_preset(run.preset)
-    about, meant = named.about, compose_pretrain(named)
+        return None  # a preset of another version
+    preset = load_preset(run.preset)
+    about, config = preset.about, compose_pretrain(preset)
     if (about.dataset, about.split) != (store.attributes["dataset"], split.name) or protocol not in about.published:
         return None
-    if (meant.stream, meant.method) != (run.config.stream, run.config.method):
+    if (config.stream, config.method) != (run.config.stream, run.config.method):
         return None
     return {"top1": about.published[protocol], "source": about.source}
 
 
 def _pretrained_on(run: Run, store: Store, split: Split) -> int | None:
-    """How many of the test clips the encoder saw in pre-training, without their labels: 0 on the run's own split.
+    """Count the test clips that the encoder was pre-trained on (without labels): 0 on the run's own split.
 
-    None for imported weights, which do not say what they saw.
+    None for imported weights, whose training clips are unknown.
     """
     if run.imported:
         return None

@@ -1,4 +1,4 @@
-"""Linear evaluation: one linear layer on frozen, cached features, trained as the reference trains it."""
+"""Linear evaluation: train one linear layer on frozen features with the settings of the reference."""
 
 from dataclasses import dataclass
 
@@ -9,17 +9,17 @@ from torch.nn.functional import cross_entropy
 
 from trainer.config.evaluation import LinearConfig
 
-REFERENCE = LinearConfig()
+DEFAULTS = LinearConfig()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Fitted:
-    """A trained linear classifier and how its test accuracy went."""
+class LinearResult:
+    """A trained linear classifier and its test accuracy over the epochs."""
 
     scores: Tensor
     """(N, classes) of the test features after the last epoch."""
     test_top1: list[float]
-    """Per cent after every epoch. Choosing the best of them is choosing on the test set."""
+    """Per cent after every epoch. Choosing the best epoch would be model selection on the test set."""
     weight: Tensor
     """(classes, D) after the last epoch."""
     bias: Tensor
@@ -33,28 +33,28 @@ def fit(
     test_labels: Tensor,
     classes: int,
     seed: int = 0,
-    config: LinearConfig = REFERENCE,
-) -> Fitted:
+    config: LinearConfig = DEFAULTS,
+) -> LinearResult:
     """Train a linear classifier on features (R, D) and score the test features (N, D) after every epoch."""
     generator = torch.Generator().manual_seed(seed)
     start = torch.randn(classes, train.shape[1], generator=generator).mul_(config.init_std).to(train)
-    # A GPU works for a few microseconds on each of a step's kernels, and starting one takes longer: few make it fast.
-    steps = (_ManualStep if train.is_cuda else _AutogradStep)(start, train, labels, config)
+    # On a GPU launching a kernel takes longer than running it here, so fewer kernels make a step faster.
+    stepper = (_ManualStep if train.is_cuda else _AutogradStep)(start, train, labels, config)
     curve = []
     scores = test @ start.T
     for epoch in range(config.epochs):
         rate = config.learning_rate * (0.1 if epoch >= round(config.decay_at * config.epochs) else 1.0)
         for chosen in torch.split(torch.randperm(len(train), generator=generator).to(train.device), config.batch_size):
-            steps.take(chosen, rate)
+            stepper.step(chosen, rate)
         with torch.no_grad():
-            scores = test @ steps.weight.T + steps.bias
+            scores = test @ stepper.weight.T + stepper.bias
             curve.append(100 * float((scores.argmax(1) == test_labels).float().mean()))
-    weight, bias = steps.weight.detach().cpu(), steps.bias.detach().cpu()
-    return Fitted(scores=scores.cpu(), test_top1=curve, weight=weight, bias=bias)
+    weight, bias = stepper.weight.detach().cpu(), stepper.bias.detach().cpu()
+    return LinearResult(scores=scores.cpu(), test_top1=curve, weight=weight, bias=bias)
 
 
 class _AutogradStep:
-    """Steps by torch's own derivative and optimiser; the weights start at (classes, D), the bias at zeros."""
+    """Steps with autograd and torch's optimiser. Weights (classes, D) start at `start`, the bias at zeros."""
 
     def __init__(self, start: Tensor, train: Tensor, labels: Tensor, config: LinearConfig) -> None:
         self.train, self.labels = train, labels
@@ -67,8 +67,8 @@ class _AutogradStep:
             weight_decay=config.weight_decay,
         )
 
-    def take(self, chosen: Tensor, rate: float) -> None:
-        """One step on the features of some rows."""
+    def step(self, chosen: Tensor, rate: float) -> None:
+        """Train one step on the chosen rows of the training features."""
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         loss = cross_entropy(self.train[chosen] @ self.weight.T + self.bias, self.labels[chosen])
@@ -78,21 +78,23 @@ class _AutogradStep:
 
 
 class _ManualStep:
-    """The same steps in seven kernels: the bias a column of the weights, the loss's derivative written out."""
+    """The same steps in seven kernels: the bias is a column of the weights, the gradient of the loss is written out."""
 
     def __init__(self, start: Tensor, train: Tensor, labels: Tensor, config: LinearConfig) -> None:
         self.config = config
         self.rows = functional.pad(train, (0, 1), value=1.0)
-        self.wanted = functional.one_hot(labels, len(start)).to(train)
-        self.both = functional.pad(start, (0, 1))
-        self.momenta = torch.zeros_like(self.both)
-        self.weight, self.bias = self.both[:, :-1], self.both[:, -1]
+        self.targets = functional.one_hot(labels, len(start)).to(train)
+        self.parameters = functional.pad(start, (0, 1))
+        self.momenta = torch.zeros_like(self.parameters)
+        self.weight, self.bias = self.parameters[:, :-1], self.parameters[:, -1]
 
-    def take(self, chosen: Tensor, rate: float) -> None:
-        """One step on the features of some rows."""
+    def step(self, chosen: Tensor, rate: float) -> None:
+        """Train one step on the chosen rows of the training features."""
         rows, config = self.rows[chosen], self.config
-        apart = functional.softmax(rows @ self.both.T, dim=1).sub_(self.wanted[chosen])  # derivative by the scores
-        self.momenta.addmm_(apart.T, rows, beta=config.momentum, alpha=1 / len(rows))
+        gradient = functional.softmax(rows @ self.parameters.T, dim=1).sub_(
+            self.targets[chosen]
+        )  # of the loss by the scores
+        self.momenta.addmm_(gradient.T, rows, beta=config.momentum, alpha=1 / len(rows))
         if config.weight_decay:
-            self.momenta.add_(self.both, alpha=config.weight_decay)
-        self.both.sub_(self.momenta, alpha=rate)
+            self.momenta.add_(self.parameters, alpha=config.weight_decay)
+        self.parameters.sub_(self.momenta, alpha=rate)

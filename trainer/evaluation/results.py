@@ -1,170 +1,205 @@
-"""Evaluations that lie with a run, read back: the files have no seal, so each is looked at before it is believed."""
+"""Evaluation results of a run: the typed model, and writing and reading the files in `eval/` with a checksum."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from pipeline.artifacts import manifest
 from pipeline.errors import explain, one_line
-from trainer.runs.run import RESULTS_FOLDER, Run
+from pipeline.files import atomic
+from trainer.runs.run import RESULTS_FOLDER, Run, sole_evaluation
 
-LARGEST = 64 << 20
-"""Bytes of a result; ten draws on 120 classes, twice, have some 4 MB."""
+MAX_BYTES = 64 << 20
+"""Size of a result file; ten label draws on 120 classes, for two rows, take about 4 MB."""
 HEADLINE_PROTOCOLS = ("linear", "finetune", "knn")
-"""Which evaluation answers first what a run is worth."""
+"""Protocols by preference for the headline number of a run."""
+SCORES_SUFFIX = ".scores.npz"
 Percent = Annotated[float, Field(ge=0, le=100.001)]
 Count = Annotated[int, Field(ge=0, lt=2**53)]
 
 
-class Fields(BaseModel):
-    """What a page needs of a result; other fields are left alone."""
+class ResultFields(BaseModel):
+    """Fields of a result that are read again; further fields are stored without being checked."""
 
     model_config = ConfigDict(frozen=True, allow_inf_nan=False)
 
 
-class BestEpoch(Fields):
-    """The best of all looks at the test clips."""
+class BestEpoch(ResultFields):
+    """The epoch with the highest accuracy on the test clips."""
 
     epoch: Count
     top1: Percent
 
 
-class Row(Fields):
-    """One representation's numbers."""
+class Row(ResultFields):
+    """The numbers of one representation, such as `pre-trained` or `random encoder`."""
 
     top1: Percent
     top5: Percent | None = None
     interval95: tuple[Percent, Percent] | None = None
     deviation: Percent | None = None
-    """Over draws of labels, where there are several."""
+    """Standard deviation over several draws of labels."""
     per_class: list[Percent | None] = []
     classes: list[int] = []
     confusion: list[list[Count]] = []
     clips: Count | None = None
     best_epoch: BestEpoch | None = None
-    test_top1_by_epoch: dict[str, Percent] = {}
+    test_top1_by_epoch: dict[Annotated[str, Field(pattern=r"^[0-9]{1,9}$")], Percent] = {}
     classifier: str = ""
     seeds: dict[str, "Row"] = {}
+    """One row for each draw of labels."""
 
     @model_validator(mode="after")
-    def _one_of_everything_for_each_class(self) -> Self:
+    def _sizes_match_the_classes(self) -> Self:
         count = len(self.classes)
         if len(self.per_class) not in (0, count) or len(self.confusion) not in (0, count):
             raise ValueError(f"{len(self.per_class)} and {len(self.confusion)} values for {count} classes")
-        if any(len(said) != count for said in self.confusion):
-            raise ValueError("the confusion is not square")
-        if not all(epoch.isdecimal() and len(epoch) < 10 for epoch in self.test_top1_by_epoch):
-            raise ValueError("an epoch is no number")
+        if any(len(row) != count for row in self.confusion):
+            raise ValueError("the confusion matrix is not square")
         return self
 
-    def counts(self) -> "np.ndarray[Any, np.dtype[np.int64]]":
-        """(C, C) clips, rows true, columns said."""
+    def counts(self) -> NDArray[np.int64]:
+        """Confusion matrix (C, C) in clips: rows true, columns predicted."""
         return np.array(self.confusion, np.int64).reshape(len(self.classes), len(self.classes))
 
 
-class Published(Fields):
-    """What the authors report."""
+class Artifact(ResultFields):
+    """A store, split or run by name and digest."""
 
-    top1: Percent
-    source: str
+    name: str = ""
+    digest: str
 
 
-class OfSplit(Fields):
-    """The split that was evaluated on."""
+class EvaluatedSplit(Artifact):
+    """The split of an evaluation, with its numbers of clips."""
 
-    name: str
     train: Count
     test: Count
 
 
-class OfStore(Fields):
-    """The store that was evaluated on."""
-
-    name: str
-    digest: str
-
-
-class OfCheckpoint(Fields):
-    """The checkpoint that was evaluated."""
+class EvaluatedCheckpoint(ResultFields):
+    """The checkpoint of an evaluation."""
 
     which: str = "last"
     step: Count
     total_steps: Count
-    digest: str = ""
 
 
-class OfRun(Fields):
-    """The run that was evaluated."""
+class Lineage(ResultFields):
+    """The inputs of an evaluation."""
 
-    digest: str
-
-
-class Lineage(Fields):
-    """What an evaluation was of."""
-
-    run: OfRun
-    checkpoint: OfCheckpoint
-    store: OfStore
-    split: OfSplit
+    run: Artifact
+    checkpoint: EvaluatedCheckpoint
+    store: Artifact
+    split: EvaluatedSplit
     transfer: bool | None = None
     test_clips_pretrained_on: int | None = None
-    device: str = ""
 
 
-class Result(Fields):
-    """One evaluation as `eval` has kept it."""
+class Result(ResultFields):
+    """One evaluation, as `eval` writes it and reports read it."""
 
     name: str
-    """Of its file."""
+    """The file name without suffix."""
     protocol: str
     settings: dict[str, Any]
     rows: dict[str, Row] = Field(min_length=1)
     class_names: list[str]
-    published: Published | None = None
     fused: list[Any] | None = None
     lineage: Lineage
 
     @model_validator(mode="after")
-    def _a_name_for_each_class(self) -> Self:
+    def _every_class_has_a_name(self) -> Self:
         if any(row.classes and len(row.classes) != len(self.class_names) for row in self.rows.values()):
-            raise ValueError(f"{len(self.class_names)} names of classes, and a row of another number")
+            raise ValueError(f"{len(self.class_names)} class names, but a row with another number of classes")
         return self
 
     def labels(self, row: Row) -> list[str]:
-        """What the classes of a row are called: id and name."""
+        """Id and name of each class of a row."""
         return [f"{label} {name}".rstrip() for label, name in zip(row.classes, self.class_names, strict=True)]
 
 
-def read_results(run: Run) -> tuple[list[Result], list[str]]:
-    """All evaluations that lie with a run, by name, and why others are passed over."""
-    found, skipped = [], []
-    for path in sorted((run.path / RESULTS_FOLDER).glob("[!.]*.json")):
-        try:
-            result = read(path)
-        except (ValueError, RecursionError, OSError) as error:
-            said = error.strerror if isinstance(error, OSError) else error
-            skipped.append(one_line(f"{path}: passed over: {said}; evaluate again"))
-            continue
-        if result.lineage.run.digest != run.digest:
-            skipped.append(one_line(f"{path}: passed over: is of another run; evaluate again"))
-        else:
-            found.append(result)
-    return found, skipped
+def write_result(
+    run: Run, name: str, fields: Mapping[str, Any], scores: Mapping[str, NDArray[Any]] = MappingProxyType({})
+) -> Path:
+    """Write an evaluation's result into the run's folder, and its class scores into a second file.
 
-
-def read(path: Path) -> Result:
-    """One evaluation.
+    Args:
+        run: the evaluated run.
+        name: of the result.
+        fields: the fields of a `Result` except its name, with any others; the file adds their checksum as `digest`.
+        scores: an array (N, classes) for each row, and the arrays that describe N and classes; none: no second file.
 
     Raises:
-        ValueError: it is not JSON, or not what `eval` writes; the text says where.
-        OSError: it cannot be read.
+        OutputLocked, OutputFailed: see `sole_evaluation`.
     """
-    if path.stat().st_size > LARGEST:
-        raise ValueError(f"has {path.stat().st_size:,} bytes, expected at most {LARGEST:,}")
-    plain = json.loads(path.read_bytes())
+    Result.model_validate({**fields, "name": name})
+    path = run.path / RESULTS_FOLDER / f"{name}.json"
+    with sole_evaluation(run):
+        if scores:
+            arrays_path, needed = scores_path(path), sum(array.nbytes for array in scores.values())
+            atomic.write_file(arrays_path, lambda handle: np.savez(handle, **scores), needed=needed)  # type: ignore[arg-type]
+        atomic.write_file(path, _to_bytes({**fields, "digest": manifest.json_digest(fields)}))
+    return path
+
+
+def scores_path(path: Path) -> Path:
+    """The file with the class scores of a result file."""
+    return path.with_name(path.stem + SCORES_SUFFIX)
+
+
+def _to_bytes(document: Mapping[str, Any]) -> bytes:
+    return json.dumps(document, indent=1, allow_nan=False).encode() + b"\n"
+
+
+def read_results(run: Run) -> tuple[list[Result], list[str]]:
+    """Read all results of a run, sorted by name, and list why others were skipped."""
+    results, skipped = [], []
+    for path in sorted((run.path / RESULTS_FOLDER).glob("[!.]*.json")):
+        try:
+            result = read_result(path)
+        except (ValueError, RecursionError, OSError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            skipped.append(one_line(f"{path}: skipped: {reason}; evaluate again"))
+            continue
+        if result.lineage.run.digest == run.digest:
+            results.append(result)
+        else:
+            skipped.append(one_line(f"{path}: skipped: is a result of another run; evaluate again"))
+    return results, skipped
+
+
+def read_result(path: Path) -> Result:
+    """Read one result and verify its checksum. Results of older versions have none; only their fields are checked.
+
+    Raises:
+        ValueError: the file is not JSON, was changed, or has wrong fields; the message names the field.
+        OSError: the file cannot be read.
+    """
+    if path.stat().st_size > MAX_BYTES:
+        raise ValueError(f"has {path.stat().st_size:,} bytes, expected at most {MAX_BYTES:,}")
+    content = path.read_bytes()
+    document = json.loads(content)
+    if isinstance(document, dict) and "digest" in document:
+        _verify_checksum(document, content)
     try:
-        return Result.model_validate({**plain, "name": path.stem} if isinstance(plain, dict) else plain)
+        return Result.model_validate({**document, "name": path.stem} if isinstance(document, dict) else document)
     except ValidationError as error:
         raise ValueError(f"field {explain(error.errors()[:1])}") from error
+
+
+def _verify_checksum(document: Mapping[str, Any], content: bytes) -> None:
+    """Raise ValueError if a result's digest or any of its bytes has changed since it was written."""
+    fields = {key: value for key, value in document.items() if key != "digest"}
+    try:
+        is_intact = document["digest"] == manifest.json_digest(fields) and content == _to_bytes(document)
+    except ValueError:  # NaN, which is never written
+        is_intact = False
+    if not is_intact:
+        raise ValueError("its content does not match its checksum: it was changed or damaged")

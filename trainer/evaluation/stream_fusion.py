@@ -1,4 +1,4 @@
-"""Several runs as one: the weighted sum of their scores, row by row, as joint, motion and bone are fused."""
+"""Fuse several runs (such as joint, motion and bone): evaluate the weighted sum of their class scores."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,63 +9,65 @@ from numpy.typing import NDArray
 
 from pipeline.errors import ArtifactError, ConfigError
 from trainer.evaluation.metrics import spread, summarise
-from trainer.runs.run import SCORES_SUFFIX, Run, write_result
+from trainer.evaluation.results import scores_path, write_result
+from trainer.runs.run import Run
 
-BY_STREAM = {"joint": 0.6, "bone": 0.6, "motion": 0.4}
-"""AimCLR's weights (ensemble_ntu_cs.py in Levigty/AimCLR); SkeleMixCLR names none."""
+STREAM_WEIGHTS = {"joint": 0.6, "bone": 0.6, "motion": 0.4}
+"""AimCLR's weights (ensemble_ntu_cs.py in Levigty/AimCLR); SkeleMixCLR gives none."""
 
 
-def parse_weights(opened: Sequence[Run], weights: Sequence[float] = ()) -> list[float]:
-    """The weight of each run: what is given, else by stream when no stream comes twice, else alike.
+def choose_weights(runs: Sequence[Run], weights: Sequence[float] = ()) -> list[float]:
+    """The weight of each run: the given weights, else by stream if all streams differ, else equal weights.
 
     Raises:
         ConfigError: fewer than two runs, another number of weights, or weights that are not above zero.
     """
-    if len(opened) < 2:
-        raise ConfigError("--fuse adds up the scores of several runs; name at least two")
+    if len(runs) < 2:
+        raise ConfigError("--fuse adds the scores of several runs; name at least two")
     if weights:
-        if len(weights) != len(opened) or not all(0 < weight < float("inf") for weight in weights):
-            raise ConfigError(f"--weights: expected {len(opened)} numbers above 0, one for each run, found {weights}")
+        if len(weights) != len(runs) or not all(0 < weight < float("inf") for weight in weights):
+            raise ConfigError(f"--weights: expected {len(runs)} numbers above 0, one for each run, got {weights}")
         return list(weights)
-    streams = [run.config.stream for run in opened]
-    return [BY_STREAM[stream] if len(set(streams)) == len(streams) else 1.0 for stream in streams]
+    streams = [run.config.stream for run in runs]
+    return [STREAM_WEIGHTS[stream] if len(set(streams)) == len(streams) else 1.0 for stream in streams]
 
 
 def fuse_runs(
-    opened: Sequence[Run], found: Sequence[Mapping[str, Mapping[str, Any]]], weights: Sequence[float]
+    runs: Sequence[Run], evaluations: Sequence[Mapping[str, Mapping[str, Any]]], weights: Sequence[float]
 ) -> dict[str, dict[str, Any]]:
-    """Fuse the results that evaluations of several runs have just written; keep them with the first run.
+    """Fuse the results of several runs and write them into the folder of the first run.
 
-    Scores are added as they are (logits of linear layers, votes of neighbours), as AimCLR does.
+    Scores are added without normalisation (logits of linear layers, votes of neighbours), as in AimCLR.
 
     Args:
-        opened: the runs.
-        found: what `evaluate` gave for each.
-        weights: of each.
+        runs: the runs.
+        evaluations: the return value of `evaluate` for each run.
+        weights: the weight of each run.
 
     Raises:
         ArtifactError: the runs were not evaluated on the same clips.
     """
-    return {key: _one(opened, [results[key] for results in found], weights) for key in found[0]}
+    return {key: _fuse(runs, [results[key] for results in evaluations], weights) for key in evaluations[0]}
 
 
-def _one(opened: Sequence[Run], results: Sequence[Mapping[str, Any]], weights: Sequence[float]) -> dict[str, Any]:
-    kept = [_scores(Path(result["written"])) for result in results]
-    for run, arrays in zip(opened[1:], kept[1:], strict=True):
-        for what in ("rows", "classes", "labels"):
-            if not np.array_equal(arrays[what], kept[0][what]):
-                raise ArtifactError(f"{run.path}: was evaluated on other clips than {opened[0].path}; name one --store")
-    for run, result in zip(opened[1:], results[1:], strict=True):
-        for what in ("store", "split"):
-            if result["lineage"][what]["digest"] != results[0]["lineage"][what]["digest"]:
-                raise ArtifactError(f"{run.path}: was evaluated on another {what} than {opened[0].path}")
-    labels, classes = kept[0]["labels"], kept[0]["classes"].tolist()
-    rows: dict[str, Any] = {}
-    for name in kept[0].keys() - {"rows", "classes", "labels"}:
-        summed = sum(weight * arrays[name].astype(np.float64) for weight, arrays in zip(weights, kept, strict=True))
-        rows[name] = summarise(np.asarray(summed), labels, classes)
-    first = results[0]
-    rows = {name: _together(name, rows) for name in first["rows"] if name in {row.partition("/")[0] for row in rows}}
+def _fuse(runs: Sequence[Run], results: Sequence[Mapping[str, Any]], weights: Sequence[float]) -> dict[str, Any]:
+    scores = [_read_scores(Path(result["written"])) for result in results]
+    first, first_scores = results[0], scores[0]
+    for run, arrays in zip(runs[1:], scores[1:], strict=True):
+        for key in ("rows", "classes", "labels"):
+            if not np.array_equal(arrays[key], first_scores[key]):
+                raise ArtifactError(f"{run.path}: was evaluated on other clips than {runs[0].path}; name one --store")
+    for run, result in zip(runs[1:], results[1:], strict=True):
+        for key in ("store", "split"):
+            if result["lineage"][key]["digest"] != first["lineage"][key]["digest"]:
+                raise ArtifactError(f"{run.path}: was evaluated on another {key} than {runs[0].path}")
+    labels, classes = first_scores["labels"], first_scores["classes"].tolist()
+    summaries: dict[str, Any] = {}
+    for name in first_scores.keys() - {"rows", "classes", "labels"}:
+        total = sum(weight * arrays[name].astype(np.float64) for weight, arrays in zip(weights, scores, strict=True))
+        summaries[name] = summarise(np.asarray(total), labels, classes)
+    fused_rows = {name.partition("/")[0] for name in summaries}
+    rows = {name: _row(name, summaries) for name in first["rows"] if name in fused_rows}
     fused = {
         "protocol": first["protocol"],
         "settings": {**first["settings"], "weights": list(weights), "added": "scores as they are"},
@@ -78,24 +80,24 @@ def _one(opened: Sequence[Run], results: Sequence[Mapping[str, Any]], weights: S
                 "stream": run.config.stream,
                 "checkpoint": result["lineage"]["checkpoint"],
             }
-            for run, result in zip(opened, results, strict=True)
+            for run, result in zip(runs, results, strict=True)
         ],
         "lineage": first["lineage"],
     }
-    name = f"{Path(first['written']).stem}-with-{'+'.join(run.path.name for run in opened[1:])}"
-    fused["written"] = write_result(opened[0], name, fused).as_posix()
+    name = f"{Path(first['written']).stem}-with-{'+'.join(run.path.name for run in runs[1:])}"
+    fused["written"] = write_result(runs[0], name, fused).as_posix()
     return fused
 
 
-def _together(name: str, rows: Mapping[str, Any]) -> dict[str, Any]:
-    """A row, or all draws of a row."""
-    if name in rows:
-        row: dict[str, Any] = rows[name]
+def _row(name: str, summaries: Mapping[str, Any]) -> dict[str, Any]:
+    """The summary of a row, or of all its label draws, which are called `name/seed`."""
+    if name in summaries:
+        row: dict[str, Any] = summaries[name]
         return row
-    seeds = {row.partition("/")[2]: rows[row] for row in sorted(rows) if row.startswith(f"{name}/")}
+    seeds = {key.partition("/")[2]: summaries[key] for key in sorted(summaries) if key.startswith(f"{name}/")}
     return {**spread([row["top1"] for row in seeds.values()]), "seeds": seeds}
 
 
-def _scores(result: Path) -> dict[str, NDArray[Any]]:
-    with np.load(result.with_name(result.stem + SCORES_SUFFIX), allow_pickle=False) as arrays:  # noqa: TID251 (allow_pickle=False)
+def _read_scores(result: Path) -> dict[str, NDArray[Any]]:
+    with np.load(scores_path(result), allow_pickle=False) as arrays:  # noqa: TID251 (allow_pickle=False)
         return {name: arrays[name] for name in arrays.files}

@@ -1,4 +1,4 @@
-"""Features of any clips as one .npz: of a store's split, or of an array in a file."""
+"""Compute the features of clips with a trained encoder and write them to an .npz (`skelepipe embed`)."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,28 +23,28 @@ from trainer.runs.run import CheckpointName, Run, load_encoder
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ClipBatch:
-    """Clips with what is known of them."""
+    """Clips with their labels and names."""
 
     clips: Tensor
     """(N, 3, T, V, M) positions in metres, whatever the run's stream."""
     labels: NDArray[np.int64]
-    """(N,) classes from 0; -1 unknown."""
+    """(N,) class ids from 0; -1 if unknown."""
     names: NDArray[np.str_]
     """(N,)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Embedding:
-    """What an encoder makes of clips."""
+    """The features of a batch of clips."""
 
     features: NDArray[np.float32]
-    """(N, D), rows in the batch's order."""
+    """(N, D), in the order of the batch."""
     checkpoint: dict[str, Any]
-    """Where they come from: path, digest, step, newer ones that were skipped."""
+    """The checkpoint of the encoder: path, digest, step, newer damaged checkpoints that were skipped."""
 
 
 def from_store(run: Run, store: Store, split: Split | None = None, subset: str = "all") -> ClipBatch:
-    """A store's clips, of one side of a split or all of them, resized to the run's T; in row order."""
+    """Read all clips of a store, or one side of a split, in row order, resized to the run's T."""
     rows = np.arange(len(store)) if split is None else np.sort(split.side(subset))
     return ClipBatch(
         clips=load_clips(store, rows, run.config.frames, run.config.bodies),
@@ -54,23 +54,23 @@ def from_store(run: Run, store: Store, split: Split | None = None, subset: str =
 
 
 def from_file(run: Run, path: Path) -> ClipBatch:
-    """The array `data` (N, 3, T, V, M) of an .npz as it is; `labels` and `names` too when they are there.
+    """Read the array `data` (N, 3, T, V, M) of an .npz without resizing it, with `labels` and `names` if present.
 
     Raises:
-        ArtifactNotFound: there is no such file.
-        ArtifactError: it is no .npz, holds objects, or `data` does not fit the run's skeleton.
+        ArtifactNotFound: the file does not exist.
+        ArtifactError: the file is not an .npz, contains objects, or `data` does not fit the run's skeleton.
     """
     if not path.is_file():
         raise ArtifactNotFound(path)
     try:
         with path.open("rb") as handle:
             arrays = safe_numpy.read_arrays(handle)
-            held = {name: arrays[name]() for name in ("data", "labels", "names") if name in arrays}
-    except Exception as error:  # numpy and zipfile raise nearly anything over a damaged file
+            contents = {name: arrays[name]() for name in ("data", "labels", "names") if name in arrays}
+    except Exception as error:  # numpy and zipfile raise many exception types for damaged files
         raise ArtifactError(f"{path}: cannot be read as an .npz of plain arrays ({error})") from error
-    if "data" not in held:
-        raise ArtifactError(f"{path}: holds no array `data` (N, 3, T, V, M)")
-    return from_array(run, held["data"], held.get("labels"), held.get("names"), source=str(path))
+    if "data" not in contents:
+        raise ArtifactError(f"{path}: has no array `data` (N, 3, T, V, M)")
+    return from_array(run, contents["data"], contents.get("labels"), contents.get("names"), source=str(path))
 
 
 def from_array(
@@ -81,17 +81,17 @@ def from_array(
     *,
     source: str = "array",
 ) -> ClipBatch:
-    """An array of clips as it is: no frame is added or taken away.
+    """Check arrays and make a batch of them, without resizing.
 
     Args:
-        run: whose skeleton the clips must have.
-        data: numbers (N, 3, T, V, M), positions in metres as the run's recipe leaves them; missing is 0.
-        labels: (N,) whole numbers, -1 unknown, which they all are when not given.
-        names: (N,); 0, 1, ... when not given.
-        source: where the arrays come from, for what is said of them.
+        run: the clips must have its skeleton layout.
+        data: numbers (N, 3, T, V, M), positions in metres, processed by the run's recipe; missing joints are 0.
+        labels: (N,) integers, -1 if unknown; default: all unknown.
+        names: (N,); default: 0, 1, ...
+        source: the origin of the arrays, for error messages.
 
     Raises:
-        ArtifactError: an array does not fit the run's skeleton or the others, or holds something else than numbers.
+        ArtifactError: an array does not fit the run's skeleton or the other arrays, or is not numeric.
     """
     joints = len(run.layout.joints)
     if data.ndim != 5 or data.shape[1] != 3 or data.shape[3] != joints or data.dtype.kind not in "fiu" or not data.size:
@@ -103,11 +103,11 @@ def from_array(
     if not np.isfinite(clips).all():
         clip = int(np.flatnonzero(~np.isfinite(clips).reshape(len(clips), -1).all(1))[0])
         raise ArtifactError(f"{source}: data is not finite in clip {clip}; write missing joints as 0")
-    for name, given in (("labels", labels), ("names", names)):
-        if given is not None and given.shape != (len(data),):
-            raise ArtifactError(f"{source}: {name} has shape {given.shape}, expected ({len(data)},)")
+    for name, array in (("labels", labels), ("names", names)):
+        if array is not None and array.shape != (len(data),):
+            raise ArtifactError(f"{source}: {name} has shape {array.shape}, expected ({len(data)},)")
     if labels is not None and labels.dtype.kind not in "iu":
-        raise ArtifactError(f"{source}: labels are {labels.dtype}, expected whole numbers, -1 where unknown")
+        raise ArtifactError(f"{source}: labels are {labels.dtype}, expected integers, -1 if unknown")
     return ClipBatch(
         clips=torch.from_numpy(clips),
         labels=(np.full(len(data), -1) if labels is None else labels).astype(np.int64),
@@ -125,24 +125,24 @@ def encode(
     which: CheckpointName = "last",
     fast: bool = True,
 ) -> Embedding:
-    """The features of a batch by a run's frozen encoder.
+    """Compute the features of a batch with a run's frozen encoder.
 
     Args:
-        run: whose encoder.
+        run: the run of the encoder.
         batch: the clips.
-        layer: before or behind the projection head.
+        layer: before or after the projection head.
         normalised: scale every vector to length 1.
-        device: where it is computed; the GPU if there is one when not given.
-        which: of the run's checkpoints.
-        fast: encode in less time, equal but for rounding: by trainer/models/fast/cpu.py, on a GPU by trainer/models/fast/gpu.py.
+        device: default: the GPU if there is one.
+        which: which of the run's checkpoints.
+        fast: use the fast implementation (models/fast/); results differ by rounding only.
 
     Raises:
         ArtifactError: the run's checkpoint is missing or damaged.
-        ConfigError: there is no such device.
+        ConfigError: the device does not exist.
     """
     encoder, checkpoint = load_encoder(run, device, which, fast=fast)
-    found = features.extract_positions(encoder, batch.clips, run, layer)
-    return Embedding(features=(normalize(found, dim=1) if normalised else found).numpy(), checkpoint=checkpoint)
+    vectors = features.extract_positions(encoder, batch.clips, run, layer)
+    return Embedding(features=(normalize(vectors, dim=1) if normalised else vectors).numpy(), checkpoint=checkpoint)
 
 
 def embed(
@@ -156,22 +156,22 @@ def embed(
     which: CheckpointName = "last",
     fast: bool = True,
 ) -> dict[str, Any]:
-    """Write `features` float32 (N, D), `labels` and `names` to `output`, rows in the batch's order.
+    """Write `features` float32 (N, D), `labels` and `names` to `output`, in the order of the batch.
 
-    Args as `encode` has them.
+    Args: see `encode`.
 
     Returns:
-        clips N, dimensions D, and the checkpoint they come from: path, digest, step, newer ones that were skipped.
+        clips (N), dimensions (D) and the checkpoint of the encoder: path, digest, step, newer ones that were skipped.
 
     Raises:
         ArtifactError: the run's checkpoint is missing or damaged.
-        OutputLocked: another process is writing there.
-        OutputFailed: the disk refuses.
+        OutputLocked: another process is writing the file.
+        OutputFailed: the disk reports an error.
     """
     with sole_file_writer(output):
-        found = encode(run, batch, layer=layer, normalised=normalised, device=device, which=which, fast=fast)
-        arrays: dict[str, NDArray[Any]] = {"features": found.features, "labels": batch.labels, "names": batch.names}
+        embedding = encode(run, batch, layer=layer, normalised=normalised, device=device, which=which, fast=fast)
+        arrays: dict[str, NDArray[Any]] = {"features": embedding.features, "labels": batch.labels, "names": batch.names}
         needed = sum(array.nbytes for array in arrays.values())
         write_file(output, lambda handle: np.savez(handle, **arrays), needed=needed)  # type: ignore[arg-type]
-    clips, dimensions = found.features.shape
-    return {"clips": clips, "dimensions": dimensions, "checkpoint": found.checkpoint}
+    clips, dimensions = embedding.features.shape
+    return {"clips": clips, "dimensions": dimensions, "checkpoint": embedding.checkpoint}

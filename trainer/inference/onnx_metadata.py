@@ -1,4 +1,4 @@
-"""What an exported model says of itself: which clips it expects, where they must come from, what it answers."""
+"""Metadata and description of an exported ONNX model: expected input, preparation of clips, outputs."""
 
 import importlib.metadata
 import json
@@ -13,8 +13,7 @@ from trainer.runs.run import Run
 if TYPE_CHECKING:
     import onnx
 
-FORMAT = 1
-"""Of the metadata below."""
+METADATA_VERSION = 1
 COORDINATES = (
     "x, y, z as the recipe leaves them; a recording of a Kinect is in the sensor's space, x to its left, y up, z away "
     "from it, before the recipe's steps turn and shift it"
@@ -36,12 +35,12 @@ BODIES = {
 
 
 def model_metadata(
-    run: Run, layer: FeatureLayer, checkpoint: Mapping[str, Any], chosen: Classifier | None
+    run: Run, layer: FeatureLayer, checkpoint: Mapping[str, Any], classifier: Classifier | None
 ) -> dict[str, Any]:
-    """The metadata of a model, by name."""
-    made_from = chosen.facts if chosen else run.lineage["store"]
-    known: dict[str, Any] = {
-        "format_version": FORMAT,
+    """The metadata of a model by key."""
+    made_from = classifier.facts if classifier else run.lineage["store"]
+    metadata: dict[str, Any] = {
+        "format_version": METADATA_VERSION,
         "tool": f"skelepipe {importlib.metadata.version('skelepipe')}",
         "run": run.digest,
         "checkpoint": {key: value for key, value in checkpoint.items() if key != "skipped"},
@@ -59,20 +58,22 @@ def model_metadata(
         "body_mean": run.config.encoder.body_mean,
         "stream": run.config.stream,
     }
-    if chosen:
-        names = chosen.names or [""] * len(chosen.classes)
-        lineage = chosen.facts["lineage"]
-        known["classifier"] = {
-            "name": chosen.name,
-            **{key: chosen.facts[key] for key in ("protocol", "representation", "batch_norm", "dataset")},
+    if classifier:
+        names = classifier.names or [""] * len(classifier.classes)
+        lineage = classifier.facts["lineage"]
+        metadata["classifier"] = {
+            "name": classifier.name,
+            **{key: classifier.facts[key] for key in ("protocol", "representation", "batch_norm", "dataset")},
             **{key: {part: lineage[key][part] for part in ("name", "digest")} for key in ("store", "split")},
         }
-        known["classes"] = [{"id": label, "name": name} for label, name in zip(chosen.classes, names, strict=True)]
-    return known
+        metadata["classes"] = [
+            {"id": label, "name": name} for label, name in zip(classifier.classes, names, strict=True)
+        ]
+    return metadata
 
 
-def prose(known: Mapping[str, Any]) -> str:
-    """The same in plain English."""
+def description(known: Mapping[str, Any]) -> str:
+    """The metadata as English text, for the model's doc_string."""
     recipe, layout, checkpoint = known["recipe"], known["layout"], known["checkpoint"]
     origin = (
         f"imported from {checkpoint['imported']}"
@@ -100,17 +101,21 @@ def prose(known: Mapping[str, Any]) -> str:
             f"Output `scores`: float32 (N, {len(known['classes'])}) of the classifier {known['classifier']['name']}, "
             "columns in the order of `classes`; their softmax is how sure it is among these classes."
         )
-    return "\n".join(map(one_line, text))  # names in it come out of files
+    return "\n".join(map(one_line, text))  # contains names from files
 
 
-def describe(
-    proto: "onnx.ModelProto", run: Run, layer: FeatureLayer, checkpoint: Mapping[str, Any], chosen: Classifier | None
+def add_metadata(
+    proto: "onnx.ModelProto",
+    run: Run,
+    layer: FeatureLayer,
+    checkpoint: Mapping[str, Any],
+    classifier: Classifier | None,
 ) -> None:
-    """Write the metadata and the prose into a model; numbers, lists and tables are JSON, texts are themselves."""
-    known = model_metadata(run, layer, checkpoint, chosen)
-    for key, value in known.items():
+    """Write metadata and description into a model; strings are stored as they are, all other values as JSON."""
+    metadata = model_metadata(run, layer, checkpoint, classifier)
+    for key, value in metadata.items():
         entry = proto.metadata_props.add()
         entry.key, entry.value = key, one_line(value) if isinstance(value, str) else json.dumps(value)
-    proto.doc_string = prose(known)
+    proto.doc_string = description(metadata)
     proto.producer_name, proto.producer_version = "skelepipe", importlib.metadata.version("skelepipe")
     proto.graph.name = "encoder"

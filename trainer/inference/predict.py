@@ -1,8 +1,8 @@
-"""Classes for new recordings: the recipe of the store, the encoder and the classifier of an evaluation, in memory."""
+"""Predict classes for new recordings with a run's recipe, encoder and classifier (`skelepipe predict`)."""
 
 import csv
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -27,203 +27,202 @@ from trainer.runs.classifier import Classifier, choose_classifier, load_classifi
 from trainer.runs.run import Run
 from trainer.runtime.device import choose_device
 
-SHOWN = 3
-"""Refusals in an error's text."""
+MAX_LISTED_REASONS = 3
+"""Unusable recordings that an error message lists."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PredictRequest:
-    """What the user asks."""
+    """What to predict."""
 
     run: Run
     roots: tuple[Path, ...]
     device: torch.device = field(default_factory=choose_device)
     classifier: str | None = None
-    """Name of the classifier; None: the newest that is not recalibrated."""
+    """Name of the classifier; None: the newest one that is not recalibrated."""
     skeleton: Path | None = None
-    """The `skeleton.toml` for arrays that no manifest names; None: the nearest."""
+    """The `skeleton.toml` for arrays that are in no manifest.csv; None: the nearest one."""
     top: int = 5
     output: Path | None = None
-    """A .csv to write, besides."""
+    """Also write the predictions to this .csv file."""
     fast: bool = True
-    """Encode in less time, equal but for rounding: by trainer/models/fast/cpu.py, on a GPU by trainer/models/fast/gpu.py."""
+    """Use the fast implementation of the encoder (models/fast/); results differ by rounding only."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Prediction:
-    """A class and how likely it is."""
+    """A class and its probability."""
 
     label: int
-    """The data set's own id, from 0."""
+    """The class id of the data set, from 0."""
     name: str
-    """Empty where the data set gives none."""
+    """Empty if the data set has no class names."""
     probability: float
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RecordingPredictions:
-    """What one clip is taken for."""
+    """The predicted classes of one clip."""
 
     file: str
     clip: str
-    """The clip's name: of several in a file it says which."""
+    """The clip's name, which identifies it if a file has several clips."""
     frames: int
-    """After the recipe."""
+    """Frames after the recipe."""
     top: tuple[Prediction, ...]
-    """The likeliest first; of equally likely ones that with the smaller id."""
+    """Most probable first; ties by class id."""
 
 
 @dataclass(kw_only=True, slots=True)
 class PredictResult:
-    """What a prediction found."""
+    """All predictions."""
 
     run: str
     classifier: dict[str, Any]
     """name, protocol, representation, batch_norm, dataset, recipe, store, split and checkpoint."""
     answers: list[RecordingPredictions]
     refused: list[dict[str, Any]]
-    """name, file, line (0 when none) and reason of what could not be used."""
+    """name, file, line (0 if none) and reason for each recording or clip that could not be used."""
     left_out: dict[str, int]
     notes: list[str] = field(default_factory=list)
     scores: Tensor = field(default_factory=lambda: torch.empty(0), repr=False)
-    """(answers, classes), as the evaluation computes them."""
+    """(answers, classes), computed as in the evaluation."""
 
 
 def predict(request: PredictRequest, progress: Callable[[int, int], None] = lambda done, total: None) -> PredictResult:
-    """Ask a run's classifier about every recording at or below some places.
+    """Classify every recording in some files and folders.
 
     Args:
-        request: what the user asks.
-        progress: is told how many of how many recordings are done.
+        request: what to predict.
+        progress: called with the number of finished recordings and their total.
 
     Raises:
-        ArtifactNotFound: the run has no such classifier, or a place does not exist.
-        ArtifactError: the classifier is damaged, or a folder of recordings holds another kind of skeleton.
+        ArtifactNotFound: the run has no such classifier, or a file or folder does not exist.
+        ArtifactError: the classifier is damaged, or a folder has recordings of another skeleton layout.
         SkelepipeError: none of the recordings can be used.
         OutputLocked: another process is writing the .csv.
-        OutputFailed: the disk refuses.
+        OutputFailed: the disk reports an error.
     """
     with sole_file_writer(request.output) if request.output else nullcontext():
-        report = _predict(request, progress)
+        result = _predict(request, progress)
         if request.output:
-            _write_csv(report, request.output)
-    return report
+            _write_csv(result, request.output)
+    return result
 
 
 def _predict(request: PredictRequest, progress: Callable[[int, int], None]) -> PredictResult:
     run = request.run
-    chosen = load_classifier(run, choose_classifier(run, request.classifier), request.device, fast=request.fast)
-    steps = recipe_from_plain(chosen.facts["recipe"], f"classifier {chosen.name} of {run.path}")
+    classifier = load_classifier(run, choose_classifier(run, request.classifier), request.device, fast=request.fast)
+    steps = recipe_from_plain(classifier.facts["recipe"], f"classifier {classifier.name} of {run.path}")
     found = find_recordings(request.roots, run.layout, request.skeleton)
     refused, clips = list(found.refused), list[tuple[Entry, str, int]]()
-    waiting, described = list[NDArray[np.float32]](), list[Tensor]()
+    batch, vectors = list[NDArray[np.float32]](), list[Tensor]()
 
-    def describe() -> None:
-        if waiting:
-            positions = torch.from_numpy(np.stack(waiting))
-            described.append(features.extract_positions(chosen.encoder, positions, run))
-            waiting.clear()
+    def encode_batch() -> None:
+        if batch:
+            positions = torch.from_numpy(np.stack(batch))
+            vectors.append(features.extract_positions(classifier.encoder, positions, run))
+            batch.clear()
 
     for done, (reader, entry) in enumerate(found.entries, start=1):
-        for given in process_recording(entry, reader, steps):
-            if isinstance(given, Refusal):
-                refused.append(given)
+        for outcome in process_recording(entry, reader, steps):
+            if isinstance(outcome, Refusal):
+                refused.append(outcome)
                 continue
-            clip = given[1]
+            clip = outcome[1]
             clips.append((entry, clip.name, clip.xyz.shape[1]))
-            waiting.append(_as_loaded(clip.xyz, run))
-            if len(waiting) == features.BATCH:
-                describe()
+            batch.append(_resize_and_pad(clip.xyz, run))
+            if len(batch) == features.MAX_BATCH_CLIPS:
+                encode_batch()
         progress(done, len(found.entries))
-    describe()
-    # One product over all clips: over blocks of them it may round otherwise than the evaluation's.
-    scores = chosen.scores(torch.cat(described)) if described else torch.empty(0, len(chosen.classes))
+    encode_batch()
+    # One matrix product over all clips, as in the evaluation; products of blocks may round differently.
+    scores = classifier.scores(torch.cat(vectors)) if vectors else torch.empty(0, len(classifier.classes))
     finite = scores.isfinite().all(dim=1)
     for (entry, name, _), is_finite in zip(clips, finite.tolist(), strict=True):
         if not is_finite:
-            reason = "its coordinates are so large that the encoder gives no number"
+            reason = "the encoder's output is not finite: the coordinates are too large"
             refused.append(Refusal(name=name, file=entry.file, line=0, reason=reason))
     clips = [clip for clip, is_finite in zip(clips, finite.tolist(), strict=True) if is_finite]
     if not clips:
-        told = [str(RawFileError(str(bad.file), bad.line, bad.reason)) for bad in refused]
+        reasons = [str(RawFileError(str(bad.file), bad.line, bad.reason)) for bad in refused]
+        more = len(reasons) - MAX_LISTED_REASONS
         raise SkelepipeError(
-            "; ".join(told[:SHOWN]) + (f"; and {len(told) - SHOWN} more: none can be used" if told[SHOWN:] else "")
+            "; ".join(reasons[:MAX_LISTED_REASONS]) + (f"; and {more} more: none can be used" if more > 0 else "")
         )
     return PredictResult(
         run=run.path.as_posix(),
-        classifier=_described(chosen),
+        classifier=_classifier_to_json(classifier),
         answers=[
             RecordingPredictions(file=str(entry.file), clip=name, frames=frames, top=top)
-            for (entry, name, frames), top in zip(clips, _ranked(chosen, scores[finite], request.top), strict=True)
+            for (entry, name, frames), top in zip(
+                clips, _most_probable(classifier, scores[finite], request.top), strict=True
+            )
         ],
         refused=[{"name": bad.name, "file": str(bad.file), "line": bad.line, "reason": bad.reason} for bad in refused],
         left_out=dict(found.left_out),
-        notes=_notes(run, chosen),
+        notes=_notes(run, classifier),
         scores=scores[finite],
     )
 
 
-def to_json(report: PredictResult) -> dict[str, Any]:
-    """A report as plain data."""
+def to_json(result: PredictResult) -> dict[str, Any]:
+    """Convert a result to plain data for `--json`."""
     return {
-        "run": report.run,
-        "classifier": report.classifier,
-        "predictions": [asdict(answer) for answer in report.answers],
-        "refused": report.refused,
-        "left_out": report.left_out,
-        "notes": report.notes,
+        "run": result.run,
+        "classifier": result.classifier,
+        "predictions": [asdict(answer) for answer in result.answers],
+        "refused": result.refused,
+        "left_out": result.left_out,
+        "notes": result.notes,
     }
 
 
-def _write_csv(report: PredictResult, path: Path) -> None:
-    """Write a line for every clip: file, clip, frames, then class, name and probability of each guess."""
+def _write_csv(result: PredictResult, path: Path) -> None:
+    """Write one line for each clip: file, clip, frames, then class, name and probability of the top classes."""
     text = io.StringIO()
     lines = csv.writer(text, lineterminator="\n")
-    guesses = [f"{what}{place}" for place in _places(report.answers) for what in ("class", "name", "probability")]
-    lines.writerow(["file", "clip", "frames", *guesses])
-    for answer in report.answers:
-        row = [value for guess in answer.top for value in (guess.label, guess.name, repr(guess.probability))]
+    suffixes = ["", *(f"_{rank}" for rank in range(2, len(result.answers[0].top) + 1))]
+    columns = [f"{name}{suffix}" for suffix in suffixes for name in ("class", "name", "probability")]
+    lines.writerow(["file", "clip", "frames", *columns])
+    for answer in result.answers:
+        row = [value for top in answer.top for value in (top.label, top.name, repr(top.probability))]
         lines.writerow([answer.file, answer.clip, answer.frames, *row])
     write_file(path, text.getvalue().encode())
 
 
-def _places(answers: Sequence[RecordingPredictions]) -> list[str]:
-    """What stands behind the columns of the first guess, the second, ...: nothing, `_2`, ..."""
-    return [f"_{place}" if place > 1 else "" for place in range(1, len(answers[0].top) + 1)]
-
-
-def _as_loaded(clip: NDArray[np.float32], run: Run) -> NDArray[np.float32]:
-    """A clip (M', T', V, 3), NaN where missing, as a loader gives a store's: (3, T, V, M), missing is 0."""
+def _resize_and_pad(clip: NDArray[np.float32], run: Run) -> NDArray[np.float32]:
+    """Convert a clip (M', T', V, 3), NaN where missing, to the loader's form: (3, T, V, M), missing is 0."""
     return pad_clip(resized(clip, run.config.frames), run.config.frames, run.config.bodies)
 
 
-def _ranked(chosen: Classifier, scores: Tensor, top: int) -> list[tuple[Prediction, ...]]:
-    """The likeliest classes of each row of scores."""
+def _most_probable(classifier: Classifier, scores: Tensor, top: int) -> list[tuple[Prediction, ...]]:
+    """The `top` most probable classes for each row of scores."""
     probabilities = scores.double().softmax(dim=1)
     order = probabilities.argsort(dim=1, descending=True, stable=True)[:, :top]
     return [
         tuple(
-            Prediction(label=chosen.classes[place], name=chosen.names[place], probability=float(row[place]))
-            for place in places
+            Prediction(label=classifier.classes[column], name=classifier.names[column], probability=float(row[column]))
+            for column in columns
         )
-        for row, places in zip(probabilities, order.tolist(), strict=True)
+        for row, columns in zip(probabilities, order.tolist(), strict=True)
     ]
 
 
-def _described(chosen: Classifier) -> dict[str, Any]:
-    facts, lineage = chosen.facts, chosen.facts["lineage"]
-    kept = {key: facts[key] for key in ("protocol", "representation", "batch_norm", "dataset")}
-    return {"name": chosen.name, **kept, "recipe": facts["recipe"]["name"], **_lineage(lineage)}
+def _classifier_to_json(classifier: Classifier) -> dict[str, Any]:
+    facts, lineage = classifier.facts, classifier.facts["lineage"]
+    return {
+        "name": classifier.name,
+        **{key: facts[key] for key in ("protocol", "representation", "batch_norm", "dataset")},
+        "recipe": facts["recipe"]["name"],
+        **{key: lineage[key] for key in ("store", "split", "checkpoint")},
+    }
 
 
-def _lineage(lineage: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: lineage[key] for key in ("store", "split", "checkpoint")}
-
-
-def _notes(run: Run, chosen: Classifier) -> list[str]:
-    """What there is newer than a classifier, in lines."""
-    of = Path(chosen.facts["lineage"]["checkpoint"]["path"]).name
-    newest = [path.name for path in checkpoint.listed(run.checkpoints)][-1:]
-    if newest and newest[0] > of:
-        return [f"classifier {chosen.name} is of {of}, the run's newest checkpoint is {newest[0]}"]
+def _notes(run: Run, classifier: Classifier) -> list[str]:
+    """A note if the run has a checkpoint newer than the classifier."""
+    used = Path(classifier.facts["lineage"]["checkpoint"]["path"]).name
+    newest = [path.name for path in checkpoint.list_checkpoints(run.checkpoints)][-1:]
+    if newest and newest[0] > used:
+        return [f"classifier {classifier.name} belongs to {used}, but the run's newest checkpoint is {newest[0]}"]
     return []

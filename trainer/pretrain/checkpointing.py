@@ -1,4 +1,4 @@
-"""When a training saves its state, and that a run which ends early says where: rank 0 writes, all decide alike."""
+"""Decide after each step whether to save a checkpoint or stop, in agreement among all ranks; rank 0 writes."""
 
 import signal
 import time
@@ -18,19 +18,19 @@ from trainer.runtime.signals import Interrupted
 
 
 class NotFinite(SkelepipeError):
-    """The training's state or its loss became NaN or infinite; the text names the batch's samples."""
+    """The training's state or its loss became NaN or infinite; the message names the batch's samples."""
 
 
 class Checkpointer:
-    """A training's checkpoints.
+    """Saves the checkpoints of a training.
 
     Args:
-        run: where they go.
+        run: the run that is trained.
         pair: the model.
-        optimiser: and its momenta.
-        done: steps that are done already.
-        best: the best so far on the held-out clips, if there is one: step, epoch, held_out_knn.
-        seconds: between two checkpoints.
+        optimiser: its momenta are saved with the model.
+        done: steps that are already done.
+        best: the best validation result so far, if any: step, epoch, held_out_knn.
+        seconds: time between two checkpoints.
     """
 
     def __init__(
@@ -44,49 +44,50 @@ class Checkpointer:
     ) -> None:
         self.best = best
         self.log: RunLog | None = None
-        """Rank 0's, brought to the disk before each checkpoint: what is gone on from has its whole log."""
+        """Rank 0's log, flushed to the disk before each checkpoint: a resumed run has the log of all its steps."""
         self._run, self._pair, self._optimiser, self._seconds = run, pair, optimiser, seconds
         self._done = self._saved = done
-        self._when = time.perf_counter()
+        self._saved_at = time.perf_counter()
 
-    def scored(self, done: int, score: float) -> None:
-        """Note the accuracy on the held-out clips after `done` steps; the best is saved with that step."""
+    def record_score(self, done: int, score: float) -> None:
+        """Record the validation accuracy after `done` steps; if it is the best one, `after_step` saves a checkpoint."""
         if self.best is None or score > self.best["held_out_knn"]:
             self.best = {"step": done, "epoch": self._epoch(done), "held_out_knn": score}
 
-    def step_done(self, done: int, stop: int, batch: str) -> None:
-        """Save if it is time, and obey a signal that came to any rank.
+    def after_step(self, done: int, stop_signal: int, batch: str) -> None:
+        """Save a checkpoint if one is due on any rank, and stop if any rank received a signal.
 
         Args:
             done: steps done.
-            stop: the signal that has come to this rank, 0 if none.
+            stop_signal: number of the signal that this rank received, 0 if none.
             batch: names of the last step's samples.
 
         Raises:
-            Interrupted: a signal came; the checkpoint is written.
-            NotFinite: the state holds what is no number; nothing is written.
+            Interrupted: a rank received a signal; the checkpoint is written.
+            NotFinite: the state has NaN or infinite values; nothing is written.
         """
         self._done = done
-        is_time = time.perf_counter() - self._when > self._seconds
+        is_time = time.perf_counter() - self._saved_at > self._seconds
         is_best = self.best is not None and self.best["step"] == done
-        heard = distributed.all_reduce_max(2 * stop + (is_time or is_best or done == self._run.total_steps))
-        if heard:
-            if broken := checkpoint.not_finite(self._pair, self._optimiser):
+        is_last = done == self._run.total_steps
+        is_due, stop_signal = _agree(is_time or is_best or is_last, stop_signal)
+        if is_due:
+            if tensor := checkpoint.find_not_finite(self._pair, self._optimiser):
                 raise NotFinite(
-                    f"{self._run.path}: {broken} is no number any more after step {done - 1}; its batch: {batch}"
+                    f"{self._run.path}: {tensor} is not finite after step {done - 1}; samples of its batch: {batch}"
                 )
             self._save()
-            distributed.all_reduce_max(0)  # none leaves while rank 0 writes: torchrun ends them all when one has ended
-        if heard > 1 and done < self._run.total_steps:
-            raise self.interrupted(heard // 2)
+            distributed.all_reduce_max(0)  # wait for rank 0: torchrun kills all processes as soon as one exits
+        if stop_signal and not is_last:
+            raise self.interrupted(stop_signal)
 
     def interrupted(self, number: int) -> Interrupted:
-        """What to say when a signal ends the training."""
-        return Interrupted(f"{self._run.path}: stopped by {signal.Signals(number).name} {self._where()}", number)
+        """The error to raise when a signal ends the training."""
+        return Interrupted(f"{self._run.path}: stopped by {signal.Signals(number).name} {self._position()}", number)
 
     @contextmanager
-    def last_step_kept(self) -> Iterator[None]:
-        """When a rank is lost, which takes its step back, write the checkpoint of the steps done before."""
+    def save_if_peer_lost(self) -> Iterator[None]:
+        """If another rank is lost, save a checkpoint of the last complete step; the step itself has been undone."""
         try:
             yield
         except distributed.PeerLost as error:
@@ -94,10 +95,10 @@ class Checkpointer:
                 raise
             if self._done > self._saved:
                 self._save()
-            raise distributed.PeerLost(f"{self._run.path}: {error}; stopped {self._where()}") from error
+            raise distributed.PeerLost(f"{self._run.path}: {error}; stopped {self._position()}") from error
 
-    def _where(self) -> str:
-        return f"at step {self._done} of {self._run.total_steps}; the same command goes on from there"
+    def _position(self) -> str:
+        return f"at step {self._done} of {self._run.total_steps}; run the same command again to resume"
 
     def _save(self) -> None:
         if distributed.rank() == 0:
@@ -106,8 +107,17 @@ class Checkpointer:
             meta = {"step": self._done, "epoch": self._epoch(self._done), "run": self._run.digest}
             best = {"best": self.best} if self.best else {}
             checkpoint.save(self._run.checkpoints, self._pair, self._optimiser, meta | best)
-        self._saved, self._when = self._done, time.perf_counter()
+        self._saved, self._saved_at = self._done, time.perf_counter()
 
     def _epoch(self, done: int) -> int:
-        """The epoch, from 0, of the last of so many steps."""
+        """The epoch, from 0, of the last one of `done` steps."""
         return (done - 1) * self._run.config.epochs // self._run.total_steps
+
+
+def _agree(is_due: bool, stop_signal: int) -> tuple[bool, int]:
+    """Agree among all ranks on whether a checkpoint is due and on the signal to obey (0 if none).
+
+    One all-reduce transfers both, as the number 2 * signal + due. A signal on any rank makes a checkpoint due.
+    """
+    maximum = distributed.all_reduce_max(2 * stop_signal + is_due)
+    return maximum > 0, maximum // 2

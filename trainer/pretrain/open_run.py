@@ -1,4 +1,4 @@
-"""Which run a pre-training goes on with: the one at its output when it is the one asked for, else a new one."""
+"""Open the run to train: resume the run in the output folder if it matches the request, else create one."""
 
 import importlib.metadata
 import os
@@ -32,41 +32,41 @@ def open_run(
     force: bool,
     origins: Mapping[str, str] = MappingProxyType({}),
 ) -> Run:
-    """The run at the output if it is the one asked for, else a new one; the caller holds the output's lock.
+    """Return the run in the output folder if it matches the request, else a new run; the caller holds the lock.
 
     Args:
-        store: what to train on.
-        split: whose training rows.
-        preset: what the configuration came from, for the record.
-        config: as asked for; it is fitted to the training set.
+        store: the store to train on.
+        split: the split whose training rows are used.
+        preset: name of the preset, to be recorded.
+        config: the requested configuration; it is fitted to the training set.
         output: the run's folder.
-        any_recipe: train although the configuration names another recipe than the store's.
-        force: replace a run that was made from other input, or is damaged.
-        origins: where values of the configuration come from, for the record; no part of what a run is.
+        any_recipe: train even if the configuration names another recipe than the store's.
+        force: replace a run that does not match the request or is damaged.
+        origins: origins of configuration values, to be recorded; they are not compared.
 
     Raises:
-        OutputExists: the output is another run and `force` is off.
-        ArtifactError: the store does not fit the configuration, or what is there is no run.
-        ConfigError: nothing can be mixed, or the batch is larger than the training set.
+        OutputExists: the output is a run that does not match the request, and `force` is off.
+        ArtifactError: the store does not fit the configuration, or the output exists and is not a run.
+        ConfigError: no region can be mixed, or the batch is larger than the training set.
     """
     atomic.remove_replaced(output)
     if config.recipe not in (None, store.attributes["recipe"]["name"]) and not any_recipe:
         raise ArtifactError(
             f"{store.path}: was made by recipe {store.attributes['recipe']['name']}, the configuration is for "
-            f"{config.recipe}; ingest with --recipe {config.recipe}, or train on it with --any-recipe"
+            f"{config.recipe}; ingest with --recipe {config.recipe}, or add --any-recipe to train on it anyway"
         )
-    asked = config
-    config, division = fit_to_data(store, split, asked)
+    requested = config
+    config, holdout = fit_to_data(store, split, requested)
     if METHODS[config.method.name].mixing:
         skelemix.check_mixing(store.layout, config.method.mix, config.batch_size)
     facts: dict[str, Any] = {
         "preset": preset,
         "config": config.model_dump(mode="json"),
         "layout": store.layout.to_json(),
-        "total_steps": config.epochs * (len(division.train_rows) // config.batch_size),
-        "origins": {**origins, **dict.fromkeys(changed_keys(asked, config), FITTED_ORIGIN)},
+        "total_steps": config.epochs * (len(holdout.train_rows) // config.batch_size),
+        "origins": {**origins, **dict.fromkeys(changed_keys(requested, config), FITTED_ORIGIN)},
     }
-    made_from = {
+    lineage: dict[str, Any] = {
         "store": {
             "name": store.name,
             "digest": store.digest,
@@ -75,44 +75,45 @@ def open_run(
         },
         "split": {"name": split.name, "digest": split.digest},
     }
-    if division.column:
-        made_from["split"]["held_out"] = division.to_json()
-    if _holds_something(output):
+    if holdout.column:
+        lineage["split"]["held_out"] = holdout.to_json()
+    if _has_content(output):
         if not (force and is_damaged(output)):
-            there = load_run(output)  # what is not a run is never replaced
-            difference = _difference(there, facts["config"], made_from)
+            existing = load_run(output)  # raises if it is not a run: anything else is never replaced
+            difference = _difference(existing, facts["config"], lineage)
             if not difference:
-                return there
+                return existing
             if not force:
                 raise OutputExists(
-                    f"{output}: is a run with another {difference}; --force replaces it, another --out keeps both"
+                    f"{output}: is a run with another {difference}; "
+                    "use --force to replace it, or another --out to keep both"
                 )
         atomic.remove_folder(output)
-    made_from["store"]["path"] = os.path.relpath(store.path, output)
+    lineage["store"]["path"] = os.path.relpath(store.path, output)
     versions = {"skelepipe": importlib.metadata.version("skelepipe"), "torch": torch.__version__}
-    return create_run(output, **facts, lineage={**made_from, "versions": versions})
+    return create_run(output, **facts, lineage={**lineage, "versions": versions})
 
 
-def _difference(run: Run, config: dict[str, Any], made_from: dict[str, Any]) -> str:
-    """In what a run differs from the one asked for, in words; nothing when it is that run. A name is no difference."""
+def _difference(run: Run, config: dict[str, Any], lineage: dict[str, Any]) -> str:
+    """Describe how a run differs from the requested one; empty if it matches. Names are not compared."""
     if run.imported:
-        return f"origin: imported weights ({run.imported['file']}), with which pretrain cannot go on"
-    for what in ("store", "split"):
-        there, asked = run.lineage[what], made_from[what]
-        if there["digest"] != asked["digest"]:
-            return f"{what}: {_called(there)} there, {_called(asked)} asked"
-    were, are = flatten_model(run.config), flatten(config)
-    for key in sorted(were.keys() | are.keys()):
-        if were.get(key) != are.get(key):
-            return f"config: {key} is {were.get(key)} there, {are.get(key)} asked"
+        return f"origin: imported weights ({run.imported['file']}), which pretrain cannot resume"
+    for kind in ("store", "split"):
+        existing, requested = run.lineage[kind], lineage[kind]
+        if existing["digest"] != requested["digest"]:
+            return f"{kind}: the run has {_artifact_label(existing)}, requested is {_artifact_label(requested)}"
+    old, new = flatten_model(run.config), flatten(config)
+    for key in sorted(old.keys() | new.keys()):
+        if old.get(key) != new.get(key):
+            return f"config: {key} is {old.get(key)} in the run, {new.get(key)} was requested"
     return ""
 
 
-def _holds_something(folder: Path) -> bool:
-    """Whether anything is there but what a killed process left half-written."""
+def _has_content(folder: Path) -> bool:
+    """Whether a folder has any files except partial ones of killed processes."""
     return folder.exists() and any(not path.name.endswith(".partial") for path in folder.iterdir())
 
 
-def _called(artifact: dict[str, Any]) -> str:
+def _artifact_label(artifact: dict[str, Any]) -> str:
     recipe = f", recipe {artifact['recipe']['name']}" if "recipe" in artifact else ""
     return f"{artifact['name']} ({artifact['digest'][:12]}{recipe})"

@@ -1,4 +1,4 @@
-"""The optimiser of a training, and its learning rate over the epochs."""
+"""The optimiser and the learning-rate schedule of pre-training."""
 
 import math
 from collections.abc import Iterable
@@ -9,18 +9,18 @@ from torch.nn import Parameter
 from trainer.config.pretrain import PretrainConfig
 
 WARMUP_START_FACTOR = 0.01
-"""Share of the rate that a warm-up starts from: a rate of zero would make of the first step none."""
+"""Learning rate at the start of a warm-up, relative to the full rate; at zero the first step would do nothing."""
 
 
 def build_optimiser(parameters: Iterable[Parameter], config: PretrainConfig) -> torch.optim.Optimizer:
-    """Stochastic gradient descent with momentum, as the configuration has it."""
+    """Build stochastic gradient descent with the configured momentum and weight decay."""
     return torch.optim.SGD(
         parameters, lr=config.learning_rate, momentum=config.optimiser_momentum, weight_decay=config.weight_decay
     )
 
 
 def learning_rate(config: PretrainConfig, epoch: float) -> float:
-    """The rate at a moment, in epochs from the start (fractions count)."""
+    """The learning rate after `epoch` epochs, which may be a fraction."""
     rate = config.learning_rate
     if epoch < config.warm_up:
         rate *= WARMUP_START_FACTOR + (1 - WARMUP_START_FACTOR) * epoch / config.warm_up

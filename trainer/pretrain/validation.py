@@ -1,8 +1,8 @@
-"""How good an encoder is while it trains, by people (or cameras) of the training side whom it does not train on.
+"""Validation during pre-training: kNN accuracy on held-out subjects (or cameras, setups) of the training side.
 
-The test side has no part in it. Held-out groups are left out of pre-training, too: nearest neighbours of clips that the
-contrast has seen would reward remembering clips. Their labels, and those of the rest, choose the `best` checkpoint; the
-last one is chosen by nothing.
+The test side is not used. Held-out groups are not pre-trained on, because the nearest neighbours of clips that the
+contrastive loss has seen would reward memorising clips. The labels of the training side choose the `best` checkpoint;
+the `last` checkpoint does not depend on labels.
 """
 
 import numpy as np
@@ -17,22 +17,22 @@ from trainer.models.encoder import Encoder
 
 
 class HoldoutValidation:
-    """Nearest-neighbour accuracy of held-out clips among those that are trained on."""
+    """kNN accuracy of held-out clips, with the clips that are trained on as neighbours."""
 
-    def __init__(self, store: Store, division: HoldoutSplit, config: PretrainConfig) -> None:
-        self._store, self._division, self._config = store, division, config
-        both = np.concatenate([division.train_rows, division.held_out_rows])
-        labels, positions = np.unique(store.columns["label"][both], return_inverse=True)
+    def __init__(self, store: Store, holdout: HoldoutSplit, config: PretrainConfig) -> None:
+        self._store, self._holdout, self._config = store, holdout, config
+        rows = np.concatenate([holdout.train_rows, holdout.held_out_rows])
+        labels, positions = np.unique(store.columns["label"][rows], return_inverse=True)
         self._classes = len(labels)
-        self._labels = torch.split(torch.from_numpy(positions), [len(division.train_rows), len(division.held_out_rows)])
+        self._labels = torch.split(torch.from_numpy(positions), [len(holdout.train_rows), len(holdout.held_out_rows)])
 
     def score(self, encoder: Encoder) -> float:
-        """Top-1 per cent by `knn.weighted` with its defaults, of backbone features; the encoder is left as it was."""
+        """Top-1 accuracy in per cent by `weighted_knn` on backbone features; keeps the encoder's training mode."""
         was_training = encoder.training
-        bank, queries = (
+        train, held_out = (
             features.extract_rows(encoder, self._store, rows, self._config)
-            for rows in (self._division.train_rows, self._division.held_out_rows)
+            for rows in (self._holdout.train_rows, self._holdout.held_out_rows)
         )
         encoder.train(was_training)
-        said = weighted_knn(bank, self._labels[0], queries, self._classes).argmax(1)
-        return round(100 * float((said == self._labels[1]).double().mean()), 4)
+        predicted = weighted_knn(train, self._labels[0], held_out, self._classes).argmax(1)
+        return round(100 * float((predicted == self._labels[1]).double().mean()), 4)

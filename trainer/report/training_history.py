@@ -131,7 +131,7 @@ def lineage_blocks(run: Run) -> list[Block]:
 
 def _checkpoint_blocks(run: Run) -> list[Block]:
     rows: list[tuple[str, ...]] = []
-    for path in checkpoint.listed(run.checkpoints):
+    for path in checkpoint.list_checkpoints(run.checkpoints):
         try:
             digest = manifest.open_folder(path, schemas.CHECKPOINT)["digest"]
             meta = checkpoint.read_meta(path)

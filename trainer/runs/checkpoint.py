@@ -1,4 +1,4 @@
-"""Checkpoints: safetensors and JSON in a sealed folder that appears whole; the last two are kept."""
+"""Save and load checkpoints: safetensors and JSON in a folder with checksums, written atomically."""
 
 import json
 import shutil
@@ -16,88 +16,88 @@ from pipeline.files import atomic
 from pipeline.files.disk import disk_errors, make_folder
 from trainer.runs.safetensors_file import read_tensors, tensors_size, write_tensors
 
-KEPT = 2
-"""Checkpoints that are kept: one to go on from, one for when that is damaged; and the best as each of them knows it."""
+KEPT_CHECKPOINTS = 2
+"""One to resume from, and one in case it is damaged. The best checkpoint recorded in each of them is kept, too."""
 MODEL, OPTIMISER = "model.safetensors", "optimiser.safetensors"
 
 
 def save(folder: Path, model: nn.Module, optimiser: torch.optim.Optimizer | None, meta: Mapping[str, Any]) -> Path:
-    """Write the checkpoint of `meta["step"]` into a run's folder; all but the last two and their best are dropped.
+    """Write the checkpoint of step `meta["step"]`, and remove old checkpoints as `remove_old` does.
 
-    Weights that were trained elsewhere have no optimiser.
+    Imported weights have no optimiser.
 
     Raises:
-        OutputFailed: the disk refuses; the checkpoints before stay.
+        OutputFailed: the disk reports an error; the previous checkpoints stay.
     """
     final = folder / _name(meta["step"])
-    made = folder / f".{final.name}.partial"
-    state = {MODEL: model.state_dict()} | ({OPTIMISER: _optimiser_tensors(optimiser)} if optimiser else {})
-    with disk_errors(final, sum(tensors_size(held) for held in state.values())):
+    partial = folder / f".{final.name}.partial"
+    files = {MODEL: model.state_dict()} | ({OPTIMISER: _optimiser_tensors(optimiser)} if optimiser else {})
+    with disk_errors(final, sum(tensors_size(tensors) for tensors in files.values())):
         make_folder(folder)
-        _forget_unfinished(folder)
-        made.mkdir()
-        for name, held in state.items():
-            write_tensors(made / name, held)
-        about = {"kind": schemas.CHECKPOINT.kind, **meta}
-        (made / META_FILE).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
-        manifest.write_manifest(made, schemas.CHECKPOINT)
-        atomic.publish_folder(made, final)
-    tidy(folder, final)
+        _remove_partial(folder)
+        partial.mkdir()
+        for name, tensors in files.items():
+            write_tensors(partial / name, tensors)
+        document = {"kind": schemas.CHECKPOINT.kind, **meta}
+        (partial / META_FILE).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+        manifest.write_manifest(partial, schemas.CHECKPOINT)
+        atomic.publish_folder(partial, final)
+    remove_old(folder, final)
     return final
 
 
-def tidy(folder: Path, newest: Path) -> None:
-    """Drop all checkpoints but the last two up to `newest`, and the best as these know it, and what kills have left.
+def remove_old(folder: Path, newest: Path) -> None:
+    """Remove all checkpoints but the last two up to `newest` and the best ones that these two record.
 
-    A newer one than `newest` is a damaged one that was passed over: it takes no whole one's place.
+    A checkpoint newer than `newest` is damaged; it stays and does not count as one of the two.
 
     Raises:
-        OutputFailed: the disk refuses.
+        OutputFailed: the disk reports an error.
     """
-    with disk_errors(folder, outcome="all checkpoints are whole"):
-        _forget_unfinished(folder)
-        there = [path for path in listed(folder) if path.name <= newest.name]
-        best = {best_of(folder, path) for path in there[-KEPT:]}
-        for old in there[:-KEPT]:
+    with disk_errors(folder, outcome="all checkpoints are intact"):
+        _remove_partial(folder)
+        paths = [path for path in list_checkpoints(folder) if path.name <= newest.name]
+        best = {best_of(folder, path) for path in paths[-KEPT_CHECKPOINTS:]}
+        for old in paths[:-KEPT_CHECKPOINTS]:
             if old not in best:
                 atomic.remove_folder(old)
 
 
-def _forget_unfinished(folder: Path) -> None:
-    """Remove what a process that was killed while it saved or dropped one has left; their names begin with a dot."""
-    for left in folder.glob(".step-*"):
-        shutil.rmtree(left, ignore_errors=True)
+def _remove_partial(folder: Path) -> None:
+    """Remove partial folders left by a process that was killed while saving or removing a checkpoint."""
+    for path in folder.glob(".step-*"):
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def _name(step: int) -> str:
     return f"step-{step:08d}"
 
 
-def listed(folder: Path) -> list[Path]:
-    """A run's checkpoints, oldest first."""
+def list_checkpoints(folder: Path) -> list[Path]:
+    """List a run's checkpoints, oldest first."""
     return sorted(folder.glob("step-*"))
 
 
-def newest(folder: Path) -> tuple[Path, list[str]]:
-    """The newest checkpoint that is whole, and why newer ones were passed over.
+def newest_intact(folder: Path) -> tuple[Path, list[str]]:
+    """Find the newest checkpoint that is not damaged, and list why newer ones were skipped.
 
     Raises:
-        ArtifactNotFound: there is none at all.
-        ArtifactError: none is whole.
+        ArtifactNotFound: there is no checkpoint.
+        ArtifactError: all are damaged.
     """
     skipped: list[str] = []
-    for path in reversed(listed(folder)):
+    for path in reversed(list_checkpoints(folder)):
         findings = manifest.verify_folder(path, schemas.CHECKPOINT)
         if not findings:
             return path, skipped
         skipped.append(f"skipped {path}: {findings[0]}")
     if skipped:
-        raise ArtifactError(f"{folder}: the run has no whole checkpoint; {'; '.join(skipped)}")
+        raise ArtifactError(f"{folder}: all checkpoints are damaged; {'; '.join(skipped)}")
     raise ArtifactNotFound(folder / "step-*", "the run has no checkpoint")
 
 
 def best_of(folder: Path, path: Path) -> Path | None:
-    """The best checkpoint up to another one, as that one knows it; None when it knows of none or cannot be read."""
+    """The best checkpoint recorded in another one; None if none is recorded or the other one cannot be read."""
     try:
         best = read_meta(path).get("best")
     except (ArtifactError, OSError):
@@ -105,26 +105,26 @@ def best_of(folder: Path, path: Path) -> Path | None:
     return None if best is None else folder / _name(best["step"])
 
 
-def not_finite(model: nn.Module, optimiser: torch.optim.Optimizer) -> str:
-    """The first tensor of a training's state that holds a NaN or an infinity; empty when none does."""
+def find_not_finite(model: nn.Module, optimiser: torch.optim.Optimizer) -> str:
+    """Name of the first tensor of model or optimiser that has a NaN or infinite value; empty if there is none."""
     state = model.state_dict() | {f"momentum {name}": value for name, value in _optimiser_tensors(optimiser).items()}
     return next((name for name, value in state.items() if not torch.isfinite(value).all()), "")
 
 
 def read_meta(path: Path) -> dict[str, Any]:
-    """What a checkpoint says of itself: step, epoch, run, best.
+    """Read the meta.json of a checkpoint: step, epoch, run, best.
 
     Raises:
-        ArtifactError: it is not there, or lacks one of them, or has one of another type.
+        ArtifactError: it is missing, or a field is missing or has another type.
     """
     return manifest.open_unchecksummed(path / META_FILE, schemas.META)
 
 
 def load_model(path: Path, model: nn.Module) -> None:
-    """Put a checkpoint's weights and buffers into a model, every key accounted for.
+    """Load a checkpoint's weights and buffers into a model.
 
     Raises:
-        ArtifactError: the model has other keys or shapes.
+        ArtifactError: keys or shapes differ from the model's.
     """
     try:
         model.load_state_dict(read_tensors(path / MODEL), strict=True)
@@ -133,27 +133,27 @@ def load_model(path: Path, model: nn.Module) -> None:
 
 
 def load_optimiser(path: Path, optimiser: torch.optim.Optimizer) -> None:
-    """Put a checkpoint's momenta back.
+    """Load a checkpoint's momentum buffers into an optimiser.
 
     Raises:
-        ArtifactError: they belong to other parameters.
+        ArtifactError: their shapes differ from the parameters'.
     """
-    kept, parameters = read_tensors(path / OPTIMISER), _parameters(optimiser)
+    momenta, parameters = read_tensors(path / OPTIMISER), _parameters(optimiser)
     shapes = {str(index): parameter.shape for index, parameter in enumerate(parameters)}
-    if any(momentum.shape != shapes.get(index) for index, momentum in kept.items()):
+    if any(momentum.shape != shapes.get(index) for index, momentum in momenta.items()):
         raise ArtifactError(f"{path}: its optimiser state belongs to another model")
     for index, parameter in enumerate(parameters):
-        if str(index) in kept:
-            optimiser.state[parameter]["momentum_buffer"] = kept[str(index)].to(parameter.device)
+        if str(index) in momenta:
+            optimiser.state[parameter]["momentum_buffer"] = momenta[str(index)].to(parameter.device)
 
 
 def _parameters(optimiser: torch.optim.Optimizer) -> list[Tensor]:
-    """In the order of the parameter groups."""
+    """All parameters in the order of the parameter groups."""
     return [parameter for group in optimiser.param_groups for parameter in group["params"]]
 
 
 def _optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """SGD's momenta by the parameter's place in the parameter groups."""
+    """SGD's momentum buffers by the index of the parameter in the parameter groups."""
     return {
         str(index): optimiser.state[parameter]["momentum_buffer"]
         for index, parameter in enumerate(_parameters(optimiser))

@@ -1,7 +1,7 @@
-"""Trained classifiers, kept with their run: a linear layer and the very encoder that it stands on, sealed.
+"""Save and load trained classifiers in a run's folder: a linear layer with the encoder it was trained on.
 
-The encoder's whole state lies with the layer, batch-norm statistics included: evaluation recalibrates or trains it, and
-a checkpoint holds neither.
+The encoder's whole state is saved with the layer, including batch-norm statistics: an evaluation recalibrates or
+fine-tunes the encoder, so it differs from the one in the checkpoint.
 """
 
 import json
@@ -22,21 +22,21 @@ from pipeline.files.disk import disk_errors
 from pipeline.store.store import Store
 from pipeline.suggest import did_you_mean
 from trainer.models.encoder import Encoder
-from trainer.runs.run import RESULTS_FOLDER, Run, method_of_run, sole_evaluation
+from trainer.runs.run import RESULTS_FOLDER, Run, build_run_method, sole_evaluation
 from trainer.runs.safetensors_file import read_tensors, tensors_size, write_tensors
 from trainer.runtime.device import choose_device
 
 TENSORS = "classifier.safetensors"
 WEIGHT, BIAS, ENCODER = "weight", "bias", "encoder."
-RECALIBRATED = "-recalibrated"
-"""How the classifier of the recalibrated encoder is called behind the evaluation's name; it is taken only by name."""
+RECALIBRATED_SUFFIX = "-recalibrated"
+"""Suffix of classifiers of the recalibrated encoder; they are never chosen by default."""
 PROTOCOLS = ("linear", "finetune")
-"""Evaluations that leave classifiers."""
+"""Protocols that save classifiers."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Classifier:
-    """A classifier that is ready to be asked."""
+    """A loaded classifier."""
 
     name: str
     """Such as `linear`, `linear-recalibrated` or `finetune`."""
@@ -47,19 +47,19 @@ class Classifier:
     bias: Tensor
     """(classes,)."""
     classes: tuple[int, ...]
-    """The data set's own class ids, in the order of the rows of `weight`."""
+    """The data set's class ids, in the order of the rows of `weight`."""
     names: tuple[str, ...]
-    """Their names; empty where the data set gives none."""
+    """Class names; empty if the data set has none."""
     facts: Mapping[str, Any]
-    """protocol, representation, batch_norm, dataset, recipe in full, and the evaluation's lineage."""
+    """meta.json: protocol, representation, batch_norm, dataset, the full recipe, and the evaluation's lineage."""
 
     def scores(self, features: Tensor) -> Tensor:
-        """(N, D) features to (N, classes) scores, as the evaluation computes them."""
+        """Compute scores (N, classes) of features (N, D), as the evaluation does."""
         return features @ self.weight.T + self.bias
 
 
-def state_of(encoder: Encoder) -> dict[str, Tensor]:
-    """A copy of all that an encoder is, for `save`: the encoder may change afterwards."""
+def copy_state(encoder: Encoder) -> dict[str, Tensor]:
+    """Copy an encoder's state dict to the CPU, for `save_classifier`; the encoder may change afterwards."""
     return {name: tensor.detach().cpu().clone() for name, tensor in encoder.state_dict().items()}
 
 
@@ -74,29 +74,29 @@ def save_classifier(
     store: Store,
     facts: Mapping[str, Any],
 ) -> Path:
-    """Keep a classifier with its run, in place of one of the same name.
+    """Save a classifier in its run's folder, replacing one of the same name.
 
     Args:
-        run: whose encoder it was.
+        run: the run of the encoder.
         name: of the evaluation.
-        encoder: the encoder's whole state, as `state_of` gives it.
+        encoder: the encoder's whole state, from `copy_state`.
         weight: (classes, D).
         bias: (classes,).
         classes: the data set's class ids, in the order of the rows of `weight`.
-        store: whose clips they were fitted to: its recipe and the names of its classes are kept.
-        facts: JSON: protocol, representation, batch_norm (where its statistics come from), lineage.
+        store: the store of the training clips: its recipe and class names are saved, too.
+        facts: JSON: protocol, representation, batch_norm (the origin of its statistics), lineage.
 
     Raises:
-        OutputFailed: the disk refuses; the one before stays.
-        OutputLocked: another process has been writing it for a minute.
+        OutputFailed: the disk reports an error; the previous classifier stays.
+        OutputLocked: another process has held the lock for a minute.
     """
-    final = _place(run, name)
-    made = final.with_name(f".{final.name}.partial")
-    kept = {WEIGHT: weight, BIAS: bias, **{ENCODER + key: tensor for key, tensor in encoder.items()}}
-    with sole_evaluation(run), disk_errors(final, tensors_size(kept)):
-        shutil.rmtree(made, ignore_errors=True)  # of a process that was killed while it saved
-        made.mkdir()
-        write_tensors(made / TENSORS, kept)
+    final = _path(run, name)
+    partial = final.with_name(f".{final.name}.partial")
+    tensors = {WEIGHT: weight, BIAS: bias, **{ENCODER + key: tensor for key, tensor in encoder.items()}}
+    with sole_evaluation(run), disk_errors(final, tensors_size(tensors)):
+        shutil.rmtree(partial, ignore_errors=True)  # left by a process that was killed while saving
+        partial.mkdir()
+        write_tensors(partial / TENSORS, tensors)
         meta = {
             "kind": schemas.CLASSIFIER.kind,
             "run": run.digest,
@@ -106,77 +106,79 @@ def save_classifier(
             "recipe": store.attributes["recipe"],
             **facts,
         }
-        (made / META_FILE).write_text(json.dumps(meta, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-        manifest.write_manifest(made, schemas.CLASSIFIER)
-        atomic.publish_folder(made, final)
+        (partial / META_FILE).write_text(json.dumps(meta, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        manifest.write_manifest(partial, schemas.CLASSIFIER)
+        atomic.publish_folder(partial, final)
     return final
 
 
 def list_classifiers(run: Run) -> list[str]:
-    """Names of a run's classifiers, the newest first."""
-    found = (run.path / RESULTS_FOLDER).glob(f"*{CLASSIFIERS_FOLDER}")
-    ours = [path for path in found if not path.name.startswith(".")]
-    ours.sort(key=lambda path: (path / manifest.MANIFEST).stat().st_mtime_ns if path.is_dir() else 0, reverse=True)
-    return [path.name.removesuffix(CLASSIFIERS_FOLDER) for path in ours]
+    """Names of a run's classifiers, newest first."""
+    paths = (run.path / RESULTS_FOLDER).glob(f"[!.]*{CLASSIFIERS_FOLDER}")
+    newest_first = sorted(
+        paths, key=lambda path: (path / manifest.MANIFEST).stat().st_mtime_ns if path.is_dir() else 0, reverse=True
+    )
+    return [path.name.removesuffix(CLASSIFIERS_FOLDER) for path in newest_first]
 
 
 def choose_classifier(run: Run, name: str | None) -> str:
-    """The name of the classifier that is meant: the one that is named, else the newest that is not recalibrated.
+    """Check that the named classifier exists; without a name, choose the newest one that is not recalibrated.
 
     Raises:
-        ArtifactNotFound: the run has none, or none of that name; the text says which command makes one.
+        ArtifactNotFound: the run has none, or none of that name; the message gives the command that makes one.
     """
-    there = list_classifiers(run)
-    usual = [other for other in there if not other.endswith(RECALIBRATED)]
-    if name in there or (name is None and usual):
-        return name or usual[0]
-    wanted = _place(run, name or "linear")
-    has = f"it has {', '.join(there)}; " if there else ""
+    existing = list_classifiers(run)
+    candidates = [other for other in existing if not other.endswith(RECALIBRATED_SUFFIX)]
+    if name in existing or (name is None and candidates):
+        return name or candidates[0]
     protocol = (name or "linear").partition("-")[0]
-    asked = f" --protocol {protocol}" if protocol in PROTOCOLS else ""
+    option = f" --protocol {protocol}" if protocol in PROTOCOLS else ""
+    hint = f"make one with `skelepipe eval {run.path}{option}`"
     raise ArtifactNotFound(
-        wanted, f"{has}classifiers are made by `skelepipe eval {run.path}{asked}`", did_you_mean(name or "", there)
+        _path(run, name or "linear"),
+        f"the run has {', '.join(existing)}; {hint}" if existing else hint,
+        did_you_mean(name or "", existing),
     )
 
 
 def load_classifier(run: Run, name: str, device: torch.device | None = None, *, fast: bool = True) -> Classifier:
-    """Read a classifier, every byte held against its seal; onto the GPU, if there is one, unless a device is named.
+    """Load a classifier and verify its checksums; onto the GPU, if there is one, unless a device is given.
 
     Raises:
-        ArtifactNotFound: there is none of that name.
-        ArtifactError: it is damaged, another run's or of another version.
+        ArtifactNotFound: the run has no classifier of that name.
+        ArtifactError: it is damaged, belongs to another run or has another format version.
     """
-    path = _place(run, name)
+    path = _path(run, name)
     if not path.exists():
         choose_classifier(run, name)
-    again = f"evaluate again with `skelepipe eval {run.path}`"
+    remedy = f"evaluate again with `skelepipe eval {run.path}`"
     for finding in manifest.verify_folder(path, schemas.CLASSIFIER):
-        raise ArtifactError(f"{path}: {finding}; {again}")
+        raise ArtifactError(f"{path}: {finding}; {remedy}")
     meta = manifest.open_unchecksummed(path / META_FILE, schemas.CLASSIFIER_META)
     if meta["run"] != run.digest:
-        raise ArtifactError(f"{path}: is a classifier of another run than {run.path}; {again}")
-    kept = read_tensors(path / TENSORS)
-    encoder = method_of_run(run, fast=fast).pair.query
-    state = {key.removeprefix(ENCODER): tensor for key, tensor in kept.items() if key.startswith(ENCODER)}
+        raise ArtifactError(f"{path}: belongs to another run than {run.path}; {remedy}")
+    tensors = read_tensors(path / TENSORS)
+    encoder = build_run_method(run, fast=fast).pair.query
+    state = {key.removeprefix(ENCODER): tensor for key, tensor in tensors.items() if key.startswith(ENCODER)}
     try:
         encoder.load_state_dict(state, strict=True)
     except RuntimeError as error:
-        raise ArtifactError(f"{path}: does not fit this encoder: {' '.join(str(error).split())}; {again}") from error
+        raise ArtifactError(f"{path}: does not fit this encoder: {' '.join(str(error).split())}; {remedy}") from error
     rows = len(meta["classes"])
-    for tensor, shape in ((WEIGHT, (rows, run.config.encoder.hidden_dim)), (BIAS, (rows,))):
-        if tensor not in kept or tuple(kept[tensor].shape) != shape:
-            there = f"has {tuple(kept[tensor].shape)}" if tensor in kept else "is missing"
-            raise ArtifactError(f"{path / TENSORS}: its tensor {tensor} {there}, expected {shape}; {again}")
+    for key, shape in ((WEIGHT, (rows, run.config.encoder.hidden_dim)), (BIAS, (rows,))):
+        if key not in tensors or tuple(tensors[key].shape) != shape:
+            problem = f"has shape {tuple(tensors[key].shape)}" if key in tensors else "is missing"
+            raise ArtifactError(f"{path / TENSORS}: tensor {key} {problem}, expected shape {shape}; {remedy}")
     return Classifier(
         name=name,
         encoder=encoder.to(device or choose_device()).eval(),
-        weight=kept[WEIGHT],
-        bias=kept[BIAS],
+        weight=tensors[WEIGHT],
+        bias=tensors[BIAS],
         classes=tuple(meta["classes"]),
         names=tuple(meta["names"]),
         facts=meta,
     )
 
 
-def _place(run: Run, name: str) -> Path:
+def _path(run: Run, name: str) -> Path:
     return run.path / RESULTS_FOLDER / f"{name}{CLASSIFIERS_FOLDER}"

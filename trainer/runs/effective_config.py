@@ -1,4 +1,4 @@
-"""A configuration value by value: what it is, where it comes from, what it is for; and as a file for `--config`."""
+"""Effective configuration (`skelepipe config show`): value, origin and description of each key; TOML output."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ from trainer.data.holdout import changed_keys, fit_to_data
 from trainer.runs.run import Run
 
 NOT_RECORDED = "not recorded"
-"""Where the values of a run come from that was trained before runs noted it."""
+"""Origin of values in runs of older versions, which did not record origins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class EffectiveValue:
     origin: str
     """`default`, `preset quick`, a file's name, `--set` or another option, `fitted to the data`."""
     about: str
-    """What it is for; empty where its owner says nothing."""
+    """Description of the key; empty if there is none."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,7 +39,7 @@ class EffectiveConfig:
     """A whole configuration."""
 
     of: str
-    """What it is of, in words."""
+    """What the configuration belongs to, such as a preset or a run, as text."""
     values: list[EffectiveValue]
     notes: list[str]
     preset: str | None = None
@@ -48,100 +48,108 @@ class EffectiveConfig:
 def effective_pretrain_config(
     preset: str, layers: Sequence[ConfigLayer], data: tuple[Store, Split] | None = None
 ) -> EffectiveConfig:
-    """What `pretrain` would use.
+    """The configuration that `pretrain` would use.
 
     Args:
-        preset: its name.
-        layers: the preset and what stands over it.
-        data: what would be trained on; without it nothing is fitted.
+        preset: name of the preset.
+        layers: the preset and the layers that override it.
+        data: store and split to train on; without them no value is fitted to the data.
 
     Raises:
-        ConfigError: a key or value is impossible.
+        ConfigError: a key or value is invalid.
     """
-    asked = found = config_from_layers(layers)
+    requested = config = config_from_layers(layers)
     of, notes = f"preset {preset}, without a store", []
     if data is not None:
         of = f"preset {preset} on {data[0].path} {data[1].name}"
         try:
-            found, _ = fit_to_data(*data, asked)
+            config, _ = fit_to_data(*data, requested)
         except ConfigError as error:
-            notes.append(f"pretrain refuses this: {error}")
-    elif asked.fit_to_data:
-        notes.append("fit_to_data: bodies, pair.queue_size and pair.momentum, where not given, follow the training set")
-    whence = {**value_origins(layers), **dict.fromkeys(changed_keys(asked, found), FITTED_ORIGIN)}
-    return EffectiveConfig(of=of, values=_values(found.model_dump(mode="json"), whence), notes=notes, preset=preset)
+            notes.append(f"pretrain rejects this configuration: {error}")
+    elif requested.fit_to_data:
+        notes.append(
+            "fit_to_data: if not set, bodies, pair.queue_size and pair.momentum are derived from the training set"
+        )
+    origins = {**value_origins(layers), **dict.fromkeys(changed_keys(requested, config), FITTED_ORIGIN)}
+    return EffectiveConfig(of=of, values=_values(config.model_dump(mode="json"), origins), notes=notes, preset=preset)
 
 
 def effective_run_config(run: Run) -> EffectiveConfig:
-    """What a run was trained with, as it has recorded it."""
+    """The configuration that a run was trained with, as recorded in its run.json."""
     plain = run.config.model_dump(mode="json")
-    whence, notes = dict(run.origins or {}), list[str]()
+    origins, notes = dict(run.origins or {}), list[str]()
     if run.imported:
-        notes.append(f"weights imported from {run.imported['file']}; nothing was trained with this here")
+        notes.append(f"weights imported from {run.imported['file']}; nothing was trained with this configuration")
     elif run.origins is None:
-        notes.append(f"the run is of before origins were recorded; it was trained with preset {run.preset}")
-        usual = flatten_model(PretrainConfig())
-        whence = {key: NOT_RECORDED for key, value in flatten(plain).items() if value != usual[key]}
+        notes.append(
+            f"the run is of an older version that did not record origins; it was trained with preset {run.preset}"
+        )
+        defaults = flatten_model(PretrainConfig())
+        origins = {key: NOT_RECORDED for key, value in flatten(plain).items() if value != defaults[key]}
     return EffectiveConfig(
-        of=f"{run.path}, preset {run.preset}", values=_values(plain, whence), notes=notes, preset=run.preset
+        of=f"{run.path}, preset {run.preset}", values=_values(plain, origins), notes=notes, preset=run.preset
     )
 
 
 def effective_eval_config(settings: Sequence[str]) -> EffectiveConfig:
-    """What `eval` would use.
+    """The configuration that `eval` would use.
 
     Raises:
-        ConfigError: a key or value is impossible.
+        ConfigError: a key or value is invalid.
     """
     layers = eval_layers(settings)
-    found = eval_config_from_layers(layers)
-    plain = {**found.model_dump(mode="json"), "semi": found.semi_for(0.1).model_dump(mode="json")}
-    few, usual = found.semi_for(0.01).model_dump(mode="json"), plain["semi"]
-    other = ", ".join(f"{key} {few[key]}" for key in few if few[key] != usual[key])
-    notes = [f"semi is for a tenth of the labels; for 1 % and less: {other}"] if other else []
+    config = eval_config_from_layers(layers)
+    tenth, hundredth = (config.semi_for(fraction).model_dump(mode="json") for fraction in (0.1, 0.01))
+    plain = {**config.model_dump(mode="json"), "semi": tenth}
+    differences = ", ".join(f"{key} {hundredth[key]}" for key in tenth if hundredth[key] != tenth[key])
+    notes = [f"semi: values for 10 % of the labels; for 1 % and less: {differences}"] if differences else []
     return EffectiveConfig(of="eval", values=_values(plain, value_origins(layers), EvalConfig), notes=notes)
 
 
-def config_to_json(shown: EffectiveConfig) -> dict[str, Any]:
-    """The same as plain data, with every description."""
-    values = {value.key: {"value": value.value, "origin": value.origin, "about": value.about} for value in shown.values}
-    return {"of": shown.of, "preset": shown.preset, "values": values, "notes": shown.notes}
+def config_to_json(config: EffectiveConfig) -> dict[str, Any]:
+    """Convert a configuration to plain data with all descriptions."""
+    values = {
+        value.key: {"value": value.value, "origin": value.origin, "about": value.about} for value in config.values
+    }
+    return {"of": config.of, "preset": config.preset, "values": values, "notes": config.notes}
 
 
-def config_to_toml(shown: EffectiveConfig) -> list[str]:
-    """A file for `pretrain --config`, each value with its origin; what is left to the data or to the program is not in.
+def config_to_toml(config: EffectiveConfig) -> list[str]:
+    """Format a configuration as a file for `pretrain --config`, with the origin of each value as a comment.
 
-    TOML has no null: values that are not given are comments.
+    Values that will be fitted to the data are commented out, and so are unset values, because TOML has no null.
     """
-    lines = [f"# {shown.of}", *(f"# {note}" for note in shown.notes)]
-    if shown.preset in preset_names():
-        lines.append(f"# use: skelepipe pretrain --preset {shown.preset} --config FILE")
-    adapts = any(value.key == "fit_to_data" and value.value for value in shown.values)
-    fits = any(value.origin == FITTED_ORIGIN for value in shown.values)
+    lines = [f"# {config.of}", *(f"# {note}" for note in config.notes)]
+    if config.preset in preset_names():
+        lines.append(f"# use: skelepipe pretrain --preset {config.preset} --config FILE")
+    adapts = any(value.key == "fit_to_data" and value.value for value in config.values)
+    fits = any(value.origin == FITTED_ORIGIN for value in config.values)
     table = ""
-    for value in sorted(shown.values, key=lambda value: value.key.count(".") > 0):  # a table's head ends the top level
+    for value in sorted(
+        config.values, key=lambda value: value.key.count(".") > 0
+    ):  # top-level keys must precede the first table
         above, _, name = value.key.rpartition(".")
         if above != table:
             table = above
             lines += ["", f"[{table}]"]
-        left_open = value.value is None or (
+        is_comment = value.value is None or (
             adapts and not fits and value.key in FITTED_KEYS and value.origin == DEFAULT_ORIGIN
         )
-        said = f"{name} = {_toml(value.value)}" if value.value is not None else f"{name} is not given"
-        lines.append(f"{'# ' if left_open else ''}{said}  # {value.origin}")
+        text = f"{name} = {_to_toml(value.value)}" if value.value is not None else f"{name} is not set"
+        lines.append(f"{'# ' if is_comment else ''}{text}  # {value.origin}")
     return lines
 
 
 def _values(
-    plain: Mapping[str, Any], whence: Mapping[str, str], model: type[BaseModel] = PretrainConfig
+    plain: Mapping[str, Any], origins: Mapping[str, str], model: type[BaseModel] = PretrainConfig
 ) -> list[EffectiveValue]:
     about = keys_of_model(model)
     return [
-        EffectiveValue(key, value, whence.get(key, DEFAULT_ORIGIN), about[key].about if key in about else "")
+        EffectiveValue(key, value, origins.get(key, DEFAULT_ORIGIN), about[key].about if key in about else "")
         for key, value in flatten(plain).items()
     ]
 
 
-def _toml(value: Any) -> str:
-    """A value as TOML has it: JSON but for control characters, of which JSON lets one stand."""
+def _to_toml(value: Any) -> str:
+    """Format a value as TOML: like JSON, but DEL must be escaped."""
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

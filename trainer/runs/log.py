@@ -1,4 +1,4 @@
-"""A run's log: one JSON object a line, appended as things happen."""
+"""The training log `log.jsonl`: one JSON object per line."""
 
 import json
 import os
@@ -8,16 +8,18 @@ from typing import Any, Self
 from pipeline.files.atomic import remove_partials, write_file
 from pipeline.files.disk import disk_errors
 
-LOST = "the same command goes on from the newest checkpoint"
+RESUME_HINT = "run the same command again to resume from the newest checkpoint"
 
 
 class RunLog:
-    """Appends to `log.jsonl`; after a resume, what a lost stretch had written is gone first."""
+    """Append to `log.jsonl`; on resume, first remove the lines of steps that will be repeated."""
 
     def __init__(self, path: Path, first_step: int) -> None:
         remove_partials(path.parent, path.name)
         kept = [line for line in read_log(path) if line["step"] < first_step]
-        write_file(path, "".join(json.dumps(line) + "\n" for line in kept).encode())  # whole, whenever a kill comes
+        write_file(
+            path, "".join(json.dumps(line) + "\n" for line in kept).encode()
+        )  # atomic, in case the process is killed
         self._path, self._handle = path, path.open("ab", buffering=0)
 
     def __enter__(self) -> Self:
@@ -27,37 +29,37 @@ class RunLog:
         self._handle.close()
 
     def write(self, **event: Any) -> None:
-        """Append one event; every event has a `step`.
+        """Append one event, which must have a `step`.
 
         Raises:
-            OutputFailed: the disk refuses.
+            OutputFailed: the disk reports an error.
         """
         line = memoryview((json.dumps(event) + "\n").encode())
-        with disk_errors(self._path, len(line), LOST):
+        with disk_errors(self._path, len(line), RESUME_HINT):
             while line:
                 line = line[self._handle.write(line) :]
 
     def sync(self) -> None:
-        """Bring what has been written to the disk.
+        """Flush written lines to the disk (fsync).
 
         Raises:
-            OutputFailed: the disk refuses.
+            OutputFailed: the disk reports an error.
         """
-        with disk_errors(self._path, outcome=LOST):
+        with disk_errors(self._path, outcome=RESUME_HINT):
             os.fsync(self._handle.fileno())
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
-    """All complete lines of a log."""
+    """Read the events of a log, up to the first incomplete or damaged line."""
     if not path.exists():
         return []
-    found = []
+    events = []
     for line in path.read_bytes().splitlines():
         try:
             event = json.loads(line.decode())
         except (ValueError, RecursionError):
             event = None
         if not isinstance(event, dict) or type(event.get("step")) is not int:
-            break  # a line that a killed process left half-written, or that was damaged: nothing after it counts
-        found.append(event)
-    return found
+            break  # incomplete after a kill, or damaged: ignore it and all lines after it
+        events.append(event)
+    return events

@@ -1,6 +1,6 @@
-"""Named tensors in a file of safetensors' format, which holds numbers and nothing that could run.
+"""Read and write named tensors in the safetensors format, which cannot contain code.
 
-Written and read as bytes through Python's own files: the library's writer tells of a full disk in words of its own.
+Files are read and written as bytes with Python's own I/O, so that disk errors are the usual OSError.
 """
 
 from collections.abc import Mapping
@@ -13,27 +13,29 @@ from pipeline.errors import ArtifactError
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write tensors, wherever they lie, to a file.
+    """Write tensors of any device to a file.
 
     Raises:
-        OSError: the disk refuses.
+        OSError: the disk reports an error.
     """
     path.write_bytes(save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}))
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """The tensors of a file, on the CPU.
+    """Read the tensors of a file to the CPU.
 
     Raises:
-        ArtifactError: it is gone, or no such file.
+        ArtifactError: the file is missing or not in the safetensors format.
     """
     try:
         return load(path.read_bytes())
-    except Exception as error:  # safetensors and torch raise nearly anything over a damaged file
+    except Exception as error:  # safetensors and torch raise many exception types for damaged files
         reason = str(error).partition("\n")[0]
-        raise ArtifactError(f"{path}: cannot be read as safetensors ({reason}); restore it or make it again") from error
+        raise ArtifactError(
+            f"{path}: cannot be read as safetensors ({reason}); restore the file or create it again"
+        ) from error
 
 
 def tensors_size(tensors: Mapping[str, Tensor]) -> int:
-    """Bytes of the values of some tensors."""
+    """Total size of tensors in bytes, without file headers."""
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())

@@ -13,7 +13,7 @@ from trainer.config.evaluation import compose_eval
 from trainer.config.layers import layers_from_options, value_origins
 from trainer.config.presets import QUICK_PRESET, Preset, choose_preset, config_from_layers, load_preset, pretrain_layers
 from trainer.evaluation.evaluate import EvaluateRequest, evaluate
-from trainer.evaluation.stream_fusion import fuse_runs, parse_weights
+from trainer.evaluation.stream_fusion import choose_weights, fuse_runs
 from trainer.pretrain.pretrain import PretrainRequest
 from trainer.runs.effective_config import (
     EffectiveConfig,
@@ -82,7 +82,7 @@ def open_runs(paths: Sequence[Path], fuse: bool, weights: Sequence[float]) -> tu
     runs = [load_run(path) for path in paths] or [open_newest_run()]
     if weights and not fuse:
         raise click.UsageError("--weights belongs to --fuse")
-    return runs, parse_weights(runs, weights) if fuse else []
+    return runs, choose_weights(runs, weights) if fuse else []
 
 
 def evaluate_runs(

@@ -39,9 +39,7 @@ def results(shared_run: Run, shared_store: Store) -> dict[str, dict[str, object]
     return evaluate(request)  # type: ignore[return-value]
 
 
-def test_every_protocol_has_every_row_and_is_written_down(
-    results: dict[str, dict[str, object]], shared_run: Run
-) -> None:
+def test_every_protocol_writes_a_result_with_all_rows(results: dict[str, dict[str, object]], shared_run: Run) -> None:
     for protocol, result in results.items():
         assert list(result["rows"]) == ["pre-trained", "pre-trained, recalibrated", "random encoder", "raw coordinates"]  # type: ignore[call-overload]
         written = json.loads((shared_run.path / "eval" / f"{protocol}.json").read_text())
@@ -53,14 +51,14 @@ def test_every_protocol_has_every_row_and_is_written_down(
         assert written["lineage"]["test_clips_pretrained_on"] == 0
 
 
-def test_linear_names_last_and_best_epoch_apart(results: dict[str, dict[str, object]]) -> None:
+def test_linear_reports_last_and_best_epoch_separately(results: dict[str, dict[str, object]]) -> None:
     row = results["linear"]["rows"]["pre-trained"]  # type: ignore[index]
     assert row["top1"] == pytest.approx(row["test_top1_by_epoch"]["150"], abs=1e-4)
     best = row["best_epoch"]
     assert best["top1"] == max(row["test_top1_by_epoch"].values()) == row["test_top1_by_epoch"][str(best["epoch"])]
 
 
-def test_raw_coordinates_are_one_nearest_neighbour_on_the_resized_clips(
+def test_raw_coordinates_are_classified_by_one_nearest_neighbour(
     results: dict[str, dict[str, object]], shared_store: Store, shared_run: Run
 ) -> None:
     split, labels = find_split(shared_store, "xsub"), shared_store.columns["label"]
@@ -72,7 +70,7 @@ def test_raw_coordinates_are_one_nearest_neighbour_on_the_resized_clips(
     assert results["knn"]["rows"]["raw coordinates"]["top1"] == 100 * np.mean(said == labels[split.test])  # type: ignore[index]
 
 
-def test_another_split_is_another_result(shared_run: Run, shared_store: Store) -> None:
+def test_another_split_gets_its_own_result_file(shared_run: Run, shared_store: Store) -> None:
     split = find_split(shared_store, "xview")
     request = EvaluateRequest(
         run=shared_run,
@@ -90,7 +88,7 @@ def test_another_split_is_another_result(shared_run: Run, shared_store: Store) -
     )
 
 
-def test_the_published_number_stands_beside_the_presets_own_data_set_and_split(
+def test_the_published_number_is_only_given_for_the_data_set_and_split_of_the_preset(
     shared_run: Run, shared_store: Store
 ) -> None:
     run = replace(
@@ -111,7 +109,7 @@ def test_the_published_number_stands_beside_the_presets_own_data_set_and_split(
         assert lineage.published(another, shared_store, find_split(shared_store, "xsub"), "linear") is None
 
 
-def test_scores_of_neighbours_do_not_need_more_clips_than_there_are() -> None:
+def test_knn_works_with_fewer_clips_than_k() -> None:
     assert weighted_knn(torch.eye(2), torch.tensor([0, 1]), torch.eye(2), classes=2).argmax(1).tolist() == [0, 1]
 
 
@@ -120,7 +118,7 @@ def asked(run: Run, store: Store, *protocols: str, **more: object) -> EvaluateRe
     return EvaluateRequest(run=run, store=store, split=split, protocols=protocols, device=torch.device("cpu"), **more)  # type: ignore[arg-type]
 
 
-def test_retrieval_is_the_class_of_the_most_similar_clip(shared_run: Run, shared_store: Store) -> None:
+def test_retrieval_predicts_the_class_of_the_most_similar_clip(shared_run: Run, shared_store: Store) -> None:
     result = evaluate(asked(shared_run, shared_store, "retrieval", batch_norm="trained"))["retrieval"]
     assert list(result["rows"]) == ["pre-trained", "random encoder", "raw coordinates"]
     split, labels = find_split(shared_store, "xsub"), shared_store.columns["label"]
@@ -137,7 +135,7 @@ def test_retrieval_is_the_class_of_the_most_similar_clip(shared_run: Run, shared
     assert result["rows"]["pre-trained"]["top1"] == pytest.approx(100 * np.mean(said == labels[split.test]))
 
 
-def test_the_references_monitor_is_another_number_for_another_seed(shared_run: Run, shared_store: Store) -> None:
+def test_augmented_knn_depends_on_the_seed(shared_run: Run, shared_store: Store) -> None:
     def scores(*settings: str) -> object:
         config = compose_eval([*settings, "knn.k=1"])
         evaluate(asked(shared_run, shared_store, "knn", config=config, batch_norm="trained"))
@@ -152,7 +150,7 @@ def test_the_references_monitor_is_another_number_for_another_seed(shared_run: R
     assert not np.array_equal(views[0], head)  # type: ignore[arg-type]
 
 
-def test_whole_networks_are_trained_beside_ones_from_their_start(shared_run: Run, shared_store: Store) -> None:
+def test_finetuning_is_compared_with_training_from_scratch(shared_run: Run, shared_store: Store) -> None:
     config = compose_eval(["finetune.epochs=2", "finetune.test_every=1"])
     result = evaluate(asked(shared_run, shared_store, "finetune", config=config))["finetune"]
     assert list(result["rows"]) == ["pre-trained", "supervised from scratch"]
@@ -168,7 +166,7 @@ def test_whole_networks_are_trained_beside_ones_from_their_start(shared_run: Run
         assert np.array_equal(scores["rows"], split.test)
 
 
-def test_semi_trains_on_every_stored_draw_and_on_no_other_label(
+def test_semi_trains_only_on_the_labels_of_each_stored_draw(
     shared_run: Run, shared_store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(ArtifactNotFound, match=r"build-splits .* --label-fraction 0.37 --seed"):
@@ -177,7 +175,7 @@ def test_semi_trains_on_every_stored_draw_and_on_no_other_label(
     seen = []
     fit = finetune.fit
 
-    def watched(start: Encoder, sides: Sides, *rest: Any, **more: Any) -> finetune.Finetuned:
+    def watched(start: Encoder, sides: Sides, *rest: Any, **more: Any) -> finetune.FinetuneResult:
         seen.append(sides)
         return fit(start, sides, *rest, **more)
 
@@ -196,7 +194,7 @@ def test_semi_trains_on_every_stored_draw_and_on_no_other_label(
         assert np.array_equal(classes[sides.train_labels], shared_store.columns["label"][subset.rows])
 
 
-def test_baselines_can_be_left_out(shared_run: Run, shared_store: Store) -> None:
+def test_baselines_can_be_disabled(shared_run: Run, shared_store: Store) -> None:
     build_splits(shared_store, ["xsub"], [0.25], [3])
     config = compose_eval(["semi.epochs=1", "finetune.epochs=1", "linear.epochs=2"])
     request = asked(

@@ -31,11 +31,11 @@ def sides() -> Sides:
     return Sides(train=clips, train_labels=labels, test=clips, test_labels=labels, classes=2)
 
 
-def fit(start: Encoder, sides: Sides, config: FinetuneConfig = SMALL, seed: int = 0) -> finetune.Finetuned:
+def fit(start: Encoder, sides: Sides, config: FinetuneConfig = SMALL, seed: int = 0) -> finetune.FinetuneResult:
     return finetune.fit(start, sides, lambda x: x, config, views=AugmentConfig(), seed=seed)
 
 
-def test_training_learns_and_leaves_its_start_as_it_was(sides: Sides) -> None:
+def test_finetuning_learns_and_does_not_change_the_start_encoder(sides: Sides) -> None:
     start = encoder()
     before = {name: tensor.clone() for name, tensor in start.state_dict().items()}
     trained = fit(start, sides, SMALL.model_copy(update={"epochs": 30}))
@@ -44,11 +44,11 @@ def test_training_learns_and_leaves_its_start_as_it_was(sides: Sides) -> None:
     assert not torch.equal(trained.encoder.state_dict()["blocks.0.spatial.weight"], before["blocks.0.spatial.weight"])
 
 
-def test_it_looks_at_the_test_clips_now_and_then_and_at_the_end(sides: Sides) -> None:
+def test_finetuning_tests_at_the_set_interval_and_at_the_end(sides: Sides) -> None:
     assert list(fit(encoder(), sides).test_top1) == [3, 4]
 
 
-def test_the_seed_decides_and_nothing_else(sides: Sides) -> None:
+def test_results_depend_on_the_seed_only(sides: Sides) -> None:
     start = encoder(dropout=0.5)
     augmented = SMALL.model_copy(update={"augmented": True})
     for config in (SMALL, augmented):
@@ -98,20 +98,20 @@ def test_one_step_is_sgd_on_the_cross_entropy_of_backbone_and_layer(sides: Sides
             assert torch.equal(trained.encoder.state_dict()[name], parameter.detach())
 
 
-def test_the_reference_rates() -> None:
+def test_learning_rates_equal_the_reference() -> None:
     config = FinetuneConfig()
-    rates = [finetune.rate(config, epoch) for epoch in range(config.epochs)]
+    rates = [finetune.learning_rate(config, epoch) for epoch in range(config.epochs)]
     wanted = [
         0.1 * min(1, (epoch + 1) / 10) * 0.1 ** sum(epoch >= step for step in (50, 70, 90)) for epoch in range(110)
     ]
     np.testing.assert_allclose(rates, wanted, rtol=1e-12)
-    assert math.isclose(finetune.rate(SEMI_SUPERVISED, 79), 0.1)
-    assert math.isclose(finetune.rate(SEMI_SUPERVISED, 80), 0.01)
+    assert math.isclose(finetune.learning_rate(SEMI_SUPERVISED, 79), 0.1)
+    assert math.isclose(finetune.learning_rate(SEMI_SUPERVISED, 80), 0.01)
 
 
-def test_semi_settings_are_the_references_for_each_fraction_and_yield_to_what_is_given() -> None:
+def test_semi_settings_equal_the_reference_unless_overridden() -> None:
     few, more = (EvalConfig().semi_for(fraction) for fraction in (0.01, 0.1))
-    assert (few.learning_rate, few.weight_decay, finetune.rate(few, 40)) == (0.05, 0.0, pytest.approx(0.005))
+    assert (few.learning_rate, few.weight_decay, finetune.learning_rate(few, 40)) == (0.05, 0.0, pytest.approx(0.005))
     assert (more.learning_rate, more.weight_decay, more.epochs) == (0.1, 1e-4, 150)
     given = compose_eval(["semi.epochs=20", "semi.learning_rate=0.3"])
     for fraction in (0.01, 0.1):

@@ -21,27 +21,27 @@ def test_weighted_votes_agree_with_scikit_learn() -> None:
     np.testing.assert_allclose(scores / scores.sum(1, keepdim=True), wanted, rtol=1e-9)
 
 
-def test_the_nearest_agrees_with_scikit_learn() -> None:
+def test_nearest_neighbour_agrees_with_scikit_learn() -> None:
     train, labels, test = data(1)
     wanted = KNeighborsClassifier(1).fit(train.numpy(), labels.numpy()).predict(test.numpy())
     np.testing.assert_array_equal(nearest_neighbour(train, labels, test, classes=5).argmax(1), wanted)
 
 
-def test_the_nearest_is_found_in_blocks_too(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nearest_neighbour_does_not_depend_on_the_block_size(monkeypatch: pytest.MonkeyPatch) -> None:
     train, labels, test = data(1)
     whole = nearest_neighbour(train, labels, test, classes=5)
-    monkeypatch.setattr(knn, "BLOCK", 7)
+    monkeypatch.setattr(knn, "BLOCK_ROWS", 7)
     assert torch.equal(nearest_neighbour(train, labels, test, classes=5), whole)
 
 
-def test_with_fewer_clips_than_neighbours_all_vote() -> None:
+def test_all_clips_vote_if_there_are_fewer_than_k() -> None:
     train, labels, test = data(2)
     few = weighted_knn(train[:3], labels[:3], test, classes=5, k=20)
     assert torch.equal(few, weighted_knn(train[:3], labels[:3], test, classes=5, k=3))
 
 
-def test_blocks_change_nothing(monkeypatch: object) -> None:
+def test_weighted_votes_do_not_depend_on_the_block_size(monkeypatch: object) -> None:
     train, labels, test = data(3)
     whole = weighted_knn(train, labels, test, classes=5)
-    monkeypatch.setattr(knn, "BLOCK", 7)  # type: ignore[attr-defined]
+    monkeypatch.setattr(knn, "BLOCK_ROWS", 7)  # type: ignore[attr-defined]
     torch.testing.assert_close(weighted_knn(train, labels, test, classes=5), whole)

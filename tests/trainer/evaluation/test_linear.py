@@ -19,7 +19,7 @@ def test_separable_features_are_separated() -> None:
     assert (fitted.scores.argmax(1) == test_labels).all()
 
 
-def test_the_seed_decides_and_nothing_else() -> None:
+def test_results_depend_on_the_seed_only() -> None:
     (train, labels), (test, test_labels) = blobs(50, 0), blobs(20, 1)
     torch.manual_seed(1)
     one = linear.fit(train, labels, test, test_labels, classes=3, seed=4).scores
@@ -38,7 +38,7 @@ def test_one_step_is_plain_gradient_descent_on_cross_entropy() -> None:
 
 
 @pytest.mark.parametrize("decay", [0.0, 0.01])
-def test_steps_by_hand_are_those_by_autograd(decay: float) -> None:
+def test_manual_steps_equal_autograd_steps(decay: float) -> None:
     train, labels = blobs(60, 0)
     config = LinearConfig(weight_decay=decay)
     start = torch.randn(3, 3, generator=torch.Generator().manual_seed(3)).double()
@@ -46,7 +46,7 @@ def test_steps_by_hand_are_those_by_autograd(decay: float) -> None:
     for step in range(40):
         chosen = torch.randperm(60, generator=torch.Generator().manual_seed(step))[: 32 if step % 3 else 7]
         for way in ways:
-            way.take(chosen, rate=0.3 if step < 30 else 0.03)
+            way.step(chosen, rate=0.3 if step < 30 else 0.03)
     assert (ways[1].weight - start).abs().max() > 0.1
     torch.testing.assert_close(ways[0].weight, ways[1].weight.detach(), rtol=1e-12, atol=1e-12)
     torch.testing.assert_close(ways[0].bias, ways[1].bias.detach(), rtol=1e-12, atol=1e-12)

@@ -16,7 +16,7 @@ def test_accuracy_and_confusion_agree_with_scikit_learn() -> None:
         assert share == pytest.approx(100 * (scores.argmax(1) == labels)[labels == label].mean())
 
 
-def test_classes_without_a_vote_are_no_answers_among_the_five() -> None:
+def test_classes_without_votes_do_not_count_in_top5() -> None:
     scores = np.zeros((9, 9))
     scores[:, 8] = 1  # one vote for the last class, as the nearest neighbour gives it
     found = summarise(scores, np.arange(9), range(9))
@@ -33,6 +33,6 @@ def test_a_class_without_test_clips_has_no_accuracy() -> None:
 @pytest.mark.parametrize(
     ("hits", "trials", "low", "high"), [(0, 10, 0.0, 0.2775), (5, 10, 0.2366, 0.7634), (81, 263, 0.2553, 0.3662)]
 )
-def test_the_interval_is_wilsons(hits: int, trials: int, low: float, high: float) -> None:
+def test_the_interval_is_the_wilson_interval(hits: int, trials: int, low: float, high: float) -> None:
     """0 and 5 of 10 by the closed formula; 81 of 263 as in Newcombe 1998, table I (score method)."""
     assert wilson(hits, trials) == pytest.approx((low, high), abs=1e-4)

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from pipeline.errors import ArtifactError, ConfigError
-from trainer.evaluation.stream_fusion import fuse_runs, parse_weights
-from trainer.runs.run import Run, write_result
+from trainer.evaluation.results import write_result
+from trainer.evaluation.stream_fusion import choose_weights, fuse_runs
+from trainer.runs.run import Run
 
 
 def of_stream(run: Run, stream: str, path: Path) -> Run:
@@ -22,20 +23,20 @@ def evaluated(run: Run, scores: dict[str, Any], split: str = "s", labels: tuple[
     result = {
         "protocol": "linear",
         "settings": {},
-        "rows": {name.partition("/")[0]: {} for name in scores} | {"raw coordinates": {}},
+        "rows": {name.partition("/")[0]: {"top1": 0} for name in scores} | {"raw coordinates": {"top1": 0}},
         "class_names": ["a", "b"],
         "lineage": {
-            "run": {"path": str(run.path)},
-            "checkpoint": {},
+            "run": {"path": str(run.path), "digest": run.digest},
+            "checkpoint": {"step": 1, "total_steps": 1},
             "store": {"digest": "d"},
-            "split": {"digest": split},
+            "split": {"digest": split, "train": 2, "test": 2},
         },
     }
     result["written"] = write_result(run, "linear", result, {**about, **arrays}).as_posix()
     return {"linear": result}
 
 
-def test_scores_are_added_by_their_weights(shared_run: Run, tmp_path: Path) -> None:
+def test_scores_are_added_with_their_weights(shared_run: Run, tmp_path: Path) -> None:
     opened = [of_stream(shared_run, stream, tmp_path) for stream in ("joint", "motion")]
     found = [
         evaluated(opened[0], {"pre-trained": [[1, 0], [1, 0]]}),
@@ -50,7 +51,7 @@ def test_scores_are_added_by_their_weights(shared_run: Run, tmp_path: Path) -> N
         assert json.loads(Path(fused["written"]).read_text())["rows"] == fused["rows"]
 
 
-def test_each_draw_is_fused_with_its_like(shared_run: Run, tmp_path: Path) -> None:
+def test_equal_draws_are_fused(shared_run: Run, tmp_path: Path) -> None:
     opened = [of_stream(shared_run, stream, tmp_path) for stream in ("joint", "bone")]
     right, wrong, sure = [[1, 0], [0, 1]], [[0, 1], [1, 0]], [[3, 0], [0, 3]]
     found = [
@@ -64,15 +65,15 @@ def test_each_draw_is_fused_with_its_like(shared_run: Run, tmp_path: Path) -> No
 
 def test_default_weights_are_by_stream_when_streams_differ(shared_run: Run, tmp_path: Path) -> None:
     joint, motion, bone = (of_stream(shared_run, stream, tmp_path) for stream in ("joint", "motion", "bone"))
-    assert parse_weights([joint, motion, bone]) == [0.6, 0.4, 0.6]
-    assert parse_weights([joint, joint]) == [1.0, 1.0]
-    assert parse_weights([joint, bone], [2, 3]) == [2, 3]
+    assert choose_weights([joint, motion, bone]) == [0.6, 0.4, 0.6]
+    assert choose_weights([joint, joint]) == [1.0, 1.0]
+    assert choose_weights([joint, bone], [2, 3]) == [2, 3]
     for opened, weights in (([joint], ()), ([joint, bone], (1.0,)), ([joint, bone], (1.0, 0.0))):
         with pytest.raises(ConfigError):
-            parse_weights(opened, weights)
+            choose_weights(opened, weights)
 
 
-def test_other_clips_or_another_split_are_refused(shared_run: Run, tmp_path: Path) -> None:
+def test_other_clips_or_another_split_are_rejected(shared_run: Run, tmp_path: Path) -> None:
     opened = [of_stream(shared_run, stream, tmp_path) for stream in ("joint", "bone")]
     first = evaluated(opened[0], {"pre-trained": [[1, 0], [1, 0]]})
     for other in ({"split": "t"}, {"labels": (1, 1)}):

@@ -19,9 +19,7 @@ from trainer.runs.run import Run, load_encoder
 CPU = torch.device("cpu")
 
 
-def test_a_stores_features_are_the_frozen_backbones_in_row_order(
-    shared_run: Run, shared_store: Store, tmp_path: Path
-) -> None:
+def test_features_of_a_store_are_in_row_order(shared_run: Run, shared_store: Store, tmp_path: Path) -> None:
     batch = embed.from_store(shared_run, shared_store, None, "all")
     found = embed.embed(shared_run, batch, tmp_path / "out", layer="backbone", normalised=False, device=CPU)
     assert (found["clips"], found["dimensions"], found["checkpoint"]["step"]) == (72, 8, shared_run.total_steps)
@@ -33,7 +31,7 @@ def test_a_stores_features_are_the_frozen_backbones_in_row_order(
         np.testing.assert_array_equal(arrays["features"], features.extract(encoder, batch.clips))
 
 
-def test_a_side_of_a_split_is_that_sides_rows(shared_run: Run, shared_store: Store) -> None:
+def test_one_side_of_a_split_can_be_embedded(shared_run: Run, shared_store: Store) -> None:
     split = find_split(shared_store, "xview")
     batch = embed.from_store(shared_run, shared_store, split, "test")
     assert batch.names.tolist() == [shared_store.names[row] for row in split.test]
@@ -47,7 +45,7 @@ def test_normalised_features_have_length_one(shared_run: Run, shared_store: Stor
         np.testing.assert_allclose(np.linalg.norm(arrays["features"], axis=1), 1, rtol=1e-5)
 
 
-def test_positions_become_the_runs_stream(
+def test_positions_are_converted_to_the_runs_stream(
     train_request: Callable[..., PretrainRequest], shared_store: Store, tmp_path: Path
 ) -> None:
     run = pretrain(train_request(tmp_path / "run", "stream=bone", "epochs=1")).run
@@ -61,7 +59,7 @@ def test_positions_become_the_runs_stream(
             np.testing.assert_array_equal(arrays["features"], wanted)
 
 
-def test_an_exported_array_is_taken_as_it_is(shared_run: Run, shared_store: Store, tmp_path: Path) -> None:
+def test_an_exported_array_is_not_resized(shared_run: Run, shared_store: Store, tmp_path: Path) -> None:
     export(ExportRequest(store=shared_store, form="npz", output=tmp_path / "x.npz"))
     batch = embed.from_file(shared_run, tmp_path / "x.npz")
     assert batch.clips.shape == (72, 3, int(shared_store.columns["frames"].max()), 25, 2)
@@ -74,7 +72,7 @@ def test_an_exported_array_is_taken_as_it_is(shared_run: Run, shared_store: Stor
 @pytest.mark.parametrize(
     ("arrays", "complaint"),
     [
-        ({"x": np.zeros(3)}, "holds no array `data`"),
+        ({"x": np.zeros(3)}, "has no array `data`"),
         ({"data": np.zeros((2, 3, 0, 25, 1))}, r"expected numbers"),
         ({"data": np.zeros((2, 3, 9, 25))}, r"expected numbers"),
         ({"data": np.zeros((2, 3, 9, 17, 1))}, r"expected numbers \(N, 3, T, 25, M\)"),
@@ -83,13 +81,13 @@ def test_an_exported_array_is_taken_as_it_is(shared_run: Run, shared_store: Stor
         ({"data": np.zeros((2, 3, 9, 25, 1)), "labels": np.zeros(3)}, "labels has shape"),
         (
             {"data": np.zeros((2, 3, 9, 25, 1)), "labels": np.array(["a", "b"])},
-            "labels are <U1, expected whole numbers",
+            "labels are <U1, expected integers",
         ),
         ({"data": np.zeros((2, 3, 9, 25, 1)), "labels": np.array([0.5, 1])}, "labels are float64"),
         ({"data": np.array([{"a": 1}], dtype=object)}, "cannot be read as an .npz of plain arrays"),
     ],
 )
-def test_an_array_that_does_not_fit_is_refused(
+def test_an_array_of_another_shape_or_type_is_rejected(
     shared_run: Run, tmp_path: Path, arrays: dict[str, np.ndarray], complaint: str
 ) -> None:
     np.savez(tmp_path / "bad.npz", **arrays)
@@ -97,12 +95,12 @@ def test_an_array_that_does_not_fit_is_refused(
         embed.from_file(shared_run, tmp_path / "bad.npz")
 
 
-def test_files_that_are_no_npz_or_not_there_are_told_apart(shared_run: Run, tmp_path: Path) -> None:
+def test_missing_and_invalid_files_have_different_errors(shared_run: Run, tmp_path: Path) -> None:
     (tmp_path / "text").write_text("hello")
     with pytest.raises(ArtifactError, match="cannot be read"):
         embed.from_file(shared_run, tmp_path / "text")
     np.save(tmp_path / "bare.npy", np.zeros((2, 3, 9, 25, 1)))
-    with pytest.raises(ArtifactError, match="holds no array `data`"):
+    with pytest.raises(ArtifactError, match="has no array `data`"):
         embed.from_file(shared_run, tmp_path / "bare.npy")
     with pytest.raises(ArtifactNotFound):
         embed.from_file(shared_run, tmp_path / "none")

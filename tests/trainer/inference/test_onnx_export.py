@@ -1,4 +1,4 @@
-"""A run as ONNX: onnxruntime gives what `embed` and `predict` give, and the file says what it needs."""
+"""ONNX export: onnxruntime agrees with `embed` and `predict`, and the file describes its input."""
 
 import json
 import shutil
@@ -12,6 +12,7 @@ import onnxruntime
 import pytest
 import torch
 from click.testing import CliRunner
+from torch import Tensor, nn
 
 from cli import main
 from docs.examples import onnx_features
@@ -28,8 +29,9 @@ from trainer.config.evaluation import compose_eval
 from trainer.config.model import EncoderConfig
 from trainer.evaluation.evaluate import EvaluateRequest, evaluate
 from trainer.evaluation.features import extract_positions
-from trainer.inference import embed, onnx_export, onnx_graph
-from trainer.inference.onnx_export import CHECKED, OnnxExportRequest, export_onnx, people
+from trainer.inference import embed, onnx_export, onnx_model
+from trainer.inference.onnx_export import CHECKED_BATCHES, OnnxExportRequest, export_onnx, random_clips
+from trainer.inference.onnx_model import ExportedModel, convert_to_onnx
 from trainer.inference.predict import PredictRequest, predict
 from trainer.models.encoder import Encoder
 from trainer.runs.classifier import load_classifier
@@ -38,25 +40,25 @@ from trainer.runs.run import Run, load_encoder, load_run
 
 CPU = torch.device("cpu")
 SHAPES = [(1, 1, 2), (1, 2, 1), (2, 3, 2), (4, 5, 3), (3, 16, 2), (1, 31, 3)]
-"""N, T and M: every remainder of the encoder's stride of four, and one frame."""
+"""N, T and M: every remainder of T divided by the encoder's stride of four, and a single frame."""
 
 
-def answers(model: Path | bytes, clips: np.ndarray) -> list[np.ndarray]:
+def run_model(model: Path | bytes, clips: np.ndarray) -> list[np.ndarray]:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     return session.run(None, {"clips": clips})
 
 
-def assert_close(found: np.ndarray, wanted: np.ndarray) -> None:
-    """To 1e-5 of the largest number."""
-    assert found.dtype == wanted.dtype == np.float32
-    np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-5 * np.abs(wanted).max())
+def assert_close(actual: np.ndarray, expected: np.ndarray) -> None:
+    """Compare to 1e-5 of the largest expected value."""
+    assert actual.dtype == expected.dtype == np.float32
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
 
 
 @pytest.fixture(scope="module")
 def run(shared_run: Run, shared_store: Store, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A copy of the tiny run with classifiers of a linear evaluation."""
+    """A copy of the tiny run with the classifiers of a linear evaluation."""
     folder = tmp_path_factory.mktemp("onnx") / "runs" / "tiny"
     shutil.copytree(shared_run.path, folder, ignore=shutil.ignore_patterns("eval"))
     copied = load_run(folder)
@@ -74,13 +76,13 @@ def run(shared_run: Run, shared_store: Store, tmp_path_factory: pytest.TempPathF
     return copied
 
 
-def test_the_file_gives_the_features_of_embed_on_a_stores_clips(run: Run, shared_store: Store, tmp_path: Path) -> None:
-    report = export_onnx(OnnxExportRequest(run=run, output=tmp_path / "x"))
-    assert (report.dimensions, report.classes, report.bytes) == (8, None, (tmp_path / "x").stat().st_size)
-    assert report.batches[-1] == (2, 16)
-    assert report.differences["features"] <= 1e-5
+def test_features_of_the_file_equal_those_of_embed(run: Run, shared_store: Store, tmp_path: Path) -> None:
+    result = export_onnx(OnnxExportRequest(run=run, output=tmp_path / "x"))
+    assert (result.dimensions, result.classes, result.bytes) == (8, None, (tmp_path / "x").stat().st_size)
+    assert result.batches[-1] == (2, 16)
+    assert result.differences["features"] <= 1e-5
     batch = embed.from_store(run, shared_store, None, "all")
-    assert_close(answers(tmp_path / "x", batch.clips.numpy())[0], embed.encode(run, batch, device=CPU).features)
+    assert_close(run_model(tmp_path / "x", batch.clips.numpy())[0], embed.encode(run, batch, device=CPU).features)
 
 
 @pytest.mark.parametrize(
@@ -92,143 +94,143 @@ def test_the_file_gives_the_features_of_embed_on_a_stores_clips(run: Run, shared
         ("motion", "all", {"head_layers": 3}),
     ],
 )
-def test_every_stream_encoder_and_number_of_clips_frames_and_bodies_is_as_torch_has_it(
+def test_all_streams_encoders_and_sizes_of_the_dynamic_axes_agree_with_torch(
     run: Run, stream: str, bodies: str, settings: dict[str, object]
 ) -> None:
     torch.manual_seed(1)
     sizes = {"hidden_channels": 2, "hidden_dim": 8, "feature_dim": 4}
     encoder = Encoder(KINECT_V2, EncoderConfig.model_validate({**sizes, "body_mean": bodies, **settings}))
-    released_like(encoder)
-    shown = replace(run, config=run.config.model_copy(update={"stream": stream, "encoder": encoder.config}))
-    for layer in ("backbone", "head"):
-        content = onnx_graph.model(encoder, stream, KINECT_V2, layer).SerializeToString()
+    randomise_norms_and_edges(encoder)
+    config = run.config.model_copy(update={"stream": stream, "encoder": encoder.config})
+    for layer, traced_bodies in (("backbone", 1), ("head", 2)):
+        this = replace(run, config=config.model_copy(update={"bodies": traced_bodies}))
+        content = convert_to_onnx(ExportedModel(encoder, this, layer)).SerializeToString()
         for samples, frames, many in SHAPES:
-            clips = people(samples, frames, 25, many, seed=frames)
-            wanted = extract_positions(encoder, torch.from_numpy(clips), shown, layer)
-            assert_close(answers(content, clips)[0], wanted.numpy())
+            clips = random_clips(samples, frames, 25, many, seed=frames)
+            expected = extract_positions(encoder, torch.from_numpy(clips), this, layer)
+            assert_close(run_model(content, clips)[0], expected.numpy())
 
 
-def released_like(encoder: Encoder) -> None:
-    """Weights and statistics of norms, and edges, away from where they start, so that each of them matters."""
+def randomise_norms_and_edges(encoder: Encoder) -> None:
+    """Move weights and statistics of norms, and edge weights, away from their initial values, so that each matters."""
     for name, tensor in [*encoder.named_parameters(), *encoder.named_buffers()]:
         if "norm" in name or "edge" in name or "shortcut.1" in name or name.startswith("head.1"):
             tensor.data = torch.empty_like(tensor, dtype=torch.float32).uniform_(0.6, 1.4).to(tensor.dtype)
     encoder.eval()
 
 
-def test_a_classifiers_scores_are_those_of_predict(run: Run, raw: Path, shared_store: Store, tmp_path: Path) -> None:
-    report = export_onnx(OnnxExportRequest(run=run, output=tmp_path / "x", classifier="linear", layer="head"))
-    assert (report.classes, report.dimensions, set(report.differences)) == (3, 4, {"features", "scores"})
-    asked = predict(PredictRequest(run=run, roots=(raw,), device=CPU, classifier="linear"))
-    rows = [shared_store.names.index(answer.clip) for answer in asked.answers]
+def test_scores_of_a_classifier_equal_those_of_predict(
+    run: Run, raw: Path, shared_store: Store, tmp_path: Path
+) -> None:
+    result = export_onnx(OnnxExportRequest(run=run, output=tmp_path / "x", classifier="linear", layer="head"))
+    assert (result.classes, result.dimensions, set(result.differences)) == (3, 4, {"features", "scores"})
+    predicted = predict(PredictRequest(run=run, roots=(raw,), device=CPU, classifier="linear"))
+    rows = [shared_store.names.index(answer.clip) for answer in predicted.answers]
     batch = embed.from_store(run, shared_store, None, "all")
-    features, scores = answers(tmp_path / "x", batch.clips.numpy()[rows])
-    assert_close(scores, asked.scores.numpy())
+    features, scores = run_model(tmp_path / "x", batch.clips.numpy()[rows])
+    assert_close(scores, predicted.scores.numpy())
     assert_close(features, embed.encode(run, batch, layer="head", device=CPU).features[rows])
 
 
-def test_a_recalibrated_classifier_brings_its_own_encoder(run: Run, shared_store: Store, tmp_path: Path) -> None:
+def test_a_recalibrated_classifier_exports_its_own_encoder(run: Run, shared_store: Store, tmp_path: Path) -> None:
     export_onnx(OnnxExportRequest(run=run, output=tmp_path / "x", classifier="linear-recalibrated"))
     batch = embed.from_store(run, shared_store, None, "all")
-    chosen = load_classifier(run, "linear-recalibrated", CPU)
-    wanted = extract_positions(chosen.encoder, batch.clips, run)
-    features, scores = answers(tmp_path / "x", batch.clips.numpy())
-    assert_close(features, wanted.numpy())
-    assert_close(scores, chosen.scores(wanted).numpy())
+    classifier = load_classifier(run, "linear-recalibrated", CPU)
+    expected = extract_positions(classifier.encoder, batch.clips, run)
+    features, scores = run_model(tmp_path / "x", batch.clips.numpy())
+    assert_close(features, expected.numpy())
+    assert_close(scores, classifier.scores(expected).numpy())
     assert np.abs(features - embed.encode(run, batch, device=CPU).features).max() > 1e-3
 
 
-def test_what_the_file_says_of_itself(run: Run, shared_store: Store, tmp_path: Path) -> None:
-    report = export_onnx(OnnxExportRequest(run=run, output=tmp_path / "x", classifier="linear"))
+def test_metadata_and_description(run: Run, shared_store: Store, tmp_path: Path) -> None:
+    result = export_onnx(OnnxExportRequest(run=run, output=tmp_path / "x", classifier="linear"))
     proto = onnx.load(tmp_path / "x")
     onnx.checker.check_model(proto, full_check=True)
-    said = {entry.key: entry.value for entry in proto.metadata_props}
-    assert said["format_version"] == "1"
-    assert said["tool"].startswith("skelepipe ")
-    assert (said["units"], said["stream"], said["frames"], said["bodies"]) == ("m", "joint", "16", "2")
-    assert json.loads(said["axes"]) == ["N sample", "C coordinate", "T frame", "V joint", "M body"]
-    assert json.loads(said["layout"]) == KINECT_V2.to_json()
-    assert json.loads(said["recipe"]) == shared_store.attributes["recipe"]
-    assert json.loads(said["checkpoint"])["digest"] == report.checkpoint["digest"]
-    assert (said["run"], said["dataset"]) == (run.digest, "ntu60")
-    classes = json.loads(said["classes"])
+    metadata = {entry.key: entry.value for entry in proto.metadata_props}
+    assert metadata["format_version"] == "1"
+    assert metadata["tool"].startswith("skelepipe ")
+    assert (metadata["units"], metadata["stream"], metadata["frames"], metadata["bodies"]) == ("m", "joint", "16", "2")
+    assert json.loads(metadata["axes"]) == ["N sample", "C coordinate", "T frame", "V joint", "M body"]
+    assert json.loads(metadata["layout"]) == KINECT_V2.to_json()
+    assert json.loads(metadata["recipe"]) == shared_store.attributes["recipe"]
+    assert json.loads(metadata["checkpoint"])["digest"] == result.checkpoint["digest"]
+    assert (metadata["run"], metadata["dataset"]) == (run.digest, "ntu60")
+    classes = json.loads(metadata["classes"])
     assert [entry["id"] for entry in classes] == sorted({int(label) for label in shared_store.columns["label"]})
     assert classes[0]["name"] == shared_store.attributes["classes"][str(classes[0]["id"])]
-    assert json.loads(said["classifier"])["split"]["name"] == "xsub"
-    for told in ("recipe clean", "resized to 16 frames", "kinect-v2", "(N, 3, T, 25, M)", "in metres", "(N, 3) of the"):
-        assert told in proto.doc_string
+    assert json.loads(metadata["classifier"])["split"]["name"] == "xsub"
+    for text in ("recipe clean", "resized to 16 frames", "kinect-v2", "(N, 3, T, 25, M)", "in metres", "(N, 3) of the"):
+        assert text in proto.doc_string
     assert str(run.path) not in (tmp_path / "x").read_bytes().decode("latin-1")
     (clips,) = proto.graph.input
     assert [dim.dim_param or dim.dim_value for dim in clips.type.tensor_type.shape.dim] == ["N", 3, "T", 25, "M"]
     assert (proto.opset_import[0].version, proto.producer_name) == (17, "skelepipe")
 
 
-def test_names_that_no_text_can_hold_are_written_out(run: Run, tmp_path: Path) -> None:
+def test_unprintable_names_are_escaped(run: Run, tmp_path: Path) -> None:
     lineage = run.lineage | {"store": run.lineage["store"] | {"dataset": "\ud800\x1b[31m"}}
     odd = replace(run, layout=replace(run.layout, name="a\udcffb\nc"), lineage=lineage)
     export_onnx(OnnxExportRequest(run=odd, output=tmp_path / "x"))
     proto = onnx.load(tmp_path / "x")
     assert r"layout a\udcffb\nc in the" in proto.doc_string
     assert r"trained on \ud800\x1b[31m, step" in proto.doc_string
-    said = {entry.key: entry.value for entry in proto.metadata_props}
-    assert said["dataset"] == r"\ud800\x1b[31m"
-    assert json.loads(said["layout"])["name"] == odd.layout.name
+    metadata = {entry.key: entry.value for entry in proto.metadata_props}
+    assert metadata["dataset"] == r"\ud800\x1b[31m"
+    assert json.loads(metadata["layout"])["name"] == odd.layout.name
 
 
-def test_the_same_run_gives_the_same_bytes_wherever_it_lies(run: Run, tmp_path: Path) -> None:
+def test_the_same_run_in_another_folder_gives_the_same_bytes(run: Run, tmp_path: Path) -> None:
     shutil.copytree(run.path, tmp_path / "moved")
     for number, one in enumerate((run, load_run(tmp_path / "moved"))):
         export_onnx(OnnxExportRequest(run=one, output=tmp_path / str(number), classifier="linear"))
     assert (tmp_path / "0").read_bytes() == (tmp_path / "1").read_bytes()
 
 
-def test_weights_of_others_go_to_onnx_too(tmp_path: Path) -> None:
+def test_imported_weights_can_be_exported(tmp_path: Path) -> None:
     weights = released_checkpoints.Checkpoint("aimclr").save(tmp_path / "w.pt")
     asked = ImportRequest(file=weights, source="aimclr", stream="motion", output=tmp_path / "run", recipe=None)
     imported = import_weights(asked).run
     export_onnx(OnnxExportRequest(run=imported, output=tmp_path / "x", layer="head"))
-    clips = people(3, 50, 25, 2, seed=0)
-    wanted = embed.encode(imported, embed.from_array(imported, clips), layer="head", device=CPU)
-    assert_close(answers(tmp_path / "x", clips)[0], wanted.features)
+    clips = random_clips(3, 50, 25, 2, seed=0)
+    expected = embed.encode(imported, embed.from_array(imported, clips), layer="head", device=CPU)
+    assert_close(run_model(tmp_path / "x", clips)[0], expected.features)
     proto = onnx.load(tmp_path / "x")
     assert "imported from w.pt" in proto.doc_string
     assert "stream motion" in proto.doc_string
 
 
 @pytest.mark.parametrize("what", ["wrong", "NaN"])
-def test_a_file_that_computes_something_else_is_not_published(
+def test_a_model_that_differs_from_torch_is_not_written(
     what: str, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "x").write_text("before")
-    model = onnx_graph.model
 
-    def changed(encoder: Encoder, *rest: object) -> onnx.ModelProto:
-        proto = model(encoder, *rest)  # type: ignore[arg-type]
-        (bias,) = [tensor for tensor in proto.graph.initializer if tensor.name == "blocks.9.temporal.bias"]
+    def changed(model: ExportedModel) -> onnx.ModelProto:
+        proto = convert_to_onnx(model)
+        (bias,) = [tensor for tensor in proto.graph.initializer if tensor.name == "encoder.blocks.9.spatial_norm.bias"]
         values = onnx.numpy_helper.to_array(bias).copy()
         values[:] = values + 1e-2 if what == "wrong" else np.nan
         bias.CopyFrom(onnx.numpy_helper.from_array(values, bias.name))
         return proto
 
-    monkeypatch.setattr(onnx_graph, "model", changed)
+    monkeypatch.setattr(onnx_model, "convert_to_onnx", changed)
     with pytest.raises(SkelepipeError, match=r"features of 1 clips of 1 frames differ from torch's by .* nothing was"):
         export_onnx(OnnxExportRequest(run=run, output=tmp_path / "x"))
     assert (tmp_path / "x").read_text() == "before"
     assert sorted(path.name for path in tmp_path.iterdir()) == [".x.lock", "x"]
 
 
-def test_what_cannot_be_exported_is_refused_in_a_line(
-    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with pytest.raises(ConfigError, match="--checkpoint best means nothing beside --classifier"):
+def test_impossible_exports_are_one_line_errors(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ConfigError, match="--checkpoint best cannot be combined with --classifier"):
         export_onnx(OnnxExportRequest(run=run, output=tmp_path / "x", classifier="linear", checkpoint="best"))
-    with pytest.raises(ArtifactError, match="it has linear"):
+    with pytest.raises(ArtifactError, match="the run has linear"):
         export_onnx(OnnxExportRequest(run=run, output=tmp_path / "x", classifier="finetune"))
     with sole_file_writer(tmp_path / "x"), pytest.raises(OutputLocked):
         export_onnx(OnnxExportRequest(run=run, output=tmp_path / "x"))
     with monkeypatch.context() as context:
-        context.setattr(onnx_export, "MOST_BYTES", 1000)
-        with pytest.raises(ArtifactError, match="more than the 2 GiB"):
+        context.setattr(onnx_export, "MAX_WEIGHT_BYTES", 1000)
+        with pytest.raises(ArtifactError, match="exceed the 2 GiB"):
             export_onnx(OnnxExportRequest(run=run, output=tmp_path / "x"))
     monkeypatch.setattr(onnx_export.importlib.util, "find_spec", lambda name: None if name == "onnxruntime" else name)
     with pytest.raises(SkelepipeError, match=r"needs onnxruntime, of the extra `onnx`: pip install onnx onnxruntime"):
@@ -236,30 +238,49 @@ def test_what_cannot_be_exported_is_refused_in_a_line(
     assert not (tmp_path / "x").exists()
 
 
-def test_another_encoder_is_refused_by_its_name(run: Run, tmp_path: Path) -> None:
-    other = run.config.model_copy(update={"encoder": run.config.encoder.model_copy(update={"name": "mlp"})})
-    with pytest.raises(ConfigError, match="has encoder mlp; only st-gcn is known as an ONNX graph"):
-        export_onnx(OnnxExportRequest(run=replace(run, config=other), output=tmp_path / "x.onnx"))
-    assert not (tmp_path / "x.onnx").exists()
+class FramesEncoder(Encoder):
+    """An encoder without a graph: one convolution over time."""
+
+    def make_blocks(self, config: EncoderConfig, graph: torch.Size) -> nn.ModuleList:
+        return nn.ModuleList([nn.Conv2d(3, config.hidden_dim, (5, 1), stride=(4, 1), padding=(2, 0))])
+
+    def feature_map(self, x: Tensor) -> Tensor:
+        return self.blocks[0](self.normed(x)).relu()
 
 
-def test_the_checkpoint_that_is_named_is_the_one_that_is_written(
-    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+class BesselEncoder(FramesEncoder):
+    """An encoder with an operation that ONNX does not have."""
+
+    def feature_map(self, x: Tensor) -> Tensor:
+        return torch.special.i0(super().feature_map(x))
+
+
+def test_an_encoder_of_the_users_own_is_exported_or_refused_by_its_name(run: Run) -> None:
+    config = run.config.encoder.model_copy(update={"name": "frames"})
+    this = replace(run, config=run.config.model_copy(update={"encoder": config}))
+    encoder = FramesEncoder(KINECT_V2, config).eval()
+    content = convert_to_onnx(ExportedModel(encoder, this, "backbone")).SerializeToString()
+    clips = random_clips(3, 22, 25, 3, seed=0)
+    assert_close(run_model(content, clips)[0], extract_positions(encoder, torch.from_numpy(clips), this).numpy())
+    with pytest.raises(SkelepipeError, match=r"torch cannot convert the encoder frames to ONNX: .*i0"):
+        convert_to_onnx(ExportedModel(BesselEncoder(KINECT_V2, config).eval(), this, "backbone"))
+
+
+def test_the_named_checkpoint_is_exported(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ArtifactError, match="has no best checkpoint"):
         export_onnx(OnnxExportRequest(run=run, output=tmp_path / "x", checkpoint="best"))
-    asked, load = [], load_encoder
+    requested, load = [], load_encoder
     monkeypatch.setattr(
         onnx_export,
         "load_encoder",
-        lambda run, device, which, *, fast: asked.append((which, fast)) or load(run, device),
+        lambda run, device, which, *, fast: requested.append((which, fast)) or load(run, device, fast=fast),
     )
     for which in (None, "last", "best"):
         export_onnx(OnnxExportRequest(run=run, output=tmp_path / "x", checkpoint=which))  # type: ignore[arg-type]
-    assert asked == [("last", False), ("last", False), ("best", False)]
+    assert requested == [("last", False), ("last", False), ("best", False)]
 
 
-def test_export_takes_a_run_or_a_store_by_what_lies_there(run: Run, shared_store: Store, tmp_path: Path) -> None:
+def test_export_distinguishes_runs_and_stores(run: Run, shared_store: Store, tmp_path: Path) -> None:
     def export(*words: object) -> tuple[int, str, str]:
         done = CliRunner().invoke(main, ["export", *map(str, words), "--out", str(tmp_path / "x")])
         return done.exit_code, done.stdout, done.stderr
@@ -267,8 +288,8 @@ def test_export_takes_a_run_or_a_store_by_what_lies_there(run: Run, shared_store
     code, out, err = export(run.path, "--classifier", "linear")
     assert (code, err) == (0, "")
     assert "clips (N, 3, T, 25, M) to features (N, 8) and scores (N, 3) of linear, opset 17" in out
-    told = json.loads(export(run.path, "--format", "onnx", "--json")[1])
-    assert (told["format"], told["dimensions"], told["bytes"]) == ("onnx", 8, (tmp_path / "x").stat().st_size)
+    result = json.loads(export(run.path, "--format", "onnx", "--json")[1])
+    assert (result["format"], result["dimensions"], result["bytes"]) == ("onnx", 8, (tmp_path / "x").stat().st_size)
     store = shared_store.path
     for words, complaint in (
         ((run.path, "--format", "npz"), "is a run, which can be exported to --format onnx; --format npz belongs to stores"),
@@ -286,14 +307,14 @@ def test_export_takes_a_run_or_a_store_by_what_lies_there(run: Run, shared_store
     assert json.loads(export(store, "--json")[1])["format"] == "npz"
 
 
-def test_the_clips_that_are_compared_have_one_body_and_none_at_all() -> None:
-    clips = people(5, 4, 25, 2, seed=0)
-    there = (clips != 0).any(axis=(1, 2, 3))
-    assert there.tolist() == [[True, False], [True, True], [True, True], [True, False], [False, False]]
-    assert all(samples < more or frames != other for (samples, frames), (more, other) in pairwise(CHECKED))
+def test_compared_clips_include_absent_bodies() -> None:
+    clips = random_clips(5, 4, 25, 2, seed=0)
+    present = (clips != 0).any(axis=(1, 2, 3))
+    assert present.tolist() == [[True, False], [True, True], [True, True], [True, False], [False, False]]
+    assert all(samples < more or frames != other for (samples, frames), (more, other) in pairwise(CHECKED_BATCHES))
 
 
-def test_the_script_without_torch_gives_what_embed_and_the_evaluation_give(
+def test_the_script_without_torch_agrees_with_embed_and_the_evaluation(
     run: Run, shared_store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     export(ExportRequest(store=shared_store, form="npz", output=tmp_path / "clips.npz"))
@@ -302,12 +323,12 @@ def test_the_script_without_torch_gives_what_embed_and_the_evaluation_give(
     stored = embed.encode(run, embed.from_store(run, shared_store, None, "all"), device=CPU)
     with np.load(tmp_path / "found.npz") as found:
         assert_close(found["features"], stored.features)
-        chosen = load_classifier(run, "linear", CPU)
-        likeliest = chosen.scores(torch.from_numpy(stored.features)).argmax(dim=1)
+        classifier = load_classifier(run, "linear", CPU)
+        likeliest = classifier.scores(torch.from_numpy(stored.features)).argmax(dim=1)
         assert found["scores"].argmax(axis=1).tolist() == likeliest.tolist()
-    told = capsys.readouterr().out
-    assert told.startswith("Encoder of skeleton clips by skelepipe")
-    assert f"\n71 {chosen.classes[likeliest[71]]} {chosen.names[likeliest[71]]}\n" in told
+    printed = capsys.readouterr().out
+    assert printed.startswith("Encoder of skeleton clips by skelepipe")
+    assert f"\n71 {classifier.classes[likeliest[71]]} {classifier.names[likeliest[71]]}\n" in printed
     with np.load(tmp_path / "clips.npz") as exported:
         np.savez(tmp_path / "bare.npz", data=exported["data"])
     onnx_features.main(tmp_path / "x", tmp_path / "bare.npz", tmp_path / "found.npz")
@@ -321,8 +342,8 @@ def test_the_script_needs_nothing_but_onnxruntime_and_numpy() -> None:
 
 
 @pytest.mark.parametrize("frames", [1, 7, 16, 40])
-def test_the_scripts_resize_is_the_trainings(frames: int) -> None:
-    clip = people(1, 16, 5, 2, seed=3)[0]
+def test_resizing_in_the_script_equals_resizing_in_training(frames: int) -> None:
+    clip = random_clips(1, 16, 5, 2, seed=3)[0]
     clip[:, 4, 2, 0] = np.nan
     theirs = resized(np.ascontiguousarray(clip.transpose(3, 1, 2, 0)), frames).transpose(3, 1, 2, 0)
     np.testing.assert_allclose(onnx_features.resized(clip, frames), np.nan_to_num(theirs), atol=1e-6)

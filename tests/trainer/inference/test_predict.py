@@ -41,7 +41,7 @@ class Lab:
     raw: Path
     store: Store
     run: Run
-    fitted: dict[str, linear.Fitted]
+    fitted: dict[str, linear.LinearResult]
 
     @property
     def test(self) -> list[int]:
@@ -68,7 +68,7 @@ def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
             device=CPU,
         )
     ).run
-    fitted: list[linear.Fitted] = []
+    fitted: list[linear.LinearResult] = []
     fit = linear.fit
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(linear, "fit", lambda *args, **options: fitted.append(fit(*args, **options)) or fitted[-1])
@@ -104,7 +104,7 @@ def ask(lab: Lab, *roots: Path, **options: object) -> PredictResult:
 
 
 @pytest.mark.parametrize("name", ["linear", "linear-recalibrated"])
-def test_the_evaluations_own_scores_come_out_bit_for_bit(lab: Lab, name: str, tmp_path: Path) -> None:
+def test_scores_equal_those_of_the_evaluation_bit_for_bit(lab: Lab, name: str, tmp_path: Path) -> None:
     report = ask(lab, files_of(lab, tmp_path / "new"), classifier=name)
     assert [answer.clip for answer in report.answers] == [lab.store.names[row] for row in lab.test]
     assert report.refused == []
@@ -116,7 +116,7 @@ def test_the_evaluations_own_scores_come_out_bit_for_bit(lab: Lab, name: str, tm
     assert report.classifier["checkpoint"] == result["lineage"]["checkpoint"]
 
 
-def test_probabilities_are_of_all_classes_and_named_likeliest_first(lab: Lab) -> None:
+def test_probabilities_cover_all_classes_in_descending_order(lab: Lab) -> None:
     report = ask(lab, lab.raw, top=99)
     for answer in report.answers:
         probabilities = [guess.probability for guess in answer.top]
@@ -126,13 +126,13 @@ def test_probabilities_are_of_all_classes_and_named_likeliest_first(lab: Lab) ->
     assert len(ask(lab, lab.raw, top=1).answers[0].top) == 1
 
 
-def test_blocks_change_nothing_but_rounding(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_batch_size_changes_only_rounding(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files = files_of(lab, tmp_path / "new")
-    monkeypatch.setattr(features, "BATCH", 5)
+    monkeypatch.setattr(features, "MAX_BATCH_CLIPS", 5)
     torch.testing.assert_close(ask(lab, files).scores, lab.fitted["linear"].scores, rtol=1e-4, atol=1e-4)
 
 
-def test_nothing_is_left_behind(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_files_are_left(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files = files_of(lab, tmp_path / "new")
     monkeypatch.chdir(tmp_path)
     before = {path: path.stat().st_mtime_ns for place in (tmp_path, lab.run.path) for path in place.rglob("*")}
@@ -145,7 +145,7 @@ only_ntu = pytest.mark.parametrize("lab", ["ntu60"], indirect=True)
 
 
 @only_ntu
-def test_names_and_archives_say_nothing(lab: Lab, tmp_path: Path) -> None:
+def test_file_names_and_archives_do_not_affect_predictions(lab: Lab, tmp_path: Path) -> None:
     files = sorted(files_of(lab, tmp_path / "new").rglob("*.skeleton"))
     with zipfile.ZipFile(tmp_path / "new.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         for number, path in enumerate(files):
@@ -156,7 +156,7 @@ def test_names_and_archives_say_nothing(lab: Lab, tmp_path: Path) -> None:
 
 
 @only_ntu
-def test_coordinates_that_no_encoder_can_take_are_refused_and_the_rest_goes_on(
+def test_too_large_coordinates_are_reported_and_the_rest_is_predicted(
     lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     none = load_recipe("none")
@@ -172,14 +172,16 @@ def test_coordinates_that_no_encoder_can_take_are_refused_and_the_rest_goes_on(
     assert [answer.file for answer in report.answers] == [str(good)]
     assert len(report.scores) == 1
     assert [(bad["name"], bad["reason"][:35]) for bad in report.refused] == [
-        ("huge", "its coordinates are so large that t")
+        ("huge", "the encoder's output is not finite:")
     ]
 
 
 Skelepipe = Callable[..., Result]
 
 
-def test_a_damaged_recording_is_one_line_and_the_rest_goes_on(lab: Lab, skelepipe: Skelepipe, tmp_path: Path) -> None:
+def test_a_damaged_recording_is_reported_and_the_rest_is_predicted(
+    lab: Lab, skelepipe: Skelepipe, tmp_path: Path
+) -> None:
     files = files_of(lab, tmp_path / "new")
     suffix = {"ntu60": ".skeleton", "pku1": ".txt", "folder": ".npy"}[lab.dataset]
     shutil.copy(lab.raw / "skeleton.toml", tmp_path) if lab.dataset == "folder" else None
@@ -207,9 +209,7 @@ def test_a_damaged_recording_is_one_line_and_the_rest_goes_on(lab: Lab, skelepip
     assert skelepipe("predict", lab.run.path, files).exit_code == 0
 
 
-def test_where_nothing_can_be_used_there_is_one_line_and_no_output(
-    lab: Lab, skelepipe: Skelepipe, tmp_path: Path
-) -> None:
+def test_if_nothing_can_be_used_there_is_an_error_and_no_output(lab: Lab, skelepipe: Skelepipe, tmp_path: Path) -> None:
     (tmp_path / "odd.mp4").write_bytes(b"x")
     done = skelepipe("predict", lab.run.path, "odd.mp4", "--out", "said.csv")
     assert (done.exit_code, done.stdout) == (1, "")
@@ -220,7 +220,7 @@ def test_where_nothing_can_be_used_there_is_one_line_and_no_output(
     assert skelepipe("predict", lab.run.path).exit_code == 2
 
 
-def test_another_kind_of_skeleton_is_one_line(lab: Lab, skelepipe: Skelepipe, tmp_path: Path) -> None:
+def test_another_layout_is_a_one_line_error(lab: Lab, skelepipe: Skelepipe, tmp_path: Path) -> None:
     other = "folder" if lab.dataset != "folder" else "ntu60"
     write(other, tmp_path / "other", clips=4, seed=0)
     done = skelepipe("predict", lab.run.path, "other")
@@ -233,18 +233,18 @@ def test_a_run_without_evaluation_names_the_command(lab: Lab, skelepipe: Skelepi
     done = skelepipe("predict", "bare", lab.raw)
     assert (done.exit_code, len(done.stderr.splitlines())) == (2, 1)
     assert "skelepipe eval bare --protocol linear" in done.stderr
-    with pytest.raises(ArtifactNotFound, match=r"it has .*; classifiers are made by `skelepipe eval .* finetune`"):
+    with pytest.raises(ArtifactNotFound, match=r"the run has .*; make one with `skelepipe eval .* finetune`"):
         ask(lab, lab.raw, classifier="finetune")
 
 
-def test_a_classifier_of_an_earlier_step_is_told(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_classifier_of_an_earlier_step_gives_a_note(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     assert ask(lab, lab.raw).notes == []
     monkeypatch.setattr(checkpoint, "listed", lambda folder: [folder / "step-00000999"])
     (note,) = ask(lab, lab.raw).notes
     assert note.endswith("the run's newest checkpoint is step-00000999")
 
 
-def test_the_stores_place_and_even_the_store_are_not_needed(lab: Lab, tmp_path: Path) -> None:
+def test_the_store_is_not_needed(lab: Lab, tmp_path: Path) -> None:
     files = files_of(lab, tmp_path / "new")
     moved = lab.store.path.rename(lab.store.path.with_name("elsewhere"))
     try:
@@ -253,7 +253,7 @@ def test_the_stores_place_and_even_the_store_are_not_needed(lab: Lab, tmp_path: 
         moved.rename(lab.store.path)
 
 
-def test_none_that_can_be_used_is_an_error(lab: Lab, tmp_path: Path) -> None:
+def test_only_unusable_recordings_are_an_error(lab: Lab, tmp_path: Path) -> None:
     for number in range(5):
         (tmp_path / f"{number}.npy").write_bytes(b"")
     with pytest.raises(SkelepipeError, match="and 2 more: none can be used"):

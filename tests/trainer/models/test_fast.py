@@ -23,7 +23,7 @@ from trainer.models.fast import cpu_ops
 from trainer.models.fast import gpu as fast_gpu
 from trainer.pretrain.pretrain import pretrain
 from trainer.pretrain.step import train_step
-from trainer.runs.run import Run, load_encoder, method_of_run
+from trainer.runs.run import Run, build_run_method, load_encoder
 
 SMALL = EncoderConfig(hidden_channels=4, hidden_dim=24, feature_dim=8, dropout=0.0)
 
@@ -117,7 +117,7 @@ def made(*, fast, dtype):
         encoder={"dropout": 0.0},
     )
     run = Run(path=Path(), preset="", config=config, layout=KINECT_V2, lineage={}, total_steps=9, digest="")
-    method = method_of_run(run, fast=fast)
+    method = build_run_method(run, fast=fast)
     method.pair.to(dtype).train()
     assert method.pair.query.fast == method.pair.key.fast == fast
     return method, torch.optim.SGD(method.pair.query.parameters(), lr=0.005, momentum=0.9), run

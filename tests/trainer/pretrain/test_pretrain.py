@@ -32,7 +32,7 @@ Requests = Callable[..., PretrainRequest]
 
 
 def weights(path: Path) -> dict[str, torch.Tensor]:
-    newest, _ = checkpoint.newest(path / "checkpoints")
+    newest, _ = checkpoint.newest_intact(path / "checkpoints")
     return load_file(newest / checkpoint.MODEL) | {
         f"optimiser.{name}": value for name, value in load_file(newest / checkpoint.OPTIMISER).items()
     }
@@ -64,7 +64,7 @@ def test_the_same_seed_gives_the_same_weights_and_another_one_others(
 
 
 @pytest.mark.parametrize("number", STOP_SIGNALS)
-def test_a_signal_stops_within_a_step_and_resuming_ends_as_if_never_stopped(
+def test_a_stopped_and_resumed_run_equals_an_uninterrupted_one(
     shared_run: Run, train_request: Requests, tmp_path: Path, number: signal.Signals
 ) -> None:
     before = signal.getsignal(number)
@@ -78,7 +78,7 @@ def test_a_signal_stops_within_a_step_and_resuming_ends_as_if_never_stopped(
         pretrain(request, ask_to_stop)
     assert caught.value.exit_code == 128 + number
     assert signal.getsignal(number) == before
-    with pytest.raises(ArtifactError, match="is at step 4 of 6"):
+    with pytest.raises(ArtifactError, match="training stopped at step 4 of 6"):
         load_finished_run(tmp_path / "run")
     report = pretrain(request)
     assert (report.outcome, report.steps) == ("resumed", 2)
@@ -86,7 +86,7 @@ def test_a_signal_stops_within_a_step_and_resuming_ends_as_if_never_stopped(
     assert losses(tmp_path / "run") == losses(shared_run.path)
 
 
-def test_what_a_killed_process_logged_after_its_checkpoint_is_gone_after_resuming(
+def test_log_lines_after_the_checkpoint_are_removed_on_resume(
     shared_run: Run, train_request: Requests, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pretrain_module, "CHECKPOINT_SECONDS", 0.0)
@@ -105,24 +105,24 @@ def test_what_a_killed_process_logged_after_its_checkpoint_is_gone_after_resumin
     assert same(weights(tmp_path / "run"), weights(shared_run.path))
 
 
-def test_a_finished_run_is_left_alone_and_another_is_refused(train_request: Requests, tmp_path: Path) -> None:
+def test_a_finished_run_is_up_to_date_and_another_is_rejected(train_request: Requests, tmp_path: Path) -> None:
     pretrain(train_request(tmp_path / "run"))
     assert pretrain(train_request(tmp_path / "run")).outcome == "up to date"
     assert pretrain(train_request(tmp_path / "run", force=True)).outcome == "up to date"
-    with pytest.raises(OutputExists, match="another config: epochs is 2 there, 3 asked"):
+    with pytest.raises(OutputExists, match="another config: epochs is 2 in the run, 3 was requested"):
         pretrain(train_request(tmp_path / "run", "epochs=3"))
-    with pytest.raises(OutputExists, match=r"method.temperature is 0.2 there, 0.3 asked"):
+    with pytest.raises(OutputExists, match=r"method.temperature is 0.2 in the run, 0.3 was requested"):
         pretrain(train_request(tmp_path / "run", "method.temperature=0.3"))
     assert pretrain(train_request(tmp_path / "run", "epochs=3", force=True)).steps == 9
 
 
-def test_what_a_kill_before_the_first_step_left_stops_nothing(train_request: Requests, tmp_path: Path) -> None:
+def test_partial_files_of_a_killed_process_do_not_block_a_new_run(train_request: Requests, tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / ".run.json.123.partial").write_text("{")
     assert pretrain(train_request(tmp_path / "run")).outcome == "trained"
 
 
-def test_force_replaces_a_run_whose_description_is_damaged(train_request: Requests, tmp_path: Path) -> None:
+def test_force_replaces_a_run_with_a_damaged_run_json(train_request: Requests, tmp_path: Path) -> None:
     pretrain(train_request(tmp_path / "run"))
     (tmp_path / "run" / "run.json").write_text("{")
     with pytest.raises(ArtifactError, match="is not JSON"):
@@ -134,7 +134,7 @@ def test_force_replaces_a_run_whose_description_is_damaged(train_request: Reques
         pretrain(train_request(tmp_path / "theirs", force=True))
 
 
-def test_a_kill_while_the_log_is_cut_back_loses_none_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_kill_while_the_log_is_rewritten_loses_no_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     log = tmp_path / "log.jsonl"
     log.write_text("".join(f'{{"step": {step}}}\n' for step in range(9)) + "5\n")
     monkeypatch.setattr(Path, "replace", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
@@ -143,15 +143,18 @@ def test_a_kill_while_the_log_is_cut_back_loses_none_of_it(tmp_path: Path, monke
     assert len(read_log(log)) == 9
 
 
-def test_a_checkpoint_of_another_run_and_another_version_are_refused(train_request: Requests, tmp_path: Path) -> None:
+def test_checkpoints_of_another_run_or_version_are_rejected(train_request: Requests, tmp_path: Path) -> None:
     run, other = (pretrain(train_request(tmp_path / name, f"seed={name}")).run for name in "01")
     shutil.rmtree(run.checkpoints)
     shutil.copytree(other.checkpoints, run.checkpoints)
     for attempt in (lambda: pretrain(train_request(tmp_path / "0")), lambda: load_finished_run(run.path)):
-        with pytest.raises(ArtifactError, match="checkpoint of another run"):
+        with pytest.raises(ArtifactError, match="belongs to another run"):
             attempt()
     plain = json.loads((run.path / "run.json").read_bytes())
-    for change, complaint in (({"format_version": 2}, "format version 2"), ({"config": {"epoch": 1}}, "epoch: Extra")):
+    for change, complaint in (
+        ({"format_version": 2}, "format version 2"),
+        ({"config": {"epoch": 1}}, "'epoch' is unknown"),
+    ):
         body = {key: value for key, value in plain.items() if key != "digest"} | change
         (run.path / "run.json").write_bytes(encode_document(RUN, body))
         with pytest.raises(ArtifactError, match=complaint):
@@ -167,7 +170,7 @@ def test_a_renamed_store_is_the_same_store(own_store: Path, train_request: Reque
     assert again.outcome == "up to date"
 
 
-def test_a_folder_that_is_no_run_is_never_replaced(train_request: Requests, tmp_path: Path) -> None:
+def test_a_folder_that_is_not_a_run_is_never_replaced(train_request: Requests, tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes").write_text("x")
     for force in (False, True):
@@ -176,12 +179,12 @@ def test_a_folder_that_is_no_run_is_never_replaced(train_request: Requests, tmp_
     assert (tmp_path / "mine" / "notes").exists()
 
 
-def test_a_loss_that_is_no_number_stops_and_names_the_batch(train_request: Requests, tmp_path: Path) -> None:
-    with pytest.raises(NotFinite, match=r"the loss is (nan|inf) at step \d; its batch: S\d{3}C"):
+def test_a_loss_that_is_not_finite_stops_and_names_the_batch(train_request: Requests, tmp_path: Path) -> None:
+    with pytest.raises(NotFinite, match=r"the loss is (nan|inf) at step \d; samples of its batch: S\d{3}C"):
         pretrain(train_request(tmp_path / "run", "learning_rate=1e30"))
 
 
-def test_a_loss_that_is_no_number_leaves_the_best_checkpoint_as_it_was(
+def test_a_loss_that_is_not_finite_keeps_the_best_checkpoint(
     train_request: Requests, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     request, step = train_request(tmp_path / "run", "validate_every=1", "epochs=4"), train_step
@@ -196,7 +199,7 @@ def test_a_loss_that_is_no_number_leaves_the_best_checkpoint_as_it_was(
 
     monkeypatch.setattr(pretrain_module, "CHECKPOINT_SECONDS", 0.0)
     monkeypatch.setattr(pretrain_module, "train_step", spoil)
-    with pytest.raises(NotFinite, match=r"the loss is nan at step 7; its batch: S\d{3}C"):
+    with pytest.raises(NotFinite, match=r"the loss is nan at step 7; samples of its batch: S\d{3}C"):
         pretrain(request)
     best, *_ = named_checkpoint(load_run(tmp_path / "run"), "best")
     assert {path: path.read_bytes() for path in best.iterdir()} == before
@@ -204,7 +207,7 @@ def test_a_loss_that_is_no_number_leaves_the_best_checkpoint_as_it_was(
 
 
 @pytest.mark.parametrize("residency", ["host", "stream"])
-def test_no_checkpoint_of_a_state_that_is_no_number_is_written(
+def test_no_checkpoint_is_written_of_a_state_that_is_not_finite(
     train_request: Requests, tmp_path: Path, residency: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The loss of step 3 is a number, its gradient is not; a signal asks for a checkpoint just then."""
@@ -220,10 +223,10 @@ def test_no_checkpoint_of_a_state_that_is_no_number_is_written(
 
     monkeypatch.setattr(pretrain_module, "CHECKPOINT_SECONDS", 0.0)
     monkeypatch.setattr(pretrain_module, "train_step", spoil)
-    with pytest.raises(NotFinite, match=r"run: query\S+ is no number any more after step 3; its batch: S\d{3}C"):
+    with pytest.raises(NotFinite, match=r"run: query\S+ is not finite after step 3; samples of its batch: S\d{3}C"):
         pretrain(request)
     assert threading.active_count() == before
-    assert [path.name for path in checkpoint.listed(tmp_path / "run" / "checkpoints")] == [
+    assert [path.name for path in checkpoint.list_checkpoints(tmp_path / "run" / "checkpoints")] == [
         "step-00000002",
         "step-00000003",
     ]
@@ -232,7 +235,7 @@ def test_no_checkpoint_of_a_state_that_is_no_number_is_written(
 
 
 @pytest.mark.parametrize("residency", ["host", "stream"])
-def test_a_signal_before_the_first_step_is_obeyed_and_the_run_goes_on(
+def test_a_signal_before_the_first_step_stops_and_the_run_resumes(
     shared_run: Run, train_request: Requests, tmp_path: Path, residency: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It comes while the store is read: a stream stops after the step that was read for, others at once."""
@@ -256,7 +259,7 @@ def test_a_signal_before_the_first_step_is_obeyed_and_the_run_goes_on(
 
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("buffer", [16, 1000])
-def test_residency_and_workers_change_nothing(
+def test_residency_and_workers_do_not_change_results(
     train_request: Requests, tmp_path: Path, workers: int, buffer: int
 ) -> None:
     for residency in ("host", "stream"):
@@ -266,7 +269,7 @@ def test_residency_and_workers_change_nothing(
     assert losses(tmp_path / "host") == losses(tmp_path / "stream")
 
 
-def test_a_store_of_another_recipe_is_refused_unless_meant(train_request: Requests, tmp_path: Path) -> None:
+def test_a_store_of_another_recipe_is_rejected_without_any_recipe(train_request: Requests, tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match="recipe clean, the configuration is for skelemixclr"):
         pretrain(train_request(tmp_path / "run", "recipe=skelemixclr"))
     assert pretrain(train_request(tmp_path / "run", "recipe=skelemixclr", any_recipe=True)).steps == 6
@@ -291,9 +294,7 @@ def test_a_store_of_another_recipe_is_refused_unless_meant(train_request: Reques
         "pair.queue_size=5",
     ],
 )
-def test_every_switch_trains_and_gives_another_loss(
-    train_request: Requests, tmp_path: Path, setting: str, shared_run: Run
-) -> None:
+def test_every_setting_changes_the_loss(train_request: Requests, tmp_path: Path, setting: str, shared_run: Run) -> None:
     assert np.isfinite(pretrain(train_request(tmp_path / "run", setting)).last_loss)
     assert losses(tmp_path / "run") != losses(shared_run.path)
 
@@ -311,24 +312,24 @@ def test_every_preset_trains(train_request: Requests, tmp_path: Path, name: str)
     assert np.isfinite(pretrain(request).last_loss)
 
 
-def test_what_cannot_be_mixed_is_refused_before_a_run_is_begun(train_request: Requests, tmp_path: Path) -> None:
+def test_impossible_mixing_is_rejected_before_a_run_is_created(train_request: Requests, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"mix.parts: 5 of layout kinect-v2's 5 parts"):
         pretrain(train_request(tmp_path / "run", "method.mix.parts=[2, 5]"))
     assert pretrain(train_request(tmp_path / "run", "epochs=1")).outcome == "trained"
 
 
-def test_a_run_finds_its_store_and_split_and_refuses_others(
+def test_a_run_finds_its_store_and_split_and_rejects_others(
     own_store: Path, train_request: Requests, tmp_path: Path
 ) -> None:
     run = pretrain(train_request(tmp_path / "runs" / "r", store=Store(own_store))).run
     assert find_run_split(run, find_run_store(run), None).name == "xsub"
     own_store.rename(own_store.with_name("moved.zarr"))
-    with pytest.raises(ArtifactError, match="if it has moved, name it with --store"):
+    with pytest.raises(ArtifactError, match="if it was moved, name it with --store"):
         find_run_store(run)
     assert find_run_store(run, own_store.with_name("moved.zarr")).digest == run.lineage["store"]["digest"]
 
 
-def test_a_damaged_description_is_refused(train_request: Requests, tmp_path: Path) -> None:
+def test_a_damaged_run_json_is_rejected(train_request: Requests, tmp_path: Path) -> None:
     pretrain(train_request(tmp_path / "run"))
     described = tmp_path / "run" / "run.json"
     described.write_text(described.read_text().replace('"epochs": 2', '"epochs": 9'))
@@ -336,10 +337,8 @@ def test_a_damaged_description_is_refused(train_request: Requests, tmp_path: Pat
         load_run(tmp_path / "run")
 
 
-def test_a_run_on_another_kind_of_skeleton_does_not_fit_the_store(
-    train_request: Requests, shared_store: Store, tmp_path: Path
-) -> None:
+def test_a_run_with_another_layout_is_rejected(train_request: Requests, shared_store: Store, tmp_path: Path) -> None:
     run = pretrain(train_request(tmp_path / "run")).run
     other = replace(run, layout=replace(run.layout, name="other-25"))
-    with pytest.raises(ArtifactError, match=r"holds kinect-v2 skeletons, but .*run was trained on other-25"):
+    with pytest.raises(ArtifactError, match=r"has kinect-v2 skeletons, but .*run was trained on other-25"):
         find_run_store(other, shared_store.path)

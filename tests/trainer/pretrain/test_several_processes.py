@@ -59,7 +59,7 @@ def stopped(shared_store: Store, tmp_path_factory: pytest.TempPathFactory) -> tu
 
 
 def tensors(run: Path) -> dict[str, torch.Tensor]:
-    newest, _ = checkpoint.newest(run / "checkpoints")
+    newest, _ = checkpoint.newest_intact(run / "checkpoints")
     return load_file(newest / checkpoint.MODEL) | load_file(newest / checkpoint.OPTIMISER)
 
 
@@ -73,7 +73,7 @@ def assert_close(found: Path, expected: Path) -> None:
     assert logs[0] == pytest.approx(logs[1], rel=1e-6)
 
 
-def test_two_processes_train_the_run_of_one_and_the_first_alone_writes(
+def test_two_processes_give_the_same_run_as_one_and_only_rank_0_writes(
     shared_store: Store, alone: Path, tmp_path: Path
 ) -> None:
     (code, said, errors), (other, nothing, silence) = fitted(shared_store, tmp_path / "run", "none")
@@ -85,12 +85,12 @@ def test_two_processes_train_the_run_of_one_and_the_first_alone_writes(
     assert_close(tmp_path / "run", alone)
 
 
-def test_a_signal_to_one_stops_all_at_one_step_and_one_process_goes_on(
+def test_a_signal_to_one_process_stops_all_and_one_process_can_resume(
     stopped: tuple[Path, Ended], alone: Path, train_request: Callable[..., PretrainRequest], tmp_path: Path
 ) -> None:
     output, ((code, _, errors), (other, _, silence)) = stopped
     assert (code, other) == (143, 143), errors + silence
-    assert "stopped by SIGTERM at step 4 of 6; the same command goes on from there" in errors
+    assert "stopped by SIGTERM at step 4 of 6; run the same command again to resume" in errors
     assert "Error" not in silence
     shutil.copytree(output, tmp_path / "run")
     report = pretrain(train_request(tmp_path / "run"))
@@ -99,7 +99,7 @@ def test_a_signal_to_one_stops_all_at_one_step_and_one_process_goes_on(
 
 
 @pytest.mark.thorough
-def test_what_one_process_began_two_end(
+def test_two_processes_resume_a_run_of_one(
     shared_store: Store, alone: Path, train_request: Callable[..., PretrainRequest], tmp_path: Path
 ) -> None:
     def stop(tick: PretrainProgress) -> None:
@@ -115,7 +115,7 @@ def test_what_one_process_began_two_end(
 
 
 @pytest.mark.parametrize("event", ["SIGKILL@4", pytest.param("stuck@4", marks=pytest.mark.thorough)])
-def test_a_lost_process_ends_the_others_with_the_last_whole_step(
+def test_a_lost_process_stops_the_others_and_the_last_complete_step_is_saved(
     event: str, shared_store: Store, stopped: tuple[Path, Ended], tmp_path: Path
 ) -> None:
     with rank_processes.started(2, command(shared_store, tmp_path / "run", event)) as processes:
@@ -124,8 +124,8 @@ def test_a_lost_process_ends_the_others_with_the_last_whole_step(
     lines = [line for line in errors.splitlines() if line.startswith("Error")]
     assert len(lines) == 1
     assert "rank 0: another process has died or does not answer (" in lines[0]
-    assert "stopped at step 4 of 6; the same command goes on from there" in lines[0]
-    assert [path.name for path in checkpoint.listed(tmp_path / "run" / "checkpoints")] == ["step-00000004"]
+    assert "stopped at step 4 of 6; run the same command again to resume" in lines[0]
+    assert [path.name for path in checkpoint.list_checkpoints(tmp_path / "run" / "checkpoints")] == ["step-00000004"]
     # What the lost step had moved (the key encoder, batch-norm statistics) is taken back.
     found, expected = tensors(tmp_path / "run"), tensors(stopped[0])
     assert found.keys() == expected.keys()
@@ -135,10 +135,10 @@ def test_a_lost_process_ends_the_others_with_the_last_whole_step(
 
 
 @pytest.mark.thorough
-def test_a_loss_that_is_no_number_stops_all(shared_store: Store, tmp_path: Path) -> None:
+def test_a_loss_that_is_not_finite_stops_all_processes(shared_store: Store, tmp_path: Path) -> None:
     (code, _, errors), (other, _, silence) = fitted(shared_store, tmp_path / "run", "none", "learning_rate=1e30")
     assert (code, other) == (1, 1)
-    assert "; its batch: S" in errors
+    assert "; samples of its batch: S" in errors
     assert "Error" not in silence
 
 

@@ -41,7 +41,7 @@ def scores(path: Path) -> dict[int, float]:
     return {line["step"] + 1: line["held_out_knn"] for line in lines if "held_out_knn" in line}
 
 
-def test_about_a_fifth_of_the_training_subjects_is_held_out_and_no_test_clip(shared_store: Store) -> None:
+def test_about_a_fifth_of_the_training_subjects_is_held_out(shared_store: Store) -> None:
     split = find_split(shared_store, "xsub")
     found = split_holdout(shared_store, split, compose_pretrain(load_preset("quick"), None, ["validate_every=5"]))
     subjects = shared_store.columns["subject"]
@@ -57,7 +57,7 @@ def test_about_a_fifth_of_the_training_subjects_is_held_out_and_no_test_clip(sha
     assert other.values == found.values
 
 
-def test_groups_can_be_named_and_wrong_names_are_refused(shared_store: Store) -> None:
+def test_held_out_groups_can_be_named_and_unknown_ones_are_rejected(shared_store: Store) -> None:
     split = find_split(shared_store, "xview")
 
     def divided(*settings: str) -> HoldoutSplit:
@@ -73,7 +73,7 @@ def test_groups_can_be_named_and_wrong_names_are_refused(shared_store: Store) ->
             divided(wrong)
 
 
-def test_nothing_is_held_out_unless_asked(shared_run: Run, shared_store: Store) -> None:
+def test_nothing_is_held_out_by_default(shared_run: Run, shared_store: Store) -> None:
     split = find_split(shared_store, "xsub")
     assert split_holdout(shared_store, split, shared_run.config).train_rows is split.train
     assert "held_out" not in shared_run.lineage["split"]
@@ -100,7 +100,7 @@ def test_held_out_clips_are_not_trained_on(
     assert run.total_steps == 6 * (len(found.train_rows) // 6)
 
 
-def test_the_score_is_the_accuracy_of_held_out_clips_among_the_others(watched: Run, shared_store: Store) -> None:
+def test_the_score_is_the_knn_accuracy_of_held_out_clips(watched: Run, shared_store: Store) -> None:
     found = split_holdout(shared_store, find_split(shared_store, "xsub"), watched.config)
     encoder, _ = load_encoder(watched, torch.device("cpu"))
     bank, queries = (
@@ -118,7 +118,7 @@ def test_the_score_is_the_accuracy_of_held_out_clips_among_the_others(watched: R
     assert scores(watched.path)[watched.total_steps] == pytest.approx(expected, abs=1e-3)
 
 
-def test_the_first_of_the_best_is_kept_beside_the_last_two(watched: Run) -> None:
+def test_the_best_checkpoint_is_kept_in_addition_to_the_last_two(watched: Run) -> None:
     found = scores(watched.path)
     assert len(found) == 4
     best = max(found, key=lambda step: (found[step], -step))
@@ -128,14 +128,16 @@ def test_the_first_of_the_best_is_kept_beside_the_last_two(watched: Run) -> None
     assert verify(watched.path).findings == []
 
 
-def test_watching_changes_nothing_but_what_is_trained_on(train_request: Requests, tmp_path: Path) -> None:
+def test_validation_only_changes_the_training_rows(train_request: Requests, tmp_path: Path) -> None:
     for name, every in (("often", 1), ("seldom", 4)):
         pretrain(train_request(tmp_path / name, *WATCH, f"validate_every={every}"))
-    states = [checkpoint.newest(tmp_path / name / "checkpoints")[0] / checkpoint.MODEL for name in ("often", "seldom")]
+    states = [
+        checkpoint.newest_intact(tmp_path / name / "checkpoints")[0] / checkpoint.MODEL for name in ("often", "seldom")
+    ]
     assert states[0].read_bytes() == states[1].read_bytes()
 
 
-def test_eval_and_embed_take_the_best(watched: Run, shared_store: Store, tmp_path: Path) -> None:
+def test_eval_and_embed_can_use_the_best_checkpoint(watched: Run, shared_store: Store, tmp_path: Path) -> None:
     run = shutil.copytree(watched.path, tmp_path / "run")
     step = named_checkpoint(watched, "best")[1]["step"]
     shared = ["--store", str(shared_store.path), "--checkpoint", "best", "--device", "cpu", "--json"]

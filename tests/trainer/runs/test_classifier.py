@@ -29,9 +29,11 @@ def own_run(shared_run: Run, tmp_path: Path) -> Run:
 
 
 @pytest.fixture
-def evaluated(own_run: Run, shared_store: Store, monkeypatch: pytest.MonkeyPatch) -> tuple[Run, list[linear.Fitted]]:
+def evaluated(
+    own_run: Run, shared_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> tuple[Run, list[linear.LinearResult]]:
     """The run after a linear evaluation, and what that fitted, row by row."""
-    fitted: list[linear.Fitted] = []
+    fitted: list[linear.LinearResult] = []
     fit = linear.fit
     monkeypatch.setattr(linear, "fit", lambda *args, **options: fitted.append(fit(*args, **options)) or fitted[-1])
     evaluate(request_of(own_run, shared_store, "xsub"))
@@ -44,8 +46,8 @@ def request_of(run: Run, store: Store, split: str) -> EvaluateRequest:
     )
 
 
-def test_linear_evaluation_leaves_both_rows_classifiers_with_the_encoders_they_stand_on(
-    evaluated: tuple[Run, list[linear.Fitted]], shared_store: Store
+def test_linear_evaluation_saves_both_classifiers_with_their_encoders(
+    evaluated: tuple[Run, list[linear.LinearResult]], shared_store: Store
 ) -> None:
     run, fitted = evaluated
     assert sorted(list_classifiers(run)) == ["linear", "linear-recalibrated"]
@@ -65,8 +67,8 @@ def test_linear_evaluation_leaves_both_rows_classifiers_with_the_encoders_they_s
     assert not torch.equal(*norms)
 
 
-def test_the_newest_is_taken_and_the_recalibrated_one_only_by_name(
-    evaluated: tuple[Run, list[linear.Fitted]], shared_store: Store
+def test_the_newest_classifier_is_the_default_and_recalibrated_ones_must_be_named(
+    evaluated: tuple[Run, list[linear.LinearResult]], shared_store: Store
 ) -> None:
     run, _ = evaluated
     assert choose_classifier(run, None) == "linear"
@@ -74,22 +76,20 @@ def test_the_newest_is_taken_and_the_recalibrated_one_only_by_name(
     evaluate(request_of(run, shared_store, "xview"))
     assert choose_classifier(run, None) == "linear-ntu60-xview"
     assert choose_classifier(run, "linear") == "linear"
-    with pytest.raises(ArtifactNotFound, match=r"it has .*linear.*skelepipe eval .*/run --protocol finetune"):
+    with pytest.raises(ArtifactNotFound, match=r"the run has .*linear.*skelepipe eval .*/run --protocol finetune"):
         choose_classifier(run, "finetune")
 
 
-def test_a_run_without_evaluation_says_which_command_makes_one(own_run: Run) -> None:
+def test_without_classifiers_the_error_names_the_command_that_makes_one(own_run: Run) -> None:
     for name in (None, "linear"):
-        with pytest.raises(
-            ArtifactNotFound, match=rf"classifiers are made by `skelepipe eval {own_run.path} --protocol linear`"
-        ):
+        with pytest.raises(ArtifactNotFound, match=rf"make one with `skelepipe eval {own_run.path} --protocol linear`"):
             choose_classifier(own_run, name)
     with pytest.raises(ArtifactNotFound, match="skelepipe eval"):
         load_classifier(own_run, "linear", CPU)
 
 
-def test_verify_reads_every_byte_of_a_classifier_alone_and_with_its_run(
-    evaluated: tuple[Run, list[linear.Fitted]],
+def test_verify_checks_every_byte_of_a_classifier(
+    evaluated: tuple[Run, list[linear.LinearResult]],
 ) -> None:
     run, _ = evaluated
     folder = run.path / "eval" / "linear.classifier"
@@ -112,9 +112,9 @@ def test_verify_reads_every_byte_of_a_classifier_alone_and_with_its_run(
         verify(folder)
 
 
-def test_another_runs_classifier_is_refused(evaluated: tuple[Run, list[linear.Fitted]]) -> None:
+def test_a_classifier_of_another_run_is_rejected(evaluated: tuple[Run, list[linear.LinearResult]]) -> None:
     run, _ = evaluated
-    with pytest.raises(ArtifactError, match="a classifier of another run"):
+    with pytest.raises(ArtifactError, match="belongs to another run"):
         load_classifier(replace(run, digest="0" * 64), "linear", CPU)
     folder = run.path / "eval" / "linear.classifier"
     meta = json.loads((folder / "meta.json").read_text())
@@ -123,8 +123,8 @@ def test_another_runs_classifier_is_refused(evaluated: tuple[Run, list[linear.Fi
     assert verify(run.path).findings == ["eval/linear.classifier: is a classifier of another run"]
 
 
-def test_what_a_killed_evaluation_left_is_no_classifier_and_is_cleared_away(
-    evaluated: tuple[Run, list[linear.Fitted]], shared_store: Store
+def test_partial_classifiers_of_a_killed_evaluation_are_removed(
+    evaluated: tuple[Run, list[linear.LinearResult]], shared_store: Store
 ) -> None:
     run, _ = evaluated
     left = run.path / "eval" / ".linear.classifier.partial"

@@ -13,7 +13,7 @@ WHOLE = b'{"step": 0, "total": 1.5}\n{"step": 1, "total": 1.25}\n'
     b'{"step": 2, "tot', b"", b"[" * 20_000, b'{"a": ' * 20_000, b'{"step": "2"}', b'{"step": true}', b'{"step": 2.0}',
     b'{"step": null}', b'{"total": 1}', b'{"step": 2, "what": "\xff"}', b'{"step": 2\x00}', b"\xff\xfe{\x00}\x00",
 ])  # fmt: skip
-def test_nothing_counts_from_a_line_on_that_is_no_event(tmp_path: Path, line: bytes) -> None:
+def test_the_log_ends_at_the_first_invalid_line(tmp_path: Path, line: bytes) -> None:
     path = tmp_path / "log.jsonl"
     path.write_bytes(WHOLE + line + b"\n" + WHOLE)
     assert [event["step"] for event in read_log(path)] == [0, 1]

@@ -1,1 +1,1 @@
-"""Runs made of weights that other code bases released."""
+"""Import weights that other code bases released, as runs."""

@@ -1,4 +1,4 @@
-"""Weights that were trained by other code, as a finished run that can be embedded with and evaluated."""
+"""Import weights that were trained by other code, as a finished run for `embed` and `eval`."""
 
 import importlib.metadata
 import shutil
@@ -26,35 +26,35 @@ from trainer.runs.run import Run, create_run, is_damaged, load_run
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ImportRequest:
-    """What the user asks for."""
+    """What to import."""
 
     file: Path
     source: str
-    """A key of `foreign.SOURCES`."""
+    """A key of `RELEASED_CODES`."""
     stream: Stream
-    """Which to take of several; of a file with one, what it was trained on."""
+    """The stream to import if the file has several; otherwise the stream that the file was trained on."""
     output: Path
     recipe: str | None = None
-    """A shipped recipe's name or a file, when the clips were not prepared as the source prepares NTU RGB+D."""
+    """Name of a shipped recipe or a file, if clips were not processed as the source does for NTU RGB+D."""
     force: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ImportResult:
-    """What an import did."""
+    """The imported run."""
 
     outcome: Literal["imported", "up to date"]
     run: Run
     notes: tuple[str, ...]
-    """What the file left open or what was left of it, a line each."""
+    """Assumptions made, and parts of the file that were not imported; one line each."""
 
 
 def import_weights(request: ImportRequest) -> ImportResult:
-    """Read a checkpoint, and write the run that it would be here.
+    """Read a released checkpoint and write it as a run.
 
     Raises:
         ArtifactNotFound: there is no such file.
-        ArtifactError: it is no checkpoint of the source, or not every key in it is accounted for.
+        ArtifactError: it is not a checkpoint of the source, or has unknown or missing keys.
         OutputExists: the output is another run and `force` is off.
         OutputLocked, OutputFailed: as for any output.
         RecipeError: there is no such recipe.
@@ -65,7 +65,7 @@ def import_weights(request: ImportRequest) -> ImportResult:
     except ArtifactError as error:
         raise ArtifactError(f"{file.path}: {error}") from error
     with sole_writer(request.output):
-        outcome = _publish(_facts(request, file, weights, others), weights, request)
+        outcome = _publish(_describe_run(request, file, weights, others), weights, request)
         record_latest(request.output.parent, "run", request.output.name)
     return ImportResult(
         outcome=outcome,
@@ -75,34 +75,38 @@ def import_weights(request: ImportRequest) -> ImportResult:
 
 
 def _read(file: TorchFile, request: ImportRequest) -> tuple[ReleasedWeights, dict[str, int], bool]:
-    """The stream asked for, how many keys belong to each other one, and whether the file tells streams apart."""
+    """The requested stream, the number of keys of each other stream, and whether the keys name their stream."""
     source = RELEASED_CODES[request.source]
-    held = streams_in(file.tensors)
-    found = {
-        stream: read_released({key: file.tensors[key] for key in keys}, stream, source) for stream, keys in held.items()
+    keys_by_stream = streams_in(file.tensors)
+    streams = {
+        stream: read_released({key: file.tensors[key] for key in keys}, stream, source)
+        for stream, keys in keys_by_stream.items()
     }
-    suffixed = set(held) != {"joint"}
-    wanted = request.stream if suffixed else "joint"
-    if wanted not in found:
-        raise ArtifactError(f"holds the streams {', '.join(found)}, not {wanted}; --stream names one of them")
-    return found[wanted], {stream: len(keys) for stream, keys in held.items() if stream != wanted}, suffixed
+    suffixed = set(keys_by_stream) != {"joint"}
+    stream = request.stream if suffixed else "joint"
+    if stream not in streams:
+        raise ArtifactError(f"has the streams {', '.join(streams)}, not {stream}; choose one of them with --stream")
+    others: dict[str, int] = {other: len(keys) for other, keys in keys_by_stream.items() if other != stream}
+    return streams[stream], others, suffixed
 
 
-def _facts(request: ImportRequest, file: TorchFile, weights: ReleasedWeights, others: dict[str, int]) -> dict[str, Any]:
-    """The run's description."""
+def _describe_run(
+    request: ImportRequest, file: TorchFile, weights: ReleasedWeights, others: dict[str, int]
+) -> dict[str, Any]:
+    """The content of the run's run.json."""
     source = RELEASED_CODES[request.source]
-    prepared = load_recipe(request.recipe or source.recipe)
+    recipe = load_recipe(request.recipe or source.recipe)
     config = PretrainConfig.model_validate(
         {
             "frames": source.frames,
             "stream": request.stream,
-            "recipe": prepared.name,
+            "recipe": recipe.name,
             "method": source.method,
             "encoder": weights.encoder.model_dump(),
             "pair": weights.pair.model_dump() if weights.pair else {},
         }
     )
-    keys = {"taken": weights.taken, "of_other_streams": sum(others.values()), "left_out": len(weights.besides)}
+    keys = {"taken": weights.taken, "of_other_streams": sum(others.values()), "left_out": len(weights.ignored)}
     return {
         "preset": f"imported {request.source}",
         "config": config.model_dump(mode="json"),
@@ -117,7 +121,7 @@ def _facts(request: ImportRequest, file: TorchFile, weights: ReleasedWeights, ot
                 "holds": "pair" if weights.pair else "encoder",
                 "keys": keys,
             },
-            "store": {"name": None, "path": None, "digest": None, "dataset": None, "recipe": prepared.resolved},
+            "store": {"name": None, "path": None, "digest": None, "dataset": None, "recipe": recipe.resolved},
             "split": {"name": None, "digest": None},
             "versions": {"skelepipe": importlib.metadata.version("skelepipe"), "torch": torch.__version__},
         },
@@ -127,37 +131,37 @@ def _facts(request: ImportRequest, file: TorchFile, weights: ReleasedWeights, ot
 def _publish(
     facts: dict[str, Any], weights: ReleasedWeights, request: ImportRequest
 ) -> Literal["imported", "up to date"]:
-    """Write the run beside its place and move it there whole, unless it is there."""
+    """Write the run into a partial folder and rename it, unless the same run already exists."""
     output = request.output
-    made = output.with_name(f".{output.name}.partial")
+    partial = output.with_name(f".{output.name}.partial")
     with disk_errors(output):
-        shutil.rmtree(made, ignore_errors=True)
+        shutil.rmtree(partial, ignore_errors=True)
         try:
-            new = create_run(made, **facts)
-            if output.exists() and any(output.iterdir()) and _is_there(new, output, request.force):
+            new = create_run(partial, **facts)
+            if output.exists() and any(output.iterdir()) and _is_up_to_date(new, output, request.force):
                 return "up to date"
             checkpoint.save(new.checkpoints, weights.model, None, {"step": 0, "epoch": 0, "run": new.digest})
-            atomic.publish_folder(made, output)
+            atomic.publish_folder(partial, output)
         finally:
-            shutil.rmtree(made, ignore_errors=True)
+            shutil.rmtree(partial, ignore_errors=True)
     return "imported"
 
 
-def _is_there(new: Run, output: Path, force: bool) -> bool:
-    """Whether the output is this import already, whole.
+def _is_up_to_date(new: Run, output: Path, force: bool) -> bool:
+    """Whether the output is already this import, undamaged.
 
     Raises:
-        ArtifactError: it is no run, or damaged, and `force` is off.
-        OutputExists: it is another run, or has lost its weights, and `force` is off.
+        ArtifactError: it is not a run, or its run.json is damaged, and `force` is off.
+        OutputExists: it is another run, or damaged, and `force` is off.
     """
     if force and is_damaged(output):
         return False
-    there = load_run(output)  # what is not a run is never replaced
-    if there.digest == new.digest and not verify(output).findings:
+    existing = load_run(output)  # raises if it is not a run: anything else is never replaced
+    if existing.digest == new.digest and not verify(output).findings:
         return True
     if not force:
-        found = "is damaged" if there.digest == new.digest else f"is another run ({there.preset})"
-        raise OutputExists(f"{output}: {found}; --force replaces it, another --out keeps both")
+        problem = "is damaged" if existing.digest == new.digest else f"is another run ({existing.preset})"
+        raise OutputExists(f"{output}: {problem}; use --force to replace it, or another --out to keep both")
     return False
 
 
@@ -166,14 +170,15 @@ def _notes(
 ) -> list[str]:
     notes = []
     if not suffixed:
-        notes.append(f"the file does not say its stream: taken as {request.stream}")
+        notes.append(f"the file does not name its stream; assumed: {request.stream}")
     notes += [
-        f"left: the stream {stream}, {count} keys; --stream {stream} takes it" for stream, count in others.items()
+        f"not imported: stream {stream}, {count} keys; use --stream {stream} to import it"
+        for stream, count in others.items()
     ]
-    notes += [f"left out: {key}, of use in training only" for key in weights.besides]
-    notes += [f"left out: {key}, beside the state_dict" for key in file.beside]
-    notes += [f"not in the file: {told}" for told in weights.filled]
+    notes += [f"not imported: {key}, which only training needs" for key in weights.ignored]
+    notes += [f"not imported: {key}, not part of the state_dict" for key in file.ignored]
+    notes += [f"not in the file: {replacement}" for replacement in weights.filled]
     if weights.pair is None:
-        head = "a classifier's or a plain layer, " if weights.encoder.head_layers == 1 else ""
-        notes.append(f"not in the file: key encoder and queue; its head is {head}{weights.encoder.feature_dim} outputs")
+        head = "is a classifier or a single layer with" if weights.encoder.head_layers == 1 else "has"
+        notes.append(f"not in the file: key encoder and queue; the head {head} {weights.encoder.feature_dim} outputs")
     return notes

@@ -1,8 +1,8 @@
-"""What SkeleMixCLR, CrosSCLR (with its SkeletonCLR) and AimCLR call the parts of an encoder, and which sizes follow.
+"""Parameter names of SkeleMixCLR, CrosSCLR (with SkeletonCLR) and AimCLR, mapped to ours; encoder sizes from shapes.
 
-Read off czhaneva/SkeleMixCLR at 4538d6c, LinguoLi/CrosSCLR at 2bff9a6 and Levigty/AimCLR at 59fe004. All three save a
-`state_dict` of the same kind: `encoder_q`, and while pre-training `encoder_k` and a queue; CrosSCLR has them once for
-each stream, with `_motion` and `_bone` behind the name.
+Taken from czhaneva/SkeleMixCLR at 4538d6c, LinguoLi/CrosSCLR at 2bff9a6 and Levigty/AimCLR at 59fe004. All three save
+the same kind of `state_dict`: `encoder_q` and, during pre-training, `encoder_k` and a queue; CrosSCLR has them once for
+each stream, with the suffixes `_motion` and `_bone`.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from trainer.config.model import EncoderConfig, GraphKind
 from trainer.models.momentum_pair import MomentumPair
 
 SUFFIXES: Mapping[Stream, str] = {"joint": "", "motion": "_motion", "bone": "_bone"}
-"""What CrosSCLR puts behind `encoder_q`, `encoder_k`, `queue` and `queue_ptr` for each stream."""
+"""CrosSCLR's suffix of `encoder_q`, `encoder_k`, `queue` and `queue_ptr` for each stream."""
 
 _BLOCK = {
     "spatial": "gcn.conv",
@@ -27,66 +27,67 @@ _BLOCK = {
 }
 
 
-def names(pair: MomentumPair, suffix: str = "") -> dict[str, str]:
-    """Their name for everything in our pair of encoders, each with ours."""
-    own = {f"queue{suffix}": "queue", f"queue_ptr{suffix}": "pointer"}
-    for theirs, side in ((f"encoder_q{suffix}", "query"), (f"encoder_k{suffix}", "key")):
-        own |= {f"{theirs}.{_theirs(name, pair.query.config)}": f"{side}.{name}" for name in pair.query.state_dict()}
-    return own
+def released_names(pair: MomentumPair, suffix: str = "") -> dict[str, str]:
+    """Map the released names of all parameters and buffers of a pair of encoders to ours."""
+    names = {f"queue{suffix}": "queue", f"queue_ptr{suffix}": "pointer"}
+    for released, own in ((f"encoder_q{suffix}", "query"), (f"encoder_k{suffix}", "key")):
+        for name in pair.query.state_dict():
+            names[f"{released}.{_released_name(name, pair.query.config)}"] = f"{own}.{name}"
+    return names
 
 
-def _theirs(name: str, config: EncoderConfig) -> str:
-    """Their name for one of our encoder's parameters or buffers."""
-    part, _, rest = name.partition(".")
-    if part == "blocks":
+def _released_name(name: str, config: EncoderConfig) -> str:
+    """The released name of one of our encoder's parameters or buffers."""
+    module_name, _, rest = name.partition(".")
+    if module_name == "blocks":
         number, module, *leaf = rest.split(".")
         if module == "edge_importance":
             return f"edge_importance.{number}"
         return ".".join([f"st_gcn_networks.{number}", _BLOCK[module], *leaf])
-    if part == "head":
-        place, leaf_name = rest.split(".")
-        return f"fc{_place_in_head(int(place), config)}.{leaf_name}"
-    return "A" if part == "adjacency" else f"data_bn.{rest}"
+    if module_name == "head":
+        index, leaf_name = rest.split(".")
+        return f"fc{_head_path(int(index), config)}.{leaf_name}"
+    return "A" if module_name == "adjacency" else f"data_bn.{rest}"
 
 
-def _place_in_head(place: int, config: EncoderConfig) -> str:
-    """Where a layer of our head stands in `fc`: a bare layer, or a row whose last item may be another row."""
+def _head_path(index: int, config: EncoderConfig) -> str:
+    """The path of a layer of our head within `fc`, which is one layer or nested nn.Sequential modules."""
     if config.head_layers == 1:
         return ""
-    before_last = 3 if config.head_norm else 2
-    rows = min(place // before_last, config.head_layers - 2)
-    return f".{before_last}" * rows + f".{place - rows * before_last}"
+    per_level = 3 if config.head_norm else 2
+    levels = min(index // per_level, config.head_layers - 2)
+    return f".{per_level}" * levels + f".{index - levels * per_level}"
 
 
-def infer(tensors: Mapping[str, Tensor], encoder: str, graph: GraphKind) -> EncoderConfig:
-    """The sizes of the encoder whose tensors' names start with `encoder` and a dot.
+def infer_config(tensors: Mapping[str, Tensor], encoder: str, graph: GraphKind) -> EncoderConfig:
+    """Infer the sizes of an encoder from the shapes of the tensors whose names start with `encoder` and a dot.
 
     Raises:
-        ArtifactError: a key that tells a size is missing, or has the wrong number of axes; the text starts with it.
+        ArtifactError: a required key is missing or has the wrong number of axes; the message starts with the key.
     """
     last, layers = "fc", 1
     norm = f"{encoder}.fc.1.weight" in tensors
     while f"{encoder}.{last}.weight" not in tensors and layers < 3:
         last, layers = f"{last}.{3 if norm else 2}", layers + 1
     return EncoderConfig(
-        hidden_channels=axes(tensors, f"{encoder}.st_gcn_networks.0.tcn.2.weight", 4)[0],
-        hidden_dim=axes(tensors, f"{encoder}.st_gcn_networks.9.tcn.2.weight", 4)[0],
-        feature_dim=axes(tensors, f"{encoder}.{last}.weight", 2)[0],
+        hidden_channels=require_shape(tensors, f"{encoder}.st_gcn_networks.0.tcn.2.weight", 4)[0],
+        hidden_dim=require_shape(tensors, f"{encoder}.st_gcn_networks.9.tcn.2.weight", 4)[0],
+        feature_dim=require_shape(tensors, f"{encoder}.{last}.weight", 2)[0],
         head_layers=layers,
         head_norm=norm,
         graph=graph,
     )
 
 
-def axes(tensors: Mapping[str, Tensor], key: str, count: int) -> torch.Size:
-    """The shape of a tensor that tells a size.
+def require_shape(tensors: Mapping[str, Tensor], key: str, axes: int) -> torch.Size:
+    """The shape of a required tensor.
 
     Raises:
-        ArtifactError: it is missing, or has another number of axes than `count`; the text starts with its key.
+        ArtifactError: it is missing, or does not have `axes` axes; the message starts with the key.
     """
     if key not in tensors:
         raise ArtifactError(f"{key} is missing")
     shape = tensors[key].shape
-    if len(shape) != count or 0 in shape:
-        raise ArtifactError(f"{key} is {tuple(shape)}, expected {count} axes, none of them empty")
+    if len(shape) != axes or 0 in shape:
+        raise ArtifactError(f"{key} is {tuple(shape)}, expected {axes} axes, none of them empty")
     return shape
