@@ -616,7 +616,7 @@ def export(path: Path, form: Any, out: Path, as_json: bool, **options: Any) -> N
     store = open_store(path)
     reject_options_of_other_kind(path, "store", {"--format onnx": form == "onnx", **flag_names(run_options)})
     with ProgressBar("export") as bar:
-        result = export(ExportRequest(store=store, form=form or "npz", output=out, **options), bar.show_clips)
+        result = export(ExportRequest(store=store, format=form or "npz", output=out, **options), bar.show_clips)
     print_json(asdict(result)) if as_json else print_results(pipeline_output.export_lines(result))
 
 

@@ -1,4 +1,4 @@
-"""What can go wrong in a user's hands: one root, a leaf for each kind, with the exit code of the command line."""
+"""Exceptions for users: one root class, one subclass with an exit code per kind of error, and message formatting."""
 
 import reprlib
 import zlib
@@ -9,13 +9,13 @@ from typing import Any
 from pipeline.suggest import did_you_mean, did_you_mean_path
 
 MAX_NAME_CHARACTERS = 200
-"""Characters of a name that a message shows."""
+"""Longest name shown whole in a message."""
 MAX_MESSAGE_CHARACTERS = 4000
-"""Characters of a message."""
+"""Longest message."""
 
 
 def printable_name(name: str) -> str:
-    """A file's name as messages have it: on one line, not too long, with nothing in it that a terminal would obey."""
+    """Return a file name for a message: one line, shortened, without control characters that a terminal would obey."""
     plain = name if name.isprintable() else name.encode("unicode_escape").decode()
     if len(plain) <= MAX_NAME_CHARACTERS:
         return plain
@@ -23,7 +23,7 @@ def printable_name(name: str) -> str:
 
 
 def one_line(text: str) -> str:
-    """A message that may quote what a file holds, as `shown` has names: it ends up on a terminal, too."""
+    """Escape and shorten a message, which may quote file contents, as `printable_name` does for names."""
     plain = text if text.isprintable() else "".join(map(_visible, text))
     return (
         plain if len(plain) <= MAX_MESSAGE_CHARACTERS else f"{plain[: MAX_MESSAGE_CHARACTERS - 500]} ... {plain[-400:]}"
@@ -64,7 +64,7 @@ def validation_reason(fault: Mapping[str, Any]) -> str:
 
 
 class SkelepipeError(Exception):
-    """A mistake or a mishap outside the code; its text says where, what was expected and what to do."""
+    """An error that the user can fix; the message says where it is, what was expected and what to do."""
 
     exit_code = 1
 
@@ -73,7 +73,7 @@ class SkelepipeError(Exception):
 
 
 class RawFileError(SkelepipeError):
-    """A recording cannot be used as it stands: the file, the line (1-based; 0 when none) and the reason."""
+    """A recording cannot be used: the file, the line (from 1; 0 if no line applies) and the reason."""
 
     def __init__(self, source: str, line: int, reason: str) -> None:
         super().__init__(f"{source}:{line}: {reason}" if line else f"{source}: {reason}")
@@ -83,11 +83,11 @@ class RawFileError(SkelepipeError):
 
 
 class UnusableClip(SkelepipeError):
-    """A recording was read, but a recipe step finds nothing in it to keep; the text is the reason."""
+    """A recording was read, but a recipe step found nothing usable in it; the message is the reason."""
 
 
 class RecipeError(SkelepipeError):
-    """A recipe names an unknown step or parameter, or gives one a value that it cannot take."""
+    """A recipe has an unknown step or parameter, or an invalid value."""
 
 
 class LayoutError(SkelepipeError):
@@ -99,20 +99,27 @@ class ArtifactError(SkelepipeError):
 
 
 class ArtifactNotFound(ArtifactError, FileNotFoundError):
-    """There is no artifact at that path."""
+    """There is no artifact at the path."""
 
     exit_code = 2
 
     def __init__(
-        self, path: Path, hint: str = "", near: str | None = None, said: str = "no such file or folder"
+        self, path: Path, hint: str = "", suggestion: str | None = None, message: str = "no such file or folder"
     ) -> None:
-        """What is not there, what to do, and what may be meant instead (as `suggest.meant` says it; found if None)."""
-        near = did_you_mean_path(path) if near is None else near
-        super().__init__(f"{path}: {said}{near}" + (f"; {hint}" if hint else ""))
+        """Compose the message.
+
+        Args:
+            path: what does not exist.
+            hint: what to do.
+            suggestion: as `suggest.did_you_mean` formats it; None: close existing paths.
+            message: what is wrong.
+        """
+        suggestion = did_you_mean_path(path) if suggestion is None else suggestion
+        super().__init__(f"{path}: {message}{suggestion}" + (f"; {hint}" if hint else ""))
 
 
 class OutputExists(ArtifactError):
-    """The output is there already and was made from other input; `--force` replaces it."""
+    """The output exists and was made from other input; `--force` replaces it."""
 
 
 class OutputLocked(SkelepipeError):
@@ -122,20 +129,20 @@ class OutputLocked(SkelepipeError):
 
 
 class OutputFailed(SkelepipeError):
-    """The disk is full, read-only or broken."""
+    """The output cannot be written: the disk is full, read-only or broken."""
 
     exit_code = 5
 
 
 class WorkerDied(SkelepipeError):
-    """Processes that worked on some recordings died, each time; what the others have done is kept."""
+    """Worker processes died repeatedly on the same recordings; the work of the others is kept."""
 
 
 class ClusterError(SkelepipeError):
-    """A Dask cluster does not answer, or its workers cannot do the work; what was done is kept."""
+    """A Dask cluster does not answer, or its workers cannot do the work; finished work is kept."""
 
 
 class ConfigError(SkelepipeError):
-    """A configuration value is unknown or impossible."""
+    """A configuration key is unknown, or its value is invalid."""
 
     exit_code = 2

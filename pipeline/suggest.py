@@ -1,4 +1,4 @@
-"""Did you mean: the known words that are nearest to an unknown one, for every message that names one."""
+"""Suggest known words or existing paths for a typo: "did you mean X?" in error messages."""
 
 import difflib
 import itertools
@@ -6,106 +6,94 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-MIN_SIMILARITY, ENOUGH_FOR_SHORT = 0.7, 0.65
-"""How alike two words must be, from 0 to 1 by difflib's ratio (`quik` and `quick` are 0.89, `none` and `clean` 0.44),
-and how alike when one has at most SHORT letters (`npy` and `npz` are 0.67)."""
-SHORT = 4
+MIN_SIMILARITY, MIN_SHORT_SIMILARITY = 0.7, 0.65
+"""Smallest difflib ratio, from 0 to 1, of a suggestion (`quik` and `quick` have 0.89, `none` and `clean` 0.44), and the
+smallest for words of up to SHORT_CHARACTERS characters (`npy` and `npz` have 0.67)."""
+SHORT_CHARACTERS = 4
 MAX_SUGGESTIONS = 3
-"""Words that are named."""
 MAX_CHARACTERS, MAX_WORDS = 64, 5000
-"""Characters and words that are looked at: difflib takes time by their square, and names may come from a stranger."""
-USUAL = (Path("processed"), Path("runs"))
-"""Where a name without a folder is looked for."""
+"""Limits of what is compared: difflib needs quadratic time, and names may come from untrusted files."""
+SEARCH_FOLDERS = (Path("processed"), Path("runs"))
+"""Folders in which a name without a folder is searched."""
 
 
 def close_words(word: object, known: Iterable[str]) -> list[str]:
-    """The known words that may be meant, the likeliest first; none for a known word, or one that is like no other.
+    """Return the known words closest to an unknown one, best first; empty if the word is known or nothing is close.
 
-    Large and small letters, `-`, `_` and blanks are alike. Of dotted words the last part may stand for the whole
-    (`queue_size` for `pair.queue_size`), and for a word the first letters of its parts (`lr` for `learning_rate`) or
-    its beginning (`batch` for `batch_size`).
+    Case, `-`, `_` and blanks are ignored. The last part of a dotted word matches the whole (`queue_size` matches
+    `pair.queue_size`); so do its initials (`lr` matches `learning_rate`) and its beginning (`batch` matches
+    `batch_size`).
     """
     asked = str(word)
     words = list(dict.fromkeys(itertools.islice(known, MAX_WORDS)))
     if not asked or len(asked) > MAX_CHARACTERS or asked in words:
         return []
-    likeness = {other: _alike(_plain(asked), _plain(other)) for other in words if 0 < len(other) <= MAX_CHARACTERS}
-    enough = MIN_SIMILARITY if len(asked) > SHORT else ENOUGH_FOR_SHORT
-    best = max(likeness.values(), default=0.0)
-    close = [other for other, ratio in likeness.items() if ratio >= max(enough, best - 0.1)]
-    return sorted(close, key=lambda other: -likeness[other])[:MAX_SUGGESTIONS]
+    typed = _normalise(asked)
+    by_spelling: dict[str, list[str]] = {}
+    exact, prefixed = [], []
+    for other in (other for other in words if len(other) <= MAX_CHARACTERS):
+        whole = _normalise(other)
+        last = whole.rpartition(".")[2]
+        initials = "".join(part[:1] for part in last.split("_"))
+        for spelling in {whole, last}:
+            by_spelling.setdefault(spelling, []).append(other)
+        if typed in {whole, last} or (len(typed) > 1 and typed == initials):
+            exact.append(other)
+        elif len(typed) > 2 and last.startswith(typed):
+            prefixed.append(other)
+    if found := exact or prefixed:
+        return found[:MAX_SUGGESTIONS]
+    cutoff = MIN_SIMILARITY if len(asked) > SHORT_CHARACTERS else MIN_SHORT_SIMILARITY
+    close = difflib.get_close_matches(typed, by_spelling, MAX_SUGGESTIONS, cutoff)
+    return list(dict.fromkeys(other for spelling in close for other in by_spelling[spelling]))[:MAX_SUGGESTIONS]
 
 
 def did_you_mean(word: object, known: Iterable[str]) -> str:
-    """` (did you mean X?)` for a message, or nothing."""
+    """Return ` (did you mean X?)` for a message, or an empty string."""
     return format_suggestions(close_words(word, known))
 
 
 def format_suggestions(words: Iterable[str]) -> str:
-    """` (did you mean X or Y?)`, or nothing when there are none."""
-    said = " or ".join(words)
-    return f" (did you mean {said}?)" if said else ""
+    """Return ` (did you mean X or Y?)`, or an empty string if there are no words."""
+    listed = " or ".join(words)
+    return f" (did you mean {listed}?)" if listed else ""
 
 
 def did_you_mean_path(path: Path) -> str:
-    """As `meant`, for a path that is not there: each part of it that is missing by the nearest name in its folder.
+    """Like `did_you_mean`, for a missing path: each missing part is replaced by the closest name in its folder.
 
-    A bare name is also looked for in processed/ and runs/, with or without its suffix.
+    A bare name is also searched in processed/ and runs/, with or without its suffix.
     """
-    found = _corrected(path)
+    found = _correct_path(path)
     if not found and path.parent == Path():
-        for folder in USUAL:
-            names = _names(folder)
-            whole = [name for name in names if path.name in {name, name.partition(".")[0]}]
-            found += [folder / name for name in whole or _near(path.name, folder)]
+        found = [folder / name for folder in SEARCH_FOLDERS for name in _close_names(path.name, folder)]
     return format_suggestions(map(str, found[:MAX_SUGGESTIONS]))
 
 
-def _corrected(path: Path) -> list[Path]:
-    here = Path(path.anchor)
+def _correct_path(path: Path) -> list[Path]:
+    corrected = Path(path.anchor)
     for part in path.parts[1 if path.anchor else 0 :]:
-        near = [part] if part == ".." or os.path.lexists(here / part) else _near(part, here)
-        if not near:
+        exists = part == ".." or os.path.lexists(corrected / part)
+        names = [part] if exists else _close_names(part, corrected)
+        if not names:
             return []
-        here /= near[0]
-    return [here] if here != path else []
+        corrected /= names[0]
+    return [corrected] if corrected != path else []
 
 
-def _near(name: str, folder: Path) -> list[str]:
-    """As `nearest`, of the names in a folder; that suffixes are alike is not enough."""
-    stem = _plain(name.partition(".")[0])
-    alike = {other: _alike(stem, _plain(other.partition(".")[0])) for other in close_words(name, _names(folder))}
-    return [other for other, ratio in alike.items() if ratio >= ENOUGH_FOR_SHORT]
-
-
-def _names(folder: Path) -> list[str]:
+def _close_names(name: str, folder: Path) -> list[str]:
+    """Return the names in a folder closest to `name`; the stems must be close, an equal suffix is not enough."""
     try:
         with os.scandir(folder) as entries:
-            return sorted(
-                entry.name for entry in itertools.islice(entries, MAX_WORDS) if not entry.name.startswith(".")
-            )
+            names = sorted(entry.name for entry in itertools.islice(entries, MAX_WORDS))
     except OSError:
         return []
+    names = [other for other in names if not other.startswith(".")]
+    stem = name.partition(".")[0]
+    same_stem = [other for other in names if other.partition(".")[0] == stem]
+    close = (other for other in close_words(name, names) if close_words(stem, [other.partition(".")[0]]))
+    return same_stem[:MAX_SUGGESTIONS] or list(close)
 
 
-def _plain(word: str) -> str:
+def _normalise(word: str) -> str:
     return word.casefold().replace("-", "_").replace(" ", "_")
-
-
-def _alike(asked: str, other: str) -> float:
-    """How alike two words are, from 0 to 1."""
-    last = other.rpartition(".")[2]
-    if asked in {last, other}:
-        return 1.0
-    if len(asked) > 1 and asked == "".join(part[:1] for part in last.split("_")):
-        return 0.95
-    if len(asked) > 2 and last.startswith(asked):
-        return 0.9
-    ends = asked.rpartition(".")[2] if "." in other else asked
-    return max(_ratio(asked, other), 0.97 * _ratio(ends, last))
-
-
-def _ratio(one: str, other: str) -> float:
-    matcher = difflib.SequenceMatcher(None, one, other, autojunk=False)
-    hopeless = matcher.real_quick_ratio() < ENOUGH_FOR_SHORT or matcher.quick_ratio() < ENOUGH_FOR_SHORT
-    return 0.0 if hopeless else matcher.ratio()

@@ -1,6 +1,6 @@
-"""What was written last, kept beside the artifacts in LATEST.json: how a command without arguments finds its input.
+"""LATEST.json: records the newest artifact of each kind in a folder, the default input of commands.
 
-A hint about this folder on this machine, never part of an artifact, and never trusted over what lies there.
+It is a hint for this folder, never part of an artifact; the artifacts in the folder are always checked.
 """
 
 import json
@@ -17,30 +17,30 @@ Opened = TypeVar("Opened")
 
 
 def record_latest(folder: Path, kind: str, name: str) -> None:
-    """Note that `name` is what was written last of its kind (`store`, `run`) in `folder`.
+    """Record `name` as the newest artifact of its kind (`store`, `run`) in `folder`.
 
     Raises:
-        OutputLocked: another process has been writing the note for seconds.
-        OutputFailed: the disk refuses.
+        OutputLocked: another process has held the lock for ten seconds.
+        OutputFailed: the disk cannot be written.
     """
     with sole_file_writer(folder / LATEST_FILE, wait=10):
         write_file(folder / LATEST_FILE, json.dumps({**read_latest(folder), kind: name}, indent=1).encode() + b"\n")
 
 
 def open_newest(
-    folder: Path, kind: str, pattern: str, attempt: Callable[[Path], Opened], make: str
+    folder: Path, kind: str, pattern: str, open_artifact: Callable[[Path], Opened], command: str
 ) -> tuple[Opened, list[str]]:
     """Open the newest complete artifact of a kind.
 
     Args:
-        folder: where they lie.
+        folder: the folder of the artifacts.
         kind: `store` or `run`.
-        pattern: which names are of that kind; the one noted in LATEST.json is, whatever its name.
-        attempt: opens one, raising ArtifactError when it is not complete.
-        make: the command that makes one, for the message when there is none.
+        pattern: glob of their names; the name recorded in LATEST.json always matches.
+        open_artifact: opens one; raises ArtifactError if it is not complete.
+        command: the command that creates one, for the message if there is none.
 
     Returns:
-        What `attempt` gave, and why newer ones were skipped.
+        The result of `open_artifact`, and why newer artifacts were skipped.
 
     Raises:
         ArtifactNotFound: there is no complete one.
@@ -48,17 +48,17 @@ def open_newest(
     name = read_latest(folder).get(kind)
     paths = [path for path in folder.glob("*") if path.name == name or path.match(pattern)]
     found = [path for path in paths if path.is_dir() and (path.name == name or not path.name.startswith("."))]
-    found.sort(key=lambda path: (path.name == name, _age(path)), reverse=True)
+    found.sort(key=lambda path: (path.name == name, _modified_at(path)), reverse=True)
     skipped: list[str] = []
     for path in found:
         try:
-            return attempt(path), skipped
+            return open_artifact(path), skipped
         except ArtifactError as error:
             skipped.append(f"skipped {error}")
-    hint = "; ".join([*skipped, f"make one with `{make}`, or cd to where they are"])
-    raise ArtifactNotFound(folder, hint, near="", said=f"there is no complete {kind}")
+    hint = "; ".join([*skipped, f"make one with `{command}`, or cd to the folder that has them"])
+    raise ArtifactNotFound(folder, hint, suggestion="", message=f"there is no complete {kind}")
 
 
-def _age(path: Path) -> float:
-    sealed = path / MANIFEST
-    return (sealed if sealed.exists() else path).stat().st_mtime
+def _modified_at(path: Path) -> float:
+    manifest = path / MANIFEST
+    return (manifest if manifest.exists() else path).stat().st_mtime

@@ -1,4 +1,4 @@
-"""Seals: a folder's MANIFEST.json and a JSON document's own digest, and what they find when something was touched."""
+"""Checksums: MANIFEST.json of a folder and the digest inside a JSON document; write, open and verify them."""
 
 import hashlib
 import importlib.metadata
@@ -12,27 +12,27 @@ from pipeline.errors import ArtifactError, ArtifactNotFound
 
 MANIFEST = "MANIFEST.json"
 SMALL_FILE_BYTES = 1 << 20
-"""Bytes: files up to this size are read and hashed whenever a folder is opened; larger ones by `verify`."""
+"""Files up to this size are hashed whenever a folder is opened; larger ones by `skelepipe verify`."""
 
 
 def canonical_json(plain: Any) -> bytes:
-    """JSON with sorted keys and no spare blanks: the same content always gives the same bytes."""
+    """Return JSON with sorted keys and without blanks: equal content gives equal bytes."""
     return json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode()
 
 
 def json_digest(plain: Any) -> str:
-    """sha256 of a value's canonical JSON, in hex."""
+    """Return the sha256 of a value's canonical JSON, in hex."""
     return hashlib.sha256(canonical_json(plain)).hexdigest()
 
 
 def tool_version() -> str:
-    """What writes, as it stands in what is written."""
+    """Return name and version of this program, as stored in artifacts."""
     return f"skelepipe {importlib.metadata.version('skelepipe')}"
 
 
-def encode_document(form: DocumentSpec, facts: Mapping[str, Any]) -> bytes:
-    """A JSON text that says its kind and format version, and carries the digest of its other entries under `digest`."""
-    plain = {"kind": form.kind, "format_version": form.version, **facts}
+def encode_document(spec: DocumentSpec, fields: Mapping[str, Any]) -> bytes:
+    """Encode a JSON document with its kind and format version, and the digest of all other entries under `digest`."""
+    plain = {"kind": spec.kind, "format_version": spec.version, **fields}
     return _text({**plain, "digest": json_digest(plain)})
 
 
@@ -40,19 +40,19 @@ def _text(plain: Mapping[str, Any]) -> bytes:
     return json.dumps(plain, indent=1, allow_nan=False).encode() + b"\n"
 
 
-def open_document(path: Path, form: DocumentSpec) -> dict[str, Any]:
-    """Read a sealed JSON document.
+def open_document(path: Path, spec: DocumentSpec) -> dict[str, Any]:
+    """Read a JSON document and check its digest and fields.
 
     Raises:
         ArtifactNotFound: there is no such file.
-        ArtifactError: it is damaged, of another kind or format version, or lacks a field; the text says which.
+        ArtifactError: it is damaged, of another kind or format version, or lacks a field; the message says which.
     """
-    plain, content = _parse(path, form)
-    form.check_kind(path, plain)
-    # Byte for byte, since a text can change without its content: 1e-05 and 1E-05 are the same number.
+    plain, content = _parse(path, spec)
+    spec.check_kind(path, plain)
+    # The text is compared byte for byte, because it can change while its content is equal: 1e-05 and 1E-05.
     if not _matches_its_digest(plain, content):
-        raise ArtifactError(f"{path}: its content does not match its digest: it was changed or damaged; {form.remedy}")
-    form.check(path, plain)
+        raise ArtifactError(f"{path}: its content does not match its digest: it was changed or damaged; {spec.remedy}")
+    spec.check(path, plain)
     document: dict[str, Any] = plain
     return document
 
@@ -61,114 +61,114 @@ def _matches_its_digest(plain: Mapping[str, Any], content: bytes) -> bool:
     try:
         body = {key: value for key, value in plain.items() if key != "digest"}
         return plain.get("digest") == json_digest(body) and content == _text(plain)
-    except (ValueError, RecursionError):  # NaN, or nested deeper than is written: read, but no seal was made over it
+    except (ValueError, RecursionError):  # NaN or deep nesting can be read, but is never written with a digest
         return False
 
 
-def open_unchecksummed(path: Path, form: DocumentSpec) -> dict[str, Any]:
-    """Read a JSON document that has no seal of its own, for it lies in a sealed folder, which its reader has opened.
+def open_unchecksummed(path: Path, spec: DocumentSpec) -> dict[str, Any]:
+    """Read a JSON document without a digest; its checksum is in the manifest of its folder, which the caller opened.
 
     Raises:
         ArtifactNotFound: there is no such file.
-        ArtifactError: it is of another kind, or lacks a field; the text says which.
+        ArtifactError: it is of another kind, or lacks a field; the message says which.
     """
-    plain = read_json(path, form)
-    form.check_kind(path, plain)
-    form.check_fields(path, plain)
+    plain = read_json(path, spec)
+    spec.check_kind(path, plain)
+    spec.check_fields(path, plain)
     document: dict[str, Any] = plain
     return document
 
 
-def read_json(path: Path, form: DocumentSpec) -> Any:
-    """What a JSON file holds, whatever that is.
+def read_json(path: Path, spec: DocumentSpec) -> Any:
+    """Read a JSON file of any content.
 
     Raises:
         ArtifactNotFound: there is no such file.
         ArtifactError: it is not JSON.
     """
-    return _parse(path, form)[0]
+    return _parse(path, spec)[0]
 
 
-def _parse(path: Path, form: DocumentSpec) -> tuple[Any, bytes]:
-    """What a JSON file holds, and its bytes."""
+def _parse(path: Path, spec: DocumentSpec) -> tuple[Any, bytes]:
+    """Read a JSON file; return its content and its bytes."""
     try:
         content = path.read_bytes()
         return json.loads(content), content
     except FileNotFoundError:
         raise ArtifactNotFound(path) from None
     except (ValueError, RecursionError) as error:
-        raise ArtifactError(f"{path}: is not JSON ({error}): damaged? {form.remedy}") from error
+        raise ArtifactError(f"{path}: is not JSON ({error}): damaged? {spec.remedy}") from error
 
 
 def file_digest(path: Path) -> str:
-    """sha256 of a file's bytes, in hex."""
+    """Return the sha256 of a file, in hex."""
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
-def write_manifest(folder: Path, form: DocumentSpec, **facts: Any) -> str:
-    """Write MANIFEST.json over everything in `folder`: each file's size and sha256, and its own digest.
+def write_manifest(folder: Path, spec: DocumentSpec, **fields: Any) -> str:
+    """Write MANIFEST.json with `fields`, size and sha256 of every file in `folder`, and its own digest.
 
     Returns:
-        The manifest's digest: the artifact's identity.
+        The digest of the manifest, which identifies the artifact.
     """
     files = {name: {"size": path.stat().st_size, "sha256": file_digest(path)} for name, path in _files(folder).items()}
-    sealed = encode_document(form, {**facts, "files": files})
-    folder.joinpath(MANIFEST).write_bytes(sealed)
-    identity: str = json.loads(sealed)["digest"]
+    content = encode_document(spec, {**fields, "files": files})
+    folder.joinpath(MANIFEST).write_bytes(content)
+    identity: str = json.loads(content)["digest"]
     return identity
 
 
-def open_folder(folder: Path, form: DocumentSpec) -> dict[str, Any]:
-    """Check a sealed folder quickly and give its manifest: names, sizes, and the bytes of small files.
+def open_folder(folder: Path, spec: DocumentSpec) -> dict[str, Any]:
+    """Check names, sizes and the content of small files in a folder against its manifest; return the manifest.
 
     Raises:
         ArtifactNotFound: there is no such folder.
         ArtifactError: it is incomplete, damaged, or of another kind or format version.
     """
-    manifest = _read_manifest(folder, form)
-    for finding in _compare(folder, manifest, largest=SMALL_FILE_BYTES):
+    manifest = _read_manifest(folder, spec)
+    for finding in _compare(folder, manifest, max_bytes=SMALL_FILE_BYTES):
         raise ArtifactError(f"{folder}: {finding}; `skelepipe verify` lists all that is wrong")
     return manifest
 
 
-def verify_folder(folder: Path, form: DocumentSpec) -> list[str]:
-    """Read every byte of a sealed folder and name everything that is wrong with it; nothing when it is good."""
+def verify_folder(folder: Path, spec: DocumentSpec) -> list[str]:
+    """Check every byte of a folder against its manifest; return a list of all faults, empty if there are none."""
     try:
-        return list(_compare(folder, _read_manifest(folder, form), largest=None))
+        return list(_compare(folder, _read_manifest(folder, spec), max_bytes=None))
     except ArtifactError as error:
         return [str(error)]
 
 
-def _read_manifest(folder: Path, form: DocumentSpec) -> dict[str, Any]:
+def _read_manifest(folder: Path, spec: DocumentSpec) -> dict[str, Any]:
     if not folder.exists():
-        raise ArtifactNotFound(folder, f"make one with `{form.make}`" if form.make else "")
+        raise ArtifactNotFound(folder, f"make one with `{spec.make}`" if spec.make else "")
     if not folder.is_dir():
-        raise ArtifactError(f"{folder}: is a file, expected the folder of a {form.kind}")
+        raise ArtifactError(f"{folder}: is a file, not the folder of a {spec.kind}")
     if folder.joinpath("run.json").is_file():
-        raise ArtifactError(f"{folder}: is a run, expected a {form.kind}")
+        raise ArtifactError(f"{folder}: is a run, expected a {spec.kind}")
     if not folder.joinpath(MANIFEST).is_file():
-        raise ArtifactError(f"{folder}: has no {MANIFEST}: it was never finished, or is not a {form.kind}")
-    return open_document(folder / MANIFEST, form)
+        raise ArtifactError(f"{folder}: has no {MANIFEST}: it is incomplete, or not a {spec.kind}")
+    return open_document(folder / MANIFEST, spec)
 
 
 def _files(folder: Path) -> dict[str, Path]:
-    """All that a manifest speaks of: every file at any depth, by its name within `folder`, but the manifest itself."""
+    """Return every file at any depth by its path within `folder`, except the manifest itself."""
     found = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
     found.pop(MANIFEST, None)
     return found
 
 
-def _compare(folder: Path, manifest: Mapping[str, Any], *, largest: int | None) -> list[str]:
-    """What differs between a folder and its manifest; files over `largest` bytes are compared by size alone."""
+def _compare(folder: Path, manifest: Mapping[str, Any], *, max_bytes: int | None) -> list[str]:
+    """Compare a folder with its manifest; files larger than `max_bytes` are compared by size alone."""
     found = _files(folder)
     findings = [f"{name} is missing" for name in manifest["files"] if name not in found]
     for name, path in found.items():
-        wanted = manifest["files"].get(name)
-        if wanted is None:
+        expected = manifest["files"].get(name)
+        if expected is None:
             findings.append(f"{name} does not belong there")
-        elif (size := path.stat().st_size) != wanted["size"]:
-            findings.append(f"{name} has {size} bytes, expected {wanted['size']}")
-        elif (largest is None or size <= largest) and file_digest(path) != wanted["sha256"]:
-            findings.append(f"{name} has other content than when it was written")
+        elif (size := path.stat().st_size) != expected["size"]:
+            findings.append(f"{name} has {size} bytes, expected {expected['size']}")
+        elif (max_bytes is None or size <= max_bytes) and file_digest(path) != expected["sha256"]:
+            findings.append(f"{name} has changed since it was written (its sha256 differs)")
     return findings

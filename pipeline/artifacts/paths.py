@@ -1,4 +1,4 @@
-"""Where stores, splits and runs lie beside one another, by their names alone: nothing is opened, nothing is heavy."""
+"""Paths of stores, splits, runs and their files, by name alone: nothing is opened, no heavy imports."""
 
 import json
 from collections.abc import Iterable
@@ -6,37 +6,43 @@ from pathlib import Path
 from typing import Any
 
 SPLITS_FOLDER = "splits"
-"""The folder beside a store in which a folder of its name holds its splits."""
+"""The folder next to a store that has one folder of splits per store."""
 SUBSET_MARK = ".train-"
-"""What the name of a subset's file holds and that of a split's never does."""
+"""Part of the file name of every subset, and of no split."""
 LATEST_FILE = "LATEST.json"
-"""The note of what was written last."""
+"""The file that records the newest artifact of each kind in a folder."""
 MAX_ENTRIES = 1000
-"""Names of a folder that are looked at."""
+"""Entries of a folder that are examined."""
+RUN_FILE, CHECKPOINTS_FOLDER, META_FILE = "run.json", "checkpoints", "meta.json"
+"""In a run: its description, the folder of its checkpoints, and the description of each checkpoint."""
+CLASSIFIERS_FOLDER = ".classifier"
+"""Suffix of the folders of trained classifiers among a run's results."""
+RAW_FOLDER, PROCESSED_FOLDER, RUNS_FOLDER = Path("raw"), Path("processed"), Path("runs")
+"""Default folders of recordings, stores and runs."""
 
 
 def splits_folder(store: Path) -> Path:
-    """Where the splits of a store lie: `splits/NAME/` beside it."""
+    """Return the folder of a store's splits: `splits/NAME/` next to the store."""
     return store.parent / SPLITS_FOLDER / store.stem
 
 
 def built_splits(store: Path) -> list[str]:
-    """Names of the splits of a store that have been built."""
+    """Return the names of the splits that have been built for a store."""
     return sorted(path.stem for path in splits_folder(store).glob("*.json") if SUBSET_MARK not in path.name)
 
 
 def find_stores(folder: Path) -> list[Path]:
-    """What looks like a store in a folder, by name."""
+    """Return the folders that look like stores, by their names."""
     return _folders(folder, "*.zarr")
 
 
 def find_runs(folder: Path) -> list[Path]:
-    """What looks like a run in a folder, by name."""
+    """Return the folders that look like runs: those with a run.json."""
     return [path for path in _folders(folder, "*") if (path / "run.json").is_file()]
 
 
 def read_latest(folder: Path) -> dict[str, Any]:
-    """What was written last in a folder, by kind, as its note says."""
+    """Return the name of the newest artifact of each kind, from LATEST.json; empty if it cannot be read."""
     try:
         plain = json.loads((folder / LATEST_FILE).read_bytes())
     except (OSError, ValueError, RecursionError):
@@ -44,21 +50,13 @@ def read_latest(folder: Path) -> dict[str, Any]:
     return plain if isinstance(plain, dict) else {}
 
 
-def newest_path(folder: Path, kind: str, among: Iterable[Path]) -> Path | None:
-    """The one of some artifacts that was written last, as the folder's note or else the clock has it."""
-    found, name = list(among), read_latest(folder).get(kind)
-    named = [path for path in found if path.name == name]
-    return max(named or found, key=lambda path: path.stat().st_mtime, default=None)
+def newest_path(folder: Path, kind: str, paths: Iterable[Path]) -> Path | None:
+    """Return the newest of some artifacts: the one in LATEST.json, otherwise by modification time; None if empty."""
+    candidates, name = list(paths), read_latest(folder).get(kind)
+    recorded = [path for path in candidates if path.name == name]
+    return max(recorded or candidates, key=lambda path: path.stat().st_mtime, default=None)
 
 
 def _folders(folder: Path, pattern: str) -> list[Path]:
     paths = (path for path, _ in zip(folder.glob(pattern), range(MAX_ENTRIES), strict=False))
     return sorted(path for path in paths if path.is_dir() and not path.name.startswith("."))
-
-
-RUN_FILE, CHECKPOINTS_FOLDER, META_FILE = "run.json", "checkpoints", "meta.json"
-"""Where a run's description, its checkpoints and what each says of itself lie."""
-CLASSIFIERS_FOLDER = ".classifier"
-"""How the folders of classifiers end, which lie among a run's results."""
-RAW_FOLDER, PROCESSED_FOLDER, RUNS_FOLDER = Path("raw"), Path("processed"), Path("runs")
-"""Where recordings, stores and runs lie when nobody says where."""

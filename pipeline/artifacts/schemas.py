@@ -1,6 +1,6 @@
-"""The kinds of artifact, and the fields that each sealed document must have.
+"""Schemas of every kind of artifact: the fields that each stored JSON document must have.
 
-Format version 1 of every kind is read for ever. Fields that are not listed here are left alone.
+Format version 1 of every kind will always be readable. Fields that are not listed here are ignored.
 """
 
 from typing import Annotated, Any, Literal, Self
@@ -14,11 +14,11 @@ from pipeline.skeleton.layout import Layout
 
 Pair = Annotated[list[int], Field(min_length=2, max_length=2)]
 Row = Annotated[int, Field(ge=0, lt=2**63)]
-"""A row of a store, as int64 has room for it."""
+"""A row of a store; fits int64."""
 
 
 class FileEntry(DocumentFields):
-    """A file in a manifest."""
+    """One file in a manifest."""
 
     size: int
     sha256: str
@@ -37,7 +37,7 @@ class StoreFields(FolderFields):
 
 
 class LayoutFields(DocumentFields):
-    """A kind of skeleton."""
+    """A skeleton layout."""
 
     name: str
     joints: list[str]
@@ -48,22 +48,22 @@ class LayoutFields(DocumentFields):
     shoulders: Pair
 
     @model_validator(mode="after")
-    def _agrees_with_itself(self) -> Self:
+    def _is_consistent(self) -> Self:
         try:
             Layout.from_json(self.model_dump())
         except LayoutError as error:
-            raise PydanticCustomError("layout", "{said}", {"said": str(error)}) from error
+            raise PydanticCustomError("layout", "{problem}", {"problem": str(error)}) from error
         return self
 
 
 class StepFields(DocumentFields):
-    """One step of a recipe; its parameters are looked at when it is applied."""
+    """One step of a recipe; its parameters are checked when it is applied."""
 
     step: str
 
 
 class RecipeFields(DocumentFields):
-    """A recipe in full."""
+    """A recipe with all its steps."""
 
     name: str
     frame_index: str
@@ -71,7 +71,7 @@ class RecipeFields(DocumentFields):
 
 
 class SourceFields(DocumentFields):
-    """The recordings behind a store, together."""
+    """Totals over the recordings of a store."""
 
     count: int
     bytes: int
@@ -80,7 +80,7 @@ class SourceFields(DocumentFields):
 
 
 class SplitRuleFields(DocumentFields):
-    """The rule of a split: for either side, columns and the values that they may have there."""
+    """The rule of a split: for each side, columns with their permitted values."""
 
     train: dict[str, list[Any]]
     test: dict[str, list[Any]] | None = None
@@ -104,7 +104,7 @@ class StoreAttributeFields(DocumentFields):
 
 
 class QuarantineEntryFields(DocumentFields):
-    """A recording, or a clip of one, that could not be used."""
+    """A recording, or a clip of one, in quarantine."""
 
     name: str
     recording: str
@@ -116,13 +116,13 @@ class QuarantineEntryFields(DocumentFields):
 
 
 class QuarantineFields(DocumentFields):
-    """quarantine.json of a store, which is a list, under a name."""
+    """quarantine.json of a store: a list, here under the name `entries`."""
 
     entries: list[QuarantineEntryFields]
 
 
 class ArtifactName(DocumentFields):
-    """Which store or split something is of."""
+    """Name and digest of a store or split."""
 
     name: str
     digest: str
@@ -166,7 +166,7 @@ class OriginSplit(DocumentFields):
 
 
 class ImportedFields(DocumentFields):
-    """Where weights come from that were trained elsewhere."""
+    """The origin of imported weights."""
 
     file: str
     source: str
@@ -174,19 +174,19 @@ class ImportedFields(DocumentFields):
 
 
 class OriginFields(DocumentFields):
-    """What a run is made from."""
+    """Store, split and imported weights of a run."""
 
     store: OriginStore
     split: OriginSplit
     imported: ImportedFields | None = None
 
     @model_validator(mode="after")
-    def _only_imports_are_of_unknown_origin(self) -> Self:
+    def _only_imported_weights_have_unknown_origin(self) -> Self:
         known = {"store": self.store.model_dump(), "split": self.split.model_dump()}
-        for what, facts in known.items():
-            for name, value in facts.items():
+        for part, fields in known.items():
+            for name, value in fields.items():
                 if value is None and self.imported is None:
-                    raise PydanticCustomError("origin", "{said}", {"said": f"{what}.{name} is null"})
+                    raise PydanticCustomError("origin", "{problem}", {"problem": f"{part}.{name} is null"})
         return self
 
 
@@ -202,7 +202,7 @@ class RunFields(DocumentFields):
 
 
 class BestFields(DocumentFields):
-    """The best checkpoint up to another one."""
+    """The best checkpoint so far, by kNN accuracy on held-out clips."""
 
     step: int
     epoch: int
@@ -219,13 +219,13 @@ class MetaFields(DocumentFields):
 
 
 class EvaluatedSplit(ArtifactName):
-    """The split that an evaluation was on."""
+    """The split of an evaluation."""
 
     train: int
 
 
 class EvaluatedCheckpoint(DocumentFields):
-    """The checkpoint whose encoder an evaluation was of."""
+    """The checkpoint of an evaluation."""
 
     path: str
     step: int
@@ -234,7 +234,7 @@ class EvaluatedCheckpoint(DocumentFields):
 
 
 class EvaluatedFields(DocumentFields):
-    """What an evaluation was of."""
+    """Store, split and checkpoint of an evaluation."""
 
     store: ArtifactName
     split: EvaluatedSplit
@@ -256,17 +256,19 @@ class ClassifierFields(DocumentFields):
 
     @field_validator("names")
     @classmethod
-    def _one_for_every_class(cls, names: list[str], info: ValidationInfo) -> list[str]:
+    def _one_name_per_class(cls, names: list[str], info: ValidationInfo) -> list[str]:
         classes = info.data.get("classes", names)
         if len(names) != len(classes):
-            raise PydanticCustomError("names", "{said}", {"said": f"{len(names)} names of {len(classes)} classes"})
+            raise PydanticCustomError(
+                "names", "{problem}", {"problem": f"{len(names)} names for {len(classes)} classes"}
+            )
         return names
 
 
-_INGEST = "ingest again, or use the version that made it"
+_INGEST = "ingest again, or use the version that wrote it"
 _SPLITS = "run `skelepipe build-splits` again"
-_TRAIN = "train again, or use the version that made it"
-_EVALUATE = "evaluate again, or use the version that made it"
+_TRAIN = "train again, or use the version that wrote it"
+_EVALUATE = "evaluate again, or use the version that wrote it"
 
 STORE = DocumentSpec("skelepipe-store", StoreFields, _INGEST, make="skelepipe ingest")
 STORE_ATTRIBUTES = DocumentSpec("skelepipe-store", StoreAttributeFields, _INGEST)

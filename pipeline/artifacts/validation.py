@@ -1,6 +1,7 @@
-"""What a JSON document must say of itself, and how one is held against that.
+"""Validate a JSON document: its kind, format version and fields.
 
-What says another format version, lacks a field or has one of another type is refused by the field's name.
+A document with another format version, a missing field or a field of another type is refused; the error names the
+field.
 """
 
 from collections.abc import Mapping
@@ -16,50 +17,50 @@ FORMAT_VERSION = 1
 
 
 class DocumentFields(BaseModel):
-    """Fields with their types; others are left alone."""
+    """Required fields with their types; other fields are ignored."""
 
     model_config = ConfigDict(strict=True)
 
 
 @dataclass(frozen=True)
 class DocumentSpec:
-    """What a JSON document must say of itself."""
+    """The kind, format version and fields that a JSON document must have."""
 
     kind: str
     """The value of its field `kind`."""
     fields: type[DocumentFields]
-    """What it must hold beside `kind`, `format_version` and `digest`."""
+    """Its fields besides `kind`, `format_version` and `digest`."""
     remedy: str
-    """What to do about one that says otherwise."""
+    """What the user can do about an invalid document."""
     version: int = FORMAT_VERSION
     make: str = ""
-    """The command that makes one, where one does."""
+    """The command that creates such an artifact, if there is one."""
 
-    def check_kind(self, where: Path, plain: Any) -> None:
-        """Look only at what a document says that it is.
+    def check_kind(self, path: Path, plain: Any) -> None:
+        """Check only the kind of a document.
 
         Raises:
-            ArtifactError: it is something else.
+            ArtifactError: it is of another kind.
         """
         if not isinstance(plain, Mapping) or plain.get("kind") != self.kind:
-            raise ArtifactError(f"{where}: is not a {self.kind}")
+            raise ArtifactError(f"{path}: is not a {self.kind}")
 
-    def check(self, where: Path, plain: Any) -> None:
-        """Hold a document against its form.
+    def check(self, path: Path, plain: Any) -> None:
+        """Check kind, format version and fields of a document.
 
         Raises:
-            ArtifactError: it is of another kind or version, or lacks a field, or has one of another type; the text
+            ArtifactError: it is of another kind or version, lacks a field, or has one of another type; the message
                 names it.
         """
-        self.check_kind(where, plain)
+        self.check_kind(path, plain)
         found = plain.get("format_version")
         if type(found) is not int or found != self.version:  # 1.0 and true are equal to 1
-            said = "has no format_version" if found is None else f"has format version {found!r}"
-            raise ArtifactError(f"{where}: {said}, this skelepipe reads {self.version}; {self.remedy}")
-        self.check_fields(where, plain)
+            problem = "has no format_version" if found is None else f"has format version {found!r}"
+            raise ArtifactError(f"{path}: {problem}, this skelepipe reads {self.version}; {self.remedy}")
+        self.check_fields(path, plain)
 
-    def check_fields(self, where: Path, plain: Mapping[str, Any]) -> None:
-        """The same without a look at the version, for a document beside the one that has it.
+    def check_fields(self, path: Path, plain: Mapping[str, Any]) -> None:
+        """Check only the fields, for a document whose version is stored in another one.
 
         Raises:
             ArtifactError: as `check`.
@@ -67,4 +68,4 @@ class DocumentSpec:
         try:
             self.fields.model_validate(plain)
         except ValidationError as error:
-            raise ArtifactError(f"{where}: field {explain(error.errors()[:1])}; {self.remedy}") from error
+            raise ArtifactError(f"{path}: field {explain(error.errors()[:1])}; {self.remedy}") from error

@@ -1,4 +1,4 @@
-"""A store in the formats that others train on; written clip by clip, whole or not at all."""
+"""Export a store to the file format of another code base, clip by clip, with an atomic rename at the end."""
 
 import shutil
 from collections.abc import Callable, Mapping
@@ -25,144 +25,146 @@ FORMATS_WITH_OPTION: Mapping[str, tuple[ExportFormat, ...]] = {
     "streams": ("stgcn",),
     "dtype": ("pyskl",),
 }
-"""Which formats each option of a request means something to."""
+"""The formats that each option applies to."""
 
 LABELLED_FORMATS: tuple[ExportFormat, ...] = ("ctrgcn", "stgcn", "pyskl")
-"""The formats that are for classifying: every clip has a label there."""
+"""The formats for classification, in which every clip must have a label."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ExportRequest:
-    """What the user asks of an export; None is the format's default."""
+    """Options of an export; None is the default of the format."""
 
     store: Store
-    form: ExportFormat
+    format: ExportFormat
     output: Path
     split: str | None = None
-    """The split whose sides are written; xsub, else the first there is."""
+    """The split whose sides are written; by default xsub, otherwise the first."""
     streams: tuple[Stream, ...] = ()
-    """What of a clip is written, each in a file of its own; its joints when nothing is said."""
+    """The streams to write, one file each; by default only joints."""
     dtype: pyskl.KeypointDtype | None = None
-    """float32; PYSKL's own script rounds to float16."""
+    """By default float32; the script of PYSKL rounds to float16."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ExportResult:
-    """What an export wrote."""
+    """The result of an export."""
 
     out: Path
     format: ExportFormat
     clips: int
-    """Rows written; those in neither side of a split are not."""
+    """Number of clips written; clips on neither side of the split are not."""
     splits: list[str]
     bytes: int
 
 
 def export(request: ExportRequest, progress: Callable[[int, int], None] = lambda done, total: None) -> ExportResult:
-    """Write a store in another format, exactly to where the request says.
+    """Write a store in another format to the output path of the request.
 
-    A split that the format needs and that has not been built is built.
+    Splits that the format needs are built if they do not exist.
 
     Args:
-        request: what is asked.
-        progress: is told how many clips of how many are done.
+        request: the options.
+        progress: called with the numbers of finished and of all clips.
 
     Raises:
-        ConfigError: an option that means nothing to the format, or no such split.
-        ArtifactError: the store is damaged or has what the format cannot hold.
-        OutputExists: a folder with something else in it stands where a folder is to go.
-        OutputLocked: another process is writing there.
-        OutputFailed: the disk has not enough room, or refuses.
+        ConfigError: an option does not apply to the format, or there is no such split.
+        ArtifactError: the store is damaged, or has clips that the format cannot hold.
+        OutputExists: the output folder contains other files.
+        OutputLocked: another process is writing the output.
+        OutputFailed: there is not enough space, or the disk cannot be written.
     """
-    store, form, output = request.store, request.form, request.output
-    for option, forms in FORMATS_WITH_OPTION.items():
-        if getattr(request, option) and form not in forms:
+    store, output = request.store, request.output
+    for option, formats in FORMATS_WITH_OPTION.items():
+        if getattr(request, option) and request.format not in formats:
             raise ConfigError(
-                f"--{option.removesuffix('s')} means nothing to --format {form}, only to {' and '.join(forms)}"
+                f"--{option.removesuffix('s')} does not apply to --format {request.format}, "
+                f"only to {' and '.join(formats)}"
             )
     store.check()
     refuse_extra_bodies(store)
-    if form in LABELLED_FORMATS:
+    if request.format in LABELLED_FORMATS:
         refuse_unlabelled(store)
     sides = _splits(request)
     rows = sum(len(side) for split in sides[:1] for side in (split.train, split.test))
-    clips = rows if form in FORMATS_WITH_OPTION["split"] else len(store)
+    clips = rows if request.format in FORMATS_WITH_OPTION["split"] else len(store)
     total = clips * max(1, len(request.streams))
     finished = 0
 
-    def done(more: int) -> None:
+    def advance(count: int) -> None:
         nonlocal finished
-        finished += more
+        finished += count
         progress(finished, total)
 
     with sole_writer(output):
         atomic.remove_partials(output.parent, output.name)
-        needed = _bytes(request, total)
+        needed = _estimate_bytes(request, total)
         require_free_space(output, needed)
-        if form == "stgcn":
-            _folder(request, sides[0], needed, done)
-        elif form == "hdf5":
+        if request.format == "stgcn":
+            _write_stgcn_folder(request, sides[0], needed, advance)
+        elif request.format == "hdf5":
             with atomic.atomic_path(output, needed=needed) as partial:
-                hdf5.write_hdf5(store, sides, partial, done)
-        elif form == "npz":
-            atomic.write_file(output, lambda handle: npz.write_npz(store, handle, done), needed=needed)
-        elif form == "ctrgcn":
-            atomic.write_file(output, lambda handle: npz.write_ctrgcn(store, sides[0], handle, done), needed=needed)
-        elif form == "pyskl":
+                hdf5.write_hdf5(store, sides, partial, advance)
+        elif request.format == "npz":
+            atomic.write_file(output, lambda handle: npz.write_npz(store, handle, advance), needed=needed)
+        elif request.format == "ctrgcn":
+            atomic.write_file(output, lambda handle: npz.write_ctrgcn(store, sides[0], handle, advance), needed=needed)
+        elif request.format == "pyskl":
             dtype = request.dtype or "float32"
             atomic.write_file(
-                output, lambda handle: pyskl.write_pyskl(store, sides, dtype, handle, done), needed=needed
+                output, lambda handle: pyskl.write_pyskl(store, sides, dtype, handle, advance), needed=needed
             )
         else:
-            assert_never(form)
+            assert_never(request.format)
     size = sum(path.stat().st_size for path in output.rglob("*")) if output.is_dir() else output.stat().st_size
-    return ExportResult(out=output, format=form, clips=clips, splits=[split.name for split in sides], bytes=size)
+    return ExportResult(
+        out=output, format=request.format, clips=clips, splits=[split.name for split in sides], bytes=size
+    )
 
 
 def _splits(request: ExportRequest) -> list[Split]:
-    """The splits that an export holds: the one asked for, or all that there are; built when there is none."""
+    """Return the splits to export: the one requested, or all; they are built if none exists."""
     store = request.store
-    if request.form == "npz":
+    if request.format == "npz":
         return []
-    there = built_split_names(store)
+    existing = built_split_names(store)
     if request.split is not None:
-        built = request.split in there or is_split_path(request.split)
-        return [find_split(store, request.split) if built else _built(store, request.split)]
-    one = request.form in FORMATS_WITH_OPTION["split"]
-    if not there and split_rules.available_rules(store):
-        with nullcontext() if one else suppress(ArtifactError):  # none can be made: there is nothing to write of them
+        built = request.split in existing or is_split_path(request.split)
+        return [find_split(store, request.split) if built else _build_split(store, request.split)]
+    single = request.format in FORMATS_WITH_OPTION["split"]
+    if not existing and split_rules.available_rules(store):
+        with nullcontext() if single else suppress(ArtifactError):  # no split can be built: export without splits
             build_splits(store)
-        there = built_split_names(store)
-    return [find_split(store)] if one else [find_split(store, name) for name in there]
+        existing = built_split_names(store)
+    return [find_split(store)] if single else [find_split(store, name) for name in existing]
 
 
-def _built(store: Store, name: str) -> Split:
+def _build_split(store: Store, name: str) -> Split:
     return build_splits(store, [name]).splits[0]
 
 
-def _bytes(request: ExportRequest, clips: int) -> int:
-    """About how much an export writes; of a compressed one what is in it."""
+def _estimate_bytes(request: ExportRequest, clips: int) -> int:
+    """Estimate the size of an export in bytes, before compression."""
     store = request.store
-    joint, joints = 12, len(store.layout.joints)
-    if request.form in {"pyskl", "hdf5"}:
-        return int(store.offset[-1]) * joints * (joint // 2 if request.dtype == "float16" else joint)
-    frames = int(store.columns["frames"].max())
-    room = frames if request.form == "npz" else array_frames(store)
-    return clips * room * joints * MAX_BODIES * joint
+    joint_bytes, joints = 12, len(store.layout.joints)
+    if request.format in {"pyskl", "hdf5"}:
+        return int(store.offset[-1]) * joints * (joint_bytes // 2 if request.dtype == "float16" else joint_bytes)
+    frames = int(store.columns["frames"].max()) if request.format == "npz" else array_frames(store)
+    return clips * frames * joints * MAX_BODIES * joint_bytes
 
 
-def _folder(request: ExportRequest, split: Split, needed: int, done: Progress) -> None:
-    """Write a folder beside its place and rename it; only a folder of such files is replaced."""
+def _write_stgcn_folder(request: ExportRequest, split: Split, needed: int, progress: Progress) -> None:
+    """Write a temporary folder and rename it; an existing folder is replaced only if it has no other files."""
     output = request.output
-    there = sorted(path.name for path in output.iterdir()) if output.is_dir() else []
-    if output.exists() and (not output.is_dir() or not set(there) <= stgcn.file_names()):
-        raise OutputExists(f"{output}: is there and holds something else; name another --out, it becomes a folder")
-    making = output.with_name(f".{output.name}.making")
+    existing = sorted(path.name for path in output.iterdir()) if output.is_dir() else []
+    if output.exists() and (not output.is_dir() or not set(existing) <= stgcn.file_names()):
+        raise OutputExists(f"{output}: exists and has other files; choose a new folder with --out")
+    partial = output.with_name(f".{output.name}.making")
     with disk_errors(output, needed):
-        shutil.rmtree(making, ignore_errors=True)
-        making.mkdir()
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir()
         try:
-            stgcn.write_stgcn(request.store, split, request.streams, making, done)
-            atomic.publish_folder(making, output)
+            stgcn.write_stgcn(request.store, split, request.streams, partial, progress)
+            atomic.publish_folder(partial, output)
         finally:
-            shutil.rmtree(making, ignore_errors=True)
+            shutil.rmtree(partial, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""One HDF5 file with what the .npz has, compressed clip by clip, and with splits, layout and lineage."""
+"""HDF5 export: the arrays of the .npz, compressed clip by clip, with splits, layout and lineage."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -16,33 +16,33 @@ from pipeline.store.splits import Split
 from pipeline.store.store import Store
 
 
-def write_hdf5(store: Store, splits: Sequence[Split], path: Path, done: Progress) -> None:
-    """`data` float32 (N, 3, T, V, 2) metres, a clip a chunk, gzip, and what stands beside it in the .npz.
+def write_hdf5(store: Store, splits: Sequence[Split], path: Path, progress: Progress) -> None:
+    """Write `data` float32 (N, 3, T, V, 2) in metres, one gzip chunk per clip, and the other arrays of the .npz.
 
-    Rows are in the store's order; T is the longest clip. `splits/NAME/train` and `test` hold row numbers. The file's
-    attributes are the store's facts as JSON, with its digest and the unit.
+    Rows are in store order; T is the longest clip. `splits/NAME/train` and `test` hold row numbers. The attributes of
+    the file are attributes of the store as JSON, its digest and the unit.
     """
     with path.open("w+b", buffering=0) as raw:
-        disk = _Disk(raw)
+        disk = _DeferringFile(raw)
         try:
             with h5py.File(disk, "w") as file:
-                _fill(file, store, splits, disk, done)
+                _fill(file, store, splits, disk, progress)
         finally:
-            disk.check()  # before what HDF5 makes of a file that does not hold what was written
+            disk.check()  # reported before the errors that HDF5 raises for the incomplete file
 
 
-def _fill(file: h5py.File, store: Store, splits: Sequence[Split], disk: "_Disk", done: Progress) -> None:
+def _fill(file: h5py.File, store: Store, splits: Sequence[Split], disk: "_DeferringFile", progress: Progress) -> None:
     frames = int(store.columns["frames"].max())
     shape = (len(store), 3, frames, len(store.layout.joints), MAX_BODIES)
     rows = np.arange(len(store))
-    packed: dict[str, Any] = {"compression": "gzip", "compression_opts": 1, "shuffle": True, "fletcher32": True}
-    data = file.create_dataset("data", shape, "<f4", chunks=(1, *shape[1:]), **packed)
-    for row, clip in enumerate(padded_clips(store, rows, frames, done)):
+    compression: dict[str, Any] = {"compression": "gzip", "compression_opts": 1, "shuffle": True, "fletcher32": True}
+    data = file.create_dataset("data", shape, "<f4", chunks=(1, *shape[1:]), **compression)
+    for row, clip in enumerate(padded_clips(store, rows, frames, progress)):
         data[row] = clip
         disk.check()
     for name, values in column_arrays(store, rows).items():
-        kept = values.astype(h5py.string_dtype()) if values.dtype.kind == "U" else values
-        file.create_dataset(name, data=kept)
+        stored = values.astype(h5py.string_dtype()) if values.dtype.kind == "U" else values
+        file.create_dataset(name, data=stored)
     file.create_dataset("bodies", data=store.columns["bodies"].astype(np.int32))
     for split in splits:
         for side in ("train", "test"):
@@ -53,25 +53,25 @@ def _fill(file: h5py.File, store: Store, splits: Sequence[Split], disk: "_Disk",
         file.attrs[key] = json.dumps(store.attributes[key], sort_keys=True)
 
 
-class _Disk:
-    """A file for HDF5 that keeps a refusal of the disk to itself: HDF5 cannot close after one, and takes Python down.
+class _DeferringFile:
+    """A file for HDF5 that defers write errors, because HDF5 crashes Python when it closes a file after one.
 
-    What was refused is raised by `check`; until then writing goes on into nothing.
+    `check` raises the error; until then further writes are discarded.
     """
 
     def __init__(self, file: FileIO) -> None:
         self._file = file
-        self._refused: OSError | None = None
+        self._error: OSError | None = None
         self.seek, self.tell, self.read, self.readinto = file.seek, file.tell, file.read, file.readinto
 
     def check(self) -> None:
-        if self._refused is not None:
-            raise self._refused
+        if self._error is not None:
+            raise self._error
 
     def write(self, block: memoryview) -> int:
-        left = block
-        while len(left) and self._refused is None:
-            left = left[self._try(self._file.write, left) :]
+        remaining = block
+        while len(remaining) and self._error is None:
+            remaining = remaining[self._try(self._file.write, remaining) :]
         return len(block)
 
     def truncate(self, size: int) -> int:
@@ -79,11 +79,11 @@ class _Disk:
         return size
 
     def flush(self) -> None:
-        """Nothing waits here."""
+        """Do nothing: the file is unbuffered."""
 
-    def _try(self, action: Callable[[Any], int], given: Any) -> int:
+    def _try(self, action: Callable[[Any], int], argument: Any) -> int:
         try:
-            return action(given)
+            return action(argument)
         except OSError as error:
-            self._refused = error
+            self._error = error
             return 0

@@ -1,4 +1,4 @@
-"""PYSKL's annotation file: one pickle, written clip by clip; nothing here ever reads one."""
+"""PYSKL export: its annotation file, one pickle written clip by clip; pickles are never read."""
 
 import pickle  # only ever written  # nosec B403
 from collections.abc import Iterator, Sequence
@@ -12,12 +12,12 @@ from pipeline.store.splits import Split
 from pipeline.store.store import Store
 
 PICKLE_PROTOCOL = 4
-"""The newest pickle protocol that Python 3.7 knows, on which PYSKL still runs."""
+"""The newest pickle protocol of Python 3.7, which PYSKL supports."""
 KeypointDtype = Literal["float32", "float16"]
 
 
-class _Streamed:
-    """Pickles as the list of what an iterator yields, without holding it."""
+class _StreamedList:
+    """Pickles as a list of the items of an iterator, without keeping them in memory."""
 
     def __init__(self, items: Iterator[Any]) -> None:
         self._items = items
@@ -27,18 +27,20 @@ class _Streamed:
 
 
 class _Array:
-    """Pickles as an array in a way that numpy of any version reads: numpy 2's own pickles need 1.26 or later."""
+    """Pickles as an array that any numpy version reads; pickles of numpy 2 need numpy 1.26 or later."""
 
     def __init__(self, values: NDArray[Any]) -> None:
         self._values = values
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        # A bytearray, so that the array can be written to.
+        # A bytearray makes the array writable.
         return np.ndarray, (self._values.shape, self._values.dtype.str, bytearray(self._values.tobytes()))
 
 
-def write_pyskl(store: Store, splits: Sequence[Split], dtype: KeypointDtype, handle: BinaryIO, done: Progress) -> None:
-    """`split`: lists of names as `xsub_train` and `xsub_val`; `annotations`: a dict for each clip, in row order.
+def write_pyskl(
+    store: Store, splits: Sequence[Split], dtype: KeypointDtype, handle: BinaryIO, progress: Progress
+) -> None:
+    """Write `split`, lists of names as `xsub_train` and `xsub_val`, and `annotations`, a dict per clip in row order.
 
     An annotation has `frame_dir` (the name), `label`, `keypoint` (M, T, V, 3) metres, 0 where missing, M = 1 or 2, and
     `total_frames`.
@@ -49,11 +51,11 @@ def write_pyskl(store: Store, splits: Sequence[Split], dtype: KeypointDtype, han
         for side, subset in SIDE_NAMES
     }
     pickler = pickle.Pickler(handle, PICKLE_PROTOCOL)
-    pickler.fast = True  # without a memo, which would hold every clip
-    pickler.dump({"split": names, "annotations": _Streamed(_annotations(store, dtype, done))})
+    pickler.fast = True  # without the memo, which would keep every clip in memory
+    pickler.dump({"split": names, "annotations": _StreamedList(_annotations(store, dtype, progress))})
 
 
-def _annotations(store: Store, dtype: KeypointDtype, done: Progress) -> Iterator[dict[str, Any]]:
+def _annotations(store: Store, dtype: KeypointDtype, progress: Progress) -> Iterator[dict[str, Any]]:
     for row, clip in enumerate(store.clips()):
         keypoint = np.where(np.isfinite(clip), clip, np.float32(0)).astype(f"<{np.dtype(dtype).str[1:]}")
         yield {
@@ -62,4 +64,4 @@ def _annotations(store: Store, dtype: KeypointDtype, done: Progress) -> Iterator
             "keypoint": _Array(keypoint),
             "total_frames": int(clip.shape[1]),
         }
-        done(1)
+        progress(1)

@@ -1,4 +1,4 @@
-"""The folder of ST-GCN, as 2s-AGCN, CrosSCLR, AimCLR and SkeleMixCLR read it too: .npy arrays and pickled labels."""
+"""ST-GCN export: a folder of .npy arrays and pickled labels, also for 2s-AGCN, CrosSCLR, AimCLR and SkeleMixCLR."""
 
 import pickle  # only ever written  # nosec B403
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from pipeline.store.splits import Split
 from pipeline.store.store import Store
 
 PICKLE_PROTOCOL = 4
-"""The newest pickle protocol that Python 3.4 to 3.7 know: the peers run on old ones."""
+"""The newest pickle protocol of Python 3.4 to 3.7, on which the reference code runs."""
 
 ARRAYS: dict[Stream | None, str] = {
     None: "data.npy",
@@ -22,22 +22,22 @@ ARRAYS: dict[Stream | None, str] = {
     "motion": "data_joint_motion.npy",
     "bone-motion": "data_bone_motion.npy",
 }
-"""What follows the side in an array's name: ST-GCN's where no stream was asked for, else 2s-AGCN's."""
+"""File names after the prefix of the side: those of ST-GCN without streams, otherwise those of 2s-AGCN."""
 LABELS = "label.pkl"
 SUFFIX = ".skeleton"
-"""What the names of samples end in there."""
+"""Suffix of the sample names."""
 
 
 def file_names() -> set[str]:
-    """The names of all that exports write into their folder."""
-    return {f"{side}_{what}" for side, _ in SIDE_NAMES for what in (*ARRAYS.values(), LABELS)}
+    """Return the names of all files that an export may write into its folder."""
+    return {f"{side}_{name}" for side, _ in SIDE_NAMES for name in (*ARRAYS.values(), LABELS)}
 
 
-def write_stgcn(store: Store, split: Split, streams: Sequence[Stream], folder: Path, done: Progress) -> None:
-    """For each side and stream an array, float32 (N, 3, T, V, 2), and for each side a label file.
+def write_stgcn(store: Store, split: Split, streams: Sequence[Stream], folder: Path, progress: Progress) -> None:
+    """Write an array for each side and stream, float32 (N, 3, T, V, 2), and a label file for each side.
 
-    A label file is the pickled pair of a list of names and a list of classes from 0. T is what all clips of the store
-    have, else 300, or the longest clip's when that is more. Without streams the one array has joints.
+    A label file is the pickled pair of a list of names and a list of classes from 0. T is the common length of all
+    clips, otherwise 300 or the length of the longest clip. Without streams there is one array, of joints.
     """
     frames = array_frames(store)
     for side, subset in SIDE_NAMES:
@@ -47,6 +47,6 @@ def write_stgcn(store: Store, split: Split, streams: Sequence[Stream], folder: P
         labels = store.columns["label"][rows].tolist()
         write_file(folder / f"{side}_{LABELS}", pickle.dumps((names, labels), PICKLE_PROTOCOL))
         for stream in streams or (None,):
-            clips = padded_clips(store, rows, frames, done, stream or "joint")
+            clips = padded_clips(store, rows, frames, progress, stream or "joint")
             with (folder / f"{side}_{ARRAYS[stream]}").open("wb") as handle:
                 write_npy(handle, np.dtype(np.float32), shape, clips)

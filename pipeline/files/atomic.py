@@ -1,7 +1,7 @@
-"""Making output appear whole or not at all: locks, atomic replacement, and what the disk says when it cannot.
+"""Atomic writes: files and folders appear complete, by an atomic rename, or not at all.
 
-Everything is written under a hidden name beside its final place, synced, and then renamed. A reader sees nothing, the
-old artifact or the complete new one; never a half.
+Everything is written under a hidden temporary name in the same folder, synced to disk, and then renamed. A reader sees
+nothing, the old artifact or the complete new one, never a partial one.
 """
 
 import glob
@@ -20,19 +20,21 @@ from pipeline.files.locks import sole_writer
 
 @contextmanager
 def atomic_path(path: Path, *, needed: int = 0, new_folder: bool = True) -> Iterator[Path]:
-    """A place to write one file at, under a name of its own (hosts may share the folder), that then appears whole.
+    """Yield a temporary path; after the block, rename it to `path` atomically.
+
+    The temporary name is random, because several hosts may share the folder.
 
     Args:
         path: the file.
-        needed: bytes that it will have, if known, for what is said when the disk is full.
-        new_folder: make the folder if it is not there.
+        needed: its size in bytes, if known, for the message when the disk is full.
+        new_folder: create missing parent folders.
 
     Raises:
-        OutputFailed: the disk refuses, or a device or pipe stands there, which is not replaced.
-        FileNotFoundError: the folder is not there and is not to be made.
+        OutputFailed: the file cannot be written, or `path` is a device or a pipe, which is not replaced.
+        FileNotFoundError: the folder does not exist and `new_folder` is false.
     """
     if path.exists() and not path.is_file() and not path.is_dir():
-        raise OutputFailed(f"{path}: is a device or a pipe, expected a file's name; name another")
+        raise OutputFailed(f"{path}: is a device or a pipe, not a file; choose another name")
     partial = path.with_name(f".{path.name}.{secrets.token_hex(8)}.partial")
     with disk_errors(path, needed):
         if new_folder:
@@ -48,24 +50,24 @@ def atomic_path(path: Path, *, needed: int = 0, new_folder: bool = True) -> Iter
 
 
 def write_file(
-    path: Path, fill: bytes | Callable[[BinaryIO], None], *, needed: int = 0, new_folder: bool = True
+    path: Path, content: bytes | Callable[[BinaryIO], None], *, needed: int = 0, new_folder: bool = True
 ) -> None:
-    """Write one file so that it appears whole: `fill` is its content, or writes that to the handle that it is given.
+    """Write one file atomically; `content` is its bytes or a function that writes them to the open file.
 
     Raises:
-        OutputFailed, FileNotFoundError: as `whole_file`.
+        OutputFailed, FileNotFoundError: as `atomic_path`.
     """
-    needed = len(fill) if isinstance(fill, bytes) else needed
+    needed = len(content) if isinstance(content, bytes) else needed
     with atomic_path(path, needed=needed, new_folder=new_folder) as partial, partial.open("wb") as handle:
-        if isinstance(fill, bytes):
-            handle.write(fill)
+        if isinstance(content, bytes):
+            handle.write(content)
         else:
-            fill(handle)
+            content(handle)
 
 
 @contextmanager
 def sole_file_writer(path: Path, wait: float = 0) -> Iterator[None]:
-    """Be the only writer of a file, and remove what killed ones have left beside it.
+    """Hold the lock of a file, and remove the temporary files of writers that were killed.
 
     Raises:
         OutputLocked, OutputFailed: as `sole_writer`.
@@ -76,12 +78,12 @@ def sole_file_writer(path: Path, wait: float = 0) -> Iterator[None]:
 
 
 def remove_partials(folder: Path, name: str = "") -> None:
-    """Remove what killed writers of a folder's files, or of the one that is named, have left of them.
+    """Remove temporary files that killed writers left in a folder, of all files or of the one named.
 
-    The caller holds a lock, so that none is at work.
+    The caller must hold the lock, so that no writer is active.
 
     Raises:
-        OutputFailed: the disk refuses.
+        OutputFailed: the disk cannot be written.
     """
     with disk_errors(folder / name):
         for partial in folder.glob(f".{glob.escape(name)}.*.partial" if name else ".*.partial"):
@@ -89,21 +91,21 @@ def remove_partials(folder: Path, name: str = "") -> None:
                 partial.unlink(missing_ok=True)
 
 
-def publish_folder(made: Path, output: Path) -> None:
-    """Rename a finished folder to its final name, in place of what stands there.
+def publish_folder(finished: Path, output: Path) -> None:
+    """Rename a finished folder to its final name, replacing an existing output.
 
-    The old artifact is moved aside first, so a kill in between leaves no output rather than a mixed one.
+    The old output is renamed first, so a kill between the two renames leaves no output rather than a mixed one.
 
     Raises:
-        OutputFailed: the disk refuses; the old artifact is where it was.
+        OutputFailed: the disk cannot be written; the old output is still in place.
     """
-    with disk_errors(output, sum(path.stat().st_size for path in made.rglob("*"))):
-        sync_tree(made)
+    with disk_errors(output, sum(path.stat().st_size for path in finished.rglob("*"))):
+        sync_tree(finished)
         remove_replaced(output)
         if output.exists():
             output.rename(_replaced_path(output))
         try:
-            made.rename(output)
+            finished.rename(output)
         except OSError:
             if _replaced_path(output).exists():
                 _replaced_path(output).rename(output)
@@ -113,10 +115,10 @@ def publish_folder(made: Path, output: Path) -> None:
 
 
 def remove_folder(output: Path) -> None:
-    """Take a folder away in one move, so that a kill in between leaves no half of it.
+    """Remove a folder; it is renamed first, so that a kill leaves either all of it or nothing under its name.
 
     Raises:
-        OutputFailed: the disk refuses.
+        OutputFailed: the disk cannot be written.
     """
     with disk_errors(output):
         remove_replaced(output)
@@ -126,7 +128,7 @@ def remove_folder(output: Path) -> None:
 
 
 def remove_replaced(output: Path) -> None:
-    """Remove what `output` has replaced, which a kill right after the replacement leaves beside it."""
+    """Remove the previous version of `output`, which remains if the writer was killed right after replacing it."""
     shutil.rmtree(_replaced_path(output), ignore_errors=True)
 
 
@@ -135,24 +137,26 @@ def _replaced_path(output: Path) -> Path:
 
 
 @contextmanager
-def new_folder(out: Path) -> Iterator[Path]:
-    """A folder to fill, which becomes `out` when all has gone well and vanishes when it has not.
+def new_folder(output: Path) -> Iterator[Path]:
+    """Yield a temporary folder; after the block, rename it to `output`, or remove it if the block failed.
 
     Raises:
-        OutputExists: `out` holds something already.
+        OutputExists: `output` is not an empty folder.
         OutputLocked: another process is writing it.
-        OutputFailed: the disk refuses.
+        OutputFailed: the disk cannot be written.
     """
-    out = out.resolve()
-    with sole_writer(out), disk_errors(out, outcome="the set was not written"):
-        if out.exists() and (not out.is_dir() or any(out.iterdir())):
-            raise OutputExists(f"{out}: is there and not an empty folder; name a new folder, or empty this one first")
-        # Written under another name, so that what an interrupted run leaves is never taken for a whole set.
-        partial = out.with_name(f".{out.name}.partial")
+    output = output.resolve()
+    with sole_writer(output), disk_errors(output, outcome="the data set was not written"):
+        if output.exists() and (not output.is_dir() or any(output.iterdir())):
+            raise OutputExists(
+                f"{output}: exists and is not an empty folder; name a new folder, or empty this one first"
+            )
+        # Another name, so that an interrupted command leaves nothing that looks like a complete data set.
+        partial = output.with_name(f".{output.name}.partial")
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir()
         try:
             yield partial
-            publish_folder(partial, out)
+            publish_folder(partial, output)
         finally:
             shutil.rmtree(partial, ignore_errors=True)

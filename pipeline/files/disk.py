@@ -1,4 +1,4 @@
-"""Disk space, fsync, and disk errors as one clear message."""
+"""Disk space, fsync, and disk errors turned into one clear message."""
 
 import errno
 import os
@@ -16,34 +16,34 @@ DISK_ERRNOS = {
 
 
 @contextmanager
-def disk_errors(output: Path, needed: int = 0, outcome: str = "nothing was published there") -> Iterator[None]:
-    """Turn the disk's refusals into one clear line that says where, how much is needed and free, and what came of it.
+def disk_errors(output: Path, needed: int = 0, outcome: str = "nothing was written there") -> Iterator[None]:
+    """Turn an OSError of the disk into one message: the path, the space needed and free, and the outcome.
 
     Args:
-        output: what was to be written.
-        needed: bytes that it takes, if known.
-        outcome: what there is now.
+        output: the file or folder to be written.
+        needed: its size in bytes, if known.
+        outcome: the state after the error, for the message.
 
     Raises:
-        OutputFailed: no space, no permission, read-only or broken.
+        OutputFailed: no space, no permission, a read-only or a broken disk.
     """
     try:
         yield
     except OSError as error:
         if error.errno not in DISK_ERRNOS:
             raise
-        room = ""
+        space = ""
         if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-            asked = f"needs about {needed / 1e6:.0f} MB, " if needed else ""
-            room = f" ({asked}{free_bytes(output) / 1e6:.0f} MB free)"
-        raise OutputFailed(f"{output}: cannot be written: {error.strerror}{room}; {outcome}") from error
+            needs = f"needs about {needed / 1e6:.0f} MB, " if needed else ""
+            space = f" ({needs}{free_bytes(output) / 1e6:.0f} MB free)"
+        raise OutputFailed(f"{output}: cannot be written: {error.strerror}{space}; {outcome}") from error
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder and those above it that are not there; a power cut takes none of them back.
+    """Create a folder and its missing parents, synced so that a power failure loses none of them.
 
     Raises:
-        OSError: the disk refuses.
+        OSError: a folder cannot be created.
     """
     if not folder.exists():
         make_folder(folder.parent)
@@ -52,7 +52,7 @@ def make_folder(folder: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Bring one folder's list of names to the disk; some file systems know no such call and need none."""
+    """Sync the entries of one folder to disk; file systems that do not support it do not need it."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -64,22 +64,22 @@ def sync_folder(folder: Path) -> None:
 
 
 def sync_tree(folder: Path) -> None:
-    """Bring every file and folder below `folder`, and `folder` itself, to the disk."""
-    for here, _, names in os.walk(folder):
+    """Sync `folder` and every file and folder below it to disk."""
+    for parent, _, names in os.walk(folder):
         for name in names:
-            handle = os.open(Path(here, name), os.O_RDONLY)
+            handle = os.open(Path(parent, name), os.O_RDONLY)
             try:
                 os.fsync(handle)
             finally:
                 os.close(handle)
-        sync_folder(Path(here))
+        sync_folder(Path(parent))
 
 
 def require_free_space(output: Path, needed: int) -> None:
-    """Make sure that the disk has so many bytes free, before anything is written.
+    """Check, before anything is written, that the disk has enough free space.
 
     Raises:
-        OutputFailed: it has not.
+        OutputFailed: fewer than `needed` bytes are free.
     """
     free = free_bytes(output)
     if needed > free:
@@ -89,15 +89,15 @@ def require_free_space(output: Path, needed: int) -> None:
 
 
 def free_bytes(path: Path) -> int:
-    """Bytes that are free on the disk where something lies, or would."""
+    """Return the free bytes of the disk that holds a path, which need not exist."""
     return shutil.disk_usage(nearest_folder(path)).free
 
 
 def nearest_folder(path: Path) -> Path:
-    """The folder, or the nearest one above it that is there, in which it would be made."""
+    """Return the path itself if it is a folder, otherwise its nearest existing parent."""
     return next(parent for parent in [path.absolute(), *path.absolute().parents] if parent.is_dir())
 
 
 def folder_size(folder: Path) -> int:
-    """Bytes of all files in a folder."""
+    """Return the size in bytes of all files in a folder, at any depth."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

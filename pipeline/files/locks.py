@@ -13,10 +13,10 @@ from pipeline.files.disk import disk_errors, make_folder
 
 @contextmanager
 def sole_writer(output: Path, wait: float = 0) -> Iterator[None]:
-    """Hold the lock of one output; a lock whose owner died is free again, for the kernel releases it.
+    """Hold the lock of one output; the kernel releases the lock of a process that died.
 
     Args:
-        output: what the lock is for; its folder is made if it is not there.
+        output: what the lock protects; its folder is created if missing.
         wait: seconds to wait for the lock.
 
     Raises:
@@ -28,8 +28,8 @@ def sole_writer(output: Path, wait: float = 0) -> Iterator[None]:
         make_folder(output.parent)
         try:
             path.open("ab").close()
-        except FileNotFoundError:  # /proc, for one; filelock would take the lock for held
-            raise PermissionError(errno.EACCES, f"no file can be made in {output.parent}") from None
+        except FileNotFoundError:  # in /proc, for example; filelock would report the lock as held
+            raise PermissionError(errno.EACCES, f"no file can be created in {output.parent}") from None
         lock = FileLock(path, timeout=wait)
         try:
             lock.acquire()

@@ -1,6 +1,6 @@
-"""Raw files wherever they lie: loose, in folders of any depth, or inside zip archives, which are read in place.
+"""Find and read raw files, in folders of any depth and inside zip archives, which are read in place.
 
-A name in an archive is only ever taken apart for what it says; nothing is extracted, so it never becomes a path.
+Nothing is extracted, so a name inside an archive never becomes a path.
 """
 
 import io
@@ -24,7 +24,7 @@ from pipeline.files.safe_zip import Archive
 BLOCK_BYTES = 1 << 20
 ZIP = ".zip"
 OTHER_ARCHIVES = {".7z", ".gz", ".tar", ".tgz", ".rar", ".xz", ".bz2"}
-"""Archives that are not read in place."""
+"""Archive formats that are not read in place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,65 +32,65 @@ class RawFile:
     """A file of raw data."""
 
     path: Path
-    """Of the file, or of the zip archive that it lies in."""
+    """Path of the file, or of the zip archive that contains it."""
     member: str = ""
-    """Its name in the archive; empty when it lies loose."""
+    """Its name in the archive; empty for a file on disk."""
     size: int = 0
-    """Bytes, unpacked."""
+    """Unpacked size in bytes."""
 
     @property
     def name(self) -> str:
-        """The last part of its name, as messages have it: what is no plain text is escaped, the longest are cut."""
+        """The file name without folders, escaped and shortened for messages."""
         return printable_name(PurePosixPath(self.member).name if self.member else self.path.name)
 
     @property
     def stem(self) -> str:
-        """The last part of its name, without suffix."""
+        """The file name without suffix."""
         return PurePosixPath(self.name).stem
 
     @property
     def suffix(self) -> str:
-        """What follows the last dot of its name, with it."""
+        """The suffix with its dot."""
         return PurePosixPath(self.name).suffix
 
     @property
     def folder(self) -> str:
-        """Name of the folder that it lies in."""
+        """Name of the folder that contains it."""
         return PurePosixPath(self.member).parent.name if self.member else self.path.parent.name
 
     def __str__(self) -> str:
-        """As the user knows it."""
+        """Return the path for messages, with the archive member if there is one."""
         path = str(self.path) if str(self.path).isprintable() else printable_name(str(self.path))
         return f"{path}: {printable_name(self.member)}" if self.member else path
 
 
 @dataclass(frozen=True, slots=True)
 class FoundFiles:
-    """What lies below some folders."""
+    """The files below some folders."""
 
     files: list[RawFile]
     left_out: Counter[str]
-    """What cannot be looked into or read, counted by why."""
+    """Number of entries that cannot be read, by reason."""
 
 
 def find(roots: Sequence[Path]) -> FoundFiles:
-    """Every file at or below `roots` and in the zip archives there; links followed, hidden ones passed over.
+    """Find every file at or below `roots`, also in zip archives; links are followed, hidden files are skipped.
 
-    Roots may lie in one another: a file that is reached twice is one file.
+    Roots may contain each other: a file that is reached twice is returned once.
 
     Raises:
         ArtifactNotFound: a root does not exist.
-        OSError: a folder cannot be looked into; what lies in it would be lost without a word.
+        OSError: a folder cannot be listed; its files would be missing silently.
         SkelepipeError: a zip archive is damaged.
     """
     files: list[RawFile] = []
     left_out: Counter[str] = Counter()
-    reached: set[Path] = set()
-    roots = sorted(roots, key=Path.is_dir)  # a file that is named is reached so, hidden or not
-    for path in (path for root in roots for path in _walk(root, reached)):
+    visited: set[Path] = set()
+    roots = sorted(roots, key=Path.is_dir)  # files first: a named file is found even if it is hidden
+    for path in (path for root in roots for path in _walk(root, visited)):
         try:
             status = path.stat()
-        except OSError:  # a link to nowhere, or a file that has just gone: reading it tells more
+        except OSError:  # a broken link or a file just deleted: reading it will report the reason
             files.append(RawFile(path))
             continue
         if not stat.S_ISREG(status.st_mode):
@@ -106,36 +106,36 @@ def find(roots: Sequence[Path]) -> FoundFiles:
 
 @contextmanager
 def open_file(file: RawFile) -> Iterator[io.RawIOBase | io.BufferedIOBase]:
-    """A file's bytes as a stream; one that lies in an archive is unpacked, and is what the archive says, before that.
+    """Open a file as a stream of bytes; an archive member is unpacked and checked first.
 
     Raises:
-        RawFileError: it cannot be read, also while reading, or the archive is wrong about it.
+        RawFileError: it cannot be read (also during the block), or the archive member is damaged.
     """
     try:
         if not file.member:
             with file.path.open("rb", buffering=0) as stream:
                 yield stream
             return
-        yield _archive(*_identity(file.path)).unpacked(file.member)
+        yield _archive(*_identity(file.path)).unpack(file.member)
     except OSError as error:
         raise RawFileError(str(file), 0, f"cannot be read: {error.strerror or error}") from error
     except BadZipFile as error:
-        where = printable_name(file.path.name)  # a quarantine names the member alone
-        raise RawFileError(str(file), 0, f"cannot be unpacked from {where}: {error}") from error
+        archive = printable_name(file.path.name)  # the quarantine list names only the member
+        raise RawFileError(str(file), 0, f"cannot be unpacked from {archive}: {error}") from error
 
 
 def read(file: RawFile) -> bytes:
-    """A file's bytes.
+    """Return the bytes of a file.
 
     Raises:
-        RawFileError: as `opened`.
+        RawFileError: as `open_file`.
     """
     with open_file(file) as stream:
         return stream.read() or b""
 
 
 def crc32(file: RawFile) -> int:
-    """crc32 of a file's bytes, by the archive's own account when it lies in one; 0 when it cannot be read."""
+    """Return the crc32 of a file (as recorded in its archive, if it is in one); 0 if it cannot be read."""
     try:
         if file.member:
             return _archive(*_identity(file.path)).members[file.member].CRC
@@ -149,7 +149,7 @@ def crc32(file: RawFile) -> int:
 
 
 def fingerprint(file: RawFile) -> list[Any]:
-    """What tells that a file has not been touched: size and time of change of what lies there; None when it is gone."""
+    """Return member name, size and modification time, which detect a changed file; None if it does not exist."""
     try:
         status = file.path.stat()
     except OSError:
@@ -157,32 +157,32 @@ def fingerprint(file: RawFile) -> list[Any]:
     return [file.member, status.st_size, status.st_mtime_ns]
 
 
-def _walk(root: Path, reached: set[Path]) -> Iterator[Path]:
-    """The files at or below a root, without those reached before: folders and named files are noted there."""
+def _walk(root: Path, visited: set[Path]) -> Iterator[Path]:
+    """Yield the files at or below a root that were not visited before; update `visited`."""
     if not root.exists():
         raise ArtifactNotFound(root, "name the folder that holds the recordings")
     if root.is_file():
-        place = root.parent.resolve() / root.name
-        if place not in reached:
-            reached.add(place)
+        path = root.parent.resolve() / root.name
+        if path not in visited:
+            visited.add(path)
             yield root
         return
 
-    def refuse(error: OSError) -> None:
+    def raise_error(error: OSError) -> None:
         raise error
 
-    for here, folders, names in os.walk(root, onerror=refuse, followlinks=True):
-        if (real := Path(here).resolve()) in reached:
-            folders.clear()  # a link that leads back up, or a root within another
+    for folder, folders, names in os.walk(root, onerror=raise_error, followlinks=True):
+        if (real := Path(folder).resolve()) in visited:
+            folders.clear()  # a link to a parent, or a root inside another
             continue
-        reached.add(real)
+        visited.add(real)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        shown = (name for name in sorted(names) if not name.startswith("."))
-        yield from (Path(here, name) for name in shown if real / name not in reached)
+        visible = (name for name in sorted(names) if not name.startswith("."))
+        yield from (Path(folder, name) for name in visible if real / name not in visited)
 
 
 def _members(path: Path, left_out: Counter[str]) -> Iterator[RawFile]:
-    """The files in a zip archive, without the hidden ones and those that a Mac adds."""
+    """Yield the files in a zip archive, without hidden files and those that macOS adds."""
     try:
         members = _archive(*_identity(path)).members
     except (BadZipFile, OSError) as error:
@@ -205,6 +205,6 @@ def _identity(path: Path) -> tuple[Path, int, int]:
 
 
 @lru_cache(maxsize=4)
-def _archive(path: Path, size: int, changed: int) -> Archive:
-    """An archive's directory, read once a process for as long as the file stays the same."""
+def _archive(path: Path, size: int, modified: int) -> Archive:
+    """Open an archive; its directory is cached as long as the file does not change."""
     return Archive(path)

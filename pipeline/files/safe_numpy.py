@@ -1,4 +1,4 @@
-"""Arrays out of .npy and .npz files: no more memory is taken for what one claims to hold than it has bytes for."""
+"""Read .npy and .npz files safely: no pickles, and never more memory than the file really has bytes for."""
 
 import io
 import math
@@ -13,19 +13,19 @@ from numpy.typing import NDArray
 from pipeline.files.safe_zip import BOMB_BYTES, BOMB_RATIO
 
 MAGIC_BYTES = (b"\x93NUMPY", b"PK")
-"""How either kind of file begins."""
+"""First bytes of .npy and .npz files."""
 _HEADERS = {(1, 0): (2, np.lib.format.read_array_header_1_0), (2, 0): (4, np.lib.format.read_array_header_2_0)}
-"""By version: bytes of the header's length, and what reads it with the header."""
+"""By version: the width in bytes of the header length, and the function that reads length and header."""
 
 
 def read_arrays(stream: IO[bytes] | io.RawIOBase | io.BufferedIOBase) -> Mapping[str, Callable[[], Any]]:
-    """The arrays of an .npz by name, or under no name that of a .npy file; each is read when it is called.
+    """Return functions that read the arrays of an .npz by name, or the one array of a .npy under the empty name.
 
     Args:
-        stream: can seek, and stays open as long as something is to be read.
+        stream: seekable, and open until the last array is read.
 
     Raises:
-        Exception: of nearly any kind, as numpy and zipfile raise over a damaged file; what is returned does so, too.
+        Exception: of nearly any kind, as numpy and zipfile raise for a damaged file; so do the returned functions.
     """
     magic = stream.read(6) or b""
     if not magic.startswith(MAGIC_BYTES):
@@ -38,34 +38,34 @@ def read_arrays(stream: IO[bytes] | io.RawIOBase | io.BufferedIOBase) -> Mapping
 
 
 def _member(archive: zipfile.ZipFile, name: str) -> Any:
-    about = archive.getinfo(name)
-    if about.file_size > BOMB_BYTES and about.file_size > BOMB_RATIO * about.compress_size:
-        raise ValueError(f"{name}: {about.file_size} bytes out of {about.compress_size}, as in zip bombs")
+    info = archive.getinfo(name)
+    if info.file_size > BOMB_BYTES and info.file_size > BOMB_RATIO * info.compress_size:
+        raise ValueError(f"{name}: {info.file_size} bytes out of {info.compress_size}, as in zip bombs")
     with archive.open(name) as stream:
         if not stream.read(6).startswith(MAGIC_BYTES[0]):
-            raise ValueError(f"{name} is no array")
-        return _array(stream, about.file_size)
+            raise ValueError(f"{name} is not an array")
+        return _array(stream, info.file_size)
 
 
 def _array(stream: IO[bytes], size: int) -> NDArray[Any]:
-    """The one array of a stream of so many bytes."""
+    """Read the one array of a stream of `size` bytes."""
     stream.seek(0)
     version = np.lib.format.read_magic(stream)
     if version not in _HEADERS:
-        raise ValueError("it is of a version of .npy that holds no plain numbers")
+        raise ValueError("it has a .npy version that is not used for plain numbers")
     width, header = _HEADERS[version]
-    begins = stream.tell()
+    start = stream.tell()
     length = int.from_bytes(stream.read(width), "little")
     if length > size:
-        raise ValueError(f"it says that its header has {length} bytes, of {size}")
-    stream.seek(begins)
-    shape, _, kind = header(stream)
-    if kind.hasobject:
+        raise ValueError(f"it claims a header of {length} bytes in a file of {size}")
+    stream.seek(start)
+    shape, _, dtype = header(stream)
+    if dtype.hasobject:
         raise ValueError("it needs allow_pickle")
-    held, claimed = size - stream.tell(), math.prod(shape) * kind.itemsize
-    if claimed != held:
-        more = "more follows after its array" if claimed < held else "it is cut short"
-        raise ValueError(f"{more}: {held} bytes, an array of {shape} has {claimed}")
+    available, claimed = size - stream.tell(), math.prod(shape) * dtype.itemsize
+    if claimed != available:
+        problem = "it has more data after its array" if claimed < available else "it is truncated"
+        raise ValueError(f"{problem}: {available} bytes, an array of {shape} has {claimed}")
     stream.seek(0)
     array: NDArray[Any] = np.lib.format.read_array(stream, allow_pickle=False)
     return array

@@ -1,7 +1,7 @@
-"""Zip archives, read in place: what one says of a member is believed once the member's bytes have borne it out.
+"""Read zip archives safely in place: every member is checked against the archive's directory (name, sizes, CRC-32).
 
-Memory is taken for what is really there, whatever sizes are claimed. Members that share bytes, share a name or are no
-plain files are refused here rather than by zipfile, which looks for less, and not for the same in every Python.
+Memory use follows the real data, whatever sizes are claimed. Members that overlap, share a name or are not regular
+files are refused here, because zipfile checks less, and not the same in every Python version.
 """
 
 import bz2
@@ -21,29 +21,29 @@ from isal import igzip_lib, isal_zlib
 from pipeline.errors import printable_name
 
 BLOCK_BYTES = 1 << 17
-"""Bytes that are read, and that are unpacked, at once; they stay in the processor's cache."""
+"""Bytes that are read, and unpacked, at once; small enough for the processor cache."""
 LOCAL_HEADER_BYTES = 30
-"""Bytes of the header before a member's data; its name and an extra field, each of any length, follow."""
+"""Size of the fixed header before a member's data; a name and an extra field of variable length follow."""
 BOMB_BYTES, BOMB_RATIO = 256 << 20, 100
-"""A member larger than this that also shrinks to less than a hundredth is no text of numbers: that goes to a fourth."""
+"""A member larger than this and compressed to less than a hundredth is refused; text of numbers shrinks to a fourth."""
 ENCRYPTED_FLAG, UTF_8_FLAG = 0x1, 0x800
-"""Flags of a member."""
+"""Bits of a member's flags."""
 UNIX_SYSTEM, MAC_SYSTEM = 3, 19
-"""Systems whose archives note what kind of file a member was."""
+"""Creating systems that record the file type of a member."""
 DOWNLOAD_AGAIN = "download it again"
 
 
 class Unpacker(Protocol):
-    """What takes packed bytes and gives up to so many unpacked ones; it keeps what it did not get to."""
+    """A decompressor: takes compressed bytes and returns up to `max_bytes`; it keeps the rest for the next call."""
 
     eof: bool
     needs_input: bool
     unused_data: bytes
 
-    def decompress(self, packed: bytes, most: int, /) -> bytes: ...  # noqa: D102
+    def decompress(self, packed: bytes, max_bytes: int, /) -> bytes: ...  # noqa: D102
 
 
-# ISA-L takes 0.4 of zlib's time. LZMA is left out: it allocates what the packed bytes ask for, gigabytes if they do.
+# ISA-L takes 0.4 of zlib's time. LZMA is not supported: it allocates what the data asks for, possibly gigabytes.
 UNPACKERS: dict[int, Callable[[], Unpacker]] = {
     ZIP_DEFLATED: cast(Callable[[], Unpacker], igzip_lib.IgzipDecompressor),
     ZIP_BZIP2: cast(Callable[[], Unpacker], bz2.BZ2Decompressor),
@@ -52,34 +52,34 @@ _DAMAGED = (OSError, ValueError, EOFError, cast(type[Exception], igzip_lib.IsalE
 
 
 class Archive:
-    """A zip archive's directory, and its members' bytes."""
+    """A zip archive: its directory, and the bytes of its members."""
 
     def __init__(self, path: Path) -> None:
         """Read the directory of an archive.
 
         Raises:
-            BadZipFile: it cannot be read; the text is the reason.
+            BadZipFile: it cannot be read; the message is the reason.
             OSError: the file cannot be read.
         """
         try:
             self._zip = zipfile.ZipFile(path)
-        except (ValueError, NotImplementedError, struct.error) as error:  # names, numbers and versions that cannot be
+        except (ValueError, NotImplementedError, struct.error) as error:  # impossible names, numbers or versions
             raise BadZipFile(str(error)) from error
         entries = self._zip.infolist()
         self.members: dict[str, ZipInfo] = {}
-        """By their whole names; zipfile's own end at a NUL."""
+        """By full name; zipfile cuts its own names at a NUL."""
         self._repeated: set[str] = set()
         for entry in entries:
             if self.members.setdefault(entry.orig_filename, entry) is not entry:
                 self._repeated.add(entry.orig_filename)
         self._starts = sorted(entry.header_offset for entry in entries)
-        self._sharing = _sharing(entries, self._zip.start_dir)
+        self._overlaps = _find_overlaps(entries, self._zip.start_dir)
 
-    def unpacked(self, name: str) -> io.BytesIO:
-        """A member's bytes, all of them and as its directory says.
+    def unpack(self, name: str) -> io.BytesIO:
+        """Return the bytes of a member, checked against the directory.
 
         Raises:
-            BadZipFile: they are not, or it is no plain member; the text says why, and what to do.
+            BadZipFile: they do not match, or it is not a regular member; the message says why, and what to do.
             OSError: the archive cannot be read.
         """
         member = self.members.get(name)
@@ -101,15 +101,16 @@ class Archive:
         return content
 
     def _fault(self, member: ZipInfo) -> str:
-        """Why a member cannot be used, by the directory alone; empty when nothing speaks against it."""
+        """Return why a member cannot be used, judging by the directory alone; empty if it can."""
         size, packed, method = member.file_size, member.compress_size, member.compress_type
         kind = stat.S_IFMT(member.external_attr >> 16) if member.create_system in (UNIX_SYSTEM, MAC_SYSTEM) else 0
         if "\0" in member.orig_filename:
             return "its name has a NUL byte in it; rename it"
         if member.orig_filename in self._repeated:
             return "the archive has several members of this name; pack it anew with the one that counts"
-        if other := self._sharing.get(member.orig_filename):
-            return f"it shares bytes of the archive with {printable_name(other)}, as in zip bombs; {DOWNLOAD_AGAIN}, or remove it"
+        if other := self._overlaps.get(member.orig_filename):
+            name = printable_name(other)
+            return f"it shares bytes of the archive with {name}, as in zip bombs; {DOWNLOAD_AGAIN}, or remove it"
         if kind not in (0, stat.S_IFREG):
             what = "a symbolic link" if kind == stat.S_IFLNK else "no regular file"
             return f"it is {what}, expected a file; pack the recording itself"
@@ -124,37 +125,37 @@ class Archive:
         return ""
 
     def _chunks(self, member: ZipInfo) -> Iterator[bytes]:
-        """A member's bytes, some at a time.
+        """Yield the bytes of a member in blocks.
 
         Raises:
-            BadZipFile: it is not where the directory says, or cannot be unpacked.
+            BadZipFile: it is not at the offset in the directory, or cannot be unpacked.
             OSError: the archive cannot be read.
         """
         start, handle = self._find(member)
         end = start + member.compress_size
         unpacker = None if member.compress_type == ZIP_STORED else UNPACKERS[member.compress_type]()
-        for at in range(start, end, BLOCK_BYTES):
-            block = os.pread(handle, min(BLOCK_BYTES, end - at), at)
+        for position in range(start, end, BLOCK_BYTES):
+            block = os.pread(handle, min(BLOCK_BYTES, end - position), position)
             if unpacker is None:
                 yield block
                 continue
             yield _unpack(unpacker, block)
             while not unpacker.needs_input and not unpacker.eof:
                 yield _unpack(unpacker, b"")
-            if unpacker.eof and (unpacker.unused_data or at + BLOCK_BYTES < end):
+            if unpacker.eof and (unpacker.unused_data or position + BLOCK_BYTES < end):
                 raise BadZipFile(
                     f"it ends before the {end - start} packed bytes that the archive says; {DOWNLOAD_AGAIN}"
                 )
         if unpacker is not None and not unpacker.eof:
             raise BadZipFile(
-                f"it goes on behind the {end - start} packed bytes that the archive says; {DOWNLOAD_AGAIN}"
+                f"it continues after the {end - start} packed bytes that the archive says; {DOWNLOAD_AGAIN}"
             )
 
     def _find(self, member: ZipInfo) -> tuple[int, int]:
-        """Where a member's data begins, by the header before it, and the handle of the file that it is in.
+        """Return the offset of a member's data, from the header before it, and the file descriptor of the archive.
 
         Raises:
-            BadZipFile: there is no header of this member, or the data reaches into what follows.
+            BadZipFile: there is no header of this member, or the data overlaps what follows.
             OSError: the archive cannot be read.
         """
         handle = cast(io.BufferedReader, self._zip.fp).fileno()
@@ -168,11 +169,11 @@ class Archive:
         if flags & ENCRYPTED_FLAG:
             raise BadZipFile("it is encrypted; unpack it with its password")
         if length != len(name) or header[LOCAL_HEADER_BYTES:] != name:
-            raise BadZipFile(f"it is called otherwise where it lies than in the archive's directory; {DOWNLOAD_AGAIN}")
+            raise BadZipFile(f"its name differs from that in the archive's directory; {DOWNLOAD_AGAIN}")
         start: int = member.header_offset + LOCAL_HEADER_BYTES + length + extra
         end = start + member.compress_size
         if end > self._zip.start_dir:
-            raise BadZipFile(f"it ends behind the archive, which was perhaps cut short; {DOWNLOAD_AGAIN}")
+            raise BadZipFile(f"it ends after the end of the archive, which may be truncated; {DOWNLOAD_AGAIN}")
         following = bisect(self._starts, member.header_offset)
         if following < len(self._starts) and end > self._starts[following]:
             raise BadZipFile(
@@ -188,22 +189,22 @@ def _unpack(unpacker: Unpacker, packed: bytes) -> bytes:
         raise BadZipFile(f"damaged ({error}); {DOWNLOAD_AGAIN}") from error
 
 
-def _sharing(entries: Iterable[ZipInfo], end: int) -> dict[str, str]:
-    """Members that overlap before `end`, by name, each with another one that has bytes of it.
+def _find_overlaps(entries: Iterable[ZipInfo], end: int) -> dict[str, str]:
+    """Return the members that overlap before `end`, by name, each with a member that it overlaps.
 
-    By the directory alone, so that an archive of a hundred thousand members costs no more reading. Headers before the
-    data can be longer than the directory says, but not without its showing when the member is read.
+    Only the directory is used, so that an archive of a hundred thousand members needs no more reading. Headers before
+    the data can be longer than the directory says, but this is detected when the member is read.
     """
-    sharing: dict[str, str] = {}
+    overlaps: dict[str, str] = {}
     reach, last = 0, ""
     for entry in sorted(entries, key=lambda entry: entry.header_offset):
         name = entry.orig_filename
         stop = entry.header_offset + LOCAL_HEADER_BYTES + len(name) + entry.compress_size
-        if entry.header_offset < 0 or stop > end:  # no reason to refuse others: it is refused when it is read
+        if entry.header_offset < 0 or stop > end:  # not an overlap: this member is refused when it is read
             continue
         if entry.header_offset < reach:
-            sharing[name] = last
-            sharing.setdefault(last, name)
+            overlaps[name] = last
+            overlaps.setdefault(last, name)
         if stop > reach:
             reach, last = stop, name
-    return sharing
+    return overlaps

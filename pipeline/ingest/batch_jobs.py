@@ -116,7 +116,7 @@ def find_unfinished_output(folder: Path) -> Path:
     """
     outputs = work_folder.find_unfinished_outputs(folder)
     if not outputs:
-        raise ArtifactNotFound(folder, "name its output", near="", said="there is no unfinished ingest")
+        raise ArtifactNotFound(folder, "name its output", suggestion="", message="there is no unfinished ingest")
     if len(outputs) > 1:
         raise ArtifactError(f"{folder}: has several unfinished ingests ({', '.join(map(str, outputs))}); name one")
     return outputs[0]

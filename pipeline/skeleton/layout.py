@@ -1,4 +1,4 @@
-"""Kinds of skeleton: which joints there are and how they hang together. Nothing else knows a joint's number.
+"""Skeleton layouts: joints, their parents and body parts. No other file knows joint numbers.
 
 Axis legend for the whole code base: N sample, C coordinate (x, y, z), T frame, V joint, M body. A batch is
 (N, C, T, V, M).
@@ -12,37 +12,38 @@ from pipeline.errors import LayoutError
 from pipeline.suggest import did_you_mean
 
 MAX_JOINTS = 1000
-"""Of a layout; whole-body models have some hundred."""
+"""Largest number of joints of a layout; whole-body models have a few hundred."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Layout:
-    """One kind of skeleton; joints are numbered from 0 in the order of `joints`."""
+    """A skeleton layout; joints are numbered from 0 in the order of `joints`."""
 
     name: str
     joints: tuple[str, ...]
     parents: tuple[int, ...]
-    """For each joint the joint that it hangs on; -1 for the root."""
+    """The parent of each joint; -1 for the root."""
     parts: Mapping[str, tuple[int, ...]]
-    """The groups that SkeleMix cuts: every joint in exactly one."""
+    """The body parts that SkeleMix cuts; every joint is in exactly one."""
     centre: int
-    """The joint that stands for where a body is."""
+    """The joint that gives the position of a body."""
     spine: tuple[int, int]
-    """Lower and upper end of the trunk: which way is up."""
+    """Lower and upper end of the trunk; they give the upward direction."""
     shoulders: tuple[int, int]
-    """Left and right: which way the body faces."""
+    """Left and right shoulder; they give the direction that the body faces."""
 
     def __post_init__(self) -> None:
-        """Refuse a layout that contradicts itself, naming what is wrong.
+        """Check that the layout is consistent.
 
         Raises:
-            LayoutError: a joint named twice, in no part or in two; not exactly one root; a cycle; no such joint.
+            LayoutError: a duplicate joint name, a joint in no part or in two, not exactly one root, a cycle, or an
+                unknown joint.
         """
         count = len(self.joints)
         if count > MAX_JOINTS:
             raise LayoutError(f"layout {self.name}: {count} joints, expected at most {MAX_JOINTS}")
-        if twice := [name for place, name in enumerate(self.joints) if name in self.joints[:place]]:
-            raise LayoutError(f"layout {self.name}: two joints share a name: {', '.join(twice)}")
+        if repeated := [name for index, name in enumerate(self.joints) if name in self.joints[:index]]:
+            raise LayoutError(f"layout {self.name}: two joints share a name: {', '.join(repeated)}")
         if len(self.parents) != count:
             raise LayoutError(f"layout {self.name}: {count} joints but {len(self.parents)} parents")
         used = (self.centre, *self.spine, *self.shoulders, *(joint for part in self.parts.values() for joint in part))
@@ -50,46 +51,49 @@ class Layout:
             if not 0 <= joint < count:
                 raise LayoutError(f"layout {self.name}: there is no joint {joint}; joints are 0..{count - 1}")
         for name in self.joints:
-            self._refuse_circle(name)
+            self._require_no_cycle(name)
         roots = [name for name, parent in zip(self.joints, self.parents, strict=True) if parent == -1]
         if len(roots) != 1:
             raise LayoutError(
                 f"layout {self.name}: exactly one joint has no parent, found {', '.join(roots) or 'none'}"
             )
-        held_by: list[list[str]] = [[] for _ in self.joints]
+        parts_of_joint: list[list[str]] = [[] for _ in self.joints]
         for part, members in self.parts.items():
             for member in members:
-                held_by[member].append(part)
-        for name, holders in zip(self.joints, held_by, strict=True):
-            if len(holders) != 1:
-                found = "no part" if not holders else "parts " + ", ".join(holders)
+                parts_of_joint[member].append(part)
+        for name, parts in zip(self.joints, parts_of_joint, strict=True):
+            if len(parts) != 1:
+                found = "no part" if not parts else "parts " + ", ".join(parts)
                 raise LayoutError(f"layout {self.name}: joint {name} is in {found}; every joint belongs to exactly one")
         if empty := [part for part, members in self.parts.items() if not members]:
             raise LayoutError(f"layout {self.name}: part {', '.join(empty)} has no joint")
 
-    def _refuse_circle(self, joint: str) -> None:
-        at = self.joints.index(joint)
-        walked = {at: joint}
-        while (at := self.parents[at]) != -1:
-            if at in walked:
-                circle = " -> ".join([*list(walked.values())[list(walked).index(at) :], self.joints[at]])
-                raise LayoutError(f"layout {self.name}: the parents of {joint} run in a circle: {circle}")
-            walked[at] = self.joints[at]
+    def _require_no_cycle(self, joint: str) -> None:
+        current = self.joints.index(joint)
+        visited = {current: None}  # a dict keeps the order and is fast to search
+        while (current := self.parents[current]) != -1:
+            if current in visited:
+                path = list(visited)
+                cycle = [*path[path.index(current) :], current]
+                names = " -> ".join(self.joints[index] for index in cycle)
+                raise LayoutError(f"layout {self.name}: the parents of {joint} form a cycle: {names}")
+            visited[current] = None
 
     def index(self, joint: str) -> int:
-        """Number of a joint by its name.
+        """Return the number of a joint.
 
         Raises:
             LayoutError: no joint has that name.
         """
         if joint not in self.joints:
             raise LayoutError(
-                f"layout {self.name} has no joint {joint!r}{did_you_mean(joint, self.joints)}; it has {', '.join(self.joints)}"
+                f"layout {self.name} has no joint {joint!r}{did_you_mean(joint, self.joints)}; "
+                f"it has {', '.join(self.joints)}"
             )
         return self.joints.index(joint)
 
     def to_json(self) -> dict[str, Any]:
-        """The layout as plain data, for a store's attributes and a run's description."""
+        """Return the layout as plain data, for store attributes and run.json."""
         return {
             "name": self.name,
             "joints": list(self.joints),
@@ -105,7 +109,7 @@ class Layout:
         """The inverse of `to_json`.
 
         Raises:
-            LayoutError: as for any layout that contradicts itself.
+            LayoutError: the layout is inconsistent.
         """
 
         def pair(values: Sequence[int]) -> tuple[int, int]:
@@ -124,7 +128,7 @@ class Layout:
 
 
 # Joint names and order: Shahroudy et al. 2016 (NTU RGB+D), figure 3; PKU-MMD uses the same sensor and order.
-# Parents: the bone pairs shared by 2s-AGCN, CTR-GCN and SkeleMixCLR (a hand's tip hangs on its thumb there).
+# Parents: the bone pairs shared by 2s-AGCN, CTR-GCN and SkeleMixCLR (there, the thumb is the parent of the hand tip).
 # Parts: SkeleMixCLR's five groups, under NTU's names (its code swaps left and right, which changes nothing).
 KINECT_V2 = Layout(
     name="kinect-v2",

@@ -1,4 +1,4 @@
-"""A kind of skeleton as TOML writes it: joints by name or number, held against each other."""
+"""Skeleton layouts in TOML: parse and check the keys; joints are given by name or number."""
 
 from typing import Annotated, Any
 
@@ -9,31 +9,31 @@ from pipeline.skeleton.layout import MAX_JOINTS, Layout
 from pipeline.suggest import did_you_mean
 
 SKELETON_KEYS = ("joints", "parents", "parts", "centre", "spine", "shoulders")
-"""What makes a skeleton."""
+"""The TOML keys that define a skeleton."""
 
 
-def _named_or_numbered(joint: Any) -> Any:
+def _require_name_or_number(joint: Any) -> Any:
     if isinstance(joint, bool) or not isinstance(joint, int | str):
-        raise ValueError("a joint is a name or a number from 0")  # noqa: TRY004 (what pydantic takes for a finding)
+        raise ValueError("a joint is a name or a number from 0")  # noqa: TRY004 (pydantic reports only a ValueError)
     return joint
 
 
-def _once_each(names: list[str]) -> list[str]:
-    if twice := [name for place, name in enumerate(names) if name in names[:place]]:
-        raise ValueError(f"two joints are called {', '.join(twice)}")
+def _require_unique(names: list[str]) -> list[str]:
+    if repeated := [name for index, name in enumerate(names) if name in names[:index]]:
+        raise ValueError(f"two joints are called {', '.join(repeated)}")
     return names
 
 
-Joint = Annotated[Any, AfterValidator(_named_or_numbered)]
+Joint = Annotated[Any, AfterValidator(_require_name_or_number)]
 Pair = Annotated[list[Joint], Field(min_length=2, max_length=2)]
 
 
 class SkeletonTable(BaseModel):
-    """The keys of a skeleton, before joints are looked up."""
+    """The TOML keys of a skeleton, before joint names are resolved."""
 
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
     joints: Annotated[
-        list[Annotated[str, Field(min_length=1)]], Field(max_length=MAX_JOINTS), AfterValidator(_once_each)
+        list[Annotated[str, Field(min_length=1)]], Field(max_length=MAX_JOINTS), AfterValidator(_require_unique)
     ]
     parents: Annotated[list[Joint], Field(max_length=MAX_JOINTS)]
     parts: dict[str, list[Joint]]
@@ -42,10 +42,10 @@ class SkeletonTable(BaseModel):
     shoulders: Pair
 
     def layout(self, name: str) -> Layout:
-        """The layout, its joints looked up by name or number.
+        """Return the layout, with joint names resolved to numbers.
 
         Raises:
-            LayoutError: its joints, parents or parts contradict each other.
+            LayoutError: a joint is unknown, or joints, parents and parts are inconsistent.
         """
         joints = self.joints
 
@@ -64,14 +64,18 @@ class SkeletonTable(BaseModel):
         def pair(members: list[int | str], key: str) -> tuple[int, int]:
             first, second = (find(joint, key) for joint in members)
             if first == second:
-                raise LayoutError(f"{key}: both are {joints[first]}; they give a direction, so name two joints")
+                raise LayoutError(
+                    f"{key}: both are {joints[first]}; expected two different joints, which give a direction"
+                )
             return first, second
 
         return Layout(
             name=name,
             joints=tuple(joints),
             parents=tuple(parent(joint, child) for child, joint in enumerate(self.parents)),
-            parts={part: tuple(find(joint, f"parts.{part}") for joint in held) for part, held in self.parts.items()},
+            parts={
+                part: tuple(find(joint, f"parts.{part}") for joint in members) for part, members in self.parts.items()
+            },
             centre=find(self.centre, "centre"),
             spine=pair(self.spine, "spine"),
             shoulders=pair(self.shoulders, "shoulders"),

@@ -1,4 +1,4 @@
-"""The two forms a recording takes on its way: rows as they stand in the file, then bodies on one time line."""
+"""Recording (rows in file order) and Clip (bodies on one time line): the input and output of recipe steps."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -24,12 +24,12 @@ STEP_COUNTS: Mapping[str, str] = {
 """The counts in `Clip.step_counts` with their meanings; a count that no step of the recipe fills stays 0."""
 
 MAX_JOINTS = 50_000_000
-"""Joints of one recording, over all bodies and frames, that are laid out at once: 600 MB; a real one has thousands."""
+"""Most joints of one recording, over all bodies and frames, in one array: 600 MB; real recordings have thousands."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Recording:
-    """What a parser yields: one row for every body in every frame, in file order. Empty frames have no row."""
+    """What a parser returns: one row for every body in every frame, in file order. Empty frames have no row."""
 
     name: str
     """The sample's name, without suffix."""
@@ -37,30 +37,30 @@ class Recording:
     frames: int
     """Frames in the file, empty ones included."""
     frame: NDArray[np.int32]
-    """(R,) the row's frame, from 0, never falling."""
+    """(R,) the frame of each row, from 0, ascending (not strictly)."""
     slot: NDArray[np.int32]
-    """(R,) the row's position among the bodies of its frame, from 0."""
+    """(R,) the position of each row among the bodies of its frame, from 0."""
     body: NDArray[np.int64]
-    """(R,) the sensor's id of the person; about 7.2e16, so never a float."""
+    """(R,) the sensor's id of the person; about 7.2e16, so it must stay an integer."""
     xyz: NDArray[np.float32]
-    """(R, V, 3) metres in the sensor's space (x to its left, y up, z away); not finite where the file says so."""
+    """(R, V, 3) metres in sensor space (x to its left, y up, z away); not finite where the file has such values."""
     tracking: NDArray[np.int8]
-    """(R, V) 0 not tracked, 1 inferred, 2 tracked; 2 where the data set does not say."""
+    """(R, V) 0 not tracked, 1 inferred, 2 tracked; 2 where the data set does not record it."""
     confidence: NDArray[np.float32] | None = None
-    """(R, V) how sure of a joint whatever found it was, mostly from 0 to 1; None where the data set does not say."""
+    """(R, V) confidence of each detected joint, mostly from 0 to 1; None if the data set has none."""
 
     @classmethod
     def from_bodies(
         cls, name: str, layout: Layout, xyz: NDArray[np.float32], confidence: NDArray[np.float32] | None = None
     ) -> "Recording":
-        """The recording of bodies that keep their places, (M, T, V, 3) metres: of a data set without ids.
+        """Make a recording from an array of bodies (M, T, V, 3) in metres, for data sets without ids.
 
-        A body is absent from a frame in which all its values are zero or not numbers. Its place is its id and slot.
+        A body is absent from a frame in which all its values are zero or not finite. Its index is its id and slot.
         `confidence` is (M, T, V).
         """
         T, V = xyz.shape[1:3]
-        there = (np.isfinite(xyz) & (xyz != 0)).any(axis=(2, 3)).T  # (T, M)
-        frame, body = np.nonzero(there)
+        present = (np.isfinite(xyz) & (xyz != 0)).any(axis=(2, 3)).T  # (T, M)
+        frame, body = np.nonzero(present)
         return cls(
             name=name,
             layout=layout,
@@ -75,7 +75,7 @@ class Recording:
 
     @property
     def mean_confidence(self) -> NDArray[np.float32] | None:
-        """(V,) how sure of each joint, on average over all bodies and frames that it is given for; NaN for none."""
+        """(V,) mean confidence of each joint over all bodies and frames that have one; NaN if none has."""
         if self.confidence is None:
             return None
         known = np.isfinite(self.confidence)
@@ -89,24 +89,23 @@ class Recording:
 
 @dataclass(kw_only=True, slots=True)
 class Clip:
-    """What recipe steps work on and a store keeps: M bodies on one common time line."""
+    """What recipe steps process and a store holds: M bodies on a common time line."""
 
     name: str
     layout: Layout
     xyz: NDArray[np.float32]
-    """(M, T, V, 3) metres; NaN where a body or joint is missing, for every recipe but the peers' (they write zeros)."""
+    """(M, T, V, 3) metres; NaN where a body or joint is missing; recipes of reference code write zeros there."""
     step_counts: dict[str, int] = field(default_factory=dict)
-    """What the steps saw and did, by name of the count (see STEP_COUNTS)."""
+    """Counts of what the steps found and changed, by the names in STEP_COUNTS."""
 
     _measures: dict[Callable[..., NDArray[np.float64]], NDArray[np.float64]] = field(default_factory=dict, repr=False)
 
     def after(self, xyz: NDArray[np.float32], **counts: int) -> "Clip":
-        """The clip once a step is done with it.
+        """Return the clip after a step.
 
         Args:
-            xyz: (M, T, V, 3) the coordinates as the step leaves them: an array of its own, or the clip's where the step
-                had nothing to change.
-            **counts: what the step did, by the names in STEP_COUNTS; each is added to what earlier steps counted.
+            xyz: (M, T, V, 3) the new coordinates: a new array, or the clip's own if the step changed nothing.
+            **counts: counts of what the step did, by the names in STEP_COUNTS; added to the counts of earlier steps.
         """
         step_counts = self.step_counts.copy()
         for name, count in counts.items():
@@ -115,7 +114,7 @@ class Clip:
         return Clip(name=self.name, layout=self.layout, xyz=xyz, step_counts=step_counts, _measures=measures)
 
     def measured(self, measure: Callable[..., NDArray[np.float64]]) -> NDArray[np.float64]:
-        """What a function of `xyz` says of each body, (M, ...); asked once for as long as no step changes a joint."""
+        """Return `measure(xyz)`, (M, ...) per body; cached until a step changes a joint."""
         if measure not in self._measures:
             self._measures[measure] = measure(self.xyz)
         return self._measures[measure]

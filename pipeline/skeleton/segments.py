@@ -1,4 +1,4 @@
-"""Clips cut out of long recordings, and the three ways in which people count the frames of an interval."""
+"""Cut clips out of long recordings; the three conventions for the frame numbers of an interval."""
 
 from dataclasses import replace
 from typing import Literal
@@ -6,25 +6,26 @@ from typing import Literal
 from pipeline.skeleton.recording import Recording
 
 FrameIndex = Literal["0-exclusive", "0-inclusive", "1-inclusive"]
-"""Number of the first frame, and whether the end that an annotation names is still in the interval.
+"""Number of the first frame, and whether the annotated end belongs to the interval.
 
-PKU-MMD's authors do not say. MAMP, CMD and ViewAdaptiveLSTM take [start, end) from 0, Recover-and-Resample [start, end]
-from 0, AimCLR [start, end] from 1. Phase II has intervals that start at 0, so counting from 1 cannot be right; between
-the other two, that whose neighbours never share a frame is the default.
+The authors of PKU-MMD do not specify it. MAMP, CMD and ViewAdaptiveLSTM use [start, end) from 0,
+Recover-and-Resample [start, end] from 0, AimCLR [start, end] from 1. Phase II has intervals that start at 0, so
+counting from 1 cannot be right; of the other two, the default is the one in which neighbouring intervals never share a
+frame.
 """
 DEFAULT_FRAME_INDEX: FrameIndex = "0-exclusive"
 
 
 def frame_range(start: int, end: int, convention: FrameIndex) -> tuple[int, int]:
-    """An annotated interval as Python has it: from 0, the end not in it. It may reach beyond the recording."""
+    """Convert an annotated interval to a half-open one from 0; it may extend beyond the recording."""
     return (start - 1 if convention == "1-inclusive" else start), (end + 1 if convention == "0-inclusive" else end)
 
 
 def cut_interval(recording: Recording, name: str, first: int, stop: int) -> tuple[Recording, int]:
-    """Frames [first, stop) of a recording as one of its own, as far as they are there.
+    """Return frames [first, stop) of a recording as a new recording, as far as they exist.
 
     Returns:
-        The clip, its frames renumbered from 0, and how many frames of the interval lie outside the recording.
+        The new recording with frames renumbered from 0, and the number of frames of the interval that are outside.
     """
     begin, end = max(first, 0), max(min(stop, recording.frames), max(first, 0))
     low, high = recording.frame.searchsorted([begin, end])

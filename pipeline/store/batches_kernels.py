@@ -1,4 +1,4 @@
-"""The compiled loop of prepared.py."""
+"""The compiled loop of batches.py."""
 
 import numba
 import numpy as np
@@ -16,10 +16,10 @@ def fill_clip(
     weight: NDArray[np.float32],
     out: NDArray[np.float32],
 ) -> None:
-    """One clip of `bodies` times T columns of motion (C, V, F), from `first` on, into out (C, frames, V, M).
+    """Resize one clip, `bodies` times T columns of motion (C, V, F) from `first` on, into out (C, frames, V, M).
 
-    Each frame lies between two of the clip, by 1 - weight of the one below and weight of the one above. What is not
-    finite, and bodies that the clip has not, become 0; bodies beyond M are left out.
+    Each output frame is (1 - weight) times the frame `below` plus weight times the frame `above`. Values that are not
+    finite and absent bodies become 0; bodies beyond M are dropped.
     """
     for c in range(out.shape[0]):
         for v in range(out.shape[2]):

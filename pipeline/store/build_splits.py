@@ -26,13 +26,13 @@ from pipeline.suggest import did_you_mean
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BuiltSplits:
-    """What `build` made, and what it could not make."""
+    """The splits and subsets that `build_splits` wrote, and those that it could not build."""
 
     splits: list[Split]
     subsets: list[Subset]
     skipped: list[str]
     notes: list[str]
-    """What was found on the way that is no fault, such as listed names that the store does not have."""
+    """Observations that are not errors, such as listed names that the store does not have."""
 
 
 def build_splits(
@@ -42,21 +42,21 @@ def build_splits(
     seeds: Iterable[int] = (0,),
     split_file: Path | None = None,
 ) -> BuiltSplits:
-    """Write splits of a store, all that it can have unless named, and labelled fractions of their training rows.
+    """Write splits of a store (all possible ones by default) and labelled subsets of their training rows.
 
     Args:
-        store: what to divide.
-        names: the splits to make; with a split file at most one, what the file's split is to be called.
-        fractions: shares of the training rows, each in (0, 1].
-        seeds: of the fractions; each draws one subset of every fraction.
-        split_file: lists of recordings that train and test, in place of the built-in rule.
+        store: the store to split.
+        names: the splits to build; with a split file at most one, the name for its split.
+        fractions: fractions of the training rows for labelled subsets, each in (0, 1].
+        seeds: random seeds; each gives one subset of every fraction.
+        split_file: lists of training and test recordings, used instead of the built-in rule.
 
     Raises:
         ConfigError: no such split for this data set, or a fraction outside (0, 1].
-        ArtifactError: a named split, or every one, would have no training or no test rows, or both would share what it
-            separates, or a split file lists nothing of the store.
+        ArtifactError: a named split, or every split, would have no training or no test rows, or a split would leak,
+            or a split file lists nothing in the store.
         SkelepipeError: the split file cannot be used.
-        OutputFailed: the disk refuses.
+        OutputFailed: the disk cannot be written.
     """
     built = BuiltSplits(splits=[], subsets=[], skipped=[], notes=[])
     known, asked = _chosen_rules(store, list(dict.fromkeys(names)), split_file, built.notes)
@@ -70,37 +70,39 @@ def build_splits(
             split = split_document(store, known[name])
             if not len(split["train"]) or not len(split["test"]):
                 side = "training" if not len(split["train"]) else "test"
-                problem = f"{name}: the store has no {side} rows by its rule ({', '.join(known[name].train)})"
+                problem = f"{name}: the store has no {side} rows for its rule ({', '.join(known[name].train)})"
                 if asked:
                     raise ArtifactError(f"{store.path}: {problem}; ingest the files that are missing")
                 built.skipped.append(problem)
                 continue
-            made = _write_split(store, split, split_file)
-            built.splits.append(made)
+            written = _write_split(store, split, split_file)
+            built.splits.append(written)
             for fraction, seed in itertools.product(fractions, sorted(set(seeds))):
-                at = folder(store.path) / f"{name}{SUBSET_MARK}{fraction:.9g}.seed{seed}.json"
-                atomic.write_file(at, manifest.encode_document(SUBSET, _fraction(store, made, fraction, seed)))
-                built.subsets.append(load_subset(at, made))
+                path = folder(store.path) / f"{name}{SUBSET_MARK}{fraction:.9g}.seed{seed}.json"
+                atomic.write_file(
+                    path, manifest.encode_document(SUBSET, _subset_document(store, written, fraction, seed))
+                )
+                built.subsets.append(load_subset(path, written))
     if not built.splits:
-        raise ArtifactError(f"{store.path}: no split can be made: {'; '.join(built.skipped)}")
+        raise ArtifactError(f"{store.path}: no split can be built: {'; '.join(built.skipped)}")
     return built
 
 
 def _chosen_rules(
     store: Store, asked: list[str], split_file: Path | None, notes: list[str]
 ) -> tuple[Mapping[str, Rule], list[str]]:
-    """The rules that a store may be divided by, by name, and the names that were asked for; with a file both are its.
+    """Return the available rules by name, and the names to build; with a split file, only its rule and name.
 
     Raises:
-        ConfigError, ArtifactError: as `build`, for what is wrong with names and file.
+        ConfigError, ArtifactError: as `build_splits`, for invalid names or an invalid file.
     """
     known = available_rules(store)
     if split_file is not None:
         if len(asked) > 1:
             raise ConfigError(f"{split_file}: holds one split; name one with --split, not {', '.join(asked)}")
         name = asked[0] if asked else split_rules.split_name_from_file(split_file)
-        if not re.fullmatch(r"\w(\w|[ -])*", name):  # it becomes the name of a file, and a subset's has a point
-            raise ConfigError(f"{split_file}: a split cannot be called {name!r}; give it a plain name with --split")
+        if not re.fullmatch(r"\w(\w|[ -])*", name):  # it becomes a file name, and names with a dot are subsets
+            raise ConfigError(f"{split_file}: {name!r} is not a valid split name; give a plain name with --split")
         rule = split_rules.rule_from_lists(store, split_file, name, notes)
         known, asked = {rule.name: rule}, [rule.name]
     if not known:
@@ -111,32 +113,33 @@ def _chosen_rules(
     for name in asked:
         if name not in known:
             raise ConfigError(
-                f"{store.attributes['dataset']} has no split {name!r}{did_you_mean(name, known)}; it has {', '.join(known)}"
+                f"{store.attributes['dataset']} has no split {name!r}{did_you_mean(name, known)}; "
+                f"it has {', '.join(known)}"
             )
     return known, asked
 
 
 def _write_split(store: Store, split: Mapping[str, Any], split_file: Path | None) -> Split:
-    """A split's document, once it is written and read back.
+    """Write a split and read it back.
 
     Raises:
-        ArtifactError: its sides share a clip, or a value of what it separates; the text says where to put that right.
-        OutputFailed: the disk refuses.
+        ArtifactError: the sides share a clip or a value of the disjoint column; the message says where to fix it.
+        OutputFailed: the disk cannot be written.
     """
-    where, remedy = f"{split_file or store.path}: {split['name']}", "put each on one side in the lists"
+    source, remedy = f"{split_file or store.path}: {split['name']}", "put each on one side in the lists"
     if split_file is None:
         remedy = "put each on one side in [splits] of its skeleton.toml and ingest again"
-    sides = validated_rows(where, store, split["train"], split["test"], remedy)
-    require_disjoint(where, store, split["separates"], *sides, remedy)
+    sides = validated_rows(source, store, split["train"], split["test"], remedy)
+    require_disjoint(source, store, split["separates"], *sides, remedy)
     path = folder(store.path) / f"{split['name']}.json"
     atomic.write_file(path, manifest.encode_document(SPLIT, split))
     return load_split(path, store)
 
 
 def sample_each_class(labels: NDArray[Any], fraction: float, rng: np.random.Generator) -> Rows:
-    """Positions of a fraction of every class, at least one each, ascending.
+    """Sample a fraction of every class, at least one each; return ascending positions.
 
-    Sizes are round(fraction * n_c) as CrosSCLR, AimCLR and SkeleMixCLR draw them (Python's rounding, halves to even).
+    Sizes are round(fraction * n_c) as in CrosSCLR, AimCLR and SkeleMixCLR (Python's rounding, halves to even).
     """
     chosen = []
     for label in np.unique(labels):
@@ -145,7 +148,7 @@ def sample_each_class(labels: NDArray[Any], fraction: float, rng: np.random.Gene
     return np.sort(np.concatenate(chosen))
 
 
-def _fraction(store: Store, split: Split, fraction: float, seed: int) -> dict[str, Any]:
+def _subset_document(store: Store, split: Split, fraction: float, seed: int) -> dict[str, Any]:
     rng = np.random.default_rng([seed, round(fraction * 1e9)])
     rows = split.train[sample_each_class(store.columns["label"][split.train], fraction, rng)]
     return {

@@ -1,20 +1,20 @@
-"""The columns and array shapes of a store."""
+"""The columns of a store, and the chunk and shard sizes of its arrays."""
 
 from dataclasses import dataclass
 
 from pipeline.skeleton.recording import STEP_COUNTS
 
 CHUNK_BODY_FRAMES = 2048
-"""Body-frames a chunk: below 1024 the cost per chunk shows, above 2048 single clips read slower."""
+"""Body-frames per chunk: below 1024 the overhead per chunk is measurable, above 2048 single clips are read slower."""
 SHARD_BODY_FRAMES = 32 * CHUNK_BODY_FRAMES
 BLOCK_BODY_FRAMES = 4 * CHUNK_BODY_FRAMES
-"""Body-frames that are read together where order does not matter: some eighty clips."""
+"""Body-frames that are read together where the order of clips does not matter: about eighty clips."""
 QUARANTINE_FILE = "quarantine.json"
 
 
 @dataclass(frozen=True, slots=True)
 class ArraySpec:
-    """One of the small arrays that stand beside `xyz`, a value for every clip."""
+    """One of the small arrays next to `xyz`, with one value per clip."""
 
     name: str
     dtype: str
@@ -35,7 +35,7 @@ COLUMNS = (
     *(ArraySpec(f"quality_{count}", "int32", meaning) for count, meaning in STEP_COUNTS.items()),
 )
 CONFIDENCE = "confidence"
-"""The array that is there when a clip's recording says how sure each joint is."""
+"""The optional array of joint confidences, present if any recording has them."""
 TEXT_COLUMNS = {
     "name": "name of the clip, UTF-8, padded with NUL",
     "recording": "name of the recording that the clip comes from, UTF-8, padded with NUL",

@@ -1,6 +1,6 @@
-"""Columns out of a shard file, by the bytes that STORE.md describes: without zarr, which takes three times as long.
+"""Read columns from a shard file directly, as FORMAT.md describes it; zarr takes three times as long.
 
-Safe in any thread: files are opened for each read, and decompression runs outside Python's lock.
+Thread-safe: the file is opened for each read, and decompression releases the GIL.
 """
 
 import os
@@ -12,47 +12,46 @@ from numcodecs import blosc
 from numpy.typing import NDArray
 
 CHECKSUM_BYTES = 4
-"""Bytes of a crc32c, behind what it is of."""
+"""Size of a crc32c, which follows the data."""
 
 
 def read_columns(path: Path, size: int, chunks: int, out: NDArray[np.float32], chunk: int, first: int) -> None:
-    """Fill out (C, V, n) with the n columns of a shard from `first` on, NaN where it has NaN.
+    """Fill out (C, V, n) with the n columns of a shard from `first` on; NaN is kept.
 
     Args:
-        path: the shard's file.
-        size: bytes that it must have.
-        chunks: inner chunks that its index has room for.
-        out: float32, any values; n columns that the shard has.
-        chunk: columns of an inner chunk.
-        first: column within the shard.
+        path: the shard file.
+        size: its expected size in bytes.
+        chunks: number of inner chunks in its index.
+        out: float32, any values; the shard must have these n columns.
+        chunk: columns per inner chunk.
+        first: the first column, counted within the shard.
 
     Raises:
-        ValueError: a checksum or a size is not as it was written; the text says which.
-        OSError: the file is gone or cannot be read.
+        ValueError: a checksum or a size differs; the message says which.
+        OSError: the file is missing or cannot be read.
     """
     rows, last = out.shape[:2], first + out.shape[2]
     with path.open("rb") as handle:
         if os.fstat(handle.fileno()).st_size != size:
             raise ValueError(f"it has {os.fstat(handle.fileno()).st_size} bytes, expected {size}")
         handle.seek(-(16 * chunks + CHECKSUM_BYTES), os.SEEK_END)
-        index = np.frombuffer(_checked(handle.read(), "the index"), "<u8").reshape(chunks, 2)
+        index = np.frombuffer(_strip_checksum(handle.read(), "the index"), "<u8").reshape(chunks, 2)
         for number in range(first // chunk, (last - 1) // chunk + 1):
             offset, length = index[number].tolist()
             if offset + length > size:
                 raise ValueError(f"chunk {number} ends at byte {offset + length} of {size}")
             handle.seek(offset)
-            packed = _checked(handle.read(length), f"chunk {number}")
-            if (holds := int.from_bytes(packed[4:8], "little")) != (wanted := rows[0] * rows[1] * chunk * 4):
-                raise ValueError(f"chunk {number} says that it holds {holds} bytes, expected {wanted}")
-            held = blosc.decompress(packed)
-            columns = np.frombuffer(held, "<f4").reshape(*rows, chunk)
+            packed = _strip_checksum(handle.read(length), f"chunk {number}")
+            if (claimed := int.from_bytes(packed[4:8], "little")) != (expected := rows[0] * rows[1] * chunk * 4):
+                raise ValueError(f"chunk {number} claims to hold {claimed} bytes, expected {expected}")
+            columns = np.frombuffer(blosc.decompress(packed), "<f4").reshape(*rows, chunk)
             start = number * chunk
-            here, there = max(first, start), min(last, start + chunk)
-            out[:, :, here - first : there - first] = columns[:, :, here - start : there - start]
+            begin, end = max(first, start), min(last, start + chunk)
+            out[:, :, begin - first : end - first] = columns[:, :, begin - start : end - start]
 
 
-def _checked(content: bytes, what: str) -> memoryview:
-    """What stands before its checksum."""
+def _strip_checksum(content: bytes, what: str) -> memoryview:
+    """Return the data before its checksum, after verifying it."""
     body = memoryview(content)[:-CHECKSUM_BYTES]
     if google_crc32c.value(bytes(body)) != int.from_bytes(content[-CHECKSUM_BYTES:], "little"):
         raise ValueError(f"the checksum of {what} does not match")

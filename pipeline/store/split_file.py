@@ -1,7 +1,7 @@
-"""Split lists as data sets publish them: which recordings train and which test, by name.
+"""Read a split file: published lists of training and test recordings, by name.
 
-PKU-MMD's are four lines: `Training videos:`, names with commas between, `Validataion videos:` (so spelt), names. People
-test on the second list, and so does skelepipe.
+Those of PKU-MMD have four lines: `Training videos:`, comma-separated names, `Validataion videos:` (sic), names. The
+second list is used as the test set in the literature, and so it is here.
 """
 
 import re
@@ -17,7 +17,7 @@ _NAME = re.compile(r"\w[\w.-]*", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class SplitLists:
-    """Names of recordings, or of single clips, in the order of the file."""
+    """Names of recordings or single clips, in file order."""
 
     train: tuple[str, ...]
     test: tuple[str, ...]
@@ -26,13 +26,13 @@ class SplitLists:
 def read_split_file(path: Path) -> SplitLists:
     """Read a list of training and test names.
 
-    A section begins with a header whose first word begins like Training, Validation or Test and that ends with a colon.
-    Names follow, in one line or several, with commas or line ends between; blanks, empty names, CR LF and a byte order
-    mark change nothing.
+    A section begins with a header that starts like Training, Validation or Test and ends with a colon. Names follow, on
+    one or several lines, separated by commas or line ends. Blanks, empty names, CR LF and a byte order mark are
+    ignored.
 
     Raises:
         ArtifactNotFound: there is no such file.
-        ConfigError: it cannot be read; a section is missing, empty or there twice; a name is none or a repeated one.
+        ConfigError: it cannot be read; a section is missing, empty or repeated; a name is invalid or repeated.
     """
     try:
         text = path.read_bytes().removeprefix(b"\xef\xbb\xbf")
@@ -40,12 +40,12 @@ def read_split_file(path: Path) -> SplitLists:
         raise ArtifactNotFound(path, "name the data set's list, such as Split/cross-subject.txt") from error
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
-    if what := explain_foreign_format(text):
-        raise ConfigError(f"{path}: {what}")
+    if problem := explain_foreign_format(text):
+        raise ConfigError(f"{path}: {problem}")
     sections: dict[str, list[str]] = {}
-    first_at: dict[str, int] = {}
+    first_line: dict[str, int] = {}
     names: list[str] | None = None
-    for number, line in enumerate(text.splitlines(), 1):  # as bytes: of a text Python ends lines at form feeds, too
+    for number, line in enumerate(text.splitlines(), 1):  # as bytes, because str.splitlines also splits at form feeds
         rest = line
         if header := _HEADER.match(line):
             side = "train" if header[1].lower() == b"train" else "test"
@@ -59,13 +59,12 @@ def read_split_file(path: Path) -> SplitLists:
                 raise ConfigError(f"{path}:{number}: expected the header `Training videos:`, found {name[:40]!r}")
             if not _NAME.fullmatch(name):
                 raise ConfigError(
-                    f"{path}:{number}: {name[:40]!r} is no name of a recording; names are like 0002-L, commas between"
+                    f"{path}:{number}: {name[:40]!r} is not a recording name; "
+                    "expected comma-separated names like 0002-L"
                 )
-            if name in first_at:
-                raise ConfigError(
-                    f"{path}:{number}: {name} stands in line {first_at[name]} already; remove one of them"
-                )
-            first_at[name] = number
+            if name in first_line:
+                raise ConfigError(f"{path}:{number}: {name} is already in line {first_line[name]}; remove one of them")
+            first_line[name] = number
             names.append(name)
     for side, header_line in (("train", "Training videos:"), ("test", "Validation videos:")):
         if not sections.get(side):

@@ -1,4 +1,4 @@
-"""Which rows of a store train and which test, and labelled fractions of them: sealed JSON bound to that store."""
+"""Train/test splits of a store and labelled subsets of them: load, check against the store, find by name."""
 
 import glob
 from collections.abc import Sequence
@@ -35,20 +35,20 @@ class Split:
     train: Rows
     test: Rows
     left_out: int
-    """Rows in neither side: their subject or camera is in neither of the rule's lists."""
+    """Number of rows on neither side, because their subject or camera is in neither list of the rule."""
 
     def to_json(self) -> dict[str, Any]:
         """The fields of `--json`."""
         return {"separates" if key == "disjoint_column" else key: value for key, value in asdict(self).items()}
 
     def side(self, subset: str) -> Rows:
-        """Rows of `train`, `test` or `all` (both, in order)."""
+        """Return the rows of `train`, `test` or `all` (both, ascending)."""
         return {"train": self.train, "test": self.test, "all": np.sort(np.concatenate([self.train, self.test]))}[subset]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Subset:
-    """A labelled fraction of a split's training rows, the same share of every class."""
+    """A labelled fraction of the training rows of a split, the same fraction of every class."""
 
     path: Path
     digest: str
@@ -59,12 +59,12 @@ class Subset:
 
 
 def load_split(path: Path, store: Store) -> Split:
-    """Read a split and hold it against its store.
+    """Read a split and check it against its store and its rule.
 
     Raises:
         ArtifactNotFound: there is no such split.
-        ArtifactError: it is damaged, belongs to another store, its sides share a row or what it separates, or are not
-            those of its rule.
+        ArtifactError: it is damaged, belongs to another store, leaks (a shared row or value of its disjoint column),
+            or has other rows than its rule gives.
     """
     plain = manifest.open_document(path, SPLIT)
     if plain["store"]["digest"] != store.digest:
@@ -77,15 +77,15 @@ def load_split(path: Path, store: Store) -> Split:
     require_disjoint(path, store, rule.disjoint_column, train, test, SPLIT.remedy)
     if plain["separates"] != rule.disjoint_column:
         raise ArtifactError(
-            f"{path}: says that it separates {plain['separates'] or 'nothing'}, and {rule.name} of "
+            f"{path}: separates {plain['separates'] or 'nothing'}, but {rule.name} of "
             f"{store.attributes['dataset']} separates {rule.disjoint_column or 'nothing'}; {SPLIT.remedy}"
         )
-    made = split_document(store, rule)
+    expected = split_document(store, rule)
     for side in ("train", "test"):
-        if made[side] != plain[side]:
-            row = next(iter({*made[side]} ^ {*plain[side]}), None)
-            what = "its rows are in another order" if row is None else f"not so {store.names[row]}"
-            raise ArtifactError(f"{path}: its {side} clips are not those of its rule, {what}; {SPLIT.remedy}")
+        if expected[side] != plain[side]:
+            row = next(iter({*expected[side]} ^ {*plain[side]}), None)
+            difference = "the rows are in another order" if row is None else f"for example {store.names[row]}"
+            raise ArtifactError(f"{path}: its {side} clips are not those of its rule ({difference}); {SPLIT.remedy}")
     return Split(
         name=plain["name"],
         path=path,
@@ -99,41 +99,41 @@ def load_split(path: Path, store: Store) -> Split:
 
 
 def validated_rows(
-    where: Path | str, store: Store, train: Sequence[int], test: Sequence[int], remedy: str
+    source: Path | str, store: Store, train: Sequence[int], test: Sequence[int], remedy: str
 ) -> tuple[Rows, Rows]:
-    """Both sides of a split, each row of the store once in one of them at most.
+    """Return both sides of a split as arrays; no row may occur twice.
 
     Raises:
-        ArtifactError: one has a row that the store does not have, or one twice, or they share one.
+        ArtifactError: a row is not in the store, or occurs twice on one side or on both.
     """
     both = [*train, *test]
     if both and (min(both) < 0 or max(both) >= len(store)):
-        raise ArtifactError(f"{where}: names rows that {store.path} does not have; {remedy}")
+        raise ArtifactError(f"{source}: has rows that {store.path} does not have; {remedy}")
     counts = np.bincount(np.array(both, np.int64), minlength=1)
     if counts.max() > 1:
         row = int(counts.argmax())
-        sides = "training and test share it" if row in train and row in test else "one side has it twice"
-        raise ArtifactError(f"{where}: {store.names[row]} stands twice in it: {sides}; {remedy}")
+        problem = "is in both training and test" if row in train and row in test else "is twice on one side"
+        raise ArtifactError(f"{source}: {store.names[row]} {problem}; {remedy}")
     return np.array(train, np.int64), np.array(test, np.int64)
 
 
-def require_disjoint(where: Path | str, store: Store, column: str, train: Rows, test: Rows, remedy: str) -> None:
-    """Refuse sides that both have some value of the column that is to be kept apart."""
+def require_disjoint(source: Path | str, store: Store, column: str, train: Rows, test: Rows, remedy: str) -> None:
+    """Check that the two sides share no value of a column."""
     if not column:
         return
     values = store.values(column)
     if shared := np.intersect1d(values[train], values[test]).tolist():
         raise ArtifactError(
-            f"{where}: training and test share {column} {shared[0]}, which the split is to keep apart; {remedy}"
+            f"{source}: training and test share {column} {shared[0]}, which the split must keep apart; {remedy}"
         )
 
 
 def load_subset(path: Path, split: Split) -> Subset:
-    """Read a labelled fraction and hold it against its split.
+    """Read a labelled subset and check it against its split.
 
     Raises:
         ArtifactNotFound: there is no such subset.
-        ArtifactError: it is damaged, belongs to another split, or names rows that do not train there.
+        ArtifactError: it is damaged, belongs to another split, or has rows that are not training rows.
     """
     plain = manifest.open_document(path, SUBSET)
     if plain["split"]["digest"] != split.digest:
@@ -141,7 +141,7 @@ def load_subset(path: Path, split: Split) -> Subset:
             f"{path}: was drawn from another split than {split.path}; run `skelepipe build-splits` again"
         )
     if not {*plain["rows"]} <= {*split.train.tolist()}:
-        raise ArtifactError(f"{path}: names rows that are not training rows of {split.name}; {SUBSET.remedy}")
+        raise ArtifactError(f"{path}: has rows that are not training rows of {split.name}; {SUBSET.remedy}")
     rows = np.array(plain["rows"], np.int64)
     if len(np.unique(rows)) != len(rows):
         raise ArtifactError(f"{path}: has a clip twice; {SUBSET.remedy}")
@@ -156,11 +156,11 @@ def load_subset(path: Path, split: Split) -> Subset:
 
 
 def load_subsets(store: Store, split: Split, fraction: float) -> list[Subset]:
-    """Every stored draw of a labelled fraction of a split's training rows, by seed.
+    """Load all stored subsets of one labelled fraction of a split, by seed.
 
     Raises:
         ArtifactNotFound: none is stored.
-        ArtifactError: one is damaged or of another split.
+        ArtifactError: one is damaged or belongs to another split.
     """
     stem = f"{split.name}{SUBSET_MARK}{fraction:.9g}.seed"
     found = [load_subset(path, split) for path in folder(store.path).glob(f"{glob.escape(stem)}*.json")]
@@ -174,28 +174,28 @@ def load_subsets(store: Store, split: Split, fraction: float) -> list[Subset]:
 
 
 def built_split_names(store: Store) -> list[str]:
-    """Names of the splits of a store that have been built."""
+    """Return the names of the splits that have been built for a store."""
     return built_splits(store.path)
 
 
 def find_split(store: Store, name: str | None = None) -> Split:
-    """The split of a store by its name or by the path of its file; without one xsub, else the first there is.
+    """Find a split of a store by name or path; by default xsub, otherwise the first.
 
     Raises:
         ArtifactNotFound: it has not been built.
-        ArtifactError: it does not fit the store, or another split lies under its name.
-        ConfigError: a path is that of no split.
+        ArtifactError: it does not match the store, or the file contains a split of another name.
+        ConfigError: the path is not a split file.
     """
     built = built_split_names(store)
     if name is None:
         name = "xsub" if "xsub" in built or not built else built[0]
     elif is_split_path(name):
-        return _split_at(Path(name), store, built)
+        return _load_split_at(Path(name), store, built)
     path = folder(store.path) / f"{name}.json"
     if not path.exists():
-        has = f"there are {', '.join(built)}; " if built else ""
+        available = f"there are {', '.join(built)}; " if built else ""
         raise ArtifactNotFound(
-            path, f"{has}build splits with `skelepipe build-splits {store.path}`", did_you_mean(name, built)
+            path, f"{available}build splits with `skelepipe build-splits {store.path}`", did_you_mean(name, built)
         )
     split = load_split(path, store)
     if split.name != name:
@@ -204,22 +204,20 @@ def find_split(store: Store, name: str | None = None) -> Split:
 
 
 def is_split_path(name: str) -> bool:
-    """Whether a split is named by a file: no split's name has a point or a slash in it."""
+    """Return whether a split is given as a path: names of splits have no dot and no slash."""
     return "/" in name or "." in name
 
 
-def _split_at(path: Path, store: Store, built: list[str]) -> Split:
-    """The split whose file is named: one of the store's own, or a copy of one."""
+def _load_split_at(path: Path, store: Store, built: list[str]) -> Split:
+    """Load a split by path: one of the store's own, or a copy of one."""
     if path.suffix != ".json" or SUBSET_MARK in path.name:
-        what = "are labelled training clips, not a split" if SUBSET_MARK in path.name else "is no split's file"
+        problem = "is a labelled subset, not a split" if SUBSET_MARK in path.name else "is not a split file"
         raise ConfigError(
-            f"--split {path}: {what}; expected a name ({', '.join(built) or 'none is built'}) or {folder(store.path)}/"
-            "NAME.json; published lists go to `skelepipe build-splits --split-file`"
+            f"--split {path}: {problem}; expected a name ({', '.join(built) or 'none is built'}) or "
+            f"{folder(store.path)}/NAME.json; use published lists with `skelepipe build-splits --split-file`"
         )
     given = load_split(path, store)
     own = find_split(store, given.name)
     if given.digest != own.digest:
-        raise ArtifactError(
-            f"{path}: is another split than {own.path}, which trainings and evaluations go by; name that"
-        )
+        raise ArtifactError(f"{path}: differs from {own.path}, which training and evaluation use; name that file")
     return own

@@ -1,9 +1,9 @@
-"""The store: one Zarr group per ingested data set, ragged and flat; what is in it, and how it is read.
+"""Read a store: one Zarr group per ingested data set, with the clips of all recordings in one flat array.
 
-All clips' rows stand one after another in `xyz` (C, V, F): clip n owns columns offset[n]..offset[n+1], its bodies one
-after another, each with the clip's `frames` columns. Time runs fastest because that compresses best: 1.80x against
+All clips are concatenated in `xyz` (C, V, F): clip n has the columns offset[n]..offset[n+1], its bodies one after
+another, each with the clip's `frames` columns. Time is the fastest axis because that compresses best: 1.80x against
 1.25x with joints fastest, on the same 800 clips of UI-PRMD written as NTU's 25 joints. `pipeline/store/FORMAT.md`
-has the layout byte by byte, writer.py writes it; no other file imports zarr.
+describes every byte, writer.py writes it; no other file imports zarr.
 """
 
 from collections.abc import Iterable, Iterator
@@ -32,41 +32,42 @@ from pipeline.store.columns import (
 from pipeline.suggest import did_you_mean
 
 READ_BODY_FRAMES = SHARD_BODY_FRAMES
-"""Body-frames that `Store.clips` holds at once."""
+"""Body-frames that `Store.clips` keeps in memory."""
 
 
 class Store:
-    """A complete store, opened for reading."""
+    """A complete store, open for reading."""
 
     def __init__(self, path: Path) -> None:
-        """Open a store after checking its manifest, names, sizes and small files.
+        """Open a store after checking its manifest, file names, sizes and small files.
 
         Raises:
-            ArtifactNotFound: there is nothing at `path`.
-            ArtifactError: it is incomplete, damaged, of another format version, or no store; the text names the field.
+            ArtifactNotFound: `path` does not exist.
+            ArtifactError: it is incomplete, damaged, of another format version, or not a store; the message names the
+                file or field.
         """
         self.path = path
-        sealed = manifest.open_folder(path, schemas.STORE)
-        self.digest: str = sealed["digest"]
-        self._files: dict[str, dict[str, Any]] = sealed["files"]
-        self._seen: dict[str, tuple[int, ...]] = {}
-        with self._zarr("its Zarr group"):
+        header = manifest.open_folder(path, schemas.STORE)
+        self.digest: str = header["digest"]
+        self._files: dict[str, dict[str, Any]] = header["files"]
+        self._verified_states: dict[str, tuple[int, ...]] = {}
+        with self._zarr_errors("its Zarr group"):
             self._group = zarr.open_group(str(path), mode="r", zarr_format=3)
-            facts: Any = self._group.attrs.asdict().get("skelepipe")
-        schemas.STORE_ATTRIBUTES.check(path / "zarr.json", facts)
-        self.attributes: dict[str, Any] = facts
-        self.layout = Layout.from_json(facts["layout"])
+            attributes: Any = self._group.attrs.asdict().get("skelepipe")
+        schemas.STORE_ATTRIBUTES.check(path / "zarr.json", attributes)
+        self.attributes: dict[str, Any] = attributes
+        self.layout = Layout.from_json(attributes["layout"])
         self.quarantine: list[dict[str, Any]] = manifest.read_json(path / QUARANTINE_FILE, schemas.QUARANTINE)
-        """The recordings that could not be used: name, file, line, reason."""
+        """The recordings that could not be used, with name, file, line and reason."""
         schemas.QUARANTINE.check_fields(path / QUARANTINE_FILE, {"entries": self.quarantine})
-        N, V = int(sealed["clips"]), len(self.layout.joints)
+        N, V = int(header["clips"]), len(self.layout.joints)
         self.columns: dict[str, NDArray[Any]] = {
             spec.name: self._array(spec.name, spec.dtype, (N,)) for spec in COLUMNS
         }
         self.offset: NDArray[np.int64] = self._array("offset", "int64", (N + 1,))
         lengths = self.columns["frames"].astype(np.int64) * self.columns["bodies"]
         if self.offset[0] != 0 or (lengths < 0).any() or (np.diff(self.offset) != lengths).any():
-            raise ArtifactError(f"{path}: its array offset is not what frames and bodies add up to; ingest again")
+            raise ArtifactError(f"{path}: its array offset does not match frames and bodies; ingest again")
         xyz = self._require("xyz", "float32", (3, V, int(self.offset[-1])))
         if (xyz.shards, xyz.chunks) != ((3, V, SHARD_BODY_FRAMES), (3, V, CHUNK_BODY_FRAMES)):
             raise ArtifactError(
@@ -74,13 +75,13 @@ class Store:
                 f"expected {(3, V, SHARD_BODY_FRAMES)} and {(3, V, CHUNK_BODY_FRAMES)}; ingest again"
             )
         self.confidence: NDArray[np.float32] | None = None
-        """(N, V) how sure of each joint each clip's recording is on average, NaN where it does not say; None: all."""
+        """(N, V) mean confidence of each joint in each clip, NaN where unknown; None if no clip has any."""
         if f"{CONFIDENCE}/zarr.json" in self._files:
             self.confidence = self._array(CONFIDENCE, "float32", (N, V))
         self.names = self._texts("name")
         self.recordings = self._texts("recording")
         self.extra: dict[str, NDArray[np.str_]] = {
-            name: np.array(self._texts(f"extra_{place}"), np.str_) for place, name in enumerate(facts["extra"])
+            name: np.array(self._texts(f"extra_{index}"), np.str_) for index, name in enumerate(attributes["extra"])
         }
 
     def __len__(self) -> int:
@@ -88,7 +89,7 @@ class Store:
         return len(self.names)
 
     def values(self, column: str) -> NDArray[Any]:
-        """(N,) the values of one of the data set's own columns as text, else of COLUMNS, `name` or `recording`.
+        """Return the (N,) values of a column: one of the data set (as text), of COLUMNS, `name` or `recording`.
 
         Raises:
             ArtifactError: there is no such column.
@@ -105,30 +106,30 @@ class Store:
         return values
 
     def class_name(self, label: int) -> str:
-        """A class as people know it: its number, and its name where it has one; `unknown` below 0."""
+        """Return the number of a class and its name, if it has one; `unknown` below 0."""
         return f"{label} {self.attributes['classes'].get(str(label), '')}".rstrip() if label >= 0 else "unknown"
 
     @property
     def name(self) -> str:
-        """What the store is called: its folder without suffix."""
+        """The folder name without suffix."""
         return self.path.stem
 
     def check(self) -> None:
         """Read every byte and compare it with the manifest.
 
         Raises:
-            ArtifactError: something is missing, changed or was added.
+            ArtifactError: a file is missing, has changed or was added.
         """
         shards = [name for name in self._files if name.startswith("xyz/c/") and (self.path / name).is_file()]
-        states = {name: _state(self.path / name) for name in shards}
+        states = {name: _file_state(self.path / name) for name in shards}
         for finding in manifest.verify_folder(self.path, schemas.STORE):
             raise ArtifactError(f"{self.path}: {finding}; restore it or ingest again")
-        self._seen |= states
+        self._verified_states |= states
 
     def clips(self, rows: Iterable[int] | None = None) -> Iterator[NDArray[np.float32]]:
-        """The clips of some rows, or all, (M, T, V, 3) in metres, NaN where missing; one shard in memory at a time.
+        """Yield the clips of some rows, or all, (M, T, V, 3) in metres, NaN where missing; one shard in memory.
 
-        Rows that ascend, however many are left out, cost each shard once; others are read one by one.
+        For ascending rows each shard is read once, even with gaps; in any other order clips are read one by one.
 
         Raises:
             ArtifactError: as `motion`.
@@ -137,18 +138,18 @@ class Store:
         if any(later <= row for row, later in pairwise(wanted)):
             yield from map(self.clip, wanted)
             return
-        held, start, total = np.empty((0, len(self.layout.joints), 3), np.float32), 0, int(self.offset[-1])
+        buffer, start, total = np.empty((0, len(self.layout.joints), 3), np.float32), 0, int(self.offset[-1])
         for row in wanted:
-            first, last, end = int(self.offset[row]), int(self.offset[row + 1]), start + len(held)
+            first, last, end = int(self.offset[row]), int(self.offset[row + 1]), start + len(buffer)
             if last > end:
-                kept = held[first - start : end - start]
-                begin = first + len(kept)
+                overlap = buffer[first - start : end - start]
+                begin = first + len(overlap)
                 block = self._rows(begin, min(max(last, (begin // READ_BODY_FRAMES + 1) * READ_BODY_FRAMES), total))
-                held, start = np.concatenate([kept, block]), first
-            yield held[first - start : last - start].reshape(self.shape(row)).copy()
+                buffer, start = np.concatenate([overlap, block]), first
+            yield buffer[first - start : last - start].reshape(self.shape(row)).copy()
 
     def clip(self, row: int) -> NDArray[np.float32]:
-        """One clip, (M, T, V, 3) in metres, NaN where missing.
+        """Return one clip, (M, T, V, 3) in metres, NaN where missing.
 
         Raises:
             ArtifactError: as `motion`.
@@ -156,53 +157,53 @@ class Store:
         return self._rows(int(self.offset[row]), int(self.offset[row + 1])).reshape(self.shape(row))
 
     def blocks(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """(n,) the block, from 0, in which each row's clip begins: BLOCK columns of xyz, which are read at once."""
+        """Return (n,) the block, from 0, in which each clip begins: BLOCK_BODY_FRAMES columns read together."""
         return self.offset[rows] // BLOCK_BODY_FRAMES
 
     def motion(self, first: int, last: int) -> NDArray[np.float32]:
-        """(C, V, last - first) columns of xyz in metres, NaN where missing; safe to call in several threads.
+        """Return the columns `first` to `last` of xyz, (C, V, last - first) in metres, NaN where missing; thread-safe.
 
-        A shard whose file is another than when it was last looked at is first held against the manifest, whole; each
-        chunk is held against its checksum whenever it is read. So what is not what was written is never returned.
+        A shard file is verified against the manifest when it is first read, and again whenever it has changed; each
+        chunk is verified against its checksum on every read. So damaged data is never returned.
 
         Raises:
-            ArtifactError: a shard is gone, or not what was written.
+            ArtifactError: a shard is missing or damaged.
         """
         out = np.empty((3, len(self.layout.joints), last - first), np.float32)
         for shard in range(first // SHARD_BODY_FRAMES, (last - 1) // SHARD_BODY_FRAMES + 1):
             start = shard * SHARD_BODY_FRAMES
-            here, there = max(first, start), min(last, start + SHARD_BODY_FRAMES)
+            begin, end = max(first, start), min(last, start + SHARD_BODY_FRAMES)
             name = f"xyz/c/0/0/{shard}"
             try:
-                self._look_at(name)
-                into = out[:, :, here - first : there - first]
+                self._verify_shard(name)
+                into = out[:, :, begin - first : end - first]
                 shards.read_columns(
                     self.path / name,
                     self._files[name]["size"],
                     SHARD_BODY_FRAMES // CHUNK_BODY_FRAMES,
                     into,
                     CHUNK_BODY_FRAMES,
-                    here - start,
+                    begin - start,
                 )
             except (ValueError, KeyError, RuntimeError, OSError) as error:
                 reason = error.strerror if isinstance(error, OSError) else error
                 raise ArtifactError(f"{self.path / name}: {reason}; restore it or ingest again") from error
         return out
 
-    def _look_at(self, name: str) -> None:
-        """Hold a shard's file against the manifest unless it is the very file that was found good before.
+    def _verify_shard(self, name: str) -> None:
+        """Verify a shard file against the manifest, unless it has not changed since it was last verified.
 
         Raises:
-            ValueError: it is not what was written.
+            ValueError: its checksum differs.
         """
-        state = _state(self.path / name)
-        if self._seen.get(name) != state:
+        state = _file_state(self.path / name)
+        if self._verified_states.get(name) != state:
             if manifest.file_digest(self.path / name) != self._files[name]["sha256"]:
-                raise ValueError("has other content than when it was written")
-            self._seen[name] = state
+                raise ValueError("has changed since it was written (its sha256 differs)")
+            self._verified_states[name] = state
 
     def shape(self, row: int) -> tuple[int, int, int, int]:
-        """(M, T, V, 3) of one clip."""
+        """Return (M, T, V, 3) of one clip."""
         return int(self.columns["bodies"][row]), int(self.columns["frames"][row]), len(self.layout.joints), 3
 
     def _rows(self, first: int, last: int) -> NDArray[np.float32]:
@@ -216,24 +217,26 @@ class Store:
             raise ArtifactError(f"{self.path}: its array {name} is not UTF-8 ({error}); ingest again") from error
 
     def _array(self, name: str, dtype: str, shape: tuple[int | None, ...]) -> NDArray[Any]:
-        """One of the small arrays, whole; None is any extent."""
+        """Read one of the small arrays; None in `shape` allows any extent."""
         array = self._require(name, dtype, shape)
         chunk = "/".join([name, "c", *("0" for _ in shape)])
-        if chunk not in self._files and array.size:  # of which zarr would say that it is all fill values
+        if chunk not in self._files and array.size:  # zarr would return fill values
             raise ArtifactError(f"{self.path}: its array {name} has no chunk {chunk}; ingest again")
         if array.nbytes > manifest.SMALL_FILE_BYTES and array.nbytes > BOMB_RATIO * (
             size := self._files[chunk]["size"]
         ):
-            raise ArtifactError(f"{self.path}: {chunk} has {size} bytes, its array {array.nbytes}; ingest again")
-        with self._zarr(f"its array {name}"):
+            raise ArtifactError(
+                f"{self.path}: {chunk} has {size} bytes, but its array needs {array.nbytes}; ingest again"
+            )
+        with self._zarr_errors(f"its array {name}"):
             return np.asarray(array[...])
 
     @contextmanager
-    def _zarr(self, what: str) -> Iterator[None]:
-        """Say what of the store zarr cannot read: metadata of which it makes nothing end in every kind of exception.
+    def _zarr_errors(self, what: str) -> Iterator[None]:
+        """Turn any error of zarr into an ArtifactError: for damaged metadata it raises all kinds of exceptions.
 
         Raises:
-            ArtifactError: in the place of any of them.
+            ArtifactError: instead of any exception.
         """
         try:
             yield
@@ -241,34 +244,36 @@ class Store:
             raise ArtifactError(f"{self.path}: {what} cannot be read ({error}); restore it or ingest again") from error
 
     def _require(self, name: str, dtype: str, shape: tuple[int | None, ...]) -> Any:
-        """An array of the group as the format has it.
+        """Return an array of the group after checking its type and shape.
 
         Raises:
-            ArtifactError: it is not there, or of another type or shape.
+            ArtifactError: it is missing, or of another type or shape.
         """
-        with self._zarr(f"its array {name}"):
+        with self._zarr_errors(f"its array {name}"):
             array: Any = self._group.get(name)
             found: tuple[str, tuple[int, ...]] | None = None if array is None else (str(array.dtype), array.shape)
         fits = found is not None and found[0] == dtype and len(found[1]) == len(shape)
-        if not fits or any(wanted not in (None, extent) for wanted, extent in zip(shape, array.shape, strict=True)):
-            there = "is {} {}".format(*found) if found else "is missing"
-            told = tuple("any" if extent is None else extent for extent in shape)
-            raise ArtifactError(f"{self.path}: its array {name} {there}, expected {dtype} {told}; ingest again")
+        if not fits or any(expected not in (None, extent) for expected, extent in zip(shape, array.shape, strict=True)):
+            problem = "is {} {}".format(*found) if found else "is missing"
+            expected_shape = tuple("any" if extent is None else extent for extent in shape)
+            raise ArtifactError(
+                f"{self.path}: its array {name} {problem}, expected {dtype} {expected_shape}; ingest again"
+            )
         return array
 
 
-def _state(path: Path) -> tuple[int, ...]:
-    """What tells that a file is the one that it was."""
+def _file_state(path: Path) -> tuple[int, ...]:
+    """Return what identifies an unchanged file: device, inode, size and modification time."""
     status = path.stat()
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def verify_store(path: Path) -> list[str]:
-    """Read every byte of a store and name everything that is wrong with it, be it only in what it says of itself."""
-    wrong = manifest.verify_folder(path, schemas.STORE)
-    if not wrong:
+    """Check every byte and all metadata of a store; return a list of all faults, empty if there are none."""
+    faults = manifest.verify_folder(path, schemas.STORE)
+    if not faults:
         try:
             Store(path)
         except ArtifactError as error:
-            wrong.append(str(error))
-    return wrong
+            faults.append(str(error))
+    return faults

@@ -1,4 +1,4 @@
-"""What is in a store: counts, lengths, what was done to the clips, where it came from; and its quarantine as CSV."""
+"""Summarise a store for `skelepipe inspect`: counts, lengths, repairs, lineage; its quarantine list as CSV."""
 
 import csv
 import io
@@ -19,13 +19,12 @@ QUARANTINE_FIELDS = ("name", "recording", "file", "line", "reason", "size", "crc
 
 
 def summarise_store(store: Store) -> dict[str, Any]:
-    """Everything about a store but its motion, as plain data.
+    """Describe a store without its motion, as plain data.
 
     Returns:
-        `store` (what and where from), `clips`, `counts` by class, subject, camera, setup and replication, `bodies`,
-        `frames` (the least, median, mean and greatest length), `quality` (for each count its total
-        and the clips that have any), `confidence` (the mean of each joint, or None), `splits` beside it and
-        `quarantine`.
+        `store` (path, recipe, lineage), `clips`, `counts` by class, subject, camera, setup and replication, `bodies`,
+        `frames` (minimum, median, mean and maximum length), `quality` (total of each step count, and the number of
+        clips that have any), `confidence` (the mean of each joint, or None), `splits` and `quarantine`.
     """
     columns = store.columns
     frames = columns["frames"]
@@ -44,10 +43,10 @@ def summarise_store(store: Store) -> dict[str, Any]:
         "recordings": len(set(store.recordings)),
         "body_frames": int(store.offset[-1]),
         "frames": {name: round(float(value), 1) for name, value in lengths.items()},
-        "bodies": _counted(columns["bodies"].tolist()),
+        "bodies": _count_values(columns["bodies"].tolist()),
         "counts": {
-            "class": _counted(map(store.class_name, columns["label"].tolist())),
-            **{name: _counted(columns[name].tolist()) for name in NUMERIC_LABELS},
+            "class": _count_values(map(store.class_name, columns["label"].tolist())),
+            **{name: _count_values(columns[name].tolist()) for name in NUMERIC_LABELS},
         },
         "quality": {
             count: {
@@ -64,7 +63,7 @@ def summarise_store(store: Store) -> dict[str, Any]:
 
 
 def quarantine_csv(store: Store) -> str:
-    """The recordings and clips that could not be used, one a row, as CSV with a header."""
+    """Return the quarantine list as CSV: a header and one row per recording or clip."""
     text = io.StringIO()
     writer = csv.DictWriter(text, QUARANTINE_FIELDS, lineterminator="\n")
     writer.writeheader()
@@ -73,7 +72,7 @@ def quarantine_csv(store: Store) -> str:
 
 
 def _confidence(store: Store) -> dict[str, Any] | None:
-    """How many clips say how sure they are of their joints, and the mean of each joint; None when no clip does."""
+    """Return the number of clips with confidences and the mean of each joint; None if no clip has any."""
     if store.confidence is None:
         return None
     known = np.isfinite(store.confidence)
@@ -85,20 +84,20 @@ def _confidence(store: Store) -> dict[str, Any] | None:
     return {"clips": int(known.any(axis=1).sum()), "joints": joints}
 
 
-def _counted(values: Iterable[Any]) -> dict[str, int]:
-    """How often each value occurs, in order of value; unknown (-1) is called so."""
+def _count_values(values: Iterable[Any]) -> dict[str, int]:
+    """Return the number of occurrences of each value, in order of value; -1 is named `unknown`."""
     counts = Counter(values)
-    return {"unknown" if value == -1 else str(value): counts[value] for value in sorted(counts, key=_natural)}
+    return {"unknown" if value == -1 else str(value): counts[value] for value in sorted(counts, key=_natural_order)}
 
 
-def _natural(value: Any) -> tuple[int, str]:
-    """Numbers by their size, also at the start of a text."""
+def _natural_order(value: Any) -> tuple[int, str]:
+    """Sort key that orders numbers by value, also at the start of a text."""
     head = str(value).split(" ", maxsplit=1)[0]
     return (int(head), str(value)) if head.lstrip("-").isdigit() else (-2, str(value))
 
 
 def _splits(store: Store) -> dict[str, dict[str, Any]]:
-    """The splits beside a store, by name: their sizes, or what is wrong with them."""
+    """Return the splits of a store by name: their sizes, or the problem with them."""
     found: dict[str, dict[str, Any]] = {}
     for path in sorted(splits_folder(store.path).glob("*.json")):
         if SUBSET_MARK not in path.name:

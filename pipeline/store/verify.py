@@ -1,4 +1,4 @@
-"""Whether an artifact is whole: every byte of a store, split, run, checkpoint or classifier against its own seal."""
+"""Verify every byte of a store, split, run, checkpoint or classifier against its checksums."""
 
 import json
 from dataclasses import dataclass, field
@@ -18,87 +18,86 @@ from pipeline.errors import ArtifactError, ArtifactNotFound, SkelepipeError
 from pipeline.store import store
 
 META_SPECS = {schemas.CHECKPOINT: schemas.META, schemas.CLASSIFIER: schemas.CLASSIFIER_META}
-"""What meta.json must hold in either kind of folder."""
+"""The schema of meta.json in each kind of folder."""
 
 
 class NotAnArtifact(SkelepipeError):
-    """The path holds no artifact of skelepipe's."""
+    """The path is not an artifact of skelepipe."""
 
 
 @dataclass(frozen=True, slots=True)
 class VerifyResult:
-    """What a look at every byte found."""
+    """The result of verifying one artifact."""
 
     path: Path
     kind: str
     findings: list[str] = field(default_factory=list)
-    """Everything that is wrong, a line each; empty when it is good."""
+    """All faults, one line each; empty if there are none."""
 
 
 def verify(path: Path) -> VerifyResult:
-    """Read an artifact whole and name everything that is wrong with it.
+    """Read every byte of an artifact and list all faults.
 
     Raises:
-        ArtifactNotFound: there is nothing at `path`.
-        NotOurs: what is there is not an artifact of skelepipe's.
+        ArtifactNotFound: the path does not exist.
+        NotAnArtifact: the path is not an artifact of skelepipe.
     """
     if not path.exists():
         raise ArtifactNotFound(path)
     if not path.is_dir():
-        form = _document_form(path)
-        return VerifyResult(path, form.kind, _inspect_document(path, form))
-    form = _folder_form(path)
-    if form == schemas.RUN:
-        wrong = _inspect_run(path)
+        spec = _detect_document_kind(path)
+        return VerifyResult(path, spec.kind, _verify_document(path, spec))
+    spec = _detect_folder_kind(path)
+    if spec == schemas.RUN:
+        faults = _verify_run(path)
     else:
-        wrong = store.verify_store(path) if form == schemas.STORE else _inspect_part(path, form)
-    return VerifyResult(path, form.kind, wrong)
+        faults = store.verify_store(path) if spec == schemas.STORE else _verify_part(path, spec)
+    return VerifyResult(path, spec.kind, faults)
 
 
-def _inspect_document(path: Path, form: DocumentSpec) -> list[str]:
-    """What is wrong with a sealed document, or with a split's place."""
+def _verify_document(path: Path, spec: DocumentSpec) -> list[str]:
+    """Return the faults of a JSON document, or of the file name of a split."""
     try:
-        plain = manifest.open_document(path, form)
+        plain = manifest.open_document(path, spec)
     except ArtifactError as error:
         return [str(error)]
-    if form == schemas.SPLIT and _lies_among_splits(path) and plain["name"] != path.stem:
+    if spec == schemas.SPLIT and _is_in_splits_folder(path) and plain["name"] != path.stem:
         return [f"{path}: holds the split {plain['name']}, not {path.stem}"]
     return []
 
 
-def _inspect_run(path: Path) -> list[str]:
-    """What is wrong with a run's description, its checkpoints and its classifiers; the log and results have no seal."""
-    findings = _inspect_document(path / RUN_FILE, schemas.RUN)
+def _verify_run(path: Path) -> list[str]:
+    """Return the faults of run.json, checkpoints and classifiers; the log and the results have no checksum."""
+    findings = _verify_document(path / RUN_FILE, schemas.RUN)
     checkpoints = sorted((path / CHECKPOINTS_FOLDER).glob("step-*"))
     classifiers = sorted(path.glob(f"*/[!.]*{CLASSIFIERS_FOLDER}"))
     described = None if findings else manifest.open_document(path / RUN_FILE, schemas.RUN)["digest"]
-    for part, form in [(part, schemas.CHECKPOINT) for part in checkpoints] + [
-        (part, schemas.CLASSIFIER) for part in classifiers
-    ]:
-        findings += [f"{part.relative_to(path)}: {finding}" for finding in _inspect_part(part, form, described)]
+    parts = [(checkpoint, schemas.CHECKPOINT) for checkpoint in checkpoints]
+    for part, spec in [*parts, *((classifier, schemas.CLASSIFIER) for classifier in classifiers)]:
+        findings += [f"{part.relative_to(path)}: {finding}" for finding in _verify_part(part, spec, described)]
     return findings if checkpoints else [*findings, "has no checkpoint: its training was stopped before the first"]
 
 
-def _inspect_part(path: Path, form: DocumentSpec, run: str | None = None) -> list[str]:
-    """What is wrong with a checkpoint or a classifier, which belongs to the run of that digest if that is known."""
-    wrong = manifest.verify_folder(path, form)
-    if wrong:
-        return wrong
+def _verify_part(path: Path, spec: DocumentSpec, run: str | None = None) -> list[str]:
+    """Return the faults of a checkpoint or classifier; `run` is the digest of its run, if known."""
+    faults = manifest.verify_folder(path, spec)
+    if faults:
+        return faults
     try:
-        meta = manifest.open_unchecksummed(path / META_FILE, META_SPECS[form])
+        meta = manifest.open_unchecksummed(path / META_FILE, META_SPECS[spec])
     except ArtifactError as error:
         return [str(error)]
-    return [f"is a {form.kind.removeprefix('skelepipe-')} of another run"] if run not in (None, meta["run"]) else []
+    return [f"is a {spec.kind.removeprefix('skelepipe-')} of another run"] if run not in (None, meta["run"]) else []
 
 
-def _folder_form(path: Path) -> DocumentSpec:
-    """Which kind of folder this is, by any trace that damage has left of it."""
-    traces = b"".join(
+def _detect_folder_kind(path: Path) -> DocumentSpec:
+    """Determine the kind of a folder, even from the remains of a damaged one."""
+    content = b"".join(
         (path / name).read_bytes() for name in (manifest.MANIFEST, "zarr.json", META_FILE) if (path / name).is_file()
     )
-    for form in (schemas.STORE, schemas.CHECKPOINT, schemas.CLASSIFIER):
-        if form.kind.encode() in traces:
-            return form
+    for spec in (schemas.STORE, schemas.CHECKPOINT, schemas.CLASSIFIER):
+        if spec.kind.encode() in content:
+            return spec
     if (path / "xyz").is_dir():
         return schemas.STORE
     if (path / "model.safetensors").is_file():
@@ -107,27 +106,27 @@ def _folder_form(path: Path) -> DocumentSpec:
         return schemas.CLASSIFIER
     if (path / RUN_FILE).is_file() or any((path / CHECKPOINTS_FOLDER).glob("step-*")):
         return schemas.RUN
-    raise NotAnArtifact(f"{path}: is no store, split, run, checkpoint or classifier of skelepipe's")
+    raise NotAnArtifact(f"{path}: is not a store, split, run, checkpoint or classifier of skelepipe")
 
 
-def _lies_among_splits(path: Path) -> bool:
+def _is_in_splits_folder(path: Path) -> bool:
     return path.suffix == ".json" and path.absolute().parent.parent.name == SPLITS_FOLDER
 
 
-def _document_form(path: Path) -> DocumentSpec:
-    """Which kind of document this is: by its place, else by what it says, else by any trace that damage has left."""
-    if _lies_among_splits(path):
+def _detect_document_kind(path: Path) -> DocumentSpec:
+    """Determine the kind of a document: by its path, its content, or the remains of a damaged one."""
+    if _is_in_splits_folder(path):
         return schemas.SUBSET if SUBSET_MARK in path.name else schemas.SPLIT
     if path.name == RUN_FILE and path.with_name(CHECKPOINTS_FOLDER).is_dir():
         return schemas.RUN
     content = path.read_bytes()
-    for form in (schemas.SPLIT, schemas.SUBSET, schemas.RUN):
-        if f'"kind": "{form.kind}"'.encode() in content:
-            return form
+    for spec in (schemas.SPLIT, schemas.SUBSET, schemas.RUN):
+        if f'"kind": "{spec.kind}"'.encode() in content:
+            return spec
     try:
         plain = json.loads(content)
     except ValueError:
         plain = None
     if isinstance(plain, dict) and "digest" in plain and ("train" in plain or "rows" in plain):
         return schemas.SPLIT if "train" in plain else schemas.SUBSET
-    raise NotAnArtifact(f"{path}: is no store, split, run, checkpoint or classifier of skelepipe's")
+    raise NotAnArtifact(f"{path}: is not a store, split, run, checkpoint or classifier of skelepipe")

@@ -138,7 +138,7 @@ def test_convert_says_what_it_took_and_what_it_refused(skelepipe: Skelepipe, tmp
     assert (found["clips"], found["confident"], found["layout"]) == (7, 7, "coco-17")
     assert found["refused"][0].keys() == {"name", "file", "line", "reason"}
     over = skelepipe("convert", "coco", "raw", "--out", "own")
-    assert (over.exit_code, "is there and not an empty folder" in over.stderr) == (1, True)
+    assert (over.exit_code, "exists and is not an empty folder" in over.stderr) == (1, True)
     for wrong in (("--aspect", "16:0"), ("--aspect", "wide"), ("--every", "0"), ("--up", "w")):
         assert skelepipe("convert", "mediapipe", "raw", "--out", "x", *wrong).exit_code == 2
     assert not (tmp_path / "x").exists()

@@ -252,10 +252,10 @@ def fault(kept: Kept, plain: Document) -> str:
     if not all(0 <= row < 2**63 for row in rows):
         return r"field (train|test)\.\d+ = .*: input should be (greater|less) than"
     if any(row not in range(size) for row in rows):
-        return "names rows that .* does not have"
+        return "has rows that .* does not have"
     if len({*rows}) < len(rows):
         both = {*plain["train"]} & {*plain["test"]}
-        return "stands twice in it: " + ("training and test share it" if both else "one side has it twice")
+        return "is in both training and test" if both else "is twice on one side"
     rule = plain.get("rule")
     if not isinstance(rule, dict) or "train" not in rule:
         return "field '?rule"
@@ -264,9 +264,9 @@ def fault(kept: Kept, plain: Document) -> str:
     values = kept.store.values(kept.disjoint_column)
     if shared := {*values[plain["train"]].tolist()} & {*values[plain["test"]].tolist()}:
         value = re.escape(str(min(shared)))
-        return f"training and test share {kept.disjoint_column} {value}, which the split is to keep apart"
+        return f"training and test share {kept.disjoint_column} {value}, which the split must keep apart"
     if plain["separates"] != kept.disjoint_column:
-        return f"says that it separates {plain['separates'] or 'nothing'}, and {kept.name} of \\w+ separates"
+        return f"separates {plain['separates'] or 'nothing'}, but {kept.name} of \\w+ separates"
     assert (plain["train"], plain["test"]) != (whole["train"], whole["test"])
     return "its (train|test) clips are not those of its rule"
 
@@ -411,10 +411,10 @@ def test_no_command_uses_a_split_that_was_mutated(
 @pytest.mark.parametrize(
     ("rule", "told"),
     [
-        ("train = { subject = [1, 2, 3] }\ntest = { subject = [3, 6] }", "stands twice in it: training and test share"),
-        ('train = { subject = ["1", 2] }\ntest = { subject = ["01", 6] }', "stands twice in it: training and test"),
-        ('train = { subject = [1, 6] }\ntest = { session = "evening" }', "stands twice in it: training and test share"),
-        ('train = { session = "evening" }\ntest = { label = [0] }', "stands twice in it: training and test share it"),
+        ("train = { subject = [1, 2, 3] }\ntest = { subject = [3, 6] }", "is in both training and test"),
+        ('train = { subject = ["1", 2] }\ntest = { subject = ["01", 6] }', "is in both training and test"),
+        ('train = { subject = [1, 6] }\ntest = { session = "evening" }', "is in both training and test"),
+        ('train = { session = "evening" }\ntest = { label = [0] }', "is in both training and test"),
     ],
 )
 def test_a_skeleton_toml_whose_rule_makes_sides_share_clips_is_refused_when_built(
@@ -464,4 +464,4 @@ def test_a_split_file_with_one_recording_on_both_sides_is_refused(own_store: Pat
     (tmp_path / "mine.txt").write_text(f"Training videos:\n{', '.join(names[:9])}\nValidation videos:\n{names[3]}\n")
     done = CliRunner().invoke(main, ["build-splits", str(own_store), "--split-file", str(tmp_path / "mine.txt")])
     assert done.exit_code != 0
-    assert f"mine.txt:4: {names[3]} stands in line 2 already" in done.output
+    assert f"mine.txt:4: {names[3]} is already in line 2" in done.output

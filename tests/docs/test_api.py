@@ -66,7 +66,7 @@ def test_the_examples_run_as_they_stand(raw: Path, shared_run: Run, shared_store
     assert len([line for line in EMBEDS.splitlines() if line]) <= 10
     shutil.copytree(raw, tmp_path / "raw")
     shutil.copytree(shared_run.path, tmp_path / "runs" / "ntu60-xsub-quick")
-    export(ExportRequest(store=shared_store, form="npz", output=tmp_path / "ntu60.npz"))
+    export(ExportRequest(store=shared_store, format="npz", output=tmp_path / "ntu60.npz"))
     short = EVALUATES.replace('"epochs=2"', '"epochs=1", "encoder.hidden_channels=2", "frames=16"')
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""What is meant by a word that nobody knows."""
+"""Suggestions for unknown words and missing paths."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ RECIPES = ["agcn", "clean", "crosclr", "ctrgcn", "ctrgcn-ntu120", "none", "pyskl
 
 
 @pytest.mark.parametrize(
-    ("word", "known", "wanted"),
+    ("word", "known", "expected"),
     [
         ("quik", ["quick", "ntu60-xsub"], ["quick"]),
         ("cleen", RECIPES, ["clean"]),
@@ -23,7 +23,7 @@ RECIPES = ["agcn", "clean", "crosclr", "ctrgcn", "ctrgcn-ntu120", "none", "pyskl
         ("ctrgnc", RECIPES, ["ctrgcn"]),
         ("npy", ["npz", "ctrgcn", "pyskl"], ["npz"]),
         ("skeleton", RECIPES, []),
-        ("clean", RECIPES, []),  # it is known: something else is wrong
+        ("clean", RECIPES, []),  # a known word is not a typo
         ("", RECIPES, []),
         ("build", ["ingest", "build-splits"], ["build-splits"]),
         ("build_splits", ["ingest", "build-splits"], ["build-splits"]),
@@ -33,14 +33,17 @@ RECIPES = ["agcn", "clean", "crosclr", "ctrgcn", "ctrgcn-ntu120", "none", "pyskl
         ("lr", ["epochs", "learning_rate"], ["learning_rate"]),
         ("batch", ["batch_size", "micro_batch"], ["batch_size"]),
         ("learning_rte", ["a.learning_rate", "b.learning_rate"], ["a.learning_rate", "b.learning_rate"]),
+        ("pretrian", ["pretrain", "predict"], ["pretrain"]),
+        ("train", ["ingest", "pretrain", "predict"], ["pretrain"]),
+        ("center", ["centre", "spine"], ["centre"]),
     ],
 )  # fmt: skip
-def test_the_nearest_words_are_found(word: str, known: list[str], wanted: list[str]) -> None:
-    assert close_words(word, known) == wanted
+def test_close_words_are_found(word: str, known: list[str], expected: list[str]) -> None:
+    assert close_words(word, known) == expected
 
 
 @given(st.text(max_size=80), st.lists(st.text(max_size=80), max_size=20))
-def test_what_is_named_is_known_and_little(word: str, known: list[str]) -> None:
+def test_suggestions_are_few_and_known(word: str, known: list[str]) -> None:
     found = close_words(word, known)
     assert len(found) <= MAX_SUGGESTIONS
     assert set(found) <= set(known)
@@ -48,29 +51,29 @@ def test_what_is_named_is_known_and_little(word: str, known: list[str]) -> None:
 
 
 @given(st.sampled_from(sorted(keys_of_model(PretrainConfig))), st.data())
-def test_a_key_with_one_letter_gone_is_found_again(path: str, data: st.DataObject) -> None:
-    at = data.draw(st.integers(0, len(path) - 1))
-    typed = path[:at] + path[at + 1 :]
+def test_a_configuration_key_without_one_letter_is_found(path: str, data: st.DataObject) -> None:
+    index = data.draw(st.integers(0, len(path) - 1))
+    typed = path[:index] + path[index + 1 :]
     found = close_words(typed, keys_of_model(PretrainConfig))
     assert typed in keys_of_model(PretrainConfig) or path in found or len(path) < 6
 
 
-def test_a_strangers_words_take_no_time() -> None:
+def test_long_untrusted_words_are_not_compared() -> None:
     assert close_words("x" * (MAX_CHARACTERS + 1), ["x" * MAX_CHARACTERS]) == []
     assert close_words("x" * MAX_CHARACTERS, [f"{'x' * MAX_CHARACTERS}{n}" for n in range(100_000)]) == []
 
 
-def test_a_message_has_it_in_brackets() -> None:
+def test_suggestions_are_formatted_in_brackets() -> None:
     assert did_you_mean("quik", ["quick"]) == " (did you mean quick?)"
-    assert did_you_mean("tst", ["test", "tset"]) == " (did you mean test or tset?)"
+    assert did_you_mean("tst", ["test", "tset"]) == " (did you mean tset or test?)"
     assert did_you_mean("xyz", ["quick"]) == ""
 
 
-def test_a_path_is_put_right_part_by_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_parts_of_a_path_are_corrected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "processed" / "ntu60.zarr").mkdir(parents=True)
     (tmp_path / "runs" / "ntu60-xsub-quick").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
-    for typed, wanted in (
+    for typed, expected in (
         ("processed/ntu6.zarr", "processed/ntu60.zarr"),
         ("proccesed/ntu60.zar", "processed/ntu60.zarr"),
         ("ntu60.zarr", "processed/ntu60.zarr"),
@@ -79,8 +82,8 @@ def test_a_path_is_put_right_part_by_part(tmp_path: Path, monkeypatch: pytest.Mo
         ("run", "runs"),
         (str(tmp_path / "run" / "ntu60-xsub-quick"), str(tmp_path / "runs" / "ntu60-xsub-quick")),
     ):
-        assert did_you_mean_path(Path(typed)) == f" (did you mean {wanted}?)", typed
+        assert did_you_mean_path(Path(typed)) == f" (did you mean {expected}?)", typed
     for typed in ("nowhere", "nowhere/x", "processed/pku1.zarr", "/"):
         assert did_you_mean_path(Path(typed)) == "", typed
-    said = str(ArtifactNotFound(Path("runs/ntu60-xsub-quikc"), "make one"))
-    assert said == "runs/ntu60-xsub-quikc: no such file or folder (did you mean runs/ntu60-xsub-quick?); make one"
+    message = str(ArtifactNotFound(Path("runs/ntu60-xsub-quikc"), "make one"))
+    assert message == "runs/ntu60-xsub-quikc: no such file or folder (did you mean runs/ntu60-xsub-quick?); make one"

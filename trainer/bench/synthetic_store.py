@@ -23,7 +23,7 @@ def repeated(small: Store, output: Path, clips: int) -> Store:
         texts=dict.fromkeys(TEXT_COLUMNS, names),
         extra={name: values[source].tolist() for name, values in small.extra.items()},
         columns={spec.name: small.columns[spec.name][source] for spec in COLUMNS},
-        facts={key: value for key, value in small.attributes.items() if key not in NOT_FACTS},
+        attributes={key: value for key, value in small.attributes.items() if key not in NOT_FACTS},
         quarantine=[],
     )
     return Store(output)

@@ -456,7 +456,7 @@ def test_json_that_could_never_have_been_sealed_is_changed_or_damaged(own: Golde
     [
         (("joints", 1), "spine_base", "two joints share a name: spine_base"),
         (("parents", 0), 25, "there is no joint 25"),
-        (("parents", 20), 1, "run in a circle"),
+        (("parents", 20), 1, "form a cycle"),
         (("parts", "trunk"), [0, 1, 2, 3], "joint spine_shoulder is in no part"),
         (("centre",), -1, "there is no joint -1"),
     ],
@@ -536,7 +536,7 @@ def test_a_classifier_has_one_name_for_every_class(shared: Golden) -> None:
     (document,) = (document for document in DOCUMENTS if document.form == schemas.CLASSIFIER_META)
     with changed(shared, document, put(document.read(), ("names",), ["drink water"])):
         for told in refusals(shared, document):
-            assert "meta.json: field names = ['drink water']: 1 names of 2 classes; " in told
+            assert "meta.json: field names = ['drink water']: 1 names for 2 classes; " in told
 
 
 def test_momenta_of_other_shapes_belong_to_another_model(own: Golden) -> None:
@@ -636,7 +636,7 @@ def test_a_column_that_claims_more_than_its_bytes_takes_no_memory(own: Golden) -
     manifest.write_manifest(own.root / STORE, schemas.STORE, clips=clips)
     assert sealed["clips"] < clips
     tracemalloc.start()
-    with pytest.raises(ArtifactError, match="frames/c/0 has 28 bytes, its array 4000000000; ingest again"):
+    with pytest.raises(ArtifactError, match="frames/c/0 has 28 bytes, but its array needs 4000000000; ingest again"):
         Store(own.root / STORE)
     assert tracemalloc.get_traced_memory()[1] < 1 << 25
     tracemalloc.stop()

@@ -73,9 +73,9 @@ def test_a_whole_folder_has_no_findings(sealed: Path) -> None:
     [
         (lambda f: (f / "a").unlink(), "a is missing"),
         (lambda f: (f / "a").write_bytes(b""), "a has 0 bytes, expected 5"),
-        (lambda f: (f / "a").write_bytes(b"FIRST"), "a has other content"),
+        (lambda f: (f / "a").write_bytes(b"FIRST"), "a has changed"),
         (lambda f: (f / "deep" / "new").write_bytes(b"x"), "deep/new does not belong there"),
-        (lambda f: (f / "MANIFEST.json").unlink(), "never finished"),
+        (lambda f: (f / "MANIFEST.json").unlink(), "it is incomplete"),
         (lambda f: (f / "MANIFEST.json").write_bytes(b"{"), "is not JSON"),
     ],
 )
@@ -114,5 +114,5 @@ def test_a_manifest_deeper_down_is_a_file_like_any_other(sealed: Path) -> None:
 
 def test_a_file_in_the_place_of_a_folder_is_said_to_be_one(tmp_path: Path) -> None:
     (tmp_path / "f").write_bytes(b"")
-    with pytest.raises(ArtifactError, match=r"f: is a file, expected the folder of a skelepipe-thing"):
+    with pytest.raises(ArtifactError, match=r"f: is a file, not the folder of a skelepipe-thing"):
         manifest.open_folder(tmp_path / "f", FORM)

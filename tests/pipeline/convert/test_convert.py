@@ -588,7 +588,7 @@ def test_without_any_label_all_are_one_class_and_with_some_the_others_are_refuse
         ({"units": "cm"}, "--units does not apply to coco, only to bvh"),
         ({"aspect": 1.5}, "--aspect does not apply to coco, only to mediapipe"),
         ({"target": "coco-18"}, "no layout is called 'coco-18'"),
-        ({"target": "body-25"}, "coco-17: cannot be made into body-25; there is"),
+        ({"target": "body-25"}, "coco-17: cannot be converted to body-25; possible are"),
     ],
 )
 def test_invalid_options_are_refused(options: dict[str, Any], told: str, tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ def test_the_same_store_gives_the_same_bytes_under_exactly_the_name_given(
     told = []
     for name in ("a", "b"):
         report = export(
-            ExportRequest(store=shared_store, form=form, output=tmp_path / name),
+            ExportRequest(store=shared_store, format=form, output=tmp_path / name),
             lambda done, total: told.append((done, total)),
         )
     assert content(tmp_path / "a") == content(tmp_path / "b")
@@ -54,7 +54,7 @@ def test_a_damaged_store_is_not_exported(form: ExportFormat, own_store: Path, tm
     flipped[100] ^= 1
     shard.write_bytes(flipped)
     with pytest.raises(ArtifactError):
-        export(ExportRequest(store=Store(own_store), form=form, output=tmp_path / "x"))
+        export(ExportRequest(store=Store(own_store), format=form, output=tmp_path / "x"))
     assert not (tmp_path / "x").exists()
 
 
@@ -62,7 +62,7 @@ def test_a_damaged_store_is_not_exported(form: ExportFormat, own_store: Path, tm
 def test_an_export_that_fails_leaves_what_was_there(
     form: ExportFormat, shared_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    export(ExportRequest(store=shared_store, form=form, output=tmp_path / "x"))
+    export(ExportRequest(store=shared_store, format=form, output=tmp_path / "x"))
     before = content(tmp_path / "x")
     clips = Store.clips
 
@@ -74,10 +74,10 @@ def test_an_export_that_fails_leaves_what_was_there(
 
     monkeypatch.setattr(Store, "clips", ending)
     with pytest.raises(OutputFailed, match="No space left on device"):
-        export(ExportRequest(store=shared_store, form=form, output=tmp_path / "x"))
+        export(ExportRequest(store=shared_store, format=form, output=tmp_path / "x"))
     assert content(tmp_path / "x") == before
     monkeypatch.undo()
-    export(ExportRequest(store=shared_store, form=form, output=tmp_path / "x"))
+    export(ExportRequest(store=shared_store, format=form, output=tmp_path / "x"))
     assert content(tmp_path / "x") == before
     assert sorted(path.name for path in tmp_path.iterdir()) == [".x.lock", "x"]
 
@@ -103,7 +103,7 @@ def test_never_more_than_a_few_clips_are_in_memory(
     clips, pad = Store.clips, pad_clip
     monkeypatch.setattr(Store, "clips", lambda self, rows=None: map(count, clips(self, rows)))
     monkeypatch.setattr(arrays, "pad_clip", lambda *given: count(pad(*given)))
-    export(ExportRequest(store=shared_store, form=form, output=tmp_path / "x"))
+    export(ExportRequest(store=shared_store, format=form, output=tmp_path / "x"))
     assert 0 < most <= 4
     assert alive == 0
 
@@ -114,7 +114,7 @@ def test_more_room_than_there_is_is_refused_before_anything_is_written(
     monkeypatch.setattr(disk.shutil, "disk_usage", lambda folder: disk.shutil._ntuple_diskusage(2e6, 1e6, 1e6))
     for form, needed in (("ctrgcn", 72 * 300 * 150 * 4), ("stgcn", 72 * 300 * 150 * 4)):
         with pytest.raises(OutputFailed, match=rf"needs about {needed / 1e6:,.0f} MB, 1 MB are free; nothing"):
-            export(ExportRequest(store=shared_store, form=form, output=tmp_path / "x"))
+            export(ExportRequest(store=shared_store, format=form, output=tmp_path / "x"))
     assert not (tmp_path / "x").exists()
 
 
@@ -131,21 +131,21 @@ main(["export", {str(shared_store.path)!r}, "--format", {form!r}, "--out", {str(
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 5
-    wanted = f"Error: {tmp_path / 'x'}: cannot be written: File too large; nothing was published there"
+    wanted = f"Error: {tmp_path / 'x'}: cannot be written: File too large; nothing was written there"
     assert done.stderr.splitlines() == [wanted]
     assert [path.name for path in tmp_path.iterdir()] == [".x.lock"]
 
 
 def test_options_that_mean_nothing_to_a_format_are_refused(shared_store: Store, tmp_path: Path) -> None:
     output = tmp_path / "x"
-    with pytest.raises(ConfigError, match="--split means nothing to --format npz, only to ctrgcn and stgcn"):
-        export(ExportRequest(store=shared_store, form="npz", output=output, split="xsub"))
-    with pytest.raises(ConfigError, match="--stream means nothing to --format pyskl, only to stgcn"):
-        export(ExportRequest(store=shared_store, form="pyskl", output=output, streams=("bone",)))
-    with pytest.raises(ConfigError, match="--dtype means nothing to --format hdf5, only to pyskl"):
-        export(ExportRequest(store=shared_store, form="hdf5", output=output, dtype="float16"))
+    with pytest.raises(ConfigError, match="--split does not apply to --format npz, only to ctrgcn and stgcn"):
+        export(ExportRequest(store=shared_store, format="npz", output=output, split="xsub"))
+    with pytest.raises(ConfigError, match="--stream does not apply to --format pyskl, only to stgcn"):
+        export(ExportRequest(store=shared_store, format="pyskl", output=output, streams=("bone",)))
+    with pytest.raises(ConfigError, match="--dtype does not apply to --format hdf5, only to pyskl"):
+        export(ExportRequest(store=shared_store, format="hdf5", output=output, dtype="float16"))
     with pytest.raises(ConfigError, match="no split 'xset'; it has xsub, xview"):
-        export(ExportRequest(store=shared_store, form="stgcn", output=output, split="xset"))
+        export(ExportRequest(store=shared_store, format="stgcn", output=output, split="xset"))
 
 
 def test_a_split_that_was_not_built_is_built(own_store: Path, tmp_path: Path) -> None:
@@ -153,10 +153,10 @@ def test_a_split_that_was_not_built_is_built(own_store: Path, tmp_path: Path) ->
     before = {name: find_split(store, name).digest for name in built_split_names(store)}
     for path in splits_folder(own_store).glob("*.json"):
         path.unlink()
-    assert export(ExportRequest(store=store, form="ctrgcn", output=tmp_path / "a", split="xview")).splits == ["xview"]
+    assert export(ExportRequest(store=store, format="ctrgcn", output=tmp_path / "a", split="xview")).splits == ["xview"]
     assert built_split_names(store) == ["xview"]
     splits_folder(own_store).joinpath("xview.json").unlink()
-    assert export(ExportRequest(store=store, form="pyskl", output=tmp_path / "b")).splits == ["xsub", "xview"]
+    assert export(ExportRequest(store=store, format="pyskl", output=tmp_path / "b")).splits == ["xsub", "xview"]
     assert {name: find_split(store, name).digest for name in built_split_names(store)} == before
 
 
@@ -168,24 +168,24 @@ def test_a_store_that_cannot_be_split_is_exported_without_where_that_will_do(
         path.unlink()
     monkeypatch.setitem(store.columns, "subject", np.full(72, 1))
     monkeypatch.setitem(store.columns, "camera", np.full(72, 2))
-    assert export(ExportRequest(store=store, form="hdf5", output=tmp_path / "a")).splits == []
-    with pytest.raises(ArtifactError, match="no split can be made"):
-        export(ExportRequest(store=store, form="ctrgcn", output=tmp_path / "b"))
+    assert export(ExportRequest(store=store, format="hdf5", output=tmp_path / "a")).splits == []
+    with pytest.raises(ArtifactError, match="no split can be built"):
+        export(ExportRequest(store=store, format="ctrgcn", output=tmp_path / "b"))
 
 
 def test_a_folder_of_something_else_is_never_replaced(shared_store: Store, tmp_path: Path) -> None:
     (tmp_path / "x").mkdir()
     (tmp_path / "x" / "thesis.tex").write_text("years of work")
     for place in (tmp_path / "x", tmp_path / "x" / "thesis.tex"):
-        with pytest.raises(OutputExists, match="holds something else"):
-            export(ExportRequest(store=shared_store, form="stgcn", output=place))
+        with pytest.raises(OutputExists, match="exists and has other files"):
+            export(ExportRequest(store=shared_store, format="stgcn", output=place))
     assert (tmp_path / "x" / "thesis.tex").read_text() == "years of work"
 
 
 def test_a_third_body_is_refused(shared_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(shared_store.columns, "bodies", np.full(72, 3))
     with pytest.raises(SkelepipeError, match="more than 2 bodies"):
-        export(ExportRequest(store=shared_store, form="npz", output=tmp_path / "x"))
+        export(ExportRequest(store=shared_store, format="npz", output=tmp_path / "x"))
 
 
 def test_clips_without_a_label_are_named(shared_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -194,8 +194,8 @@ def test_clips_without_a_label_are_named(shared_store: Store, tmp_path: Path, mo
     monkeypatch.setitem(shared_store.columns, "label", labels)
     for form in ("ctrgcn", "stgcn", "pyskl"):
         with pytest.raises(ArtifactError, match=f"2 of 72 clips have no label, first {shared_store.names[3]}; give"):
-            export(ExportRequest(store=shared_store, form=form, output=tmp_path / "x"))
-    assert export(ExportRequest(store=shared_store, form="npz", output=tmp_path / "x")).clips == 72
+            export(ExportRequest(store=shared_store, format=form, output=tmp_path / "x"))
+    assert export(ExportRequest(store=shared_store, format="npz", output=tmp_path / "x")).clips == 72
 
 
 def test_padding_keeps_present_joints_and_zeroes_the_rest() -> None:

@@ -40,7 +40,7 @@ def peers_store(
 
 
 def test_npz_holds_what_the_recipe_stored(shared_store: Store, tmp_path: Path) -> None:
-    export(ExportRequest(store=shared_store, form="npz", output=tmp_path / "no-suffix"))
+    export(ExportRequest(store=shared_store, format="npz", output=tmp_path / "no-suffix"))
     with np.load(tmp_path / "no-suffix", allow_pickle=False) as arrays:
         held = dict(arrays)
     frames = int(shared_store.columns["frames"].max())
@@ -59,7 +59,7 @@ def test_npz_holds_what_the_recipe_stored(shared_store: Store, tmp_path: Path) -
 @pytest.mark.parametrize("name", ["xsub", "xview"])
 def test_ctrgcn_reads_its_npz(shared_store: Store, tmp_path: Path, name: str) -> None:
     """As feeder_ntu.py: labels from one-hot rows, (N, T, 150) to (N, C, T, V, M), frames counted where any is not 0."""
-    export(ExportRequest(store=shared_store, form="ctrgcn", output=tmp_path / "NTU60.npz", split=name))
+    export(ExportRequest(store=shared_store, format="ctrgcn", output=tmp_path / "NTU60.npz", split=name))
     split = find_split(shared_store, name)
     with np.load(tmp_path / "NTU60.npz") as arrays:
         assert arrays.files == ["x_train", "y_train", "x_test", "y_test"]
@@ -81,12 +81,12 @@ def test_ctrgcn_makes_room_for_longer_clips_and_refuses_other_skeletons(
 ) -> None:
     store = Store(own_store)
     monkeypatch.setattr(arrays, "REFERENCE_FRAMES", 10)
-    export(ExportRequest(store=store, form="ctrgcn", output=tmp_path / "a.npz"))
+    export(ExportRequest(store=store, format="ctrgcn", output=tmp_path / "a.npz"))
     with np.load(tmp_path / "a.npz") as made:
         assert made["x_train"].shape[1] == store.columns["frames"].max()
     monkeypatch.setattr("pipeline.export.npz.CTRGCN_JOINTS", 17)
-    with pytest.raises(ArtifactError, match="has 25 joints a body, and CTR-GCN's loader takes 17"):
-        export(ExportRequest(store=store, form="ctrgcn", output=tmp_path / "b.npz"))
+    with pytest.raises(ArtifactError, match="has 25 joints per body, but the loader of CTR-GCN expects 17"):
+        export(ExportRequest(store=store, format="ctrgcn", output=tmp_path / "b.npz"))
 
 
 STREAMS: tuple[Stream, ...] = ("joint", "bone", "motion", "bone-motion")
@@ -97,7 +97,7 @@ def test_stgcn_and_its_followers_read_their_folder(
     shared_store: Store, tmp_path: Path, streams: tuple[Stream, ...]
 ) -> None:
     """As their feeders: unpickled (names, labels), data mapped from disk, (C, T, V, M) a sample."""
-    report = export(ExportRequest(store=shared_store, form="stgcn", output=tmp_path / "xsub", streams=streams))
+    report = export(ExportRequest(store=shared_store, format="stgcn", output=tmp_path / "xsub", streams=streams))
     split = find_split(shared_store, "xsub")
     called = {"motion": "joint_motion", "bone-motion": "bone_motion"}
     suffixes = [f"data_{called.get(stream, stream)}" for stream in streams] or ["data"]
@@ -124,19 +124,19 @@ def test_stgcn_and_its_followers_read_their_folder(
 
 
 def test_ctrgcn_keeps_the_length_that_a_recipe_gives_all_clips(peers_store: Store, tmp_path: Path) -> None:
-    export(ExportRequest(store=peers_store, form="ctrgcn", output=tmp_path / "a.npz"))
+    export(ExportRequest(store=peers_store, format="ctrgcn", output=tmp_path / "a.npz"))
     with np.load(tmp_path / "a.npz") as arrays:
         assert arrays["x_test"].shape == (len(find_split(peers_store).test), 64, 150)
 
 
 def test_stgcn_keeps_the_length_that_a_recipe_gives_all_clips(peers_store: Store, tmp_path: Path) -> None:
-    report = export(ExportRequest(store=peers_store, form="stgcn", output=tmp_path / "smx"))
+    report = export(ExportRequest(store=peers_store, format="stgcn", output=tmp_path / "smx"))
     split = find_split(peers_store)
     data = np.load(tmp_path / "smx" / "train_data.npy", mmap_mode="r")
     assert data.shape == (len(split.train), 3, 64, 25, 2)
     np.testing.assert_array_equal(data, expected(peers_store, split.train, 64))
     assert (report.splits, report.clips) == (["xsub"], 72)
-    export(ExportRequest(store=peers_store, form="stgcn", output=tmp_path / "smx", split="xview"))  # replaces it
+    export(ExportRequest(store=peers_store, format="stgcn", output=tmp_path / "smx", split="xview"))  # replaces it
     view = find_split(peers_store, "xview")
     assert np.load(tmp_path / "smx" / "train_data.npy", mmap_mode="r").shape[0] == len(view.train)
 
@@ -144,7 +144,7 @@ def test_stgcn_keeps_the_length_that_a_recipe_gives_all_clips(peers_store: Store
 @pytest.mark.parametrize("dtype", [None, "float32", "float16"])
 def test_pyskl_reads_its_annotations(shared_store: Store, tmp_path: Path, dtype: str | None) -> None:
     """As PoseDataset: unpickled dict, clips of a split by frame_dir; PreNormalize3D then writes into the keypoints."""
-    report = export(ExportRequest(store=shared_store, form="pyskl", output=tmp_path / "a.pkl", dtype=dtype))
+    report = export(ExportRequest(store=shared_store, format="pyskl", output=tmp_path / "a.pkl", dtype=dtype))
     with (tmp_path / "a.pkl").open("rb") as handle:
         data = pickle.load(handle)
     assert report.splits == ["xsub", "xview"]
@@ -169,7 +169,7 @@ def test_pyskl_reads_its_annotations(shared_store: Store, tmp_path: Path, dtype:
 
 def test_pyskl_annotations_need_no_numpy_of_today(shared_store: Store, tmp_path: Path) -> None:
     """The file names nothing but numpy.ndarray, which every numpy has; numpy 2's own pickles name numpy._core."""
-    export(ExportRequest(store=shared_store, form="pyskl", output=tmp_path / "a.pkl"))
+    export(ExportRequest(store=shared_store, format="pyskl", output=tmp_path / "a.pkl"))
     named = []
 
     class Careful(pickle.Unpickler):
@@ -183,7 +183,7 @@ def test_pyskl_annotations_need_no_numpy_of_today(shared_store: Store, tmp_path:
 
 
 def test_hdf5_has_arrays_splits_and_lineage(shared_store: Store, tmp_path: Path) -> None:
-    export(ExportRequest(store=shared_store, form="hdf5", output=tmp_path / "a.h5"))
+    export(ExportRequest(store=shared_store, format="hdf5", output=tmp_path / "a.h5"))
     frames = int(shared_store.columns["frames"].max())
     with h5py.File(tmp_path / "a.h5") as file:
         np.testing.assert_array_equal(file["data"], expected(shared_store, np.arange(72), frames))

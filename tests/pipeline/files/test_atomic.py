@@ -80,7 +80,7 @@ def test_a_second_writer_is_turned_away_and_a_dead_ones_lock_is_free(tmp_path: P
 
 def test_a_pipe_or_device_is_not_replaced(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(OutputFailed, match="pipe: is a device or a pipe, expected a file's name"):
+    with pytest.raises(OutputFailed, match="pipe: is a device or a pipe, not a file"):
         atomic.write_file(tmp_path / "pipe", b"content")
     assert (tmp_path / "pipe").is_fifo()
     assert [path.name for path in tmp_path.iterdir()] == ["pipe"]

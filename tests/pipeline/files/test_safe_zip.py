@@ -203,11 +203,11 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "name with a NUL in it": (raw(member(f"a\0b/{BAD_FILE}")), "its name has a NUL byte in it; rename it"),
     "name that is another where it lies": (
         raw(member(local_name=b"S001C003P002R001A001.skeleton")),
-        f"it is called otherwise where it lies than in the archive's directory{AGAIN}",
+        f"its name differs from that in the archive's directory{AGAIN}",
     ),
     "name that is longer where it lies": (
         raw(member(local_name=BAD_FILE.encode() + b"s")),
-        f"it is called otherwise where it lies than in the archive's directory{AGAIN}",
+        f"its name differs from that in the archive's directory{AGAIN}",
     ),
     "symbolic link": (raw(member(mode=LINK)), f"it is a symbolic link, {NO_FILE}"),
     "symbolic link to a file": (raw(member(content=b"/etc/passwd", mode=LINK)), f"it is a symbolic link, {NO_FILE}"),
@@ -261,15 +261,15 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     ),
     "packed size too small": (
         raw(member(says_packed=3)),
-        f"it goes on behind the 3 packed bytes that the archive says{AGAIN}",
+        f"it continues after the 3 packed bytes that the archive says{AGAIN}",
     ),
     "packed size one too small, with the right content before its end": (
         raw(member(says_packed=len(deflated(TEXT)) - 1)),
-        rf"it goes on behind the \d+ packed bytes that the archive says{AGAIN}",
+        rf"it continues after the \d+ packed bytes that the archive says{AGAIN}",
     ),
     "packed size nought": (
         raw(member(says_packed=0)),
-        f"it goes on behind the 0 packed bytes that the archive says{AGAIN}",
+        f"it continues after the 0 packed bytes that the archive says{AGAIN}",
     ),
     "packed bytes left over": (
         raw(member(packed=deflated(TEXT) + b"more")),
@@ -285,11 +285,11 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     ),
     "packed size of 4 GB": (
         raw(member(says_packed=FULL - 1)),
-        f"it ends behind the archive, which was perhaps cut short{AGAIN}",
+        f"it ends after the end of the archive, which may be truncated{AGAIN}",
     ),
     "packed and unpacked size of 4 GB, stored": (
         raw(member(method=STORED, says_packed=FULL - 1, size=FULL - 1)),
-        f"it ends behind the archive, which was perhaps cut short{AGAIN}",
+        f"it ends after the end of the archive, which may be truncated{AGAIN}",
     ),
     "CRC-32, deflated": (raw(member(crc32=1)), f"another CRC-32 than the archive says{AGAIN}"),
     "CRC-32, stored": (raw(member(method=STORED, crc32=1)), f"another CRC-32 than the archive says{AGAIN}"),
@@ -321,11 +321,11 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     ),
     "ZIP64 packed size": (
         raw(member(says_packed=FULL, extra=zip64(2**63))),
-        f"it ends behind the archive, which was perhaps cut short{AGAIN}",
+        f"it ends after the end of the archive, which may be truncated{AGAIN}",
     ),
     "ZIP64 sizes, stored": (
         raw(member(method=STORED, size=FULL, says_packed=FULL, extra=zip64(2**64 - 1, 2**64 - 1))),
-        f"it ends behind the archive, which was perhaps cut short{AGAIN}",
+        f"it ends after the end of the archive, which may be truncated{AGAIN}",
     ),
     "ZIP64 offset": (
         raw(member(says_offset=FULL, extra=zip64(2**64 - 1))),
@@ -678,7 +678,7 @@ def test_members_that_share_bytes_are_found_whatever_their_order() -> None:
             for other, beside in within.items()
             if other != name and max(reach.start, beside.start) < min(reach.stop, beside.stop)
         }
-        found = safe_zip._sharing(entries, 450)
+        found = safe_zip._find_overlaps(entries, 450)
         assert found.keys() == sharing
         for name, other in found.items():
             assert set(within[name]) & set(within[other]), "the one that is named is one that shares"

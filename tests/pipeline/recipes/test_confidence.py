@@ -111,7 +111,7 @@ def test_inspect_names_the_least_certain_and_exports_have_it(tmp_path: Path) -> 
     )
     json.dumps(found, allow_nan=False)
     for form, name in (("npz", "x.npz"), ("hdf5", "x.h5")):
-        export(ExportRequest(store=store, form=form, output=tmp_path / name))
+        export(ExportRequest(store=store, format=form, output=tmp_path / name))
     with np.load(tmp_path / "x.npz") as kept:
         np.testing.assert_array_equal(kept["confidence"][list(kept["names"]).index("c")], values[0, 0])
         assert kept["confidence"].shape == (3, V)

@@ -74,7 +74,9 @@ def test_every_layout_becomes_kinect_v2_by_weights_that_mirror(name: str) -> Non
 
 
 def test_what_cannot_be_made_is_told_with_what_can() -> None:
-    with pytest.raises(LayoutError, match="kinect-v2: cannot be made into coco-17; there is azure-kinect-32 to kin"):
+    with pytest.raises(
+        LayoutError, match="kinect-v2: cannot be converted to coco-17; possible are azure-kinect-32 to kin"
+    ):
         layout_mapping("kinect-v2", "coco-17")
     with pytest.raises(
         LayoutError,

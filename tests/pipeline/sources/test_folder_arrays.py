@@ -287,7 +287,7 @@ def test_a_damaged_file_is_refused_or_read_but_never_a_traceback(
 def test_what_follows_an_array_is_no_part_of_it(tmp_path: Path) -> None:
     path = npy(tmp_path / "clip", motion(4, V, 3))
     path.write_bytes(path.read_bytes() * 2)
-    with pytest.raises(RawFileError, match="more follows after its array"):
+    with pytest.raises(RawFileError, match="more data after its array"):
         read(path)
 
 
@@ -435,7 +435,7 @@ def test_an_array_that_claims_other_bytes_than_there_are_is_refused(tmp_path: Pa
             archive.write(path, "xyz.npy")
         path = tmp_path / "clip.npz"
     tracemalloc.start()
-    with pytest.raises(RawFileError, match=r"more follows after its array|it is cut short"):
+    with pytest.raises(RawFileError, match=r"more data after its array|it is truncated"):
         read(path)
     assert tracemalloc.get_traced_memory()[1] < 1 << 22
     tracemalloc.stop()
@@ -464,7 +464,7 @@ def test_a_header_that_claims_to_be_gigantic_is_refused(tmp_path: Path) -> None:
     path = npy(tmp_path / "clip", motion(4, V, 3))
     path.write_bytes(path.read_bytes().replace(b"NUMPY\x01\x00", b"NUMPY\x02\x00"))
     tracemalloc.start()
-    with pytest.raises(RawFileError, match=r"it says that its header has \d{9} bytes, of 368"):
+    with pytest.raises(RawFileError, match=r"it claims a header of \d{9} bytes in a file of 368"):
         read(path)
     assert tracemalloc.get_traced_memory()[1] < 1 << 22
     tracemalloc.stop()

@@ -106,7 +106,7 @@ def test_a_chunk_that_claims_another_size_is_refused_before_memory_is_taken(
     (tmp_path / "1").write_bytes(whole[:offset] + chunk + check + whole[offset + length :])
     tracemalloc.start()
     with pytest.raises(
-        ValueError, match=f"chunk 0 says that it holds {claimed} bytes, expected {3 * JOINTS * CHUNK_BODY_FRAMES * 4}"
+        ValueError, match=f"chunk 0 claims to hold {claimed} bytes, expected {3 * JOINTS * CHUNK_BODY_FRAMES * 4}"
     ):
         read(tmp_path / "1", 0, 5)
     assert tracemalloc.get_traced_memory()[1] < 1 << 22

@@ -45,10 +45,10 @@ def test_names_are_of_any_data_set(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("text", "says"), [
-    (AS_SHIPPED.replace("0291-M", "0002-L"), ":4: 0002-L stands in line 2 already"),
-    (AS_SHIPPED.replace("0002-M", "0002-L"), ":2: 0002-L stands in line 2 already"),
-    (AS_SHIPPED.replace("0002-M,", "0002-M"), ":2: '0002-M 0002-R' is no name"),
-    (AS_SHIPPED.replace("0002-M", "../0002-M"), ":2: '../0002-M' is no name"),
+    (AS_SHIPPED.replace("0291-M", "0002-L"), ":4: 0002-L is already in line 2"),
+    (AS_SHIPPED.replace("0002-M", "0002-L"), ":2: 0002-L is already in line 2"),
+    (AS_SHIPPED.replace("0002-M,", "0002-M"), ":2: '0002-M 0002-R' is not a recording name"),
+    (AS_SHIPPED.replace("0002-M", "../0002-M"), ":2: '../0002-M' is not a recording name"),
     ("0002-L\n" + AS_SHIPPED, ":1: expected the header `Training videos:`, found '0002-L'"),
     ("Training videos:\n0002-L\n", "no test names"),
     ("Validataion videos:\n0002-L\n", "no train names"),
@@ -76,5 +76,5 @@ def test_no_such_list(tmp_path: Path) -> None:
 @pytest.mark.parametrize("mark", ["\x0b", "\x0c", "\x1c", "\x85", "\u2028"])
 def test_lines_are_counted_as_editors_count_them(tmp_path: Path, mark: str) -> None:
     text = AS_SHIPPED.replace("0002-M", f"00{mark}02-M")
-    with pytest.raises(ConfigError, match=r":2: .* is no name of a recording"):
+    with pytest.raises(ConfigError, match=r":2: .* is not a recording name"):
         read_split_file(write(tmp_path, text))

@@ -124,13 +124,13 @@ def test_lists_divide_what_they_name_and_the_rest_is_left_out(own_store: Path, t
 def test_lists_of_another_data_set_and_two_names_for_one_file_are_refused(own_store: Path, tmp_path: Path) -> None:
     store, file = Store(own_store), listed(tmp_path / "mine.txt", ["0001-L", "0002-L"], ["0003-L"])
     with pytest.raises(
-        ArtifactError, match=f"has none of its 3 names, such as 0001-L, but names like {store.names[0]}"
+        ArtifactError, match=f"has none of its 3 names, such as 0001-L; its names are like {store.names[0]}"
     ):
         build_splits(store, split_file=file)
     with pytest.raises(ConfigError, match="holds one split; name one with --split, not one, two"):
         build_splits(store, ["one", "two"], split_file=file)
     for name in ("one.two", "../one", "", "-one"):
-        with pytest.raises(ConfigError, match="a split cannot be called"):
+        with pytest.raises(ConfigError, match="is not a valid split name"):
             build_splits(store, [name], split_file=file)
 
 
@@ -152,14 +152,14 @@ def test_a_file_is_called_what_its_lists_are_for(own_store: Path, tmp_path: Path
 
 def test_one_column_that_divides_is_separated_and_several_are_not() -> None:
     even, odd = {"subject": [2, 4]}, {"subject": [1, 3]}
-    assert split_rules._separated(even, odd) == split_rules._separated(even, None) == "subject"
-    assert split_rules._separated(even, {"camera": [1]}) == split_rules._separated(even, {}) == ""
-    assert split_rules._separated({**even, "camera": [1]}, {**odd, "camera": [1]}) == ""
+    assert split_rules._single_column(even, odd) == split_rules._single_column(even, None) == "subject"
+    assert split_rules._single_column(even, {"camera": [1]}) == split_rules._single_column(even, {}) == ""
+    assert split_rules._single_column({**even, "camera": [1]}, {**odd, "camera": [1]}) == ""
 
 
 def test_whole_numbers_are_equal_however_they_are_written() -> None:
-    assert {split_rules._plain(value) for value in (1, "1", "01", " 1 ", np.int64(1))} == {1}
-    assert [split_rules._plain(value) for value in ("-2", "1.5", "a1", "--3")] == [-2, "1.5", "a1", "--3"]
+    assert {split_rules._as_number(value) for value in (1, "1", "01", " 1 ", np.int64(1))} == {1}
+    assert [split_rules._as_number(value) for value in ("-2", "1.5", "a1", "--3")] == [-2, "1.5", "a1", "--3"]
 
 
 def test_fractions_differ_by_seed_and_are_training_rows(own_store: Path) -> None:
@@ -182,8 +182,8 @@ def test_a_split_of_another_store_is_refused(own_store: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        (lambda train, test: (train + test[:1], test), "stands twice"),
-        (lambda train, test: (train + train[:1], test), "stands twice"),
+        (lambda train, test: (train + test[:1], test), "is in both training and test"),
+        (lambda train, test: (train + train[:1], test), "is twice on one side"),
         (lambda train, test: (train, [*test[1:], 10_000]), "rows that .* does not have"),
     ],
 )
@@ -203,11 +203,11 @@ def test_a_split_that_lacks_a_clip_of_its_rule_or_has_another_order_is_refused_b
     train = json.loads(path.read_text())["train"]
     rewrite(path, train=train[:-1])
     with pytest.raises(
-        ArtifactError, match=f"its train clips are not those of its rule, not so {store.names[train[-1]]};"
+        ArtifactError, match=f"its train clips are not those of its rule .for example {store.names[train[-1]]}.;"
     ):
         load_split(path, store)
     rewrite(path, train=train[::-1])
-    with pytest.raises(ArtifactError, match="its rows are in another order"):
+    with pytest.raises(ArtifactError, match="the rows are in another order"):
         load_split(path, store)
 
 
@@ -256,13 +256,13 @@ def test_unknown_splits_and_fractions_are_said(own_store: Path) -> None:
 def test_a_side_without_rows_is_refused_or_skipped(own_store: Path) -> None:
     store = Store(own_store)
     store.columns["camera"][:] = 1
-    with pytest.raises(ArtifactError, match="no training rows by its rule"):
+    with pytest.raises(ArtifactError, match="no training rows for its rule"):
         build_splits(store, ["xview"])
     built = build_splits(store)
     assert [split.name for split in built.splits] == ["xsub"]
     assert "xview" in built.skipped[0]
     store.columns["subject"][:] = 1
-    with pytest.raises(ArtifactError, match=r"no split can be made: xsub: the store has no test rows .*; xview: the"):
+    with pytest.raises(ArtifactError, match=r"no split can be built: xsub: the store has no test rows .*; xview: the"):
         build_splits(store)
 
 

@@ -60,7 +60,7 @@ def test_positions_are_converted_to_the_runs_stream(
 
 
 def test_an_exported_array_is_not_resized(shared_run: Run, shared_store: Store, tmp_path: Path) -> None:
-    export(ExportRequest(store=shared_store, form="npz", output=tmp_path / "x.npz"))
+    export(ExportRequest(store=shared_store, format="npz", output=tmp_path / "x.npz"))
     batch = embed.from_file(shared_run, tmp_path / "x.npz")
     assert batch.clips.shape == (72, 3, int(shared_store.columns["frames"].max()), 25, 2)
     assert batch.names.tolist() == shared_store.names

@@ -292,7 +292,10 @@ def test_export_distinguishes_runs_and_stores(run: Run, shared_store: Store, tmp
     assert (result["format"], result["dimensions"], result["bytes"]) == ("onnx", 8, (tmp_path / "x").stat().st_size)
     store = shared_store.path
     for words, complaint in (
-        ((run.path, "--format", "npz"), "is a run, which can be exported to --format onnx; --format npz belongs to stores"),
+        (
+            (run.path, "--format", "npz"),
+            "is a run, which can be exported to --format onnx; --format npz belongs to stores",
+        ),
         ((run.path, "--split", "xsub", "--stream", "bone"), "--split and --stream belong to stores"),
         (
             (store, "--format", "onnx"),
@@ -317,7 +320,7 @@ def test_compared_clips_include_absent_bodies() -> None:
 def test_the_script_without_torch_agrees_with_embed_and_the_evaluation(
     run: Run, shared_store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    export(ExportRequest(store=shared_store, form="npz", output=tmp_path / "clips.npz"))
+    export(ExportRequest(store=shared_store, format="npz", output=tmp_path / "clips.npz"))
     export_onnx(OnnxExportRequest(run=run, output=tmp_path / "x", classifier="linear"))
     onnx_features.main(tmp_path / "x", tmp_path / "clips.npz", tmp_path / "found.npz")
     stored = embed.encode(run, embed.from_store(run, shared_store, None, "all"), device=CPU)

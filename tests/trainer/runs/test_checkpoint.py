@@ -131,7 +131,7 @@ def test_a_full_disk_is_reported_with_the_space_needed(tmp_path: Path, monkeypat
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("trainer.runs.checkpoint.write_tensors", full)
-    with pytest.raises(OutputFailed, match=r"step-00000001: .* \(needs about 2 MB, .*; nothing was published there"):
+    with pytest.raises(OutputFailed, match=r"step-00000001: .* \(needs about 2 MB, .*; nothing was written there"):
         save(tmp_path, (model, optimiser), 1)
 
 
