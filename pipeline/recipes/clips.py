@@ -1,4 +1,4 @@
-"""Turn one recording into processed clips: parse it, apply the recipe, refuse clips that cannot be used."""
+"""Turn one recording into processed clips: parse it, apply the recipe, refuse unusable clips."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""Load, validate and apply recipes: an ordered list of steps with parameters, from a recording to a stored clip.
+"""Load, validate and apply recipes: ordered lists of processing steps with parameters.
 
 A step is a plain function. One step, the reader, takes a Recording and returns a Clip. Before it, filters may take and
 return a Recording; after it, all steps take and return a Clip. A recipe can set the keyword-only parameters of a step;

@@ -1,4 +1,4 @@
-"""The contract of a data source: `survey` lists the recordings of a data set, `read` parses one of them."""
+"""Contract of a data source: `survey` lists the recordings of a data set, `read` parses one of them."""
 
 import zlib
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Read text files into a reused buffer for the compiled parsers, and locate and quote faulty text for messages."""
+"""Read text files into a buffer for the compiled parsers; find and quote faulty text for messages."""
 
 from dataclasses import dataclass
 from pathlib import Path

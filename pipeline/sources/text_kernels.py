@@ -1,4 +1,4 @@
-"""Compiled parsers of skeleton text files (NTU RGB+D and PKU-MMD), with exact conversion of decimal numbers.
+"""Compiled parsers of NTU RGB+D and PKU-MMD skeleton text, with exact conversion of numbers.
 
 The buffer holds `PADDING` NUL bytes after the text. A NUL belongs to no field, so every loop over characters stops
 there, and a block of 64 bytes can be read from any position in the text. Arithmetic on masks and mantissas is uint64

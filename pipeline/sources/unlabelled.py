@@ -1,4 +1,4 @@
-"""Find and read recordings for `predict`: files of one skeleton layout, with any name and without labels.
+"""Find and read recordings for `predict`: files of one layout, with any name and without labels.
 
 Text files have Kinect v2 skeletons, in the format of NTU RGB+D or of PKU-MMD; their first line decides which. Array
 files have the formats of folder data sets, with or without a manifest.csv.

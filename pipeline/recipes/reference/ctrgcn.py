@@ -1,4 +1,4 @@
-"""Recipe steps of CTR-GCN (Chen et al. 2021; data/ntu/*.py), exact to its bugs: denoising and sequence translation.
+"""Recipe steps of CTR-GCN (Chen et al. 2021; data/ntu/*.py), exact to its bugs: denoising and origin.
 
 `bodies_by_motion` takes the rows of a recording to bodies on one time line. An absent body is zero here, not NaN. The
 file's own zeros, NaN and infinities are kept, because CTR-GCN adds and compares them, too.

@@ -1,6 +1,7 @@
-"""Recipe step of PYSKL (Duan et al. 2022; tools/data/ntu_preproc.py), exact to its bugs: its variant of CTR-GCN's.
+"""Recipe step of PYSKL (Duan et al. 2022; tools/data/ntu_preproc.py), exact to its bugs: denoising.
 
-As in ctrgcn.py, an absent body is zero, and the file's own zeros and NaN are kept.
+PYSKL's denoising is a variant of CTR-GCN's. As in ctrgcn.py, an absent body is zero, and the file's own zeros and NaN
+are kept.
 """
 
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""Recipe steps of SkeleMixCLR (Chen et al. 2022), exact to its bugs: clip length, centring and rotation per frame."""
+"""Recipe steps of SkeleMixCLR (Chen et al. 2022), exact to its bugs: length, centring, rotation."""
 
 import numpy as np
 

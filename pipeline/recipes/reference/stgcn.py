@@ -1,4 +1,4 @@
-"""Recipe step of ST-GCN (Yan et al. 2018), exact to its bugs: the first bodies of every frame, ignoring ids."""
+"""Recipe step of ST-GCN (Yan et al. 2018), exact to its bugs: the first bodies of every frame."""
 
 from typing import Annotated, Literal
 

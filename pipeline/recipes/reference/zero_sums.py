@@ -1,4 +1,4 @@
-"""Find the float32 sums that are exactly zero in 2s-AGCN, which treats such bodies, frames and joints as missing.
+"""Find float32 sums that are exactly zero in 2s-AGCN, where such bodies, frames and joints are missing.
 
 Whether numbers that should cancel do so in float32 depends on the order in which numpy adds them, and that depends on
 their order in memory, which is (C, T, V, M) in 2s-AGCN. Nearly always a sum in any order is enough: it is zero if all

@@ -1,4 +1,4 @@
-"""Denoising steps: remove spikes, fill short gaps and reduce jitter of joints, without changing fast motion."""
+"""Denoising steps: remove spikes, fill short gaps, reduce jitter; fast motion is not changed."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""Compiled loops of denoise.py: spikes, gaps and jitter of bodies (M, T, V, 3), float32 metres, NaN where missing."""
+"""Compiled loops of denoise.py over bodies (M, T, V, 3), float32 metres, NaN where missing."""
 
 import numba
 import numpy as np

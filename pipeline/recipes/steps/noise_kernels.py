@@ -1,4 +1,4 @@
-"""Compiled measures of sensor noise in bodies (M, T, V, 3), metres, NaN where missing; for selection and denoising.
+"""Compiled measures of sensor noise in bodies (M, T, V, 3), metres, NaN where missing.
 
 All measures are medians, so that spikes and fast limbs do not count. Therefore the median must be fast.
 """

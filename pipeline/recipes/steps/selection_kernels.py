@@ -1,4 +1,4 @@
-"""Compiled loops of selection.py: presence, shape and motion of bodies (M, T, V, 3), metres, NaN where missing."""
+"""Compiled loops of selection.py over bodies (M, T, V, 3), metres, NaN where missing."""
 
 import numba
 import numpy as np

@@ -1,4 +1,4 @@
-"""Tracking steps: turn the rows of a recording into bodies by the sensor's ids, and repair id switches."""
+"""Tracking steps: turn rows of a recording into bodies by the sensor's ids, and repair id switches."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""Read `manifest.csv`, which lists the clips of a folder with their labels; invalid rows are kept with the reason."""
+"""Read `manifest.csv`, the list of clips of a folder with their labels; invalid rows have a reason."""
 
 import csv
 import io

@@ -1,4 +1,4 @@
-"""Read `skeleton.toml`, which describes the recordings of a folder: joints, units, axes, class names, splits."""
+"""Read `skeleton.toml`, the description of a folder: joints, units, axes, class names, splits."""
 
 import re
 from collections import Counter

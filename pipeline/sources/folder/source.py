@@ -1,4 +1,4 @@
-"""Folder data source: recordings of any skeleton, described by a `skeleton.toml` and listed in a `manifest.csv`."""
+"""Folder data source: recordings of any skeleton, with a `skeleton.toml` and a `manifest.csv`."""
 
 import hashlib
 from collections import defaultdict

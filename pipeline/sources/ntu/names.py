@@ -1,4 +1,4 @@
-"""NTU RGB+D file names, and the published facts of both data sets: setups, classes, splits, missing samples.
+"""NTU RGB+D file names and published facts: setups, performers, classes, splits, missing samples.
 
 Sources: Shahroudy et al. 2016 (NTU RGB+D) and Liu et al. 2019 (NTU RGB+D 120) for setups, classes and split rules.
 Counts and performers (`ntu_performers.txt`: a setup, then the performers recorded in it) are from CTR-GCN's lists of

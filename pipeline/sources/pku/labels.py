@@ -1,4 +1,4 @@
-"""Parse PKU-MMD label files, which list the actions of a video; an invalid row does not affect the others."""
+"""Parse PKU-MMD label files; an invalid row does not affect the others."""
 
 import re
 from dataclasses import dataclass

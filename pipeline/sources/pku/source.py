@@ -1,4 +1,4 @@
-"""PKU-MMD data source: find videos and label files below some folders, and cut a video into labelled clips."""
+"""PKU-MMD data source: find videos and label files, and cut a video into labelled clips."""
 
 import re
 import zlib

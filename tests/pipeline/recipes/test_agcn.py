@@ -15,7 +15,7 @@ FRAMES = 70  # of room, in place of 300: more than a dirty recording has
 
 
 def prepared(bodies, frames=FRAMES):
-    """(M, T, V, 3) after all steps."""
+    """Return (M, T, V, 3) after all steps."""
     return shoulders_to_x(spine_to_z(centre_on_first(repeat_frames(clip(bodies), frames=frames)))).xyz
 
 
@@ -24,7 +24,7 @@ def two():
     return people(np.random.default_rng(3), bodies=2, frames=40)
 
 
-def test_dirty_recordings_come_out_as_from_2s_agcn():
+def test_dirty_recordings_give_the_result_of_2s_agcn():
     rotated = 0
     for seed in range(200):
         bodies = bodies_by_energy(dirty(seed)).xyz
@@ -35,14 +35,14 @@ def test_dirty_recordings_come_out_as_from_2s_agcn():
 
 
 @pytest.mark.kernels
-def test_a_few_of_them_do_without_compilation_too():
+def test_dirty_recordings_give_the_same_without_compilation():
     for seed in range(6):
         bodies = bodies_by_energy(dirty(seed)).xyz
         np.testing.assert_allclose(prepared(bodies, 60), naive_agcn(bodies, 60), atol=1e-6, rtol=0)
 
 
 def stored(rng, M, T, V):
-    """Bodies (M, T, V, 3) as 2s-AGCN has them in memory, some of whose joints cancel, to the last bit or nearly."""
+    """Return bodies (M, T, V, 3) with 2s-AGCN's memory layout; some joints cancel exactly or nearly."""
     xyz = rng.normal(size=(3, T, V, M)).astype(np.float32).transpose(3, 1, 2, 0)
     for body in xyz:
         for t in np.flatnonzero(rng.random(T) < 0.5):
@@ -55,27 +55,27 @@ def stored(rng, M, T, V):
 
 
 @pytest.mark.kernels
-def test_what_sums_to_zero_is_what_does_in_numpy():
+def test_zero_sums_are_those_of_numpy():
     rng = np.random.default_rng(4)
     answers = {"frame": [], "tail": [], "body": [], "clip": []}
     for _ in range(60):
         M, T, V = int(rng.integers(1, 3)), int(rng.integers(2, 9)), int(rng.choice([3, 22, 25, 50]))
-        peers = stored(rng, M, T, V)
-        xyz = np.ascontiguousarray(peers)
+        reference = stored(rng, M, T, V)
+        xyz = np.ascontiguousarray(reference)
         is_zero = ZeroSums(xyz)
-        answers["clip"].append((is_zero.nobody(), peers.sum() == 0))
+        answers["clip"].append((is_zero.nobody(), reference.sum() == 0))
         for m in range(M):
-            answers["body"].append((is_zero.body(m), peers[m].sum() == 0))
+            answers["body"].append((is_zero.body(m), reference[m].sum() == 0))
             for t in range(1, T):
-                answers["frame"].append((is_zero.frames(m)[t], peers[m, t].sum() == 0))
-                answers["tail"].append((is_zero.body(m, first=t), peers[m, t:].sum() == 0))
+                answers["frame"].append((is_zero.frames(m)[t], reference[m, t].sum() == 0))
+                answers["tail"].append((is_zero.body(m, first=t), reference[m, t:].sum() == 0))
     for pairs in answers.values():
         assert all(found == expected for found, expected in pairs)
         assert {expected for _, expected in pairs} == {True, False}
 
 
 @pytest.mark.kernels
-def test_a_sum_is_surely_not_zero_above_a_share_of_its_sizes():
+def test_a_sum_is_nonzero_above_a_share_of_its_absolute_values():
     for total, size, verdict in (
         (0.0, 0.0, agcn_kernels.ZERO),
         (0.0, 1.0, agcn_kernels.DOUBTFUL),
@@ -93,7 +93,7 @@ def test_a_sum_is_surely_not_zero_above_a_share_of_its_sizes():
 
 
 @pytest.mark.kernels
-def test_frames_are_weighed_one_by_one():
+def test_rows_are_summed_separately():
     frames = np.float32([[0, 0, 0], [1, -3, 0.5], [2, -2, 0]])
     sums, sizes, verdicts = np.empty(3), np.empty(3), np.empty(3, np.int8)
     agcn_kernels.sum_rows(frames, sums, sizes, verdicts)
@@ -102,7 +102,7 @@ def test_frames_are_weighed_one_by_one():
 
 
 @pytest.mark.kernels
-def test_a_joint_whose_coordinates_cancel_is_taken_for_missing():
+def test_a_joint_whose_coordinates_cancel_is_missing():
     body = np.float32([[[1, 2, 3], [1, -2, 1], [-1, -2, 1]], [[4, 0, 0], [0, 0, 0], [1, 0, -1]]])
     agcn_kernels.centre(body, np.float32([[1, 1, 2], [-1, 0, 3]]))
     expected = [[[0, 1, 1], [0, 0, 0], [-2, -3, -1]], [[5, 0, -3], [0, 0, 0], [0, 0, 0]]]
@@ -110,8 +110,8 @@ def test_a_joint_whose_coordinates_cancel_is_taken_for_missing():
 
 
 @pytest.mark.kernels
-def test_frames_that_are_there_are_turned_by_rows():
-    """The rows say: x goes to 2 x + 3 y, y to z, z to 10 x + 100 y + 1000 z."""
+def test_present_frames_are_rotated():
+    """The rows mean: x becomes 2 x + 3 y, y becomes z, z becomes 10 x + 100 y + 1000 z."""
     body = np.float32([[[1, 2, 3], [4, 5, 6]], [[1, 2, 3], [4, 5, 6]], [[0, 0, 1], [0, 1, 0]]])
     rotation = np.array([[2.0, 3, 0], [0, 0, 1], [10, 100, 1000]])
     agcn_kernels.rotate(body, np.array([True, False, True]), rotation)
@@ -121,7 +121,7 @@ def test_frames_that_are_there_are_turned_by_rows():
 
 @pytest.mark.kernels
 @pytest.mark.parametrize("large", [np.inf, 3e38])
-def test_what_cancels_only_beyond_all_numbers_is_not_zero(large):
+def test_infinite_sums_are_not_zero(large):
     body = np.zeros((1, 2, 25, 3), np.float32)
     body[0, 0, [0, 8, 16], 0] = large, large, -large
     with np.errstate(over="ignore", invalid="ignore"):
@@ -130,14 +130,14 @@ def test_what_cancels_only_beyond_all_numbers_is_not_zero(large):
         assert not is_zero.frames(0)[0]
 
 
-def test_a_body_goes_on_from_its_start_until_the_frames_are_full(two):
+def test_a_body_is_repeated_until_the_clip_is_full(two):
     two[1, 20:] = 0
     long = repeat_frames(clip(two), frames=100).xyz
     np.testing.assert_array_equal(long[0], two[0, np.arange(100) % 40])
     np.testing.assert_array_equal(long[1], two[1, np.arange(100) % 20])
 
 
-def test_a_body_missing_at_the_start_moves_up_and_one_missing_between_does_not(two):
+def test_a_body_missing_at_the_start_moves_forward_and_one_missing_later_does_not(two):
     two[0, 10:15] = 0
     two[1, :5] = 0
     two[1, 10:15] = 0
@@ -147,12 +147,12 @@ def test_a_body_missing_at_the_start_moves_up_and_one_missing_between_does_not(t
     np.testing.assert_array_equal(long[1], seen[np.arange(40) % 30])
 
 
-def test_nobody_stays_nobody():
+def test_an_empty_clip_stays_empty():
     nothing = np.zeros((2, 5, 25, 3), np.float32)
     np.testing.assert_array_equal(prepared(nothing), np.zeros((2, FRAMES, 25, 3)))
 
 
-def test_nan_and_infinity_leave_nan_behind_when_frames_move_up(two):
+def test_nan_and_infinity_leave_nan_when_frames_move_forward(two):
     two[0, 0] = 0
     two[0, [5, 39], 3, 0] = np.nan, np.inf
     with np.errstate(invalid="ignore"):
@@ -162,7 +162,7 @@ def test_nan_and_infinity_leave_nan_behind_when_frames_move_up(two):
     assert np.isnan(moved[0, 39, 3, 0])
 
 
-def test_the_peers_division_by_zero_is_a_refusal():
+def test_a_clip_on_which_2s_agcn_crashes_is_refused():
     """3 m, 1e8 and -1e8 are zero when added in this order, and 3 m when the large ones come first."""
     body = np.zeros((1, 2, 25, 3), np.float32)
     body[0, 1, 0] = 3, 1e8, -1e8
@@ -172,12 +172,12 @@ def test_the_peers_division_by_zero_is_a_refusal():
         repeat_frames(clip(body), frames=2)
 
 
-def test_what_there_is_no_room_for_is_refused(two):
+def test_too_many_frames_are_refused(two):
     with pytest.raises(UnusableClip, match="40 frames, but the arrays of 2s-AGCN have only 39"):
         repeat_frames(clip(two), frames=39)
 
 
-def test_the_first_body_stands_still_and_the_second_keeps_its_distance(two):
+def test_centring_fixes_the_first_body_and_keeps_the_distance_of_the_second(two):
     two[0, 30:] = 0
     centred = centre_on_first(clip(two)).xyz
     assert (centred[0, :, 1] == 0).all()
@@ -186,7 +186,7 @@ def test_the_first_body_stands_still_and_the_second_keeps_its_distance(two):
     assert (centred[0, 30:] == 0).all()
 
 
-def test_spine_and_shoulders_point_where_they_should(two):
+def test_spine_and_shoulders_point_along_their_axes(two):
     up = spine_to_z(clip(two)).xyz
     spine = up[0, 0, 1] - up[0, 0, 0]
     np.testing.assert_allclose(spine / np.linalg.norm(spine), [0, 0, 1], atol=1e-6)
@@ -196,13 +196,13 @@ def test_spine_and_shoulders_point_where_they_should(two):
 
 
 @pytest.mark.parametrize("turn", [1, -1])
-def test_what_points_there_already_or_the_other_way_stays(turn):
+def test_parallel_and_antiparallel_bones_are_not_rotated(turn):
     body = np.round(STANDING * 8)[None, None].astype(np.float32) * turn
     np.testing.assert_array_equal(shoulders_to_x(clip(body)).xyz, body)
 
 
-def test_far_away_and_nearly_aligned_the_angle_is_as_imprecise_as_theirs():
-    """Of a vector that is unit in float32 only, arccos is off by up to 3e-4 rad near 0: at 10 m that is 3 mm."""
+def test_far_away_and_nearly_aligned_the_angle_is_as_imprecise_as_in_2s_agcn():
+    """For a vector normalised in float32, arccos is wrong by up to 3e-4 rad near 0: 3 mm at 10 m."""
     rng = np.random.default_rng(0)
     for _ in range(20):
         bodies = np.zeros((2, 4, 25, 3), np.float32)
@@ -212,7 +212,7 @@ def test_far_away_and_nearly_aligned_the_angle_is_as_imprecise_as_theirs():
         np.testing.assert_allclose(prepared(bodies, 4), naive_agcn(bodies, 4), atol=4e-6)
 
 
-def test_another_skeleton_is_refused_by_the_joint_it_lacks_unless_told_which_to_take():
+def test_a_skeleton_without_the_joint_is_refused_unless_another_is_named():
     layout = Layout(
         name="stick",
         joints=("hip", "chest", "left", "right"),

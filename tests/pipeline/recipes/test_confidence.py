@@ -1,4 +1,4 @@
-"""How sure each joint is: from a folder's files through recipes to the store, what is told of it, and exports."""
+"""Confidences of joints: from the files of a folder through recipes to the store, the output and exports."""
 
 import json
 import re
@@ -32,7 +32,7 @@ T = 40
 
 
 def own(root: Path, beside: Mapping[str, NDArray[np.generic]], suffix: str = ".npz") -> Path:
-    """A folder of two clips without and one with arrays beside `xyz`."""
+    """A folder of two clips with the array `xyz` only, and one with more arrays."""
     rows = ["file,label,subject", f"clips/c{suffix},0,1", "clips/a.npy,0,1", "clips/b.npy,1,2"]
     made = folder(root, rows, a=motion(T, 1), b=motion(T, 2))
     path, arrays = made / "clips" / f"c{suffix}", {"xyz": motion(T, 3, bodies=2), **beside}
@@ -75,8 +75,8 @@ def test_view_names_the_least_certain_joints_of_a_clip(tmp_path: Path) -> None:
     store = store_of(own(tmp_path / "raw", {"confidence": sure()}), tmp_path / "s.zarr")
     assert store.confidence is not None
     row = store.names.index("c")
-    told = dict(clip_facts(store, row))["least certain"].split(", ")
-    assert [word.split()[-1] for word in told] == [f"{value:.2f}" for value in np.sort(store.confidence[row])[:3]]
+    line = dict(clip_facts(store, row))["least certain"].split(", ")
+    assert [word.split()[-1] for word in line] == [f"{value:.2f}" for value in np.sort(store.confidence[row])[:3]]
     assert "least certain" not in dict(clip_facts(store, store.names.index("a")))
 
 
@@ -104,9 +104,9 @@ def test_inspect_names_the_least_certain_and_exports_have_it(tmp_path: Path) -> 
     found = summarise_store(store)
     assert found["confidence"]["clips"] == 1
     assert found["confidence"]["joints"]["left_hand"] == 0.25
-    told = next(line for line in pipeline_output.overview_lines(found) if "confidence" in line)
-    assert told == (
-        "confidence of 1 clips: mean 0.83; least certain joints: "
+    line = next(line for line in pipeline_output.overview_lines(found) if "confidence" in line)
+    assert line == (
+        "confidence of 1 clip: mean 0.83; joints of lowest confidence: "
         "left_hand 0.25, waist 0.90, chest 0.90, head 0.90, left_arm 0.90"
     )
     json.dumps(found, allow_nan=False)
@@ -120,7 +120,7 @@ def test_inspect_names_the_least_certain_and_exports_have_it(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("beside", "told"),
+    ("beside", "line"),
     [
         (np.zeros((2, T), np.float32), r"its array confidence is float32 \(2, 40\), expected numbers \(2, 40, 9\)"),
         (np.zeros((T, V), np.float32), r"float32 \(40, 9\), expected"),
@@ -128,10 +128,10 @@ def test_inspect_names_the_least_certain_and_exports_have_it(tmp_path: Path) -> 
         (np.full((2, T, V), None), "holds Python objects"),
     ],
 )
-def test_what_is_no_confidence_is_refused_and_the_rest_goes_on(tmp_path: Path, beside: NDArray, told: str) -> None:
+def test_an_invalid_confidence_is_refused_and_other_clips_are_read(tmp_path: Path, beside: NDArray, line: str) -> None:
     store = store_of(own(tmp_path / "own", {"confidence": beside}), tmp_path / "s.zarr")
     assert len(store) == 2
-    assert re.search(told, store.quarantine[0]["reason"]), store.quarantine
+    assert re.search(line, store.quarantine[0]["reason"]), store.quarantine
 
 
 def recording(values: NDArray[np.float32] | None) -> Recording:
@@ -140,7 +140,7 @@ def recording(values: NDArray[np.float32] | None) -> Recording:
     return Recording.from_bodies("r", KINECT_V2, wide.astype(np.float32), values)
 
 
-def test_joints_below_the_least_become_missing_and_bodies_without_any_leave() -> None:
+def test_joints_below_the_minimum_become_missing_and_empty_bodies_are_dropped() -> None:
     values = np.full((2, T, 25), 0.8, np.float32)
     values[0, 3, 7] = 0.29
     values[0, 4, 8] = np.nan
@@ -167,7 +167,7 @@ def test_without_confidence_clean_certain_is_clean_bit_for_bit(values: NDArray[n
 
 
 @pytest.mark.parametrize(
-    ("steps", "told"),
+    ("steps", "line"),
     [
         (["follow_ids", "drop_uncertain"], r"step 2 \(drop_uncertain\): takes a recording, so it must come before"),
         (["drop_uncertain"], "no step reads the recording; add one of bodies_by_slot"),
@@ -175,12 +175,12 @@ def test_without_confidence_clean_certain_is_clean_bit_for_bit(values: NDArray[n
         (["drop_uncertain", "follow_ids", "bodies_by_slot"], r"step 3 \(bodies_by_slot\): reads a recording"),
     ],
 )
-def test_the_step_stands_before_the_one_that_reads(steps: list[str], told: str) -> None:
-    with pytest.raises(RecipeError, match=told):
+def test_the_step_must_come_before_the_reader(steps: list[str], line: str) -> None:
+    with pytest.raises(RecipeError, match=line):
         recipe_from_plain({"name": "mine", "steps": [{"step": step} for step in steps]}, "mine.toml")
 
 
-def test_new_recordings_have_their_confidence(tmp_path: Path) -> None:
+def test_unlabelled_recordings_have_their_confidence(tmp_path: Path) -> None:
     root = own(tmp_path / "own", {"confidence": sure()})
     source = FolderSource([root])
     entry = next(entry for entry in source.survey(keep_missing=False).entries if entry.name == "c")

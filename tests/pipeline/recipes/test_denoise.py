@@ -16,7 +16,7 @@ def mended(xyz):
 
 
 def rough(seed):
-    """Small paths with everything in them: motion, jitter, spikes, gaps."""
+    """Short paths with motion, jitter, spikes and gaps."""
     rng = np.random.default_rng(seed)
     xyz = people(rng, bodies=2, frames=int(rng.integers(1, 30)))[:, :, :4]
     xyz += rng.normal(0, rng.choice([0, 0.005, 0.03]), xyz.shape).astype(np.float32)
@@ -26,7 +26,7 @@ def rough(seed):
 
 
 def along_x(path):
-    """One person whose every joint goes (T,) metres along x."""
+    """One person whose joints all move (T,) metres along x."""
     return (
         people(np.random.default_rng(0), frames=1)[:, :1] + np.asarray(path)[None, :, None, None] * [1, 0, 0]
     ).astype(np.float32)
@@ -34,7 +34,7 @@ def along_x(path):
 
 @settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 10_000))
-def test_despiking_agrees_with_the_naive_twin(seed):
+def test_despiking_agrees_with_the_naive_implementation(seed):
     xyz = rough(seed)
     parents = np.array([1, -1, 1, 2])
     found, spikes = denoise_kernels.despike(xyz, noise_kernels.joint_noise(xyz), parents, 0.05, 1.0, 0.03, 3.0)
@@ -45,7 +45,7 @@ def test_despiking_agrees_with_the_naive_twin(seed):
 
 @settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 10_000), max_gap=st.integers(0, 6))
-def test_filling_agrees_with_the_naive_twin(seed, max_gap):
+def test_filling_agrees_with_the_naive_implementation(seed, max_gap):
     xyz = rough(seed)
     found, filled = denoise_kernels.fill(xyz, max_gap)
     np.testing.assert_allclose(found, naive_fill(xyz, max_gap), atol=2e-5)
@@ -54,7 +54,7 @@ def test_filling_agrees_with_the_naive_twin(seed, max_gap):
 
 @settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 10_000))
-def test_smoothing_agrees_with_the_naive_twin(seed):
+def test_smoothing_agrees_with_the_naive_implementation(seed):
     xyz = rough(seed)
     found, _ = denoise_kernels.smooth(xyz, noise_kernels.joint_noise(xyz), 0.002, 2.0, 0.02)
     np.testing.assert_allclose(found, naive_smooth(xyz, 0.002, 2.0, 0.02), atol=2e-6)
@@ -62,7 +62,7 @@ def test_smoothing_agrees_with_the_naive_twin(seed):
 
 @pytest.mark.parametrize("hertz", [1, 2, 3, 4, 5])
 @pytest.mark.parametrize("reach", [0.05, 0.15])
-def test_a_waving_hand_is_not_touched(hertz, reach):
+def test_a_waving_hand_is_not_changed(hertz, reach):
     wave = along_x(reach * np.sin(2 * np.pi * hertz * (np.arange(90) / 30) + 0.4))
     found = mended(wave)
     assert found.step_counts["joints_despiked"] == 0
@@ -90,7 +90,7 @@ def test_clean_motion_hardly_changes():
 
 @pytest.mark.parametrize(("height", "share"), [(0.2, 0.8), (0.5, 0.95), (1.5, 0.98)])
 @pytest.mark.parametrize("frames", [1, 2])
-def test_spikes_go_and_what_is_put_there_is_near_the_truth(height, share, frames):
+def test_spikes_are_replaced_by_values_near_the_truth(height, share, frames):
     for seed in range(5):
         rng = np.random.default_rng(seed)
         truth = people(rng, bodies=2)
@@ -105,13 +105,13 @@ def test_spikes_go_and_what_is_put_there_is_near_the_truth(height, share, frames
         spiked += off
         found = mended(spiked)
         left = errors(found.xyz[at], truth[at])
-        # The others leave the lengths of all bones as they were: so may a limb.
+        # The others do not change bone lengths, which a limb could do as well.
         assert (left < 25).mean() > share - 0.1 * (frames - 1)
         assert errors(found.xyz[~at], truth[~at]).mean() < 0.5
         assert found.step_counts["joints_despiked"] <= at.sum() * 1.1
 
 
-def test_a_spike_in_the_first_frame_goes_and_a_fast_start_stays():
+def test_a_spike_in_the_first_frame_is_removed_and_a_fast_start_is_kept():
     still = along_x(np.zeros(20))
     still[0, 0, 7] += 0.5
     found = despike(clip(still)).xyz
@@ -122,7 +122,7 @@ def test_a_spike_in_the_first_frame_goes_and_a_fast_start_stays():
 
 
 def detour(leg, across, frames):
-    """(T, 3) from one place to another, `across` metres on; for some frames between, `leg` metres from both."""
+    """Return (T, 3): a move by `across` metres; in some frames in between, `leg` metres from both positions."""
     aside = np.array([across / 2, np.sqrt(leg**2 - across**2 / 4), 0])
     return np.float32([[0, 0, 0]] * 4 + [aside] * frames + [[across, 0, 0]] * 4)
 
@@ -132,7 +132,7 @@ def detour(leg, across, frames):
     (0.4, 0.5, True), (0.4, 0.55, True), (0.4, 0.58, False), (0.4, 0.7, False),
     (0.04, 0.01, False), (0.06, 0.01, True),
 ])  # fmt: skip
-def test_a_sharp_turn_is_a_spike_and_an_obtuse_one_a_way_on(leg, across, spike):
+def test_an_acute_angle_is_a_spike_and_an_obtuse_one_is_not(leg, across, spike):
     assert denoise_kernels.is_spike(detour(leg, across, 1), 4, 0.05, 1.0) == spike
     assert denoise_kernels.is_double_spike(detour(leg, across, 2), 4, 0.05, 1.0) == spike
     assert not denoise_kernels.is_spike(detour(leg, across, 2), 4, 0.05, 1.0)
@@ -140,8 +140,8 @@ def test_a_sharp_turn_is_a_spike_and_an_obtuse_one_a_way_on(leg, across, spike):
     assert not denoise_kernels.is_double_spike(detour(leg, across, 3), 4, 0.05, 1.0)
 
 
-def test_a_right_angle_is_a_way_on_still():
-    """15 m and 20 m at a right angle are 25 m across, without rounding."""
+def test_a_right_angle_is_no_spike():
+    """15 m and 20 m at a right angle have a hypotenuse of 25 m, without rounding."""
     start, corner, end = [0, 0, 0], [9, 12, 0], [-7, 24, 0]
     for frames, told in ((1, denoise_kernels.is_spike), (2, denoise_kernels.is_double_spike)):
         assert not told(np.float32([start] * 4 + [corner] * frames + [end] * 4), 4, 0.05, 1.0)
@@ -156,8 +156,8 @@ def test_exactly_the_limit_is_no_spike():
         assert denoise_kernels.is_spike(path, 5, 0.5, 0.0) == spike
 
 
-def test_who_moves_fast_must_go_further_out_to_be_a_spike():
-    """Beside 0.2 m a frame the limit is 0.05 + 0.2 m, or 0.05 + 0.4 m at a motion factor of 2.
+def test_the_limit_of_a_spike_grows_with_speed():
+    """At a speed of 0.2 m a frame the limit is 0.05 + 0.2 m, or 0.05 + 0.4 m at a motion factor of 2.
 
     Three frames of 0.2 m make 0.26 m aside an obtuse angle for two of them.
     """
@@ -174,7 +174,7 @@ def test_who_moves_fast_must_go_further_out_to_be_a_spike():
             assert told(path, 5, 0.05, factor) == spike
 
 
-def test_an_arm_that_jumps_with_its_bones_is_left_alone():
+def test_an_arm_that_jumps_with_its_bone_lengths_is_not_changed():
     still = along_x(np.zeros(20))
     arm = [clip(still).layout.index(joint) for joint in ("right_shoulder", "right_elbow", "right_wrist", "right_hand")]
     arm += [clip(still).layout.index(joint) for joint in ("right_hand_tip", "right_thumb")]
@@ -190,7 +190,7 @@ def test_a_joint_seen_in_one_frame_alone_is_no_spike():
 
 
 @pytest.mark.parametrize(("gap", "mean"), [(1, 0.2), (3, 1), (5, 3), (10, 15)])
-def test_drop_outs_are_bridged_along_the_motion(gap, mean):
+def test_gaps_are_filled_along_the_motion(gap, mean):
     for seed in range(5):
         truth = people(np.random.default_rng(seed))
         dropped = truth.copy()
@@ -218,7 +218,7 @@ def test_longer_gaps_and_both_ends_stay_missing():
     assert np.flatnonzero(missing).tolist() == [0, 1, 2, *range(20, 31), 78, 79]
 
 
-def test_what_is_cleaner_than_the_sensor_can_be_is_not_smoothed():
+def test_noise_below_the_minimum_is_not_smoothed():
     for seed in range(4):
         rng = np.random.default_rng(seed)
         shaken = (people(rng, bodies=2) + rng.normal(0, 0.005, (2, 80, 25, 3))).astype(np.float32)
@@ -233,7 +233,7 @@ def test_one_flickering_joint_does_not_make_a_body_noisy():
 
 
 @pytest.mark.parametrize(("jitter", "left"), [(0.01, 0.95), (0.015, 0.75), (0.02, 0.68)])
-def test_jitter_shrinks_the_more_the_more_there_is(jitter, left):
+def test_more_jitter_is_reduced_more(jitter, left):
     for seed in range(4):
         rng = np.random.default_rng(seed)
         truth = people(rng, bodies=2)
@@ -249,7 +249,7 @@ def test_no_joint_is_smoothed_further_than_allowed():
 
 
 @pytest.mark.parametrize("step", [despike, fill_gaps, smooth])
-def test_steps_leave_their_input_alone(step):
+def test_steps_do_not_change_their_input(step):
     rng = np.random.default_rng(4)
     xyz = people(rng, frames=40) + rng.normal(0, 0.02, (1, 40, 25, 3)).astype(np.float32)
     xyz[0, 20:23, 9] = np.nan
@@ -261,8 +261,8 @@ def test_steps_leave_their_input_alone(step):
 
 
 @pytest.mark.parametrize("turned", [False, True])
-def test_the_pace_on_one_side_alone_can_be_what_a_pair_is_held_against(turned):
-    """A person who runs five metres a frame behind two frames a metre off: missing before, and the other way round."""
+def test_the_speed_on_one_side_can_set_the_limit_of_a_double_spike(turned):
+    """Two frames a metre off, with a person running five metres a frame on one side and missing on the other."""
     path = np.array([[np.nan] * 3, [0, 0, 0], [0, 1, 0], [0, 1, 0], [0, 0, 0], [5, 0, 0]], np.float32)
     slow = path.copy()
     slow[5] = 0
@@ -272,7 +272,7 @@ def test_the_pace_on_one_side_alone_can_be_what_a_pair_is_held_against(turned):
     assert denoise_kernels.is_double_spike(slow, 2, 0.05, 1.0)
 
 
-def test_strides_by_hand():
+def test_step_lengths_by_hand():
     body = np.array([[[1, 2, 3], [0, 0, 0]], [[4, 6, 3], [2, 3, 6]]], np.float32)
     strides = np.zeros((3, 2))
     denoise_kernels.step_lengths(body, strides)

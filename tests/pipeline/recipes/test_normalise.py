@@ -16,7 +16,7 @@ pytestmark = pytest.mark.kernels
 
 
 def turned(xyz, degrees):
-    """The scene from a camera that stands elsewhere: turned about the vertical."""
+    """Rotate the scene about the vertical, as seen by another camera."""
     cos, sin = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
     return xyz @ np.array([[cos, 0, sin], [0, 1, 0], [-sin, 0, cos]])
 
@@ -31,7 +31,7 @@ def two():
     return people(np.random.default_rng(3), bodies=2)
 
 
-def test_origin_and_turn_keep_bones_the_distance_between_people_and_the_way_they_go(two):
+def test_origin_and_rotation_keep_bones_distances_and_paths(two):
     normal = one_turn(one_origin(clip(two))).xyz
     np.testing.assert_allclose(bones(normal), bones(two), atol=2e-6)
     np.testing.assert_allclose(
@@ -44,7 +44,7 @@ def test_origin_and_turn_keep_bones_the_distance_between_people_and_the_way_they
     )
 
 
-def test_the_first_actors_centre_is_the_origin_where_it_is_first_seen(two):
+def test_the_origin_is_the_first_actors_centre_in_its_first_frame(two):
     two[0, :5] = np.nan
     normal = one_origin(clip(two)).xyz
     assert (normal[0, 5, KINECT_V2.centre] == 0).all()
@@ -52,22 +52,22 @@ def test_the_first_actors_centre_is_the_origin_where_it_is_first_seen(two):
     assert np.isfinite(normal[1]).all()
 
 
-def test_who_is_first_seen_late_is_the_origin_all_the_same(two):
+def test_the_origin_is_the_first_actor_even_if_seen_late(two):
     two[0, :60] = np.nan
     normal = one_origin(clip(two)).xyz
     assert (normal[0, 60, KINECT_V2.centre] == 0).all()
     np.testing.assert_allclose(normal[0, 60] - normal[1, 60], two[0, 60] - two[1, 60], atol=1e-6)
 
 
-def test_the_way_across_is_summed_and_its_first_direction_kept():
-    """Left and right in one place; then right 2 m further away; then unknown; then 1 m to the side."""
+def test_shoulder_vectors_are_summed_and_the_first_is_returned():
+    """Both joints at one position; then right 2 m further away; then unknown; then 1 m to the side."""
     way = np.array([[0, 0, 0], [0, 5, 2], [np.nan, np.nan, np.nan], [1, 7, 0]], np.float32)
     xyz = np.stack([np.ones_like(way), 1 + way], axis=1)[None]
     np.testing.assert_array_equal(normalise_kernels.shoulder_direction(xyz, 0, 1), [1, 2, 3, 0, 2])
     np.testing.assert_array_equal(normalise_kernels.shoulder_direction(xyz[:, ::-1], 0, 1), [1, 2, 3, 1, 0])
 
 
-def test_shoulders_lie_along_x_and_up_stays_up(two):
+def test_shoulders_point_along_x_and_up_stays_up(two):
     normal = one_turn(clip(two)).xyz
     left, right = KINECT_V2.shoulders
     across = (normal[0, :, right] - normal[0, :, left]).sum(axis=0)
@@ -88,7 +88,7 @@ def test_normalising_twice_is_normalising_once(two):
     np.testing.assert_allclose(one_turn(one_origin(once)).xyz, once.xyz, atol=1e-6)
 
 
-def test_whoever_turns_round_faces_x_in_the_first_frame():
+def test_a_person_who_turns_round_is_aligned_in_the_first_frame():
     spin = np.stack([turned(STANDING, degrees) for degrees in np.linspace(40, 400, 60)])[None]
     normal = one_turn(clip(spin)).xyz
     left, right = KINECT_V2.shoulders
@@ -97,7 +97,7 @@ def test_whoever_turns_round_faces_x_in_the_first_frame():
     assert abs(across[2]) < 1e-5
 
 
-def test_a_few_frames_with_swapped_shoulders_do_not_turn_the_clip(two):
+def test_a_few_frames_with_swapped_shoulders_do_not_change_the_rotation(two):
     swapped = two.copy()
     left, right = KINECT_V2.shoulders
     swapped[0, :4, [left, right]] = two[0, :4, [right, left]]
@@ -105,7 +105,7 @@ def test_a_few_frames_with_swapped_shoulders_do_not_turn_the_clip(two):
     assert difference < 0.15  # metres, of people 3 to 4 m from the axis: under 3 degrees
 
 
-def test_without_shoulders_the_sensors_axes_stay(two):
+def test_without_shoulders_the_axes_do_not_change(two):
     two[0][:, KINECT_V2.shoulders[0]] = np.nan
     np.testing.assert_array_equal(one_turn(clip(two)).xyz, two)
 
@@ -116,8 +116,8 @@ def test_a_clip_without_any_centre_is_refused(two):
         one_origin(clip(two))
 
 
-def test_each_body_turns_by_its_own_angle_in_every_frame(two):
-    """The second half and the second body by a right angle: z goes to -x, and x to z."""
+def test_each_body_is_rotated_by_its_own_angle_in_every_frame(two):
+    """The second half and the second body are rotated by a right angle: z becomes -x, and x becomes z."""
     cos, sin = np.ones((2, 80), np.float32), np.zeros((2, 80), np.float32)
     cos[0, 40:], sin[0, 40:], cos[1], sin[1] = 0, 1, 0, 1
     right = two[..., [2, 1, 0]] * np.float32([-1, 1, 1])
@@ -125,13 +125,13 @@ def test_each_body_turns_by_its_own_angle_in_every_frame(two):
     np.testing.assert_array_equal(normalise_kernels.rotated(two, cos, sin), expected)
 
 
-def test_the_peers_centring_loses_where_bodies_are(two):
+def test_centring_each_frame_loses_the_positions_of_bodies(two):
     relative = centre_each_frame(clip(two)).xyz
     assert (relative[:, :, KINECT_V2.centre] == 0).all()
     np.testing.assert_allclose(bones(relative), bones(two), atol=2e-6)
 
 
-def test_the_peers_turn_keeps_zeros_and_bones(two):
+def test_turning_each_frame_keeps_zeros_and_bones(two):
     two[1] = 0
     relative = turn_each_frame(centre_each_frame(clip(two))).xyz
     assert (relative[1] == 0).all()
@@ -139,7 +139,7 @@ def test_the_peers_turn_keeps_zeros_and_bones(two):
     np.testing.assert_allclose(bones(relative), bones(two), atol=2e-6)
 
 
-def test_ctrgcns_origin_leaves_zeros_behind_in_clips_of_one_body_only(two):
+def test_ctrgcns_origin_moves_zeros_only_in_clips_of_one_body(two):
     two[:, :3] = 0
     two[1, 10] = 0
     two[0, 5, 7] = 0
@@ -153,7 +153,7 @@ def test_ctrgcns_origin_leaves_zeros_behind_in_clips_of_one_body_only(two):
     np.testing.assert_array_equal(alone[0, 0], np.broadcast_to(-origin, (25, 3)))
 
 
-def test_ctrgcns_origin_is_as_told_for_dirty_recordings_too():
+def test_ctrgcns_origin_agrees_for_dirty_recordings():
     refused = 0
     for seed in range(600):
         try:
@@ -179,7 +179,7 @@ def test_ctrgcns_origin_can_be_another_joint(two):
         origin_at_start(clip(two), joint="navel")
 
 
-def test_a_clip_is_moved_and_turned_as_told():
+def test_a_clip_is_translated_and_rotated_as_expected():
     for seed in range(60):
         rng = np.random.default_rng(seed)
         xyz = people(rng, bodies=2)

@@ -17,7 +17,7 @@ CRASHES = {
 }
 
 
-def test_dirty_recordings_come_out_as_from_pyskl():
+def test_dirty_recordings_give_the_result_of_pyskl():
     outcomes = Counter()
     for seed in SEEDS:
         recording = dirty(seed)
@@ -46,13 +46,13 @@ def test_one_shared_frame_is_an_overlap():
     np.testing.assert_array_equal(found[1, 20:], two[1, 20:])
 
 
-def test_the_last_body_goes_too_when_it_is_wide():
+def test_a_wide_body_is_dropped_even_if_it_is_the_last():
     wide = people(np.random.default_rng(2), bodies=2)[..., [1, 0, 2]]
     with pytest.raises(UnusableClip, match="or wide; PYSKL crashes on it"):
         bodies_as_pyskl(recorded(wide))
 
 
-def test_who_is_there_first_is_first_when_the_other_comes_later():
+def test_the_actor_of_the_first_frame_is_first():
     two = people(np.random.default_rng(3), bodies=2, frames=60)
     two[0] *= 2  # moves more, so it is the first actor
     two[0, :15] = np.nan
@@ -61,7 +61,7 @@ def test_who_is_there_first_is_first_when_the_other_comes_later():
     np.testing.assert_array_equal(found.xyz[1, 15:], two[0, 15:])
 
 
-def test_all_zero_frames_go_at_the_ends_and_stay_between():
+def test_zero_frames_are_removed_at_the_ends_only():
     two = people(np.random.default_rng(3), bodies=2, frames=60)
     two[:, [*range(10), 30, *range(55, 60)]] = 0
     found = bodies_as_pyskl(recorded(two))
@@ -73,6 +73,6 @@ def test_all_zero_frames_go_at_the_ends_and_stay_between():
         bodies_as_pyskl(recorded(two))
 
 
-def test_the_recipe_is_the_step_with_the_peers_values():
+def test_the_recipe_is_the_step_with_pyskls_parameters():
     steps = load_recipe("pyskl").resolved["steps"]
     assert steps == [{"step": "bodies_as_pyskl", "min_frames": 12, "max_spread": 0.8, "max_wide": 0.69754}]

@@ -19,7 +19,7 @@ FILES = sorted(path.stem for path in (GOLDEN / "raw").glob("*.skeleton"))
 
 
 def read_rows(path: Path) -> Recording:
-    """A file's rows."""
+    """Parse a file."""
     reader = TextReader()
     size, _ = reader.read_file(path)
     return parse(reader.text, size, source=path.name, name=path.stem)
@@ -37,12 +37,12 @@ def clean():
 
 
 def sensor_axes(recipe: Recipe) -> Recipe:
-    """A recipe without its normalising steps, so that what it gives can be laid over the truth."""
+    """Return a recipe without its normalising steps, so that its result can be compared with the truth."""
     return Recipe(name="", description="", steps=tuple(s for s in recipe.steps if not s.name.startswith("one_")))
 
 
 def as_stored(xyz, layout):
-    """(M, T, V, 3) as a peer lays it out: "CTVM", or "T(MVC)" for CTR-GCN's columns."""
+    """Return (M, T, V, 3) in the layout of a reference implementation: "CTVM", or "T(MVC)" for CTR-GCN."""
     return xyz.transpose(3, 1, 2, 0) if layout == "CTVM" else xyz.swapaxes(0, 1).reshape(xyz.shape[1], -1)
 
 
@@ -56,26 +56,26 @@ def as_stored(xyz, layout):
         ("agcn", "agcn-300", "CTVM", 1e-6),
     ],
 )
-def test_what_the_peers_make_of_a_file_comes_out(golden, name, recipe, key, layout, metres):
+def test_recipes_give_the_result_of_the_reference_implementations(golden, name, recipe, key, layout, metres):
     found = apply_recipe(load_recipe(recipe), read_rows(GOLDEN / "raw" / f"{name}.skeleton")).xyz
     assert found.dtype == np.float32
     np.testing.assert_allclose(as_stored(found, layout), golden[f"{key}/{name}"], atol=metres, rtol=0)
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_what_ctrgcn_makes_of_a_file_before_it_is_moved_comes_out(golden, name):
+def test_bodies_by_motion_gives_ctrgcns_result_before_translation(golden, name):
     found = STEPS["bodies_by_motion"](read_rows(GOLDEN / "raw" / f"{name}.skeleton")).xyz
     np.testing.assert_array_equal(as_stored(found, "T(MVC)"), golden[f"ctrgcn-denoised/{name}"])
 
 
-def test_for_ntu120_ctrgcn_puts_whoever_is_alone_in_both_places(golden):
+def test_for_ntu120_ctrgcn_repeats_a_single_body(golden):
     for name, bodies in (("S001C001P001R001A001", 1), ("S001C002P003R001A050", 2)):
         found = apply_recipe(load_recipe("ctrgcn-ntu120"), read_rows(GOLDEN / "raw" / f"{name}.skeleton")).xyz
         columns = golden[f"ctrgcn/{name}"]
         np.testing.assert_array_equal(as_stored(found, "T(MVC)"), np.tile(columns, 3 - bodies))
 
 
-def test_peers_cut_long_clips_of_pku_mmd_each_in_its_own_place():
+def test_long_clips_of_pku_mmd_are_cut_like_the_reference_implementations():
     long = people(np.random.default_rng(0), bodies=2, frames=411)
     np.testing.assert_array_equal(apply_recipe(load_recipe("mamp-pku"), recorded(long)).xyz, long[:, :300])
     found = apply_recipe(load_recipe("aimclr-pku"), recorded(long)).xyz
@@ -88,7 +88,7 @@ def test_peers_cut_long_clips_of_pku_mmd_each_in_its_own_place():
     )
 
 
-# For each file: the frames of every actor, most active first, and what was done to them.
+# For each file: the frames of each actor, the most active first, and the step counts.
 CLEANED = {
     "S001C001P001R001A001": ([range(40)], {}),
     "S001C002P003R001A050": ([range(46), range(46)], {}),
@@ -128,14 +128,14 @@ def test_clean_moves_no_joint_of_the_golden_files_far(clean, name):
         assert np.mean(ways) < 0.005  # the files have 3 mm of noise on each axis
 
 
-def test_every_clip_leaves_with_every_count():
+def test_every_clip_has_all_step_counts():
     for recipe in map(load_recipe, shipped_recipes()):
         quality = apply_recipe(recipe, recorded(people(np.random.default_rng(0)))).step_counts
         assert list(quality) == list(STEP_COUNTS)
         assert all(type(count) is int for count in quality.values())
 
 
-def test_clean_hardly_changes_what_is_clean(clean):
+def test_clean_hardly_changes_clean_recordings(clean):
     for seed in range(5):
         truth = people(np.random.default_rng(seed), bodies=2)
         found = apply_recipe(sensor_axes(clean), recorded(truth)).xyz
@@ -147,13 +147,13 @@ def test_clean_hardly_changes_what_is_clean(clean):
 def test_clean_twice_is_clean_once(clean):
     once = apply_recipe(clean, recorded(people(np.random.default_rng(2), bodies=2)))
     again = apply_recipe(clean, recorded(once.xyz))
-    # The origin is at a joint, and (0, 0, 0) reads as missing: that one joint of that one frame is lost.
+    # The origin is at a joint, and (0, 0, 0) means missing: this joint is lost in one frame.
     assert np.isnan(again.xyz).sum() <= 3
     assert np.nanmax(np.abs(again.xyz - once.xyz)) < 0.02
 
 
 def faults(truth, rng):
-    """Recordings of one person with everything that sensors do, and how many millimetres `clean` may be off (mean)."""
+    """Recordings of one person with the faults of sensors, and the allowed mean error of `clean` in millimetres."""
     T = truth.shape[1]
     nobody = np.full_like(truth, np.nan)
     ghost = nobody.copy()
@@ -203,7 +203,7 @@ def test_clean_recovers_two_people_whose_order_ids_and_frames_are_mixed_up(clean
 
 
 @pytest.mark.skipif(bool(os.environ.get("NUMBA_DISABLE_JIT")), reason="says nothing about uncompiled loops")
-def test_clean_is_quick(clean):
+def test_clean_is_fast(clean):
     recording = recorded(people(np.random.default_rng(0)))
     apply_recipe(clean, recording)
     times = []
@@ -223,20 +223,20 @@ def test_hopeless_clips_are_refused_with_the_reason(clean):
     for recipe, reason in (("ctrgcn", "no body in any frame"), ("mamp-pku", "the coordinates sum to zero")):
         with pytest.raises(UnusableClip, match=reason):
             apply_recipe(load_recipe(recipe), empty)
-    assert not apply_recipe(load_recipe("none"), empty).xyz.any()  # these peers keep them
+    assert not apply_recipe(load_recipe("none"), empty).xyz.any()  # these reference implementations keep them
     assert not apply_recipe(load_recipe("agcn"), empty).xyz.any()
     with pytest.raises(UnusableClip, match="a body in 4 frames only, 6 are needed"):
         apply_recipe(clean, recorded(people(np.random.default_rng(0), frames=4)))
 
 
-def test_absurd_numbers_in_a_file_make_no_noise():
+def test_absurd_numbers_cause_no_warnings():
     absurd = people(np.random.default_rng(0)).astype(np.float64)
     absurd[0, 5, 3], absurd[0, 6, 20, 1], absurd[0, 7, 4, 0] = 1e38, np.inf, -np.inf
     for recipe in map(load_recipe, shipped_recipes()):
         apply_recipe(recipe, recorded(absurd))
 
 
-def test_resolved_is_plain_complete_and_reads_back(clean):
+def test_resolved_is_complete_plain_data_and_can_be_read_back(clean):
     for recipe in map(load_recipe, shipped_recipes()):
         plain = json.loads(json.dumps(recipe.resolved))
         assert recipe_from_plain(plain, "a store") == recipe
@@ -245,7 +245,7 @@ def test_resolved_is_plain_complete_and_reads_back(clean):
     assert load_recipe("clean") != load_recipe("skelemixclr")
 
 
-def test_a_users_recipe_works(tmp_path):
+def test_a_custom_recipe_works(tmp_path):
     mine = tmp_path / "mine.toml"
     mine.write_text(
         'name = "mine"\n[[steps]]\nstep = "follow_ids"\nmax_jump = 1\n[[steps]]\nstep = "resize"\nframes = 20\n'
@@ -262,7 +262,7 @@ def test_a_users_recipe_works(tmp_path):
     assert apply_recipe(recipe, recorded(people(np.random.default_rng(0), bodies=3))).xyz.shape == (3, 20, 25, 3)
 
 
-def test_a_value_that_is_the_default_or_a_description_makes_no_other_recipe():
+def test_explicit_defaults_and_descriptions_do_not_change_a_recipe():
     steps = [{"step": "follow_ids"}, {"step": "fill_gaps"}]
     spelt = [{"step": "follow_ids", "max_jump": 0.25}, {"step": "fill_gaps", "max_gap": 10}]
     one = recipe_from_plain({"name": "a", "steps": steps}, "here")
@@ -271,7 +271,7 @@ def test_a_value_that_is_the_default_or_a_description_makes_no_other_recipe():
     assert one != recipe_from_plain({"name": "a", "steps": steps[:1]}, "here")
 
 
-def test_another_count_of_frames_makes_another_recipe(clean):
+def test_another_frame_index_makes_another_recipe(clean):
     assert clean.with_frame_index(None) is clean
     assert clean.with_frame_index("1-inclusive").frame_index == "1-inclusive"
     assert clean.with_frame_index("1-inclusive") != clean
@@ -326,7 +326,7 @@ FIRST = {"step": "follow_ids"}
         ({"name": "a", "steps": [FIRST, {"step": "smooth", "max_move": float("nan")}]}, r"max_move = nan: "),
     ],
 )
-def test_a_wrong_recipe_is_refused_by_file_and_step_with_what_is_known(plain, message):
+def test_an_invalid_recipe_is_refused_with_file_step_and_known_names(plain, message):
     with pytest.raises(RecipeError, match=message):
         recipe_from_plain(plain, "mine.toml")
 

@@ -17,12 +17,12 @@ SEEDS = range(600)
 
 
 def columns(xyz):
-    """(M, T, V, 3) as CTR-GCN lays it out: (T, M * V * 3)."""
+    """Return (M, T, V, 3) in the layout of CTR-GCN: (T, M * V * 3)."""
     return xyz.swapaxes(0, 1).reshape(xyz.shape[1], -1)
 
 
 def moving(pieces, frames):
-    """Bodies that stand still in [first, last] of so many frames, each larger, and so more moving, than the next."""
+    """Bodies that stand still in frames [first, last], each larger than the next, so with more of CTR-GCN's motion."""
     bodies = np.full((len(pieces), frames, 25, 3), np.nan)
     for place, (first, last) in enumerate(pieces):
         bodies[place, first : last + 1] = STANDING * (2 - 0.1 * place)
@@ -30,11 +30,11 @@ def moving(pieces, frames):
 
 
 def shown(clip):
-    """For each body the frames in which it is not zero."""
+    """Return, for each body, the frames in which it is not zero."""
     return [np.flatnonzero(body.any(axis=(1, 2))).tolist() for body in clip.xyz]
 
 
-def test_slots_take_the_order_of_each_frame_and_zeros_where_nobody_is():
+def test_slots_follow_the_order_of_each_frame_and_are_zero_if_empty():
     two = people(np.random.default_rng(6), bodies=2)
     two[0, 10:20] = np.nan
     slots = bodies_by_slot(recorded(two)).xyz
@@ -51,7 +51,7 @@ def test_slots_leave_out_the_third_body():
 
 
 @pytest.mark.parametrize("reader", [bodies_by_slot, bodies_by_energy])
-def test_what_peers_have_no_room_for_is_refused_or_cut_or_kept(reader):
+def test_recordings_with_too_many_frames_are_refused_cut_or_kept(reader):
     xyz = people(np.random.default_rng(0), frames=307)
     long = recorded(xyz)
     with pytest.raises(UnusableClip, match="307 frames, but the arrays of reference implementations have only 300"):
@@ -69,7 +69,7 @@ def test_what_peers_have_no_room_for_is_refused_or_cut_or_kept(reader):
 
 
 @pytest.mark.parametrize("longer", ["first", "centre"])
-def test_a_cut_takes_the_right_rows_of_a_dirty_recording(longer):
+def test_cutting_keeps_the_right_rows_of_a_dirty_recording(longer):
     for seed in range(100):
         recording = dirty(seed)
         start = (recording.frames - 7) // 2 if longer == "centre" else 0
@@ -77,28 +77,28 @@ def test_a_cut_takes_the_right_rows_of_a_dirty_recording(longer):
         np.testing.assert_array_equal(bodies_by_slot(recording, max_frames=7, longer=longer).xyz, expected)
 
 
-def test_dirty_recordings_come_out_as_from_the_peers_readers():
+def test_dirty_recordings_give_the_result_of_the_reference_readers():
     for seed in SEEDS:
         recording = dirty(seed)
         np.testing.assert_array_equal(bodies_by_slot(recording).xyz, naive_slots(recording, 2))
         np.testing.assert_array_equal(bodies_by_energy(recording).xyz, naive_by_energy(recording))
 
 
-def test_the_larger_body_is_first_and_nan_comes_before_all():
+def test_the_larger_body_is_first_and_nan_before_all():
     three = people(np.random.default_rng(1), bodies=3) * np.array([1.0, 1.5, 1.2])[:, None, None, None]
     np.testing.assert_array_equal(bodies_by_energy(recorded(three)).xyz, three[[1, 2]].astype(np.float32))
     three[0, 3, 3, 0] = np.nan
     np.testing.assert_array_equal(bodies_by_energy(recorded(three)).xyz, three[[0, 1]].astype(np.float32))
 
 
-def test_the_fifth_slot_is_not_looked_at():
+def test_the_fifth_slot_is_ignored():
     five = people(np.random.default_rng(1), bodies=5) * np.array([1.0, 1.1, 1.2, 1.3, 9])[:, None, None, None]
     np.testing.assert_array_equal(bodies_by_energy(recorded(five)).xyz, five[[3, 2]].astype(np.float32))
     np.testing.assert_array_equal(bodies_by_energy(recorded(five), slots=5).xyz, five[[4, 3]].astype(np.float32))
 
 
 @pytest.mark.kernels
-def test_measures_are_numpys_to_the_bit():
+def test_measures_equal_numpys_bit_for_bit():
     rng = np.random.default_rng(8)
     for frames in (1, 2, 7, 12, 40):
         body = (rng.normal(size=(frames, 25, 3)) * (0.4, 0.5, 0.3) + rng.normal(size=3)).astype(np.float32)
@@ -115,7 +115,7 @@ CRASHES = {
 }
 
 
-def test_dirty_recordings_come_out_as_from_ctrgcn():
+def test_dirty_recordings_give_the_result_of_ctrgcn():
     outcomes = Counter()
     for seed in SEEDS:
         recording = dirty(seed)
@@ -136,7 +136,7 @@ def test_dirty_recordings_come_out_as_from_ctrgcn():
     assert min(outcomes.values()) > 2
 
 
-def test_who_leaves_and_returns_is_moved_to_where_they_left():
+def test_gaps_of_an_id_are_removed():
     two = people(np.random.default_rng(6), bodies=2)
     two[0] *= 2
     two[1, 20:40] = np.nan
@@ -163,17 +163,17 @@ def test_pieces_are_merged_where_they_do_not_overlap(pieces, expected, dropped):
     assert found.step_counts["bodies_dropped"] == dropped
 
 
-def test_the_later_body_takes_the_shared_frame():
+def test_the_later_body_overwrites_the_shared_frame():
     found = bodies_by_motion(moving([(0, 20), (20, 40)], 41))
     np.testing.assert_array_equal(found.xyz[0, 20], (STANDING * 1.9).astype(np.float32))
 
 
-def test_one_id_is_taken_however_short_or_wide():
+def test_a_single_id_is_kept_even_if_short_or_wide():
     ghost = people(np.random.default_rng(2), frames=5)[..., [1, 0, 2]]
     np.testing.assert_array_equal(bodies_by_motion(recorded(ghost)).xyz, ghost)
 
 
-def test_the_last_body_left_is_kept_however_wide():
+def test_the_last_remaining_body_is_kept_even_if_wide():
     wide = people(np.random.default_rng(2), bodies=2)[..., [1, 0, 2]]
     found = bodies_by_motion(recorded(wide))
     np.testing.assert_array_equal(found.xyz, wide[1:])  # the second in the file: the first is tested first

@@ -16,7 +16,7 @@ def rng():
     return np.random.default_rng(8)
 
 
-def test_a_body_of_eleven_frames_goes_and_one_of_twelve_stays(rng):
+def test_a_body_of_eleven_frames_is_dropped_and_one_of_twelve_is_kept(rng):
     bodies = people(rng, bodies=3)
     bodies[1, 11:] = np.nan
     bodies[2, 12:] = np.nan
@@ -25,14 +25,14 @@ def test_a_body_of_eleven_frames_goes_and_one_of_twelve_stays(rng):
     assert found.step_counts["bodies_dropped"] == 1
 
 
-def test_a_body_in_less_than_a_quarter_of_the_frames_of_the_longest_goes(rng):
+def test_a_body_shorter_than_a_quarter_of_the_longest_is_dropped(rng):
     bodies = people(rng, bodies=3)
     bodies[1, 19:] = np.nan
     bodies[2, 20:] = np.nan
     np.testing.assert_array_equal(drop_short(clip(bodies)).xyz, bodies[[0, 2]])
 
 
-def test_a_body_that_trembles_as_nobody_does_goes_unless_all_do(rng):
+def test_a_trembling_body_is_dropped_unless_all_tremble(rng):
     steady, shadow = people(rng, bodies=2)
     shadow += rng.normal(0, 0.04, shadow.shape).astype(np.float32)
     found = drop_shaky(clip(np.stack([shadow, steady])))
@@ -43,14 +43,14 @@ def test_a_body_that_trembles_as_nobody_does_goes_unless_all_do(rng):
     np.testing.assert_array_equal(drop_shaky(clip(dark[:1])).xyz, dark[:1])
 
 
-def test_how_steady_a_glimpse_is_says_nothing_of_the_others(rng):
+def test_a_brief_steady_body_does_not_set_the_limit_of_trembling(rng):
     noisy, glimpse = people(rng, bodies=2)
     noisy += rng.normal(0, 0.03, noisy.shape).astype(np.float32)
     glimpse[20:] = np.nan
     np.testing.assert_array_equal(drop_shaky(clip(np.stack([noisy, glimpse]))).xyz, np.stack([noisy, glimpse]))
 
 
-def test_tremble_is_the_deviation_of_white_noise_and_agrees_with_the_naive_twin(rng):
+def test_tremble_is_the_deviation_of_white_noise_and_agrees_with_the_naive_implementation(rng):
     still = np.tile(STANDING, (2, 80, 1, 1)) + rng.normal(0, 0.02, (2, 80, 25, 3))
     still[0, rng.random((80, 25)) < 0.02] += 1
     assert noise_kernels.tremble(still.astype(np.float32)) == pytest.approx([0.02, 0.02], rel=0.08)
@@ -60,14 +60,14 @@ def test_tremble_is_the_deviation_of_white_noise_and_agrees_with_the_naive_twin(
     np.testing.assert_allclose(noise_kernels.tremble(xyz), naive_tremble(xyz), rtol=1e-6)
 
 
-def test_of_all_too_short_the_longest_stays(rng):
+def test_if_all_bodies_are_too_short_the_longest_is_kept(rng):
     bodies = people(rng, bodies=2)
     bodies[0, 5:] = np.nan
     bodies[1, 9:] = np.nan
     np.testing.assert_array_equal(drop_short(clip(bodies)).xyz, bodies[[1]])
 
 
-def test_a_wide_body_goes_and_whoever_lies_down_stays(rng):
+def test_a_wide_body_is_dropped_and_a_person_who_lies_down_is_kept(rng):
     bodies = people(rng, bodies=2)
     table = WIDE + rng.normal(0, 0.03, (80, 25, 3))
     faller = bodies[1].copy()
@@ -77,7 +77,7 @@ def test_a_wide_body_goes_and_whoever_lies_down_stays(rng):
 
 
 @pytest.mark.parametrize("jitter", [0.0, 0.005, 0.02])
-def test_a_person_who_hardly_moves_stays(rng, jitter):
+def test_a_person_who_hardly_moves_is_kept(rng, jitter):
     bodies = people(rng, bodies=2)
     bodies[1] = bodies[1].mean(axis=0) + 0.15 * (bodies[1] - bodies[1].mean(axis=0))
     assert motion(bodies)[1] < 0.02**2
@@ -85,7 +85,7 @@ def test_a_person_who_hardly_moves_stays(rng, jitter):
     assert len(drop_furniture(clip(shaken)).xyz) == 2
 
 
-def test_a_restless_thing_takes_no_persons_place(rng):
+def test_a_trembling_object_does_not_replace_a_person(rng):
     person, calm = people(rng)[0], people(rng, reach=0.02)[0]
     thing = STANDING + rng.normal(0, 0.03, (80, 25, 3)) + 0.03 * rng.normal(size=(4, 25, 3)).repeat(20, axis=0)
     assert motion(np.float32([thing]))[0] > 0.25 * noise_kernels.tremble(np.float32([thing]))[0] ** 2
@@ -93,20 +93,20 @@ def test_a_restless_thing_takes_no_persons_place(rng):
     np.testing.assert_array_equal(found.xyz, np.stack([person, calm]))
 
 
-def test_a_still_body_goes_however_it_trembles(rng):
+def test_a_still_body_is_dropped_even_if_it_trembles(rng):
     person = people(rng)[0]
     for tremble in (0.0, 0.005, 0.02):
         chair = STANDING + np.array([1, 0, 0.5]) + rng.normal(0, tremble, (80, 25, 3))
         assert len(drop_furniture(clip(np.stack([chair, person]))).xyz) == 1
 
 
-def test_of_nothing_but_furniture_the_most_active_stays(rng):
+def test_if_all_bodies_are_furniture_the_most_active_is_kept(rng):
     tables = np.stack([WIDE + rng.normal(0, 0.01, (80, 25, 3)), WIDE + 0.2 * np.sin(np.arange(80))[:, None, None]])
     np.testing.assert_array_equal(drop_furniture(clip(tables)).xyz, tables[1:].astype(np.float32))
     assert len(drop_furniture(clip(tables[:1])).xyz) == 1
 
 
-def test_the_two_most_active_stay_the_most_active_first(rng):
+def test_the_two_most_active_are_kept_the_most_active_first(rng):
     calm, wild, lively = (people(rng, reach=reach)[0] for reach in (0.01, 0.12, 0.06))
     found = pick_actors(clip(np.stack([calm, wild, lively])))
     np.testing.assert_array_equal(found.xyz, np.stack([wild, lively]))
@@ -114,7 +114,7 @@ def test_the_two_most_active_stay_the_most_active_first(rng):
     np.testing.assert_array_equal(pick_actors(clip(np.stack([calm, wild])), count=1).xyz, wild[None])
 
 
-def test_who_acts_for_long_goes_before_a_ghost_that_moves_more(rng):
+def test_a_long_actor_is_preferred_to_a_ghost_that_moves_more(rng):
     calm, wild, lively = (people(rng, reach=reach)[0] for reach in (0.03, 0.12, 0.06))
     wild[30:] = np.nan
     found = pick_actors(clip(np.stack([wild, calm, lively])))
@@ -122,14 +122,14 @@ def test_who_acts_for_long_goes_before_a_ghost_that_moves_more(rng):
     np.testing.assert_array_equal(pick_actors(clip(np.stack([wild, calm])), count=1).xyz, calm[None])
 
 
-def test_what_moves_no_more_than_it_trembles_is_furniture(rng):
+def test_a_body_that_moves_no_more_than_it_trembles_is_furniture(rng):
     person = people(rng)[0]
     bush = STANDING + rng.normal(0, 0.03, (80, 25, 3)) + 0.01 * np.sin(np.arange(80) / 9)[:, None, None]
     assert motion(bush[None].astype(np.float32))[0] > 5e-5
     np.testing.assert_array_equal(drop_furniture(clip(np.stack([bush, person]))).xyz, person[None])
 
 
-def test_a_wide_person_who_moves_stays(rng):
+def test_a_wide_person_who_moves_is_kept(rng):
     upright, sideways = people(rng, bodies=2)
     sideways += (WIDE - STANDING).astype(np.float32)
     assert selection_kernels.wide_share(sideways[None], 0.8)[0] == 1
@@ -137,7 +137,7 @@ def test_a_wide_person_who_moves_stays(rng):
     np.testing.assert_array_equal(drop_furniture(clip(both)).xyz, both)
 
 
-def test_motion_is_the_variance_that_jitter_does_not_explain(rng):
+def test_motion_is_the_variance_without_jitter(rng):
     people_two = people(rng, bodies=2, reach=0.05)
     still = np.tile(STANDING, (80, 1, 1)) + rng.normal(0, 0.02, (80, 25, 3))
     found = motion(np.stack([*people_two, still]).astype(np.float32))
@@ -146,7 +146,7 @@ def test_motion_is_the_variance_that_jitter_does_not_explain(rng):
     assert found[2] < 0.1 * 3 * 0.02**2
 
 
-def test_motion_agrees_with_the_naive_twin(rng):
+def test_motion_agrees_with_the_naive_implementation(rng):
     xyz = rng.normal(size=(3, 20, 5, 3)).astype(np.float32).cumsum(axis=1)
     xyz[rng.random((3, 20, 5)) < 0.3] = np.nan
     xyz[0, :, 0] = np.nan
@@ -159,21 +159,21 @@ def test_two_frames_are_enough_for_a_variance_and_one_is_not():
         assert selection_kernels.path_variance(np.array(path, np.float32)) == variance
 
 
-def test_noise_is_taken_off_by_the_bends_between_known_frames():
-    """Of 0 1 0 1 0 each inner frame bends by 2: noise of 4 / 6, more than the variance of 6 / 25."""
+def test_noise_is_measured_by_second_differences_of_known_frames():
+    """In 0 1 0 1 0 each inner second difference is 2: noise of 4 / 6, more than the variance of 6 / 25."""
     zigzag = np.array([0, 1, 0, 1, 0], np.float32)
     assert selection_kernels.path_variance(zigzag) == pytest.approx(6 / 25 - 4 / 6)
     assert selection_kernels.path_variance(np.append(zigzag, [np.nan, 3])) == pytest.approx(41 / 36 - 4 / 6)
 
 
-def test_spread_is_counted_in_frames_where_the_body_is():
+def test_spread_is_measured_in_frames_with_the_body():
     body = np.stack([STANDING, STANDING, WIDE, np.full((25, 3), np.nan)]).astype(np.float32)
     assert selection_kernels.wide_share(body[None], 0.8).tolist() == [pytest.approx(1 / 3)]
     assert selection_kernels.wide_share(body[None, 2:], 0.8).tolist() == [1]
     assert selection_kernels.wide_share(body[None, 3:], 0.8).tolist() == [0]
 
 
-def test_empty_ends_go_and_the_hole_between_stays(rng):
+def test_empty_ends_are_removed_and_gaps_are_kept(rng):
     two = people(rng, bodies=2)
     two[0, :12] = np.nan
     two[1, :10] = np.nan
@@ -192,7 +192,7 @@ def test_a_body_in_too_few_frames_is_refused_with_their_number(rng):
     assert trim(clip(body), min_frames=5).xyz.shape[1] == 5
 
 
-def test_the_peers_length_is_a_count_so_a_hole_costs_the_end(rng):
+def test_counted_frames_removes_a_frame_at_the_end_for_each_gap(rng):
     body = people(rng, frames=30)
     body[:, 3:7] = 0
     assert counted_frames(clip(body)).xyz.shape[1] == 26

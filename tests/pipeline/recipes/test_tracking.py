@@ -27,13 +27,13 @@ def followed(recording):
     return rejoin(follow_ids(recording))
 
 
-def test_bodies_follow_their_ids_whatever_the_order_in_the_file(two):
+def test_bodies_follow_their_ids_in_any_file_order(two):
     for order in ([0, 1], [1, 0]):
         found = follow_ids(recorded(two, order=order))
         np.testing.assert_array_equal(found.xyz, two[order])
 
 
-def test_everything_stays_in_its_own_frame(one):
+def test_rows_stay_in_their_frames(one):
     one[:, :10] = np.nan
     one[:, 30:50] = np.nan
     found = followed(recorded(one))
@@ -41,7 +41,7 @@ def test_everything_stays_in_its_own_frame(one):
     np.testing.assert_array_equal(found.xyz, one)
 
 
-def test_a_joint_is_known_unless_it_is_exactly_the_origin_or_no_number():
+def test_a_joint_is_known_unless_it_is_exactly_the_origin_or_not_finite():
     for axis in range(3):
         for value, known in ((1, True), (-1, True), (0, False), (np.nan, False), (np.inf, False)):
             joint = np.zeros(3, np.float32)
@@ -60,7 +60,7 @@ def test_zero_and_non_finite_joints_are_missing(one):
     assert found.step_counts["joints_missing"] == 3
 
 
-def test_a_recording_without_anybody_is_refused(one):
+def test_a_recording_without_a_body_is_refused(one):
     with pytest.raises(UnusableClip, match="no body in any frame"):
         follow_ids(recorded(np.full_like(one, np.nan)))
     with pytest.raises(UnusableClip, match="no body in any frame"):
@@ -73,7 +73,7 @@ def test_an_id_twice_in_one_frame_is_two_bodies(two):
     assert found.step_counts["bodies_found"] == 2
 
 
-def test_a_renamed_person_is_one(one):
+def test_an_id_switch_is_repaired(one):
     ids = np.where(np.arange(80) < 33, 5, 9)[None]
     found = followed(recorded(one, ids))
     np.testing.assert_array_equal(found.xyz, one)
@@ -81,25 +81,25 @@ def test_a_renamed_person_is_one(one):
     assert found.step_counts["bodies_rejoined"] == 1
 
 
-def test_a_person_renamed_often_and_named_back_is_one(one):
+def test_repeated_id_switches_are_repaired(one):
     ids = np.array([5, 9, 5, 2, 9, 1])[np.arange(80) // 14][None]
     np.testing.assert_array_equal(followed(recorded(one, ids)).xyz, one)
 
 
-def test_a_person_renamed_while_out_of_sight_is_one(one):
+def test_an_id_switch_out_of_sight_is_repaired(one):
     one[0, 30:45] = np.nan
     ids = np.where(np.arange(80) < 33, 5, 9)[None]
     np.testing.assert_array_equal(followed(recorded(one, ids)).xyz, one)
 
 
-def test_a_walker_renamed_while_out_of_sight_is_one(one):
+def test_an_id_switch_of_a_walker_out_of_sight_is_repaired(one):
     walking = one + np.float32(0.04) * np.arange(80, dtype=np.float32)[None, :, None, None] * np.float32([1, 0, 0])
     walking[0, 30:45] = np.nan  # 0.6 m further on when seen again
     ids = np.where(np.arange(80) < 37, 5, 9)[None]
     np.testing.assert_array_equal(followed(recorded(walking, ids)).xyz, walking)
 
 
-def test_who_returns_in_another_pose_is_one_after_a_while_and_not_at_once(one):
+def test_another_pose_is_the_same_person_only_after_a_long_gap(one):
     legs = [
         clip(one).layout.index(f"{side}_{joint}") for side in ("left", "right") for joint in ("knee", "ankle", "foot")
     ]
@@ -112,7 +112,7 @@ def test_who_returns_in_another_pose_is_one_after_a_while_and_not_at_once(one):
         assert len(followed(recorded(squatting, ids)).xyz) == bodies
 
 
-def test_an_old_and_a_new_name_may_share_a_frame(one):
+def test_the_old_and_the_new_id_may_share_a_frame(one):
     pieces = np.concatenate([one, one + np.float32(0.01)])
     pieces[0, 41:] = np.nan
     pieces[1, :40] = np.nan
@@ -127,12 +127,12 @@ def test_two_people_stay_two_when_one_goes_as_the_other_comes(two):
     np.testing.assert_array_equal(followed(recorded(two)).xyz, two)
 
 
-def test_two_people_stay_two_beside_each_other_when_both_are_there(two):
+def test_two_people_next_to_each_other_stay_two(two):
     close = two - np.float32([[[[0, 0, 0]]], [[[0.9, 0, 0]]]])
     np.testing.assert_array_equal(followed(recorded(close)).xyz, close)
 
 
-def test_ids_swapped_between_two_people_are_swapped_back(two):
+def test_swapped_ids_are_swapped_back(two):
     swapped = np.array([[1] * 40 + [2] * 40, [2] * 40 + [1] * 40])
     found = followed(recorded(two, swapped))
     assert found.step_counts["bodies_split"] == 2
@@ -140,7 +140,7 @@ def test_ids_swapped_between_two_people_are_swapped_back(two):
     np.testing.assert_array_equal(found.xyz, two)
 
 
-def test_a_body_thrown_away_for_one_frame_comes_back_to_itself(one):
+def test_a_body_displaced_for_one_frame_stays_one_body(one):
     thrown = one.copy()
     thrown[0, 40] += np.float32(1.5)
     found = followed(recorded(thrown)).xyz
@@ -149,7 +149,7 @@ def test_a_body_thrown_away_for_one_frame_comes_back_to_itself(one):
     assert np.isnan(longest[40]).all()
 
 
-def test_a_place_lost_with_nobody_near_is_one_body(one):
+def test_a_jump_with_nobody_near_is_no_cut(one):
     moved = one.copy()
     moved[0, 50:] += np.float32([1.5, 0, 0])
     found = follow_ids(recorded(moved))
@@ -157,7 +157,7 @@ def test_a_place_lost_with_nobody_near_is_one_body(one):
     assert found.step_counts["bodies_split"] == 0
 
 
-def test_an_id_that_passes_to_someone_else_is_cut_also_when_that_one_was_lost_or_gets_a_new_id(two):
+def test_an_id_that_passes_to_another_person_is_cut(two):
     ids = np.array([[1] * 40 + [3] * 40, [2] * 36 + [0] * 4 + [1] * 40])
     lost = two.copy()
     lost[1, 36:40] = np.nan
@@ -173,7 +173,7 @@ def test_more_bodies_than_any_sensor_reports_are_refused(one):
         follow_ids(recorded(crowd, np.arange(2000)))
 
 
-def test_ids_are_numbered_as_they_appear_unless_there_are_many_or_one_is_there_twice():
+def test_ids_are_numbered_by_appearance_unless_many_or_repeated():
     few = tracking_kernels.MAX_COMPARED_IDS
     for frame, ids, count, numbers in (
         ([0, 0, 1, 1, 2], [50, 40, 40, 50, 60], 3, [0, 1, 1, 0, 2]),
@@ -188,7 +188,7 @@ def test_ids_are_numbered_as_they_appear_unless_there_are_many_or_one_is_there_t
 
 
 def jumped(poses, frame=None, person=None):
-    """Which of the rows jump, by 0.5 m and 0.25 m for each frame between; of one person in every frame if not given."""
+    """Return which rows jump by 0.5 m plus 0.25 m for each frame in between; by default one person, all frames."""
     rows = len(poses)
     frame = np.arange(rows, dtype=np.int32) if frame is None else np.array(frame, np.int32)
     person = np.zeros(rows, np.int64) if person is None else np.array(person)
@@ -211,7 +211,7 @@ def test_a_row_jumps_when_more_than_half_of_the_joints_known_in_both_are_far():
     assert jumped([moved[::-1], pose]) == [False, True]
 
 
-def test_far_is_told_in_space_and_grows_with_the_frames_between():
+def test_the_limit_of_a_jump_is_a_3d_distance_and_grows_with_the_gap():
     pose, up = np.ones((2, 3)), np.array([0, 1, 0])
     for step, answer in (([0.5, 0, 0], False), ([0, 0, -0.5625], True), ([0.375, 0.375, 0], True)):
         assert jumped([pose, pose + step]) == [False, answer]
@@ -219,7 +219,7 @@ def test_far_is_told_in_space_and_grows_with_the_frames_between():
         assert jumped([pose, pose + step * up], frame=[7, 7 + frames]) == [False, answer]
 
 
-def test_each_person_is_held_against_their_own_latest_row_that_has_a_joint():
+def test_each_person_is_compared_with_their_own_last_row_with_a_joint():
     here, there, nothing = np.ones((2, 3)), np.full((2, 3), 4.0), np.zeros((2, 3))
     assert jumped([here, there, here, there], [0, 0, 1, 1], [0, 1, 0, 1]) == [False] * 4
     assert jumped([here, there, there, here], [0, 0, 1, 1], [0, 1, 0, 1]) == [False, False, True, True]
@@ -229,7 +229,7 @@ def test_each_person_is_held_against_their_own_latest_row_that_has_a_joint():
     assert jumped([here, nothing, further]) == [False, False, True]
 
 
-def test_a_velocity_is_the_mean_over_the_joints_known_in_both_frames_and_none_outside():
+def test_the_velocity_is_the_mean_over_joints_known_in_both_frames():
     body = np.zeros((6, 5, 3), np.float32) + np.arange(6, dtype=np.float32)[:, None, None] * np.float32([1, -2, 0.5])
     body[:, [1, 3]] *= 3
     body[:, 4] = np.nan
@@ -239,8 +239,8 @@ def test_a_velocity_is_the_mean_over_the_joints_known_in_both_frames_and_none_ou
     assert tracking_kernels.velocity(body, 3, -1) == tracking_kernels.velocity(body, 2, 6) == (0, 0, 0)
 
 
-def test_a_stride_is_from_where_somebody_would_stand_who_had_walked_on():
-    """Seen in frames 0 to 4 and from 8 on, at the mean of both speeds between."""
+def test_the_handover_distance_assumes_standing_or_walking_on():
+    """Seen in frames 0 to 4 and from 8 on, with the mean of both speeds in between."""
     step, places = np.float32([0.25, -0.5, 1]), np.float32([[1, 1, 1], [2, 0, 1]])
     walk = places + np.arange(14, dtype=np.float32)[:, None, None] * step
     one, other = walk.copy(), walk.copy()
@@ -254,7 +254,7 @@ def test_a_stride_is_from_where_somebody_would_stand_who_had_walked_on():
     )  # from where it stood: nearer than from where it would be
 
 
-def test_a_hand_over_from_one_frame_to_the_next_takes_no_gap():
+def test_a_hand_over_between_consecutive_frames_has_no_gap():
     xyz = np.ones((2, 6, 3, 3), np.float32)
     xyz[0, 3:], xyz[1, :3] = np.nan, np.nan
     xyz[1] += np.float32([0, 0.25, 0])
@@ -268,7 +268,7 @@ def test_fast_people_are_not_cut(one):
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_hand_overs_agree_with_the_naive_twin(seed):
+def test_hand_overs_agree_with_the_naive_implementation(seed):
     rng = np.random.default_rng(seed)
     xyz = rng.normal(size=(5, 14, 4, 3)).astype(np.float32)
     xyz[rng.random((5, 14)) < 0.7] = np.nan
@@ -281,7 +281,7 @@ def test_hand_overs_agree_with_the_naive_twin(seed):
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_rejoining_agrees_with_the_naive_twin(seed):
+def test_rejoining_agrees_with_the_naive_implementation(seed):
     rng = np.random.default_rng(seed)
     xyz = (rng.normal(0, 0.3, (7, 1, 1, 3)) + rng.normal(0, 0.1, (7, 30, 4, 3))).astype(np.float32)
     for body in xyz:
@@ -293,7 +293,7 @@ def test_rejoining_agrees_with_the_naive_twin(seed):
     assert found.step_counts["bodies_rejoined"] == 7 - len(found.xyz)
 
 
-def test_rejoining_leaves_its_input_alone(one):
+def test_rejoining_does_not_change_its_input(one):
     pieces = np.concatenate([one, one])
     pieces[0, 40:] = np.nan
     pieces[1, :40] = np.nan
@@ -307,7 +307,7 @@ def test_rejoining_leaves_its_input_alone(one):
     "persons", [1, 2, 5, tracking_kernels.MAX_COMPARED_IDS, tracking_kernels.MAX_COMPARED_IDS + 1, 40]
 )
 @pytest.mark.parametrize("twice", [False, True])
-def test_each_id_is_a_body_in_order_of_appearance_however_many_there_are(persons, twice):
+def test_ids_become_bodies_in_order_of_appearance(persons, twice):
     rng = np.random.default_rng(persons)
     ids = rng.permutation(1000)[:persons]
     bodies = np.full((persons + twice, 3 * persons, 25, 3), np.nan, np.float32)

@@ -67,7 +67,7 @@ def h5(path: Path, array: Array) -> Path:
 
 
 def table(bodies: Array, names: tuple[str, ...] = JOINTS, frame: int | None = None, mark: str = ",") -> str:
-    """Bodies (M, T, V, C) as .csv: wide without `frame`; with it a row for each body in each frame, and a header."""
+    """Format bodies (M, T, V, C) as .csv: a row per frame or, with `frame`, a row per body and frame and a header."""
     axes = "xyz"[: bodies.shape[3]]
     rows = [[repr(float(x)) for x in wide.ravel()] for wide in bodies.swapaxes(0, 1)]
     header: list[list[str]] = []
@@ -98,7 +98,7 @@ FORMS = (npy, npz, h5, csv)
     axes=st.sampled_from([2, 3]),
     per_metre=st.sampled_from([1, 100, 1000]),
 )
-def test_every_form_and_unit_gives_the_same_numbers(
+def test_every_file_format_and_unit_gives_the_same_numbers(
     tmp_path_factory: pytest.TempPathFactory, seed: int, bodies: int, frames: int, axes: int, per_metre: int
 ) -> None:
     rng = np.random.default_rng(seed)
@@ -117,13 +117,13 @@ def test_every_form_and_unit_gives_the_same_numbers(
 
 @pytest.mark.parametrize("form", [npy, npz, h5])
 @pytest.mark.parametrize("dtype", ["<f2", "<f4", ">f4", "<f8", ">f8", "i2", "u1", ">i8"])
-def test_any_real_numbers_are_read(tmp_path: Path, form: Callable[..., Path], dtype: str) -> None:
+def test_any_dtype_of_real_numbers_is_read(tmp_path: Path, form: Callable[..., Path], dtype: str) -> None:
     array = (10 * np.abs(motion(6, V, 3))).astype(dtype)
     np.testing.assert_array_equal(read(form(tmp_path / "clip", array)).xyz[0], array.astype(np.float32))
 
 
 @pytest.mark.parametrize("joint", [0, 1, 2])
-def test_the_joint_that_a_body_is_centred_on_is_there(tmp_path: Path, joint: int) -> None:
+def test_the_joint_that_a_body_is_centred_on_is_not_missing(tmp_path: Path, joint: int) -> None:
     array = motion(2, 9, V, 3)
     array[0] -= array[0, :, joint : joint + 1]
     array[:, 4] = 0
@@ -151,7 +151,7 @@ def test_rows_of_an_array_are_frames_with_body_after_body(tmp_path: Path, bodies
     np.testing.assert_array_equal(xyz[..., :axes], array.swapaxes(0, 1))
 
 
-def test_a_column_order_array_is_read(tmp_path: Path) -> None:
+def test_a_fortran_order_array_is_read(tmp_path: Path) -> None:
     array = np.asfortranarray(motion(2, 6, V, 3))
     np.testing.assert_array_equal(read(npy(tmp_path / "clip", array)).xyz, array)
 
@@ -176,7 +176,9 @@ def test_a_column_order_array_is_read(tmp_path: Path) -> None:
         (np.zeros((9, 5, 3), "S3"), "holds .S3, expected numbers"),
     ],
 )
-def test_what_is_no_recording_is_refused(tmp_path: Path, form: Callable[..., Path], array: Array, told: str) -> None:
+def test_arrays_that_are_no_recording_are_refused(
+    tmp_path: Path, form: Callable[..., Path], array: Array, told: str
+) -> None:
     if form is h5 and not array.ndim:
         return  # h5py has no chunked scalars
     path = form(tmp_path / "clip", array)
@@ -185,14 +187,14 @@ def test_what_is_no_recording_is_refused(tmp_path: Path, form: Callable[..., Pat
 
 
 class Trap:
-    """Its unpickling would be noticed."""
+    """An object that makes a file when it is unpickled."""
 
     def __reduce__(self) -> tuple[Callable[..., None], tuple[str]]:
         return pytest.fail, ("unpickled",)
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_what_is_too_large_for_a_body_is_told(tmp_path: Path, form: Callable[..., Path]) -> None:
+def test_bodies_that_are_too_large_are_refused(tmp_path: Path, form: Callable[..., Path]) -> None:
     array = 150 * motion(2, 9, V, 2)
     array[1, 4:] = np.nan  # neither who is absent
     array[0, 3, 2] = 1e30  # nor a wild joint makes a body large
@@ -212,7 +214,7 @@ def test_nothing_is_unpickled(tmp_path: Path, form: Callable[..., Path]) -> None
         read(path)
 
 
-def test_the_array_that_is_meant_is_named_or_clear(tmp_path: Path) -> None:
+def test_the_array_is_named_or_unambiguous(tmp_path: Path) -> None:
     clip, other = motion(4, V, 3), motion(5, V, 3)
     np.savez(tmp_path / "usual.npz", keypoints=clip, score=other, names=np.array(["a"]))
     np.savez(tmp_path / "two.npz", xyz=clip, data=other)
@@ -228,7 +230,7 @@ def test_the_array_that_is_meant_is_named_or_clear(tmp_path: Path) -> None:
         read(npy(tmp_path / "clip", clip), "xyz")
 
 
-def test_datasets_of_hdf5_go_by_their_path(tmp_path: Path) -> None:
+def test_hdf5_datasets_are_selected_by_path(tmp_path: Path) -> None:
     clip = motion(4, V, 3)
     with h5py.File(tmp_path / "all.hdf5", "w") as file:
         file["a/one"] = clip
@@ -238,7 +240,7 @@ def test_datasets_of_hdf5_go_by_their_path(tmp_path: Path) -> None:
         read(tmp_path / "all.hdf5", "a")
 
 
-def test_hdf5_never_leads_out_of_its_file(tmp_path: Path) -> None:
+def test_hdf5_links_to_other_files_are_not_followed(tmp_path: Path) -> None:
     h5(tmp_path / "secret", motion(4, V, 3))
     (tmp_path / "raw.bin").write_bytes(motion(4, V, 3).tobytes())
     with h5py.File(tmp_path / "clip.h5", "w") as file:
@@ -253,7 +255,7 @@ def test_hdf5_never_leads_out_of_its_file(tmp_path: Path) -> None:
             read(tmp_path / "clip.h5", key)
 
 
-def test_keys_that_are_no_utf8_are_shown_with_their_bytes(tmp_path: Path) -> None:
+def test_keys_that_are_not_utf8_are_shown_escaped(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "clip.h5", "w") as file:
         file[b"a\xff"] = np.zeros((4, V, 3), np.float32)
         file["b"] = np.zeros((4, V, 3), np.float32)
@@ -284,14 +286,14 @@ def test_a_damaged_file_is_refused_or_read_but_never_a_traceback(
     assert not cut or form is h5
 
 
-def test_what_follows_an_array_is_no_part_of_it(tmp_path: Path) -> None:
+def test_bytes_after_an_array_are_ignored(tmp_path: Path) -> None:
     path = npy(tmp_path / "clip", motion(4, V, 3))
     path.write_bytes(path.read_bytes() * 2)
     with pytest.raises(RawFileError, match="more data after its array"):
         read(path)
 
 
-def test_a_zip_without_arrays_is_told(tmp_path: Path) -> None:
+def test_a_zip_without_arrays_is_refused(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "clip.npz", "w"):
         pass
     with pytest.raises(RawFileError, match=r"holds 0 arrays \(none\)"):
@@ -312,7 +314,7 @@ def test_csv_is_read_as_spreadsheets_write_it(tmp_path: Path, mark: str, end: st
     np.testing.assert_array_equal(csv_of(tmp_path, text).xyz, bodies)
 
 
-def test_a_header_says_in_which_order_the_joints_stand(tmp_path: Path) -> None:
+def test_a_header_defines_the_order_of_the_joints(tmp_path: Path) -> None:
     bodies = motion(2, 4, V, 3)
     order = [3, 0, 4, 2, 1]
     names = [f"{JOINTS[joint].upper()}_{axis}" for joint in order for axis in "zxy"]
@@ -324,13 +326,13 @@ def test_a_header_says_in_which_order_the_joints_stand(tmp_path: Path) -> None:
     np.testing.assert_array_equal(csv_of(tmp_path, "\n".join(lines)).xyz, bodies)
 
 
-def test_a_header_that_names_no_joint_says_nothing(tmp_path: Path) -> None:
+def test_a_header_without_joint_names_is_ignored(tmp_path: Path) -> None:
     bodies = motion(1, 4, V, 3)
     header = ",".join(f"{letter}{axis}" for letter in string.ascii_lowercase[:V] for axis in "xyz")
     np.testing.assert_array_equal(csv_of(tmp_path, f"{header}\n{table(bodies)}").xyz, bodies)
 
 
-def test_columns_frame_and_body_place_the_rows(tmp_path: Path) -> None:
+def test_columns_frame_and_body_position_the_rows(tmp_path: Path) -> None:
     bodies = motion(2, 5, V, 3)
     lines = table(bodies, frame=7).splitlines()
     found = csv_of(tmp_path, "\n".join([lines[0], *lines[:0:-1]]))
@@ -374,7 +376,7 @@ def test_empty_cells_are_missing(tmp_path: Path) -> None:
         (table(motion(1, 3, V, 3), tuple("abcde"), 0).replace("frame", ""), "has no column frame"),
     ],
 )  # fmt: skip
-def test_csv_that_is_no_recording_is_refused_with_its_line(tmp_path: Path, text: str | bytes, told: str) -> None:
+def test_an_invalid_csv_is_refused_with_its_line(tmp_path: Path, text: str | bytes, told: str) -> None:
     with pytest.raises(RawFileError, match=rf"clip\.csv.*{told}"):
         csv_of(tmp_path, text)
 
@@ -391,7 +393,7 @@ def test_an_empty_or_foreign_file_is_refused(tmp_path: Path) -> None:
             read(tmp_path / name)
 
 
-def test_a_file_that_has_gone_is_told(tmp_path: Path) -> None:
+def test_a_file_that_has_disappeared_is_reported(tmp_path: Path) -> None:
     with (
         pytest.raises(RawFileError, match=r"clip.npy: cannot be read: No such file"),
         arrays.open_arrays(RawFile(tmp_path / "clip.npy"), spec()),
@@ -399,7 +401,7 @@ def test_a_file_that_has_gone_is_told(tmp_path: Path) -> None:
         pass
 
 
-def test_a_npz_under_the_other_name_is_read_all_the_same(tmp_path: Path) -> None:
+def test_an_npz_with_suffix_npy_and_the_reverse_are_read(tmp_path: Path) -> None:
     buffer = io.BytesIO()
     np.savez(buffer, motion(3, V, 3))
     (tmp_path / "clip.npy").write_bytes(buffer.getvalue())
@@ -407,13 +409,13 @@ def test_a_npz_under_the_other_name_is_read_all_the_same(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("number", ["1_0", "\u0661", "\uff11", "1_000.5"])
-def test_numbers_that_only_python_reads_are_none(tmp_path: Path, number: str) -> None:
+def test_numbers_that_only_python_accepts_are_refused(tmp_path: Path, number: str) -> None:
     text = table(motion(1, 3, V, 3)) + ",".join([number, *["0.5"] * 14])
     with pytest.raises(RawFileError, match=r"clip\.csv:4: .* is not a number"):
         csv_of(tmp_path, text)
 
 
-def test_frames_that_nobody_is_in_take_no_memory(tmp_path: Path) -> None:
+def test_a_huge_span_of_frame_numbers_is_refused_without_memory(tmp_path: Path) -> None:
     header, *lines = table(motion(50, 1, V, 3), frame=0).splitlines()
     lines[1::2] = [line.replace("0,", "99999,", 1) for line in lines[1::2]]
     tracemalloc.start()
@@ -425,7 +427,7 @@ def test_frames_that_nobody_is_in_take_no_memory(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("shape", ["(99999999999, 5, 3)", "(3, 5, 3)", "(5, 5, 3)", "(-4, 5, 3)", "(4000000000, 5, 0)"])
 @pytest.mark.parametrize("packed", [False, True])
-def test_an_array_that_claims_other_bytes_than_there_are_is_refused(tmp_path: Path, shape: str, packed: bool) -> None:
+def test_an_array_with_a_wrong_size_is_refused(tmp_path: Path, shape: str, packed: bool) -> None:
     path = npy(tmp_path / "clip", motion(4, V, 3))
     text = path.read_bytes().replace(b"(4, 5, 3), }" + b" " * (len(shape) - 9), f"{shape}, }}".encode())
     assert shape.encode() in text
@@ -441,7 +443,7 @@ def test_an_array_that_claims_other_bytes_than_there_are_is_refused(tmp_path: Pa
     tracemalloc.stop()
 
 
-def test_a_member_that_is_a_bomb_is_refused(tmp_path: Path) -> None:
+def test_a_zip_bomb_is_refused(tmp_path: Path) -> None:
     with (
         zipfile.ZipFile(tmp_path / "clip.npz", "w", zipfile.ZIP_DEFLATED) as archive,
         archive.open("xyz.npy", "w") as out,
@@ -453,14 +455,14 @@ def test_a_member_that_is_a_bomb_is_refused(tmp_path: Path) -> None:
         read(tmp_path / "clip.npz")
 
 
-def test_an_hdf5_array_that_was_never_written_is_refused(tmp_path: Path) -> None:
+def test_a_huge_hdf5_array_without_data_is_refused(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "clip.h5", "w") as file:
         file.create_dataset("xyz", (10**9, V, 3), "f4", chunks=(1000, V, 3))
     with pytest.raises(RawFileError, match=r"an array of \(1000000000, 5, 3\) out of 0 bytes"):
         read(tmp_path / "clip.h5")
 
 
-def test_a_header_that_claims_to_be_gigantic_is_refused(tmp_path: Path) -> None:
+def test_a_gigantic_array_header_is_refused(tmp_path: Path) -> None:
     path = npy(tmp_path / "clip", motion(4, V, 3))
     path.write_bytes(path.read_bytes().replace(b"NUMPY\x01\x00", b"NUMPY\x02\x00"))
     tracemalloc.start()

@@ -1,4 +1,4 @@
-"""Folders of a user's own: what is found, how it is called, what is refused, and that the rest goes on."""
+"""The folder source: labels, names and splits of clips, and refusals that do not affect other clips."""
 
 import re
 import shutil
@@ -24,7 +24,7 @@ from pipeline.sources.source import Reading, Refusal
 from pipeline.store.build_splits import build_splits
 from pipeline.store.store import Store
 
-# As UI-PRMD has it, with fewer joints and movements.
+# Like UI-PRMD, with fewer joints and movements.
 SKELETON = """
 name = "small-prmd"
 units = "m"
@@ -54,7 +54,7 @@ NO_CLASSES = SKELETON.replace('[classes]\nnames = ["deep squat", "hurdle step", 
 
 
 def motion(frames: int, seed: int = 0, bodies: int = 0) -> NDArray[np.float32]:
-    """Somebody's joints, walking slowly: (T, V, 3), or (M, T, V, 3)."""
+    """The joints of people who walk slowly: (T, V, 3), or (M, T, V, 3)."""
     rng = np.random.default_rng(seed)
     rest = rng.normal(size=(max(bodies, 1), 1, V, 3)) + 5
     xyz = (rest + 0.02 * rng.normal(size=(max(bodies, 1), frames, V, 3)).cumsum(axis=1)).astype(np.float32)
@@ -62,7 +62,7 @@ def motion(frames: int, seed: int = 0, bodies: int = 0) -> NDArray[np.float32]:
 
 
 def folder(root: Path, manifest: str | Sequence[str], skeleton: str = SKELETON, **clips: NDArray[np.generic]) -> Path:
-    """Write a folder: the manifest's lines, and `clips/NAME.npy` for every clip."""
+    """Write a folder with the lines of the manifest.csv, and `clips/NAME.npy` for each clip."""
     (root / "clips").mkdir(parents=True, exist_ok=True)
     (root / "skeleton.toml").write_text(skeleton, encoding="utf-8")
     text = manifest if isinstance(manifest, str) else "".join(line + "\n" for line in manifest)
@@ -77,7 +77,7 @@ def rows(*lines: str, header: str = "file,label,subject,replication,correct,fram
 
 
 def read(root: Path, frame_index: FrameIndex = DEFAULT_FRAME_INDEX) -> tuple[dict[str, Reading], dict[str, Refusal]]:
-    """All clips and all refusals by name, in the order in which they come."""
+    """Return all clips and all refusals by name, in the order in which they are read."""
     source = FolderSource([root])
     readings, refusals = {}, {}
     for entry in source.survey(keep_missing=False).entries:
@@ -94,7 +94,7 @@ def read(root: Path, frame_index: FrameIndex = DEFAULT_FRAME_INDEX) -> tuple[dic
 
 
 def one_refused(root: Path, frame_index: FrameIndex = DEFAULT_FRAME_INDEX) -> Refusal:
-    """The only refusal of a folder whose other clip, `good`, is read."""
+    """Return the only refusal of a folder whose other clip, `good`, is read."""
     readings, refusals = read(root, frame_index)
     assert list(readings) == ["good"]
     assert len(refusals) == 1
@@ -116,7 +116,7 @@ def small(tmp_path: Path) -> Path:
     return folder(tmp_path / "small", rows(*lines[::-1]), SKELETON + XSUB, **clips)
 
 
-def test_a_folder_is_read_as_it_lies_there(small: Path) -> None:
+def test_a_folder_is_read_with_labels_and_classes(small: Path) -> None:
     source = FolderSource([small])
     survey = source.survey(keep_missing=False)
     assert [entry.name for entry in survey.entries] == sorted(path.stem for path in small.glob("clips/*"))
@@ -137,7 +137,7 @@ def test_a_folder_is_read_as_it_lies_there(small: Path) -> None:
 
 @pytest.mark.parametrize("mark", [",", ";", "\t"])
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
-def test_a_manifest_is_read_as_spreadsheets_write_it(tmp_path: Path, mark: str, end: str) -> None:
+def test_a_manifest_csv_is_read_as_spreadsheets_write_it(tmp_path: Path, mark: str, end: str) -> None:
     lines = rows(
         '"clips/good.npy"|0|1.0|1|"yes, it ""is"""|9|', "", "||||||", header="File|LABEL|subject|camera|why|n|"
     )
@@ -147,7 +147,7 @@ def test_a_manifest_is_read_as_spreadsheets_write_it(tmp_path: Path, mark: str, 
     assert labels.extra == ('yes, it "is"', "9")
 
 
-def test_bodies_that_are_not_there_have_no_rows(tmp_path: Path) -> None:
+def test_absent_bodies_have_no_rows(tmp_path: Path) -> None:
     xyz = motion(9, bodies=2)
     xyz[1, 3:] = 0
     xyz[0, 4] = np.nan
@@ -165,7 +165,9 @@ SEGMENTS = "file,label,start,end"
     ("frame_index", "cut"),
     [("0-exclusive", slice(10, 30)), ("0-inclusive", slice(10, 31)), ("1-inclusive", slice(9, 30))],
 )
-def test_segments_are_cut_as_the_recipe_counts(tmp_path: Path, frame_index: FrameIndex, cut: slice) -> None:
+def test_segments_are_cut_with_the_frame_index_of_the_recipe(
+    tmp_path: Path, frame_index: FrameIndex, cut: slice
+) -> None:
     xyz = motion(100)
     root = folder(tmp_path, rows("clips/long.npy,0,10,30", "clips/long.npy,1,90,", header=SEGMENTS), long=xyz)
     readings, refusals = read(root, frame_index)
@@ -197,7 +199,7 @@ def test_frames_beyond_the_recording_are_counted(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("frame_index", ["0-exclusive", "1-inclusive"])
-def test_a_file_that_numbers_its_frames_is_cut_by_these(tmp_path: Path, frame_index: FrameIndex) -> None:
+def test_a_file_with_frame_numbers_is_cut_by_them(tmp_path: Path, frame_index: FrameIndex) -> None:
     xyz = motion(30)
     lines = ["frame," + ",".join(f"c{n}" for n in range(3 * V))]
     lines += [f"{100 + t}," + ",".join(map(repr, row.ravel().tolist())) for t, row in enumerate(xyz)]
@@ -208,7 +210,7 @@ def test_a_file_that_numbers_its_frames_is_cut_by_these(tmp_path: Path, frame_in
     assert reading.start == 10
 
 
-def test_arrays_of_one_file_go_by_key(tmp_path: Path) -> None:
+def test_arrays_of_one_file_are_selected_by_key(tmp_path: Path) -> None:
     lines = rows("all.h5,0,a/one", "all.h5::a/two,1,", "all.h5,2,a/gone", header="file,label,key")
     root = folder(tmp_path, lines)
     with h5py.File(root / "all.h5", "w") as file:
@@ -222,7 +224,7 @@ def test_arrays_of_one_file_go_by_key(tmp_path: Path) -> None:
     assert refusals["all_a_gone"].file.name == "all.h5"
 
 
-def test_clips_are_called_by_their_name_column(tmp_path: Path) -> None:
+def test_clips_are_named_by_their_name_column(tmp_path: Path) -> None:
     lines = rows(
         "clips/b.npy,0,first,,", "clips/a.npy,0,second,0,5", "clips/a.npy,0,,5,9", header="file,label,name,start,end"
     )
@@ -232,7 +234,7 @@ def test_clips_are_called_by_their_name_column(tmp_path: Path) -> None:
     assert list(read(root)[0]) == ["a_5-9", "second", "first"]
 
 
-def test_files_of_one_stem_are_called_by_their_paths(tmp_path: Path) -> None:
+def test_files_with_equal_stems_are_named_by_their_paths(tmp_path: Path) -> None:
     root = folder(tmp_path, rows("x/clip.npy,0", "y/clip.npy,1", "y/other.npy,1", header="file,label"))
     for name in ("x/clip", "y/clip", "y/other"):
         (root / name).parent.mkdir(exist_ok=True)
@@ -241,13 +243,13 @@ def test_files_of_one_stem_are_called_by_their_paths(tmp_path: Path) -> None:
 
 
 @given(st.lists(st.from_regex(r"[ab_]{1,2}(/[ab_]{1,2})?\.(npy|csv)", fullmatch=True), min_size=1, unique=True))
-def test_names_of_files_are_never_shared(files: list[str]) -> None:
+def test_file_names_are_unique(files: list[str]) -> None:
     names = file_names(files)
     assert list(names) == files
     assert len(set(names.values())) == len(files)
 
 
-def test_a_recording_and_a_clip_of_one_name_are_kept_apart(tmp_path: Path) -> None:
+def test_a_recording_never_has_the_name_of_a_clip_of_another_file(tmp_path: Path) -> None:
     lines = rows(
         "clips/walk.npy,0,,0,5", "clips/walk.npy,0,,5,9", "clips/b.npy,0,walk,,", header="file,label,name,start,end"
     )
@@ -294,7 +296,7 @@ def test_a_recording_and_a_clip_of_one_name_are_kept_apart(tmp_path: Path) -> No
         ("file,label,key", "clips/other.npz::a,0,b", "names two arrays, 'a' after :: and 'b' as its key"),
     ],
 )
-def test_a_row_that_cannot_be_used_is_refused_by_line_and_the_rest_goes_on(
+def test_an_unusable_row_is_refused_with_its_line_and_the_others_are_read(
     tmp_path: Path, header: str, line: str, told: str
 ) -> None:
     np.save(tmp_path / "outside.npy", motion(9))
@@ -308,7 +310,7 @@ def test_a_row_that_cannot_be_used_is_refused_by_line_and_the_rest_goes_on(
 
 
 @pytest.mark.parametrize("shape", [(9, V + 1, 3), (2, 9, V - 1, 3), (9, 3 * V + 3), (9, V - 2, 2)])
-def test_a_clip_with_another_joint_count_is_refused_by_name(tmp_path: Path, shape: tuple[int, ...]) -> None:
+def test_a_clip_with_another_number_of_joints_is_refused(tmp_path: Path, shape: tuple[int, ...]) -> None:
     root = folder(
         tmp_path, rows("clips/good.npy,0", "clips/bad.npy,0", header="file,label"), good=motion(9), bad=np.ones(shape)
     )
@@ -317,7 +319,7 @@ def test_a_clip_with_another_joint_count_is_refused_by_name(tmp_path: Path, shap
     assert "but layout small-prmd has 9" in refusal.reason
 
 
-def test_a_damaged_file_is_refused_by_its_own_name(tmp_path: Path) -> None:
+def test_a_damaged_file_is_refused_with_its_name(tmp_path: Path) -> None:
     root = folder(tmp_path, rows("clips/good.npy,0", "clips/bad.npy,0", header="file,label"), good=motion(9))
     (root / "clips" / "bad.npy").write_bytes(b"\x93NUMPY")
     refusal = one_refused(root)
@@ -362,7 +364,7 @@ def test_classes_with_gaps_keep_their_numbers(tmp_path: Path) -> None:
     assert read(root)[0]["good"].labels.label == 4
 
 
-def test_people_with_names_are_numbered_and_their_names_kept(tmp_path: Path) -> None:
+def test_subject_names_are_numbered_and_stored(tmp_path: Path) -> None:
     skeleton = SKELETON + XSUB.replace("[1, 2]", '["eva", "nobody"]')
     lines = rows("clips/a.npy,0,eva,1", "clips/b.npy,0,adam,", "clips/c.npy,0,,2", header="file,label,subject,camera")
     root = folder(tmp_path, lines, skeleton, a=motion(9), b=motion(9), c=motion(9))
@@ -377,7 +379,7 @@ def test_people_with_names_are_numbered_and_their_names_kept(tmp_path: Path) -> 
     ]
 
 
-def test_numbers_that_no_column_holds_are_taken_for_names(tmp_path: Path) -> None:
+def test_numbers_out_of_range_are_treated_as_names(tmp_path: Path) -> None:
     lines = rows("clips/a.npy,0,20260101093000", "clips/b.npy,0,-7", header="file,label,setup")
     readings = read(folder(tmp_path, lines, a=motion(9), b=motion(9)))[0]
     assert [(clip.labels.setup, *clip.labels.extra) for clip in readings.values()] == [(2, "20260101093000"), (1, "-7")]
@@ -396,7 +398,7 @@ def test_numbers_that_no_column_holds_are_taken_for_names(tmp_path: Path) -> Non
         ("{ correct = 9 }", {"correct": [9]}),
     ],
 )
-def test_splits_go_by_any_column(tmp_path: Path, train: str, values: dict[str, list[object]]) -> None:
+def test_splits_may_use_any_column(tmp_path: Path, train: str, values: dict[str, list[object]]) -> None:
     skeleton = SKELETON + XSUB.replace("{ subject = [1, 2] }", f"{train}\ntest = {{ subject = [1] }}")
     lines = rows(
         "clips/a.npy,0,1,1,True", "clips/b.npy,hurdle step,7,1.0,TRUE", "clips/c.npy,1,3,0,no",
@@ -407,7 +409,7 @@ def test_splits_go_by_any_column(tmp_path: Path, train: str, values: dict[str, l
     assert source.columns == (*(["file"] if "file" in values else []), "correct", "how")
 
 
-def test_a_split_by_a_column_that_is_not_there_is_refused(tmp_path: Path) -> None:
+def test_a_split_by_a_missing_column_is_refused(tmp_path: Path) -> None:
     root = folder(tmp_path, rows("clips/a.npy,0", header="file,label"), SKELETON + XSUB)
     with pytest.raises(
         ConfigError, match=r"skeleton.toml: splits.xsub.train: .* no column 'subject'; it has file, label"
@@ -425,19 +427,19 @@ def test_a_split_by_a_column_that_is_not_there_is_refused(tmp_path: Path) -> Non
         ('file,label\n"a,0\n', "manifest.csv:2: cannot be read as CSV"),
     ],
 )
-def test_a_manifest_that_is_none_is_refused(tmp_path: Path, text: str, told: str) -> None:
+def test_an_invalid_manifest_csv_is_refused(tmp_path: Path, text: str, told: str) -> None:
     with pytest.raises(ConfigError, match=told):
         FolderSource([folder(tmp_path, text)])
 
 
-def test_a_manifest_in_another_encoding_is_refused(tmp_path: Path) -> None:
+def test_a_manifest_csv_in_another_encoding_is_refused(tmp_path: Path) -> None:
     root = folder(tmp_path, rows())
     (root / "manifest.csv").write_bytes("file,label\nclips/é.npy,0\n".encode("latin-1"))
     with pytest.raises(ConfigError, match=r"manifest.csv: is not UTF-8 \(byte 17\)"):
         FolderSource([root])
 
 
-def test_what_is_no_such_folder_is_refused(tmp_path: Path, small: Path) -> None:
+def test_a_folder_without_both_files_is_refused(tmp_path: Path, small: Path) -> None:
     with pytest.raises(ArtifactNotFound, match="nowhere: no such file or folder"):
         FolderSource([tmp_path / "nowhere"])
     with pytest.raises(ConfigError, match="folder reads one folder at a time, found 2"):
@@ -512,7 +514,7 @@ def test_a_folder_becomes_a_store_with_its_splits(small: Path, tmp_path: Path) -
 
 
 @pytest.mark.usefixtures("known")
-def test_a_store_does_not_depend_on_where_the_folder_lies(small: Path, tmp_path: Path) -> None:
+def test_a_store_does_not_depend_on_the_path_of_the_folder(small: Path, tmp_path: Path) -> None:
     shutil.copytree(small, tmp_path / "deep" / "down" / "again")
     _, here = store_of(small, tmp_path / "here" / "same.zarr")
     _, there = store_of(tmp_path / "deep" / "down" / "again", tmp_path / "there" / "same.zarr")
@@ -528,7 +530,7 @@ def test_a_recipe_that_needs_other_joints_is_refused(small: Path, tmp_path: Path
 
 
 @pytest.mark.usefixtures("known")
-def test_a_folder_of_which_nothing_can_be_used_is_told(tmp_path: Path) -> None:
+def test_a_folder_without_usable_clips_is_refused(tmp_path: Path) -> None:
     root = folder(tmp_path / "raw", rows("clips/bad.npy,0,1,1,1,9"), bad=np.ones((9, 25, 3)))
     with pytest.raises(SkelepipeError, match=r"no usable recording.* 25 joints, but layout small-prmd has 9"):
         store_of(root, tmp_path / "out.zarr")
@@ -537,13 +539,13 @@ def test_a_folder_of_which_nothing_can_be_used_is_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("header", "told"), [
     (f"file,label,{'x' * 200_000}", "its first line cannot be read as CSV: field larger than field limit"),
 ])  # fmt: skip
-def test_a_header_that_is_no_csv_is_refused(tmp_path: Path, header: str, told: str) -> None:
+def test_an_invalid_csv_header_is_refused(tmp_path: Path, header: str, told: str) -> None:
     root = folder(tmp_path, rows("a.npy,0,x", header=header), a=motion(9))
     with pytest.raises(ConfigError, match=rf"manifest\.csv: {told}"):
         read(root)
 
 
-def test_a_manifest_with_the_line_ends_of_old_macs_is_read(tmp_path: Path) -> None:
+def test_carriage_returns_as_line_ends_are_read(tmp_path: Path) -> None:
     root = folder(tmp_path, rows("clips/a.npy,0", header="file,label"), a=motion(9))
     path = root / "manifest.csv"
     path.write_bytes(path.read_bytes().replace(b"\r", b"").replace(b"\n", b"\r"))

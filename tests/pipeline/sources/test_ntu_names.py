@@ -7,7 +7,7 @@ from pipeline.sources.ntu.names import NTU60, NTU120, NtuName
 from pipeline.store.split_rules import OFFICIAL_RULES
 
 
-def test_a_name_says_five_numbers_and_reads_back():
+def test_a_name_has_five_numbers_and_is_formatted_back():
     name = NtuName.parse("S017C003P040R002A060")
     assert name == NtuName(setup=17, camera=3, performer=40, replication=2, action=60)
     assert name.label == 59
@@ -29,11 +29,11 @@ def test_a_name_says_five_numbers_and_reads_back():
         "S\u0660\u0660\u0661C001P001R001A001",
     ],
 )
-def test_anything_else_is_not_a_name(text):
+def test_other_texts_are_not_names(text):
     assert NtuName.parse(text) is None
 
 
-def test_names_sort_as_their_texts_do():
+def test_names_sort_like_their_texts():
     texts = ["S001C002P003R001A050", "S001C002P003R002A001", "S002C001P001R001A001", "S001C001P040R002A060"]
     names = [NtuName.parse(text) for text in texts]
     assert [str(name) for name in sorted(names)] == sorted(texts)
@@ -87,16 +87,16 @@ def test_splits_of_the_whole_data_set_have_their_counted_sizes(dataset, split, t
         "S033C001P008R001A061",
     ],
 )
-def test_no_such_recording_was_captured(text):
+def test_recordings_outside_the_data_set_were_not_captured(text):
     assert not NtuName.parse(text).was_captured
 
 
 @pytest.mark.parametrize(("action", "count"), [(55, 42), (61, 25), (62, 17), (12, 16), (75, 14), (9, 12), (40, 12)])
-def test_missing_list_is_fullest_where_the_counted_lists_say(action, count):
+def test_missing_samples_by_setup_agree_with_published_counts(action, count):
     assert sum(text.endswith(f"A{action:03d}") for text in ntu_names.missing_names()) == count
 
 
-def test_missing_names_lie_inside_their_data_set():
+def test_missing_names_belong_to_their_data_set():
     for name in map(NtuName.parse, ntu_names.missing_names()):
         dataset = NTU60 if NTU60.contains(name) else NTU120
         assert name.camera in ntu_names.CAMERAS
@@ -105,7 +105,7 @@ def test_missing_names_lie_inside_their_data_set():
         assert (name.action <= 60) == (name.setup <= 17)
 
 
-def test_class_names_stand_at_their_labels():
+def test_class_names_are_in_label_order():
     names = ntu_names.class_names()
     assert len(names) == NTU120.classes
     assert len(set(names)) == NTU120.classes

@@ -1,4 +1,4 @@
-"""The fast parser says what the obvious one says, bit for bit, and refuses what it refuses, in the same line."""
+"""The fast NTU parser gives the result of the naive one bit for bit, and refuses the same files in the same line."""
 
 import io
 import os
@@ -39,7 +39,7 @@ def parse_bytes(text):
 
 
 def skeleton(frames, eol=b"\r\n"):
-    """Text of frames, each a list of bodies, each a header and joint rows."""
+    """Format frames, each a list of bodies, each a header and joint rows."""
     lines = [b"%d" % len(frames)]
     for bodies in frames:
         lines.append(b"%d" % len(bodies))
@@ -59,14 +59,14 @@ def with_line(number, line):
 
 
 def with_numbers(tokens):
-    """One frame for each 25 rows that it takes to hold the tokens as coordinates."""
+    """Format tokens as coordinates, with a frame for every 25 rows."""
     tokens = [*tokens, *[b"0"] * (-len(tokens) % 75)]
     rows = [b" ".join(tokens[i : i + 3]) + b" 0 0.5 -1 2 3 4 5 6 2" for i in range(0, len(tokens), 3)]
     return skeleton([[(HEADER, rows[i : i + 25])] for i in range(0, len(rows), 25)])
 
 
 def outcome(text):
-    """What the parser says of a text, in a form that compares exactly."""
+    """Return the result of the parser for a text, in a form that can be compared exactly."""
     try:
         got = parse_bytes(text)
     except RawFileError as error:
@@ -84,7 +84,7 @@ def twin_outcome(text):
 
 
 @pytest.mark.parametrize("path", RAW, ids=lambda path: path.stem)
-def test_the_peers_way_of_reading_finds_the_same_coordinates(path):
+def test_coordinates_equal_those_of_the_reference_readers(path):
     recording = parse_bytes(path.read_bytes())
     first_two = recording.slot < 2
     xyz = np.zeros((3, recording.frames, 25, 2), np.float32)
@@ -99,7 +99,7 @@ def refusal(text):
 
 
 @pytest.mark.parametrize("path", RAW, ids=lambda path: path.stem)
-def test_golden_files_parse_as_the_twin_parses_them(path):
+def test_golden_files_parse_like_the_naive_parser(path):
     text = path.read_bytes()
     assert len(RAW) == 11
     assert outcome(text) == twin_outcome(text)
@@ -120,7 +120,7 @@ ODD_NUMBERS = b"""
 """.split()
 
 
-def test_every_odd_number_becomes_what_float_makes_of_it():
+def test_unusual_numbers_are_converted_like_float():
     text = with_numbers(ODD_NUMBERS)
     assert outcome(text) == twin_outcome(text)
     first = np.float32([float(token) for token in (b"0", b"-0", b"-0.0")])
@@ -133,7 +133,7 @@ def test_every_odd_number_becomes_what_float_makes_of_it():
     b"\xd9\xa1", b"1.2.3.4.5", b"1\r2", b"1.2.3.4", b"12.34.56.78", b"1.2-3.4", b"1.-2", b"1.2345678.1.2",
 ])  # fmt: skip
 @pytest.mark.parametrize("column", [0, 2, 3, 10])
-def test_what_float_or_c_might_take_but_the_grammar_does_not_is_refused(token, column):
+def test_numbers_outside_the_grammar_are_refused_even_if_float_or_c_accepts_them(token, column):
     fields = JOINT.split()
     fields[column] = token
     text = with_line(10, b" ".join(fields))
@@ -148,7 +148,7 @@ tokens = st.one_of(
     st.floats(width=32).map(repr),
     st.floats().map(repr),
     st.floats(-5, 5).map("{:.7g}".format),
-    # Halfway between two floats, and a hair beside it: where rounding twice and rounding once may part.
+    # Halfway between two floats, and very near to it: rounding twice and rounding once may differ there.
     st.builds(lambda bits, hair: f"{(bits + 0.5) * 2.0**-23:.40f}".rstrip("0") + hair, st.integers(2**23, 2**24 - 1),
               st.sampled_from(["", "0001", "00000000000000001"])),
 )  # fmt: skip
@@ -156,7 +156,7 @@ tokens = st.one_of(
 
 @generous
 @given(st.lists(tokens.filter(bool), min_size=1, max_size=75))
-def test_generated_numbers_agree_with_the_twin(drawn):
+def test_generated_numbers_equal_those_of_the_naive_parser(drawn):
     text = with_numbers([token.encode() for token in drawn])
     assert outcome(text) == twin_outcome(text)
     for token in drawn[:3]:  # alone in a sound file, so that one bad number does not hide the others
@@ -166,18 +166,18 @@ def test_generated_numbers_agree_with_the_twin(drawn):
 
 @pytest.mark.parametrize("eol", [b"\n", b"\r\n"])
 @pytest.mark.parametrize("tail", [b"", b"\n", b"\r\n \t\r\n\n", b" "])
-def test_line_ends_and_blank_lines_at_the_end_change_nothing(eol, tail):
+def test_line_ends_and_trailing_blank_lines_are_ignored(eol, tail):
     text = SMALL.replace(b"\r\n", eol)
     assert outcome(text + tail) == outcome(SMALL)
     assert outcome(text.removesuffix(eol)) == outcome(SMALL)
 
 
-def test_runs_of_blanks_between_fields_and_at_line_ends_change_nothing():
+def test_repeated_and_trailing_blanks_are_ignored():
     text = SMALL.replace(b" ", b" \t ").replace(b"\r\n", b"  \t\r\n ")
     assert outcome(text) == twin_outcome(text) == outcome(SMALL)
 
 
-def test_frames_without_bodies_count_and_have_no_row():
+def test_frames_without_bodies_are_counted_and_have_no_row():
     got = parse_bytes(SMALL)
     assert (got.frames, got.frame.tolist(), got.slot.tolist()) == (3, [0, 2, 2], [0, 0, 1])
     assert got.body.tolist() == [72057594037931101] * 3
@@ -220,7 +220,7 @@ def test_body_ids_are_exact_integers(body):
     (9, JOINT.replace(b" ", b"\r", 1), "11 fields"),
     (30, b"x" * 500, "xxx"),
 ])  # fmt: skip
-def test_damage_is_named_with_its_line(line, damage, says):
+def test_damage_is_reported_with_its_line(line, damage, says):
     text = with_line(line, damage)
     if damage == b"2" and line == 1:  # one frame fewer than there are: the surplus starts behind the second
         line, says = 31, "expected the end after 2 frames, found '2'"
@@ -244,11 +244,11 @@ def test_damage_is_named_with_its_line(line, damage, says):
     (SMALL[:-200], "file ends in frame 3 of 3: truncated?"),
     (SMALL[: SMALL.rindex(b"-0.1239193") + 1], "joint row has 11 fields, expected 12; file ends here, in frame 3 of 3"),
 ])  # fmt: skip
-def test_files_that_are_no_text_or_end_early_are_refused_with_a_remedy(text, says):
+def test_binary_and_truncated_files_are_refused_with_a_remedy(text, says):
     assert says in refusal(text).reason
 
 
-def test_every_strict_prefix_is_refused_unless_only_the_last_line_end_is_missing():
+def test_every_truncated_file_is_refused_unless_only_the_last_line_end_is_missing():
     text = skeleton([[BODY], []])
     for size in range(len(text)):
         if size > len(text) - 3:
@@ -270,7 +270,7 @@ tempting_bytes = st.sampled_from(b"0129.-+eEnN \t\r\n\0x")
     st.sampled_from(["replace", "delete", "insert"]),
 )
 @example([(0, ord("9"))], "replace")
-def test_bytes_changed_at_random_give_the_twins_answer(changes, how):
+def test_random_byte_changes_give_the_result_of_the_naive_parser(changes, how):
     text = bytearray(SMALL)
     for place, byte in changes:
         if how == "replace":
@@ -284,7 +284,7 @@ def test_bytes_changed_at_random_give_the_twins_answer(changes, how):
 
 @settings(parent=generous, max_examples=200)
 @given(st.lists(st.text("0123456789.- ", min_size=60, max_size=110), min_size=1, max_size=3), st.integers(0, 63))
-def test_rows_of_number_like_characters_give_the_twins_answer_wherever_blocks_end(drawn, shift):
+def test_rows_of_number_characters_give_the_result_of_the_naive_parser_at_all_block_offsets(drawn, shift):
     rows = [JOINT] * 25
     for place, row in enumerate(drawn):
         rows[place * 7] = row.encode() + b" 1"
@@ -294,13 +294,13 @@ def test_rows_of_number_like_characters_give_the_twins_answer_wherever_blocks_en
 
 @settings(parent=generous, max_examples=200)
 @given(st.lists(tokens.filter(bool), min_size=11, max_size=11), st.integers(0, 63))
-def test_any_eleven_tokens_give_the_twins_answer_wherever_blocks_end(drawn, shift):
+def test_any_eleven_tokens_give_the_result_of_the_naive_parser_at_all_block_offsets(drawn, shift):
     row = " ".join(drawn).encode() + b" 1"
     text = b"0" * shift + skeleton([[(HEADER, [row] + [JOINT] * 24)]])
     assert outcome(text) == twin_outcome(text)
 
 
-def test_a_recording_outlives_the_buffer_that_it_was_read_from():
+def test_a_recording_does_not_refer_to_the_buffer():
     reader = TextReader()
     texts = [path.read_bytes() for path in RAW[:3]]
     recordings = []
@@ -316,7 +316,7 @@ def test_a_recording_outlives_the_buffer_that_it_was_read_from():
             assert len(kept) == len(got.body)
 
 
-def test_the_reader_grows_for_long_files_and_reads_streams_that_trickle():
+def test_the_buffer_grows_for_long_files_and_short_reads_are_continued():
     class Trickle(io.BytesIO):
         def readinto(self, buffer):
             return super().readinto(memoryview(buffer)[:100_001])
@@ -329,7 +329,7 @@ def test_the_reader_grows_for_long_files_and_reads_streams_that_trickle():
     assert reader.read(io.BytesIO(b"")) == (0, 0)
 
 
-def test_a_buffer_without_padding_is_a_programmers_mistake():
+def test_a_buffer_without_padding_raises_value_error():
     with pytest.raises(ValueError, match="need a buffer of"):
         parse(np.zeros(100, np.uint8), 100, source="there", name="there")
 
@@ -349,9 +349,9 @@ for size in range(0, len(t.SMALL), 97):
 
 
 @pytest.mark.parametrize("setting", ["NUMBA_BOUNDSCHECK", "NUMBA_DISABLE_JIT"])
-def test_checked_and_plain_python_kernels_answer_the_same(setting, tmp_path):
-    """A read outside an array raises under the first; wrapping arithmetic must not warn under the second."""
-    # Checked code must not enter the cache that everyone uses.
+def test_bounds_checked_and_interpreted_kernels_give_the_same_result(setting, tmp_path):
+    """With bounds checks a read outside an array raises; without compilation wrapping arithmetic must not warn."""
+    # Checked code must not enter the shared cache.
     environment = {**os.environ, setting: "1", "NUMBA_CACHE_DIR": str(tmp_path)}
     command, folder = [sys.executable, "-c", CHECK], Path(__file__).parents[3]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
@@ -359,13 +359,13 @@ def test_checked_and_plain_python_kernels_answer_the_same(setting, tmp_path):
 
 
 @pytest.mark.parametrize("tail", [b"\x0b", b"\x0c\r\n", b"\x1c \n", b"\rx"])
-def test_what_python_takes_for_a_blank_is_named_where_it_follows_the_end(tail):
+def test_python_whitespace_after_the_last_frame_is_reported(tail):
     assert outcome(SMALL + tail) == twin_outcome(SMALL + tail)
     assert "expected the end after 3 frames, found" in refusal(SMALL + tail).reason
 
 
 @pytest.mark.parametrize(("joints", "says"), [(b"1", "1 joints, expected 25"), (b"", "0 joints, expected 25")])
-def test_a_wrong_count_behind_thousands_of_noughts_is_told(joints, says):
+def test_a_wrong_count_with_thousands_of_leading_zeros_is_reported(joints, says):
     text = with_line(4, b"0" * 5000 + joints)
     assert outcome(text) == twin_outcome(text) == ("refused", 4)
     assert says in refusal(text).reason
@@ -374,7 +374,7 @@ def test_a_wrong_count_behind_thousands_of_noughts_is_told(joints, says):
 @of_megabytes
 @pytest.mark.parametrize("begin", [b"", b"1\r\n1\r\n" + HEADER + b"\r\n25\r\n0.5 "])
 @pytest.mark.parametrize("endless", [b"9", b" ", b"1 ", b"\0"])
-def test_a_line_without_end_is_refused_in_a_small_multiple_of_its_size(begin, endless):
+def test_a_line_without_end_is_refused_with_little_memory(begin, endless):
     size = 8_000_000
     buffer = np.zeros(size + PADDING, np.uint8)
     buffer[:size] = np.frombuffer((begin + endless * size)[:size], np.uint8)
@@ -390,7 +390,7 @@ def test_a_line_without_end_is_refused_in_a_small_multiple_of_its_size(begin, en
 
 @of_megabytes
 @pytest.mark.parametrize("shift", [*range(-3, 4)])
-def test_a_line_is_found_wherever_the_pieces_meet_in_which_it_is_looked_for(shift):
+def test_line_at_finds_lines_across_piece_boundaries(shift):
     text = SMALL[:-2] + b"\r\n" * (PIECE_BYTES // 2) + b" " * (shift + 9) + b"here\n" + b"\n" * PIECE_BYTES
     assert refusal(text).line == text[: text.index(b"here")].count(b"\n") + 1
     assert "found 'here'" in refusal(text).reason

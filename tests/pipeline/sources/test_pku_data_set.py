@@ -1,4 +1,4 @@
-"""PKU-MMD from text to splits, through the stages as users call them."""
+"""PKU-MMD from text files to splits, through the stages that users call."""
 
 import dataclasses
 import zipfile
@@ -55,7 +55,7 @@ def split_files(raw: Path) -> dict[str, Path]:
     return {"xsub" if "subject" in path.name else "xview": path for path in (raw / "Split").iterdir()}
 
 
-def test_every_clip_is_the_slice_that_its_label_row_says(pku_raw: Path, pku_store: Store) -> None:
+def test_every_clip_is_the_slice_of_its_label_row(pku_raw: Path, pku_store: Store) -> None:
     assert len(pku_store) == CLIPS
     rows = {path.stem: path.read_text().splitlines() for path in pku_raw.glob("*abel*/*.txt")}
     videos = {path.stem: path for path in pku_raw.glob("*keleton*/*.txt")}
@@ -71,7 +71,7 @@ def test_every_clip_is_the_slice_that_its_label_row_says(pku_raw: Path, pku_stor
         assert not wanted[len(clip) :].any()
 
 
-def test_native_classes_are_kept_and_the_dense_ones_stored(pku_store: Store) -> None:
+def test_original_classes_are_kept_and_dense_labels_stored(pku_store: Store) -> None:
     labels = sorted(set(pku_store.columns["label"].tolist()))
     assert pku_store.attributes["dense_labels"] == {str(label): place for place, label in enumerate(labels)}
     assert [pku_store.attributes["classes"][str(label)] for label in labels] == [CLASSES[label] for label in labels]
@@ -88,7 +88,7 @@ def test_each_video_is_parsed_once(
     assert len(parsed) == len(set(parsed)) >= len(set(pku_store.recordings))
 
 
-def test_workers_zips_and_running_again_change_nothing(
+def test_workers_zips_and_repeated_runs_give_the_same_store(
     request_to: Callable[..., IngestRequest], pku_raw: Path, pku_store: Store, tmp_path: Path
 ) -> None:
     with zipfile.ZipFile(tmp_path / "all.zip", "w", zipfile.ZIP_DEFLATED) as packed:
@@ -101,7 +101,9 @@ def test_workers_zips_and_running_again_change_nothing(
         ingest(dataclasses.replace(request, recipe=request.recipe.with_frame_index("0-inclusive")))
 
 
-def test_a_changed_label_is_noticed(request_to: Callable[..., IngestRequest], pku_raw: Path, tmp_path: Path) -> None:
+def test_a_changed_label_file_is_detected(
+    request_to: Callable[..., IngestRequest], pku_raw: Path, tmp_path: Path
+) -> None:
     for path in pku_raw.rglob("*.txt"):
         target = tmp_path / "raw" / path.relative_to(pku_raw)
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -126,7 +128,7 @@ def test_the_lists_and_the_rule_give_the_same_rows(pku_raw: Path, pku_store: Sto
     assert all("are not in the store" in note for note in built.notes)  # the broken videos
 
 
-def test_a_list_that_leaks_or_names_nothing_is_refused(pku_store: Store, tmp_path: Path) -> None:
+def test_a_split_list_that_leaks_or_matches_nothing_is_refused(pku_store: Store, tmp_path: Path) -> None:
     videos = sorted(set(pku_store.recordings))
     take = {video[:-2] for video in videos}
     views = next(
@@ -149,14 +151,14 @@ def test_a_list_that_leaks_or_names_nothing_is_refused(pku_store: Store, tmp_pat
         build_splits(pku_store, ["xsub", "xview"], split_file=leaky)
 
 
-def test_a_clip_that_the_recipe_refuses_is_named_in_the_table() -> None:
+def test_a_clip_refused_by_the_recipe_is_in_the_quarantine_table() -> None:
     refused = {"name": "0002-L_007", "recording": "0002-L", "file": "0002-L.txt", "line": 0, "reason": "too short"}
     labelled = refused | {"file": "labels/0002-L.txt", "line": 7}
     cells = list(quarantine_table([refused, labelled]).columns[0].cells)
     assert [str(cell) for cell in cells] == ["0002-L.txt (0002-L_007)", "labels/0002-L.txt"]
 
 
-def test_a_list_of_ones_own_is_called_by_its_file_or_by_name(pku_store: Store, tmp_path: Path) -> None:
+def test_a_custom_split_list_is_named_by_its_file_or_by_option(pku_store: Store, tmp_path: Path) -> None:
     videos = sorted(set(pku_store.recordings))
     mine = tmp_path / "mine.txt"
     mine.write_text(f"Training videos:\n{', '.join(videos[1:])}\nTest videos:\n{videos[0]}\n")

@@ -1,4 +1,4 @@
-"""Label rows: what is read, what is refused, and that one bad row leaves the others alone."""
+"""PKU-MMD label rows: values, refusals, and that an invalid row does not affect the others."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from pipeline.errors import RawFileError
 from pipeline.sources.pku.labels import LabelRow, parse
 
 
-def test_rows_are_read_in_file_order_with_their_lines():
+def test_rows_are_read_in_file_order_with_line_numbers():
     assert parse(b"21,158,239,2\n24,300,350,1\n", "there") == [
         LabelRow(line=1, action=21, start=158, end=239, confidence="2"),
         LabelRow(line=2, action=24, start=300, end=350, confidence="1"),
@@ -22,20 +22,20 @@ PLAIN = parse(b"21,0,239,2\n24,300,350,1\n", "there")
     b"\xef\xbb\xbf21,0,239,2\n24,300,350,1\n\n \r\n",
     b"021,00,0239,2\n24,300,350,1\n",
 ])  # fmt: skip
-def test_blanks_line_ends_and_a_byte_order_mark_change_nothing(text):
+def test_blanks_line_ends_and_a_byte_order_mark_are_ignored(text):
     assert parse(text, "there") == PLAIN
 
 
-def test_blank_lines_are_passed_over_and_counted():
+def test_blank_lines_are_skipped_and_counted_in_line_numbers():
     assert [row.line for row in parse(b"\n21,0,239,2\n\n24,300,350,1\n", "there")] == [2, 4]
 
 
-def test_one_line_is_a_label_file():
+def test_a_label_file_may_have_one_line():
     assert [row.action for row in parse(b"51,3,9,2", "there")] == [51]
 
 
 @pytest.mark.parametrize(("row", "kept"), [(b"7,3,9", ""), (b"7,3,9,", ""), (b"7,3,9,1", "1"), (b"7,3,9,0.87", "0.87")])
-def test_confidence_is_kept_as_it_stands_and_may_be_missing(row, kept):
+def test_confidence_is_kept_as_written_and_is_optional(row, kept):
     (found,) = parse(row, "there")
     assert (found.confidence, found.fault) == (kept, "")
 
@@ -57,7 +57,7 @@ def test_overlaps_and_repeated_rows_are_kept():
     (b"7,3,9,2,5", "row has 5 fields"),
     (b"7 3 9 2", "row has 1 fields, expected action id, first frame, last frame, confidence with commas between"),
 ])  # fmt: skip
-def test_a_bad_row_says_why_and_leaves_the_others_alone(row, says):
+def test_an_invalid_row_has_a_reason_and_does_not_affect_the_others(row, says):
     good, bad, after = parse(b"21,158,239,2\n" + row + b"\n24,300,350,1\n", "there")
     assert says in bad.fault
     assert bad.line == 2

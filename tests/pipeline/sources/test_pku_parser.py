@@ -1,4 +1,4 @@
-"""The fast parser of PKU-MMD's rows says what the obvious one says, bit for bit, and refuses what it refuses."""
+"""The fast PKU-MMD parser gives the result of the naive one bit for bit, and refuses the same files."""
 
 import tracemalloc
 
@@ -26,7 +26,7 @@ def parse_bytes(text):
 
 
 def fixed(numbers):
-    """Rows as the data set writes them: `%.6f`, every row but the first with a blank in front."""
+    """Format rows like the data set: `%.6f`, with a leading blank in all rows but the first."""
     return "\n ".join(" ".join(f"{x:.6f}" for x in row) for row in numbers).encode() + b"\n"
 
 
@@ -102,7 +102,7 @@ ODD = b"""
 """.split()
 
 
-def test_every_odd_number_becomes_what_float_makes_of_it():
+def test_unusual_numbers_are_converted_like_float():
     text = with_numbers(ODD)
     assert outcome(text) == twin_outcome(text)
     with np.errstate(over="ignore"):
@@ -115,7 +115,7 @@ def test_every_odd_number_becomes_what_float_makes_of_it():
     b"0.123456-", b"1.23456e", b"-.", b"1\r2", b"0.123456\r0.5", b"\xd9\xa1",
 ])  # fmt: skip
 @pytest.mark.parametrize("place", [0, 74, 149])
-def test_what_is_no_number_is_refused_in_its_line(token, place):
+def test_other_text_than_numbers_is_refused_with_its_line(token, place):
     tokens = [b"0.500000"] * 450
     tokens[150 + place] = token
     text = with_numbers(tokens)
@@ -134,7 +134,7 @@ tokens = st.one_of(
 
 @generous
 @given(st.lists(tokens.filter(bool), min_size=1, max_size=150))
-def test_generated_numbers_agree_with_the_twin(drawn):
+def test_generated_numbers_equal_those_of_the_naive_parser(drawn):
     text = with_numbers([token.encode() for token in drawn])
     assert outcome(text) == twin_outcome(text)
     text = with_numbers([drawn[0].encode()])
@@ -149,7 +149,7 @@ tempting_bytes = st.sampled_from(b"0129.-+e \t\r\n\0,")
     st.lists(st.tuples(st.integers(0, len(SMALL) - 1), tempting_bytes | st.integers(0, 255)), min_size=1, max_size=3),
     st.sampled_from(["replace", "delete", "insert"]),
 )
-def test_bytes_changed_at_random_give_the_twins_answer(changes, how):
+def test_random_byte_changes_give_the_result_of_the_naive_parser(changes, how):
     text = bytearray(SMALL)
     for place, byte in changes:
         if how == "replace":
@@ -162,13 +162,13 @@ def test_bytes_changed_at_random_give_the_twins_answer(changes, how):
 
 
 @pytest.mark.parametrize("tail", [b"", b"\n", b"\r\n \t\r\n\n", b" "])
-def test_line_ends_blanks_and_blank_lines_at_the_end_change_nothing(tail):
+def test_line_ends_blanks_and_trailing_blank_lines_are_ignored(tail):
     assert outcome(SMALL + tail) == outcome(SMALL)
     assert outcome(SMALL.replace(b"\n", b"\r\n") + tail) == outcome(SMALL)
     assert outcome(SMALL.replace(b" ", b" \t ").replace(b"\n", b"  \n") + tail) == outcome(SMALL)
 
 
-def test_a_last_row_without_line_end_counts_only_when_its_last_number_is_whole():
+def test_a_last_row_without_line_end_is_used_only_if_its_last_number_is_complete():
     assert outcome(SMALL[:-1]) == outcome(SMALL)
     assert outcome(SMALL.replace(b"\n", b"\r\n")[:-1]) == outcome(SMALL)
     error = refusal(SMALL[:-2])
@@ -176,7 +176,7 @@ def test_a_last_row_without_line_end_counts_only_when_its_last_number_is_whole()
     assert "truncated" in error.reason
 
 
-def test_every_strict_prefix_that_cuts_a_row_is_refused():
+def test_every_file_truncated_within_a_row_is_refused():
     last = SMALL.rindex(b"\n", 0, -1)
     for size in range(last + 3, len(SMALL) - 1):
         assert outcome(SMALL[:size]) == twin_outcome(SMALL[:size]) == ("refused", 3), size
@@ -190,7 +190,7 @@ def test_every_strict_prefix_that_cuts_a_row_is_refused():
     (b"21,158,239,2", "row with commas"),
     (b" ".join([b"0.500000"] * 149 + [b"0.5\x0000"]), "NUL bytes in the row"),
 ])  # fmt: skip
-def test_damage_is_named_with_its_line(line, says):
+def test_damage_is_reported_with_its_line(line, says):
     lines = SMALL.split(b"\n")
     lines[1] = line
     text = b"\n".join(lines)
@@ -210,11 +210,11 @@ def test_damage_is_named_with_its_line(line, says):
     (b"\0" * 300, "NUL bytes"),
     (b"21,158,239,2\n24,300,350,2\n", "is this a label file?"),
 ])  # fmt: skip
-def test_files_that_are_no_rows_are_refused_by_name(text, says):
+def test_files_without_rows_of_numbers_are_refused_with_their_format(text, says):
     assert says in refusal(text).reason
 
 
-def test_a_recording_outlives_the_buffer_that_it_was_read_from():
+def test_a_recording_does_not_refer_to_the_buffer():
     buffer = np.zeros(len(SMALL) + PADDING, np.uint8)
     buffer[: len(SMALL)] = np.frombuffer(SMALL, np.uint8)
     got = parse(buffer, len(SMALL), source="there", name="0002-L")
@@ -223,7 +223,7 @@ def test_a_recording_outlives_the_buffer_that_it_was_read_from():
     assert got.xyz.tobytes() == kept == parse_bytes(SMALL).xyz.tobytes()
 
 
-def test_a_buffer_without_padding_is_a_programmers_mistake():
+def test_a_buffer_without_padding_raises_value_error():
     with pytest.raises(ValueError, match="need a buffer of"):
         parse(np.zeros(100, np.uint8), 100, source="there", name="there")
 
@@ -232,7 +232,7 @@ def test_a_buffer_without_padding_is_a_programmers_mistake():
 @pytest.mark.parametrize(
     ("endless", "says"), [(b"9", "there.txt:1: a line of"), (b"1 ", "a line of"), (b" ", "blank lines only")]
 )
-def test_a_line_without_end_is_refused_in_a_small_multiple_of_its_size(endless, says):
+def test_a_line_without_end_is_refused_with_little_memory(endless, says):
     size = 8_000_000
     buffer = np.zeros(size + PADDING, np.uint8)
     buffer[:size] = np.frombuffer((endless * size)[:size], np.uint8)

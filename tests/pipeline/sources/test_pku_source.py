@@ -1,4 +1,4 @@
-"""PKU-MMD from files as shipped: found by name, parsed once, cut by their labels, with names that say where from."""
+"""The PKU-MMD source: files found by name, parsed once, cut by labels, clips named by video and line."""
 
 import zipfile
 import zlib
@@ -23,7 +23,7 @@ DOCS = Path(__file__).parents[3] / "docs" / "data" / "pku.md"
 
 
 def numbers(frames, seed=0):
-    """(T, 150) of one person, the second one absent."""
+    """Return (T, 150) with one person; the second body is absent."""
     drawn = np.random.default_rng(seed).normal(0, 1, (frames, 150)).round(6)
     drawn[:, 75:] = 0
     return drawn
@@ -44,7 +44,7 @@ def put(root, name, rows, labels, skeletons=SKELETONS, label_folder=LABELS):
 
 
 def read_all(root, dataset="pku1", frame_index="0-exclusive"):
-    """All clips and refusals of the data set below `root`, by name."""
+    """Return all clips and refusals of the data set below `root`, by name."""
     source = PkuSource(dataset, [root])
     entries = source.survey(keep_missing=False).entries
     found = [clip for entry in entries for clip in source.read(entry, frame_index)]
@@ -56,7 +56,7 @@ def read_all(root, dataset="pku1", frame_index="0-exclusive"):
 # --- names ---
 
 
-def test_names_say_take_or_script_and_subject_and_the_view():
+def test_names_have_take_or_script_and_subject_and_camera():
     assert PkuName.parse("0291-M") == PkuName(291, -1, 2)
     assert PkuName.parse("A12N03-R") == PkuName(12, 3, 3)
     for text in ("0002-L", "A01N01-R", "0364-M"):
@@ -66,7 +66,7 @@ def test_names_say_take_or_script_and_subject_and_the_view():
         assert PkuName.parse(text) is None
 
 
-def test_the_phases_are_as_large_as_published():
+def test_the_phases_have_their_published_sizes():
     takes = list(PKU1.released())
     assert len(takes) - 1 == 1076
     assert len(list(PKU2.released())) == 1009
@@ -90,17 +90,17 @@ def test_the_rules_divide_the_videos_as_published():
     assert PKU1.rules["xview"] == ("camera", {2, 3}, {1})
 
 
-def test_there_are_51_classes_ten_of_them_for_two():
+def test_there_are_51_classes_ten_of_them_with_two_people():
     assert len(set(CLASSES)) == 51
     assert len(INTERACTIONS) == 10
     assert CLASSES[13] == "shake hands"
 
 
-# --- what is found ---
+# --- survey ---
 
 
 @pytest.mark.parametrize(("dataset", "name"), [("pku1", "0002-L"), ("pku2", "A01N01-L")])
-def test_recordings_and_labels_of_one_name_belong_together_in_whatever_folders(tmp_path, dataset, name):
+def test_recordings_and_labels_are_paired_by_name_in_any_folders(tmp_path, dataset, name):
     put(tmp_path, name, numbers(20), b"7,3,9,2\n", "deep/down/here", "elsewhere")
     (entry,) = PkuSource(dataset, [tmp_path]).survey(keep_missing=False).entries
     assert entry.name == name
@@ -109,7 +109,7 @@ def test_recordings_and_labels_of_one_name_belong_together_in_whatever_folders(t
     assert entry.size == sum(path.stat().st_size for path in tmp_path.rglob("*.txt"))
 
 
-def test_suffixes_of_the_readme_side_by_side(tmp_path):
+def test_suffixes_of_the_readme_in_one_folder(tmp_path):
     (tmp_path / "0002-L.skeleton").write_bytes(text_of(numbers(20)))
     (tmp_path / "0002-L.label").write_bytes(b"7,3,9,2\n")
     assert list(read_all(tmp_path)) == ["0002-L_001"]
@@ -122,7 +122,7 @@ def test_the_two_folders_may_be_two_roots(tmp_path):
     assert entry.companions[0].path.parent.name == LABELS
 
 
-def test_names_in_other_letter_case_are_the_same_videos(tmp_path):
+def test_upper_and_lower_case_names_are_the_same_video(tmp_path):
     put(tmp_path, "a01n01-l", numbers(20), b"7,3,9,2\n")
     (tmp_path / SKELETONS / "a01n01-l.txt").rename(tmp_path / SKELETONS / "A01N01-L.TXT")
     assert list(read_all(tmp_path, "pku2")) == ["A01N01-L_001"]
@@ -141,7 +141,7 @@ def test_zips_are_read_in_place_and_give_the_same(tmp_path):
         assert (one.labels, one.crc32, one.start) == (zipped[name].labels, zipped[name].crc32, zipped[name].start)
 
 
-def test_other_files_are_left_out_and_counted(tmp_path):
+def test_other_files_are_skipped_and_counted(tmp_path):
     put(tmp_path, "0002-L", numbers(20), b"7,3,9,2\n")
     put(tmp_path, "A01N01-L", numbers(20), b"7,3,9,2\n")
     put(tmp_path, "0003-L", None, b"7,3,9,2\n")
@@ -158,7 +158,7 @@ def test_other_files_are_left_out_and_counted(tmp_path):
     }
 
 
-def test_absent_videos_are_counted_by_view(tmp_path):
+def test_absent_videos_are_counted_by_camera(tmp_path):
     put(tmp_path, "0060-M", numbers(20), b"7,3,9,2\n")
     assert PkuSource("pku1", [tmp_path]).survey(keep_missing=False).absent == {
         "view L": 358,
@@ -174,7 +174,7 @@ def test_absent_videos_are_counted_by_view(tmp_path):
 
 
 @pytest.mark.parametrize(("folder", "what"), [("copy/Skeleton", "recording"), ("copy/Labels", "labels")])
-def test_what_lies_there_twice_is_refused_with_both_places(tmp_path, folder, what):
+def test_a_file_found_twice_is_refused_with_both_paths(tmp_path, folder, what):
     put(tmp_path, "0002-L", numbers(20), b"7,3,9,2\n")
     twin = text_of(numbers(20)) if what == "recording" else b"7,3,9,2\n"
     put(tmp_path, "0002-L", twin, None, folder)
@@ -184,14 +184,14 @@ def test_what_lies_there_twice_is_refused_with_both_places(tmp_path, folder, wha
 
 
 @pytest.mark.parametrize("content", [b"", b"<html>no</html>\n", b"21", b"8 0 20 2\n34 10 40 1\n"])
-def test_a_file_that_does_not_say_what_it_is_is_told_by_its_folder(tmp_path, content):
+def test_an_unrecognisable_file_is_classified_by_its_folder(tmp_path, content):
     put(tmp_path, "0002-L", content, b"7,3,9,2\n")
     put(tmp_path, "0003-L", numbers(20), content)
     entries = PkuSource("pku1", [tmp_path]).survey(keep_missing=False).entries
     assert [(entry.file.folder, entry.companions[0].folder) for entry in entries] == [(SKELETONS, LABELS)] * 2
 
 
-def test_no_recording_no_labels_no_folder_no_such_phase(tmp_path):
+def test_missing_recordings_labels_folders_and_phases_are_refused(tmp_path):
     put(tmp_path, "0002-L", numbers(20), None)
     with pytest.raises(SkelepipeError, match="1 recordings but no label file; unpack the archive of the labels, too"):
         PkuSource("pku1", [tmp_path]).survey(keep_missing=False)
@@ -203,10 +203,10 @@ def test_no_recording_no_labels_no_folder_no_such_phase(tmp_path):
         PkuSource("pku3", [tmp_path])
 
 
-# --- what is read ---
+# --- read ---
 
 
-def test_each_video_is_parsed_once_whatever_the_number_of_its_clips(tmp_path, monkeypatch):
+def test_each_video_is_parsed_once_for_all_its_clips(tmp_path, monkeypatch):
     for number in (2, 3):
         put(
             tmp_path,
@@ -228,7 +228,7 @@ def test_each_video_is_parsed_once_whatever_the_number_of_its_clips(tmp_path, mo
     assert len(opened) == len(set(opened)) == 4
 
 
-def test_labels_are_native_and_names_say_the_line(tmp_path):
+def test_labels_keep_their_class_number_and_names_have_the_line(tmp_path):
     put(tmp_path, "0291-R", numbers(50), b"21,3,9,2\n\n51,10,20,1\n1,20,30\n")
     clips = read_all(tmp_path)
     assert list(clips) == ["0291-R_001", "0291-R_003", "0291-R_004"]
@@ -279,7 +279,7 @@ def test_overlapping_intervals_each_get_all_their_frames(tmp_path):
     assert again.xyz.tobytes() == one.xyz.tobytes()
 
 
-def test_frames_in_which_nobody_is_seen_count_but_have_no_row(tmp_path):
+def test_frames_without_a_body_are_counted_but_have_no_row(tmp_path):
     rows = numbers(30)
     rows[10:14] = 0
     rows[20, 75:] = 0.5
@@ -298,7 +298,7 @@ def test_frames_in_which_nobody_is_seen_count_but_have_no_row(tmp_path):
     (b"7,20,30,2", "nobody is seen in them"),
     (b"7,3", "row has 2 fields"),
 ])  # fmt: skip
-def test_a_row_that_cannot_be_used_is_refused_with_its_line_and_the_others_go_on(tmp_path, row, says):
+def test_an_unusable_row_is_refused_with_its_line_and_the_others_are_read(tmp_path, row, says):
     rows = numbers(40)
     rows[18:32] = 0
     put(tmp_path, "0002-L", rows, b"21,0,9,2\r\n" + row + b"\r\n24,5,12,1\r\n")
@@ -309,7 +309,7 @@ def test_a_row_that_cannot_be_used_is_refused_with_its_line_and_the_others_go_on
     assert (good.labels.label, after.labels.label) == (20, 23)
 
 
-def test_a_single_frame_is_a_clip_where_the_last_frame_counts(tmp_path):
+def test_a_single_frame_is_a_clip_if_the_end_is_inclusive(tmp_path):
     put(tmp_path, "0002-L", numbers(20), b"7,9,9,2\n")
     for frame_index, frame in (("0-inclusive", 9), ("1-inclusive", 8)):
         clip = read_all(tmp_path, frame_index=frame_index)["0002-L_001"]
@@ -325,7 +325,7 @@ def test_a_recording_without_labels_is_refused_when_it_is_read(tmp_path):
         next(source.read(alone, "0-exclusive"))
 
 
-def test_labels_that_cannot_be_used_are_one_refusal_in_the_labels_name(tmp_path):
+def test_an_invalid_label_file_is_one_refusal_with_its_name(tmp_path):
     put(tmp_path, "0002-L", numbers(20), b"\n")
     put(tmp_path, "0003-L", numbers(20), b"7,3,9,2\n")
     (refused, _) = read_all(tmp_path).values()
@@ -333,7 +333,7 @@ def test_labels_that_cannot_be_used_are_one_refusal_in_the_labels_name(tmp_path)
     assert "no action is labelled" in refused.reason
 
 
-def test_a_damaged_recording_is_refused_with_its_line(tmp_path):
+def test_a_damaged_video_is_refused_with_its_line(tmp_path):
     put(tmp_path, "0002-L", text_of(numbers(20))[:-400], b"7,3,9,2\n")
     with pytest.raises(RawFileError, match=r"PKU_Skeleton_Renew/0002-L\.txt:20: row has \d+ fields, expected 150"):
         read_all(tmp_path)
@@ -346,7 +346,7 @@ def test_the_checksum_is_over_the_recording_and_its_labels(tmp_path):
     assert {clip.crc32 for clip in clips} == {combined_crc32(crcs)}
 
 
-def test_what_the_source_says_of_itself():
+def test_the_attributes_of_the_source():
     source = PkuSource("pku2", [])
     assert (source.name, source.classes, source.columns, source.shared, source.rules) == (
         "pku2", CLASSES, ("confidence",), "", {},
@@ -355,7 +355,7 @@ def test_what_the_source_says_of_itself():
     assert {".txt", ".skeleton", ".label"} == pku_source.SUFFIXES
 
 
-def test_the_how_to_names_what_the_code_knows():
+def test_the_manual_names_the_suffixes_and_videos_of_the_code():
     text = DOCS.read_text(encoding="utf-8")
     for convention in get_args(FrameIndex):
         assert f"`{convention}`" in text

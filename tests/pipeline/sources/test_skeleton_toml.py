@@ -44,7 +44,7 @@ def edited(old: str, new: str) -> str:
     return SMALL.replace(old, new)
 
 
-def test_joints_go_by_name_or_number(tmp_path: Path) -> None:
+def test_joints_are_given_by_name_or_number(tmp_path: Path) -> None:
     spec = read(tmp_path, SMALL)
     assert spec.layout.to_json() == {
         "name": "small",
@@ -68,7 +68,7 @@ def test_the_root_may_be_written_in_four_ways(tmp_path: Path, root: str) -> None
     assert read(tmp_path, edited("[-1,", f"[{root},")).layout.parents == (-1, 0, 1, 1, 1)
 
 
-def test_name_rate_classes_and_splits_may_be_absent(tmp_path: Path) -> None:
+def test_name_frame_rate_classes_and_splits_are_optional(tmp_path: Path) -> None:
     text = SMALL.split("[classes]")[0].replace('name = "small"', "").replace("frames_per_second = 50", "")
     spec = read(tmp_path, text)
     assert (spec.layout.name, spec.frames_per_second, spec.classes, spec.splits) == ("folder", None, None, {})
@@ -78,7 +78,7 @@ def test_classes_may_be_numbered(tmp_path: Path) -> None:
     assert read(tmp_path, edited('names = ["wave", "bow"]', '1 = "wave"\n7 = "bow"')).classes == {1: "wave", 7: "bow"}
 
 
-def test_windows_line_ends_and_byte_order_mark_do_no_harm(tmp_path: Path) -> None:
+def test_windows_line_ends_and_a_byte_order_mark_are_ignored(tmp_path: Path) -> None:
     (tmp_path / "skeleton.toml").write_bytes(b"\xef\xbb\xbf" + SMALL.replace("\n", "\r\n").encode())
     assert read_skeleton_toml(tmp_path / "skeleton.toml").layout == read(tmp_path, SMALL).layout
 
@@ -143,19 +143,19 @@ def test_a_layout_that_contradicts_itself_is_refused_with_the_joint(
         ("test = { subject = [3] }", "test = { subject = [[3]] }", r"splits\.xsub\.test: subject: expected a list"),
     ],
 )
-def test_a_key_that_is_wrong_is_refused_by_name(tmp_path: Path, old: str, new: str, told: str) -> None:
+def test_an_invalid_key_is_refused_by_name(tmp_path: Path, old: str, new: str, told: str) -> None:
     with pytest.raises(ConfigError, match=rf"skeleton\.toml: .*{told}"):
         read(tmp_path, edited(old, new))
 
 
-def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
+def test_binary_files_are_refused(tmp_path: Path) -> None:
     (tmp_path / "skeleton.toml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ConfigError, match="cannot be read as TOML"):
         read_skeleton_toml(tmp_path / "skeleton.toml")
 
 
 @pytest.mark.parametrize("up", list(AXES))
-def test_the_axis_that_points_up_becomes_y_without_mirroring(tmp_path: Path, up: str) -> None:
+def test_the_axis_that_points_up_becomes_y_without_reflection(tmp_path: Path, up: str) -> None:
     spec = read(tmp_path, f'up = "{up}"\n{SMALL}')
     turned = spec.metres(100 * np.eye(3))  # the files' x, y and z, a metre each
     np.testing.assert_array_equal(turned["xyz".index(up[-1])], [0, -1 if up[0] == "-" else 1, 0])
@@ -172,14 +172,14 @@ def test_units_become_metres(tmp_path: Path, units: str, factor: int, dtype: str
     np.testing.assert_array_equal(metres, (given.astype(float) / factor).astype(np.float32))
 
 
-def test_a_joint_is_missing_as_a_whole(tmp_path: Path) -> None:
+def test_a_joint_with_one_missing_coordinate_is_missing(tmp_path: Path) -> None:
     spec = read(tmp_path, SMALL)
     given = np.array([[100, np.nan, 1], [1, 2, np.inf], [0, 0, 0], [1e300, 0, 0], [100, 200, 300]])
     np.testing.assert_array_equal(spec.metres(given), [[np.nan] * 3] * 2 + [[0] * 3] + [[np.nan] * 3] + [[1, 2, 3]])
 
 
 def chain(joints: int) -> str:
-    """A body of very many joints, each hanging on the one before."""
+    """A body of very many joints, each the child of the previous one."""
     names = [f"j{n}" for n in range(joints)]
     return (
         f'name = "chain"\nunits = "m"\njoints = {names}\nparents = {[*range(-1, joints - 1)]}\ncentre = 0\n'
@@ -188,13 +188,13 @@ def chain(joints: int) -> str:
 
 
 @pytest.mark.timeout(60)  # by the square of the file it would be many minutes
-def test_many_joints_take_little_time_and_too_many_are_refused(tmp_path: Path) -> None:
+def test_many_joints_are_read_quickly_and_too_many_are_refused(tmp_path: Path) -> None:
     assert len(read(tmp_path, chain(1000)).layout.joints) == 1000
     with pytest.raises(ConfigError, match=r"joints = .*: list should have at most 1000 items"):
         read(tmp_path, chain(50_000))
 
 
 @pytest.mark.timeout(60)  # by the square of the file it would be many minutes
-def test_many_classes_take_little_time(tmp_path: Path) -> None:
+def test_many_classes_are_read_quickly(tmp_path: Path) -> None:
     names = [f"class {number}" for number in range(40_000)]
     assert len(read(tmp_path, edited('["wave", "bow"]', str(names))).classes or ()) == 40_000

@@ -43,7 +43,7 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def clips(found: FoundRecordings) -> Iterator[Clip | Refusal]:
-    """All that the recipe `none` makes of what was found."""
+    """Apply the recipe `none` to all recordings found."""
     for reader, entry in found.entries:
         for given in process_recording(entry, reader, NONE):
             yield given if isinstance(given, Refusal) else given[1]
@@ -55,7 +55,7 @@ def only(found: FoundRecordings) -> Clip:
     return clip
 
 
-def test_a_recording_needs_no_name_of_its_data_set(ntu: Path, tmp_path: Path) -> None:
+def test_a_recording_may_have_any_file_name(ntu: Path, tmp_path: Path) -> None:
     original = sorted(ntu.glob("*.skeleton"))[0]
     named = only(find_recordings([original], KINECT_V2))
     for name in ("kitchen, Monday.skeleton", "S099C009P999R009A999.skeleton", "KITCHEN.SKELETON", "kitchen.txt"):
@@ -65,9 +65,7 @@ def test_a_recording_needs_no_name_of_its_data_set(ntu: Path, tmp_path: Path) ->
         assert clip.name == Path(name).stem
 
 
-def test_both_notations_are_told_apart_by_their_first_line_whatever_the_suffix(
-    ntu: Path, pku: Path, tmp_path: Path
-) -> None:
+def test_both_text_formats_are_recognised_by_their_first_line(ntu: Path, pku: Path, tmp_path: Path) -> None:
     video = sorted((pku / "PKU_Skeleton_Renew").iterdir())[0]
     shutil.copy(video, tmp_path / "long.skeleton")
     shutil.copy(sorted(ntu.glob("*.skeleton"))[0], tmp_path / "short.txt")
@@ -78,7 +76,7 @@ def test_both_notations_are_told_apart_by_their_first_line_whatever_the_suffix(
     assert short.xyz.shape[1] == int((tmp_path / "short.txt").read_text().split("\n")[0])
 
 
-def test_a_video_is_cut_where_its_labels_say_and_is_one_clip_without(pku: Path) -> None:
+def test_a_video_is_cut_by_its_labels_and_is_one_clip_without_them(pku: Path) -> None:
     video = sorted((pku / "PKU_Skeleton_Renew").iterdir())[0]
     labels = next(pku.rglob(f"Train_Label_PKU_final/{video.name}"))
     cut = list(clips(find_recordings([video, labels], KINECT_V2)))
@@ -99,13 +97,13 @@ def test_labels_of_two_recordings_or_two_for_one_are_refused(pku: Path, tmp_path
         find_recordings([pku, tmp_path / "again" / "PKU_Skeleton_Renew"], KINECT_V2)
 
 
-def test_roots_keep_their_order_and_nothing_is_read_twice(ntu: Path) -> None:
+def test_roots_keep_their_order_and_no_file_is_read_twice(ntu: Path) -> None:
     files = sorted(ntu.glob("*.skeleton"), reverse=True)
     found = find_recordings([*files[1:], ntu, ntu / "." / files[0].name], KINECT_V2)
     assert [entry.file.path.name for _, entry in found.entries] == [path.name for path in [*files[1:], files[0]]]
 
 
-def test_what_is_found_is_left_out_and_what_is_named_is_refused(ntu: Path, tmp_path: Path) -> None:
+def test_other_files_are_counted_if_found_and_refused_if_named(ntu: Path, tmp_path: Path) -> None:
     shutil.copytree(ntu, tmp_path / "in")
     (tmp_path / "in" / "notes.txt").write_text("it rained\n")
     (tmp_path / "in" / "film.mp4").write_bytes(b"x")
@@ -124,7 +122,7 @@ def test_what_is_found_is_left_out_and_what_is_named_is_refused(ntu: Path, tmp_p
     assert "expected 150 numbers" in notes.reason
 
 
-def test_archives_are_read_in_place_and_a_damaged_one_spoils_no_other(ntu: Path, tmp_path: Path) -> None:
+def test_archives_are_read_in_place_and_a_damaged_one_does_not_affect_others(ntu: Path, tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "new.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         for path in sorted(ntu.glob("*.skeleton")):
             archive.write(path, f"deep/{path.name}")
@@ -139,7 +137,7 @@ def test_archives_are_read_in_place_and_a_damaged_one_spoils_no_other(ntu: Path,
         np.testing.assert_array_equal(one, other)
 
 
-def test_a_folder_data_set_needs_neither_labels_nor_their_column(own: Path, tmp_path: Path) -> None:
+def test_a_folder_data_set_needs_no_label_column(own: Path, tmp_path: Path) -> None:
     layout = read_skeleton_toml(own / "skeleton.toml").layout
     wanted = [clip for clip in clips(find_recordings([own], layout)) if isinstance(clip, Clip)]
     shutil.copytree(own, tmp_path / "new")
@@ -160,7 +158,7 @@ def test_a_folder_data_set_needs_neither_labels_nor_their_column(own: Path, tmp_
         find_recordings([tmp_path / "new"], layout)
 
 
-def test_arrays_are_read_as_the_nearest_description_says_or_the_one_that_is_named(own: Path, tmp_path: Path) -> None:
+def test_arrays_use_the_named_or_the_nearest_skeleton_toml(own: Path, tmp_path: Path) -> None:
     text = (own / "skeleton.toml").read_text()
     layout = read_skeleton_toml(own / "skeleton.toml").layout
     xyz = np.random.default_rng(0).normal(size=(9, len(layout.joints), 3)).astype(np.float32)
@@ -183,7 +181,7 @@ def test_arrays_are_read_as_the_nearest_description_says_or_the_one_that_is_name
         find_recordings([place], layout, tmp_path / "none.toml")
 
 
-def test_kinects_arrays_are_in_its_own_space_where_nothing_is_said(tmp_path: Path) -> None:
+def test_kinect_arrays_without_skeleton_toml_are_in_the_sensors_space(tmp_path: Path) -> None:
     xyz = np.random.default_rng(0).normal(size=(2, 9, 25, 3)).astype(np.float32)
     np.savez(tmp_path / "two.npz", xyz=xyz)
     np.testing.assert_array_equal(only(find_recordings([tmp_path], KINECT_V2)).xyz, xyz)
@@ -192,7 +190,7 @@ def test_kinects_arrays_are_in_its_own_space_where_nothing_is_said(tmp_path: Pat
     assert [found.reason for found in bad] == ["has shape (2, 9, 17, 3): 17 joints, but layout kinect-v2 has 25"]
 
 
-def test_another_kind_of_skeleton_is_told_in_one_line(ntu: Path, own: Path) -> None:
+def test_another_layout_is_refused_in_one_line(ntu: Path, own: Path) -> None:
     layout = read_skeleton_toml(own / "skeleton.toml").layout
     with pytest.raises(
         SkelepipeError, match=r"no recording of .* skeletons there \(kinect-v2 skeletons, expected .*: 4"
@@ -207,13 +205,13 @@ def test_another_kind_of_skeleton_is_told_in_one_line(ntu: Path, own: Path) -> N
     assert len([clip for clip in clips(found) if isinstance(clip, Clip)]) == 12
 
 
-def test_the_same_joints_under_another_name_are_the_same_kind(own: Path) -> None:
+def test_a_layout_with_another_name_and_the_same_joints_is_accepted(own: Path) -> None:
     layout = replace(read_skeleton_toml(own / "skeleton.toml").layout, name="our lab")
     given = [clip for clip in clips(find_recordings([own], layout)) if isinstance(clip, Clip)]
     assert len(given) == 12
 
 
-def test_a_place_that_is_not_there_or_holds_nothing_is_told(tmp_path: Path) -> None:
+def test_a_missing_or_empty_root_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ArtifactNotFound):
         find_recordings([tmp_path / "none"], KINECT_V2)
     with pytest.raises(SkelepipeError, match=r"no recording of kinect-v2 skeletons there \(nothing at all\)"):
