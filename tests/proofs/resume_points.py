@@ -31,7 +31,7 @@ from pipeline.store.splits import find_split
 from pipeline.store.store import Store
 from pipeline.synth.ntu import write_ntu
 from tests.proofs import faults
-from trainer.bench.synthetic_store import repeated
+from trainer.bench.synthetic_store import repeat_store
 from trainer.config.presets import compose_pretrain, load_preset
 from trainer.pretrain import pretrain as pretrain_module
 from trainer.pretrain.pretrain import PretrainProgress, PretrainRequest, pretrain
@@ -106,7 +106,7 @@ def make_store(folder: Path) -> Path:
     write_ntu("ntu60", folder / "raw", clips=48, seed=1)
     small = folder / "small.zarr"
     ingest(IngestRequest(dataset="ntu60", roots=(folder / "raw",), output=small, recipe=load_recipe("clean")))
-    store = repeated(Store(small), folder / "large.zarr", 144)
+    store = repeat_store(Store(small), folder / "large.zarr", 144)
     build_splits(store)
     return store.path
 

@@ -1,4 +1,4 @@
-"""`skelepipe bench`: every part of the work timed on this machine, beside how the peers do it."""
+"""Run the suites of `skelepipe bench`: measure ingest, loading, training and evaluation on this machine."""
 
 import importlib.metadata
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from trainer.runtime.device import describe_device
 
 
 def run_suites(
-    parts: Sequence[str],
+    suites: Sequence[str],
     device: torch.device,
     *,
     rounds: int = 3,
@@ -23,29 +23,29 @@ def run_suites(
     small: bool = False,
     progress: Progress = lambda line: None,
 ) -> dict[str, Any]:
-    """Time some of ingest, load, train and eval.
+    """Measure some of ingest, load, train and eval.
 
     Args:
-        parts: in which order.
-        device: that trains and encodes; an ingest runs on the CPU.
-        rounds: how often each way is timed.
-        batch: clips of a full-width step; by the kind of device when not given.
-        small: tiny sizes, to try the way.
-        progress: told what is being timed.
+        suites: names, in the order to run them.
+        device: for training and encoding; an ingest runs on the CPU.
+        rounds: how often each variant is measured.
+        batch: batch size of a full-width step; None: depends on the device.
+        small: use tiny sizes, to test the command.
+        progress: called with a description of the current measurement.
 
     Returns:
-        machine, rounds, small, and for each part its rows, `pipeline.bench.Row` as plain data.
+        machine, rounds, small, and as `parts` the rows of each suite: `trainer.bench.timing.Row` as plain data.
     """
     found: dict[str, list[Row]] = {}
-    for part in parts:
-        if part == "ingest":
-            found[part] = ingest_suite.bench_ingest(rounds, progress, small=small)
-        elif part == "load":
-            found[part] = load.bench_load(rounds, progress, device, small=small)
-        elif part == "train":
-            found[part] = train.bench_train(rounds, progress, device, small=small, batch=batch)
+    for suite in suites:
+        if suite == "ingest":
+            found[suite] = ingest_suite.bench_ingest(rounds, progress, small=small)
+        elif suite == "load":
+            found[suite] = load.bench_load(rounds, progress, device, small=small)
+        elif suite == "train":
+            found[suite] = train.bench_train(rounds, progress, device, small=small, batch=batch)
         else:
-            found[part] = evaluate.bench_evaluate(rounds, progress, device, small=small)
+            found[suite] = evaluate.bench_evaluate(rounds, progress, device, small=small)
     machine = {
         **timing.describe_machine(),
         "device": describe_device(device),
@@ -53,5 +53,5 @@ def run_suites(
         "skelepipe": importlib.metadata.version("skelepipe"),
         "date": datetime.now(UTC).date().isoformat(),
     }
-    rows = {part: [asdict(row) for row in several] for part, several in found.items()}
+    rows = {suite: [asdict(row) for row in rows] for suite, rows in found.items()}
     return {"machine": machine, "rounds": rounds, "small": small, "parts": rows}

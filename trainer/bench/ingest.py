@@ -1,4 +1,4 @@
-"""How fast text is read and becomes a store, beside reading it as the peers do. For `skelepipe bench ingest`."""
+"""Benchmark of ingest for `skelepipe bench ingest`, compared with the reader of ST-GCN and its successors."""
 
 import shutil
 import tempfile
@@ -14,15 +14,15 @@ from pipeline.recipes.recipe import load_recipe
 from pipeline.sources.ntu.parser import parse
 from pipeline.sources.text_buffer import TextReader
 from pipeline.synth.ntu import write_ntu
-from trainer.bench.timing import Progress, Row, Way, time_interleaved
+from trainer.bench.timing import Progress, Row, Variant, time_interleaved
 
 CLIPS, SMALL_CLIPS = 480, 24
-PEER_FILES = 8
-"""The peers' way reads so few, since it takes thirty times as long."""
+REFERENCE_FILES = 8
+"""Files that the reference reader reads; it takes thirty times as long."""
 
 
 def bench_ingest(rounds: int, progress: Progress, *, small: bool = False) -> list[Row]:
-    """Time reading, parsing and whole ingests of synthetic NTU-60 recordings, in a temporary folder."""
+    """Measure reading, parsing and complete ingests of synthetic NTU-60 recordings, in a temporary folder."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         progress("writing synthetic recordings")
@@ -30,12 +30,12 @@ def bench_ingest(rounds: int, progress: Progress, *, small: bool = False) -> lis
         paths = sorted((folder / "raw").rglob("*.skeleton"))
         reader = TextReader()
 
-        def parsed() -> None:
+        def read_and_parse() -> None:
             for path in paths:
                 size, _ = reader.read_file(path)
                 parse(reader.text, size, source=str(path), name=path.stem)
 
-        def ingested(workers: int) -> float:
+        def ingest_all(workers: int) -> float:
             output = folder / "store" / "ntu60.zarr"
             request = IngestRequest(
                 dataset="ntu60", roots=(folder / "raw",), output=output, recipe=load_recipe("clean"), workers=workers
@@ -44,36 +44,36 @@ def bench_ingest(rounds: int, progress: Progress, *, small: bool = False) -> lis
             shutil.rmtree(output.parent)
             return seconds
 
-        some = paths[:: max(1, len(paths) // PEER_FILES)][:PEER_FILES]
-        size, few = _megabytes(paths), _megabytes(some)
-        ways = [
-            Way(
+        sample = paths[:: max(1, len(paths) // REFERENCE_FILES)][:REFERENCE_FILES]
+        size, sample_size = _megabytes(paths), _megabytes(sample)
+        variants = [
+            Variant(
                 "read and kept as the peers do",
-                f"{few:.1f} MB",
+                f"{sample_size:.1f} MB",
                 "MB/s",
-                few,
-                lambda: _kept_as_peers_do(some, folder / "peers.npz"),
+                sample_size,
+                lambda: _convert_with_reference_reader(sample, folder / "reference.npz"),
             ),
-            Way("read and parsed", f"{size:.0f} MB", "MB/s", size, parsed),
-            Way("ingest, clean, 1 process", f"{size:.0f} MB", "MB/s", size, lambda: ingested(1)),
-            Way("ingest, clean, 2 processes", f"{size:.0f} MB", "MB/s", size, lambda: ingested(2)),
+            Variant("read and parsed", f"{size:.0f} MB", "MB/s", size, read_and_parse),
+            Variant("ingest, clean, 1 process", f"{size:.0f} MB", "MB/s", size, lambda: ingest_all(1)),
+            Variant("ingest, clean, 2 processes", f"{size:.0f} MB", "MB/s", size, lambda: ingest_all(2)),
         ]
-        return time_interleaved(ways, rounds, progress)
+        return time_interleaved(variants, rounds, progress)
 
 
 def _megabytes(paths: list[Path]) -> float:
     return sum(path.stat().st_size for path in paths) / 1e6
 
 
-def _kept_as_peers_do(paths: list[Path], output: Path) -> None:
+def _convert_with_reference_reader(paths: list[Path], output: Path) -> None:
     with output.open("wb") as handle:
-        np.savez(handle, *(read_as_peers_do(path).astype(np.float32) for path in paths))
+        np.savez(handle, *(read_with_reference_reader(path).astype(np.float32) for path in paths))
 
 
-def read_as_peers_do(path: Path) -> NDArray[np.float64]:
-    """(3, T, V, 2) float64 of the first two bodies of each frame: line by line into dictionaries, then into an array.
+def read_with_reference_reader(path: Path) -> NDArray[np.float64]:
+    """Read the first two bodies of each frame, (3, T, V, 2): line by line into dictionaries, then into an array.
 
-    The way of ST-GCN, 2s-AGCN, CrosSCLR and AimCLR, in other words; it trusts the file.
+    This is what ST-GCN, 2s-AGCN, CrosSCLR and AimCLR do, rewritten. It does not check the file.
     """
     body_keys = ["bodyID", "clipedEdges", "handLeftConfidence", "handLeftState", "handRightConfidence"]
     body_keys += ["handRightState", "isResticted", "leanX", "leanY", "trackingState"]

@@ -1,8 +1,8 @@
-"""A training step as the code bases of the field write it, in our words: what `skelepipe bench train` compares with.
+"""Reference implementation of a training step, with which `skelepipe bench train` compares.
 
-SkeleMixCLR's step (Chen et al. 2022): five passes one after the other, (N, C, T, V) throughout, joints mixed by an
-einsum with the whole adjacency, torch's own batch norm and dropout, the queue copied, and the logarithm of a softmax.
-It computes what `trainer.methods` does, and takes its weights.
+The step of SkeleMixCLR (Chen et al. 2022), rewritten: five forward passes one after the other, the layout (N, C, T, V)
+throughout, an einsum with the whole adjacency, torch's batch norm and dropout, a copy of the queue, and the logarithm
+of a softmax. It computes the same as `trainer.methods`, and copies its weights.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from trainer.models.stgcn_block import Block
 
 
 class ReferenceBlock(nn.Module):
-    """A graph convolution and a convolution along time, with the names of `trainer.block.Block`."""
+    """A graph and a temporal convolution, with parameters named as in `trainer.models.stgcn_block.Block`."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, dropout: float, residual: bool) -> None:
         super().__init__()
@@ -48,15 +48,15 @@ class ReferenceBlock(nn.Module):
 
 
 class ReferenceEncoder(nn.Module):
-    """ST-GCN with a head, of the size and with the weights of a `trainer.encoder.Encoder`."""
+    """ST-GCN with a head, with the size and weights of a `trainer.models.encoder.Encoder`."""
 
-    def __init__(self, like: Encoder) -> None:
+    def __init__(self, encoder: Encoder) -> None:
         super().__init__()
-        config = like.config
-        self.register_buffer("adjacency", torch.empty_like(like.adjacency))
-        self.input_norm = nn.BatchNorm1d(3 * like.adjacency.shape[1])
+        config = encoder.config
+        self.register_buffer("adjacency", torch.empty_like(encoder.adjacency))
+        self.input_norm = nn.BatchNorm1d(3 * encoder.adjacency.shape[1])
         self.blocks = nn.ModuleList()
-        for block in like.blocks:
+        for block in encoder.blocks:
             assert isinstance(block, Block)
             inputs, outputs, stride = block.spatial.in_channels, block.temporal.out_channels, block.temporal.stride[0]
             mine = ReferenceBlock(
@@ -66,7 +66,7 @@ class ReferenceEncoder(nn.Module):
             self.blocks.append(mine)
         wide, narrow = config.hidden_dim, config.feature_dim
         self.head = nn.Sequential(nn.Linear(wide, wide), nn.BatchNorm1d(wide), nn.ReLU(), nn.Linear(wide, narrow))
-        self.load_state_dict(like.state_dict())
+        self.load_state_dict(encoder.state_dict())
 
     def feature_map(self, x: Tensor) -> Tensor:
         """(N, C, T, V, M) to (N, M, D, T', V)."""
@@ -79,11 +79,11 @@ class ReferenceEncoder(nn.Module):
         return x.view(samples, bodies, *x.shape[1:])
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, T, V, M) to vectors (N, D) of length one."""
+        """(N, C, T, V, M) to vectors (N, D) of length 1."""
         return functional.normalize(self.head(self.feature_map(x).mean(dim=(1, 3, 4))), dim=1)
 
-    def halves(self, x: Tensor, mask: Tensor) -> list[Tensor]:
-        """The vectors of what was pasted, where mask (T', V) says, and of the rest."""
+    def encode_masked_halves(self, x: Tensor, mask: Tensor) -> list[Tensor]:
+        """Return the vectors of the pasted cells, where mask (T', V) is true, and of the other cells."""
         features, vectors = self.feature_map(x), []
         for part in (mask, ~mask):
             pooled = (features * part).sum(dim=(1, 3, 4)) / (part.sum() * features.shape[1])
@@ -92,29 +92,29 @@ class ReferenceEncoder(nn.Module):
 
 
 class ReferenceStep:
-    """SkeleMixCLR+ on two such encoders.
+    """SkeleMixCLR+ with two reference encoders.
 
     Args:
-        like: whose weights, queue, momentum and temperature these are; it is left as it is.
+        method: whose weights, queue, momentum and temperature are copied; it is not changed.
     """
 
-    def __init__(self, like: Method) -> None:
-        self.query, self.key = ReferenceEncoder(like.pair.query), ReferenceEncoder(like.pair.key)
+    def __init__(self, method: Method) -> None:
+        self.query, self.key = ReferenceEncoder(method.pair.query), ReferenceEncoder(method.pair.key)
         self.key.requires_grad_(False)
-        self.queue, self.pointer = like.pair.queue.clone(), 0
-        self.momentum, self.temperature = like.pair.momentum, like.config.temperature
+        self.queue, self.pointer = method.pair.queue.clone(), 0
+        self.momentum, self.temperature = method.pair.momentum, method.config.temperature
 
     def to(self, device: torch.device) -> Self:
-        """All of it elsewhere."""
+        """Move everything to a device."""
         self.query.to(device)
         self.key.to(device)
         self.queue = self.queue.to(device)
         return self
 
     def loss(self, query: Tensor, key: Tensor, mixes: Sequence[MixedClips]) -> Tensor:
-        """The loss of a batch, views (N, C, T, V, M); key encoder and queue move on."""
+        """Return the loss of a batch of views (N, C, T, V, M), and update key encoder and queue."""
         plain = self.query(query)
-        halves = [self.query.halves(mixed.clips, mixed.mask) for mixed in mixes]
+        halves = [self.query.encode_masked_halves(mixed.clips, mixed.mask) for mixed in mixes]
         with torch.no_grad():
             for slow, fast in zip(self.key.parameters(), self.query.parameters(), strict=True):
                 slow.data = slow.data * self.momentum + fast.data * (1.0 - self.momentum)
@@ -132,5 +132,5 @@ class ReferenceStep:
         logits.append(torch.einsum("nc,ck->nk", vectors, self.queue.clone().detach()))
         if other is not None:
             logits.append(torch.einsum("nc,nc->n", vectors, other.detach())[:, None])
-        chances = functional.softmax(torch.cat(logits, dim=1) / self.temperature, dim=1)
-        return -torch.log(chances[:, 0]).mean()
+        probabilities = functional.softmax(torch.cat(logits, dim=1) / self.temperature, dim=1)
+        return -torch.log(probabilities[:, 0]).mean()

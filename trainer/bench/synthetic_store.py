@@ -1,4 +1,4 @@
-"""A store of any size without ingesting as much: the clips of a small one again and again, each a little different."""
+"""Write a large store for benchmarks by repeating the clips of a small one, each slightly changed."""
 
 from pathlib import Path
 
@@ -9,25 +9,25 @@ from pipeline.store.store import Store
 from pipeline.store.writer import StoreWriter
 
 
-def repeated(small: Store, output: Path, clips: int) -> Store:
-    """Write `clips` clips, those of `small` in turn under names of their own, sorted by label; and open the store."""
+def repeat_store(small: Store, output: Path, clips: int) -> Store:
+    """Write a store with `clips` clips, those of `small` in turn with new names, sorted by label; and open it."""
     source = np.sort(np.resize(np.arange(len(small)), clips))
     source = source[np.argsort(small.columns["label"][source], kind="stable")]
     lengths = np.diff(small.offset)[source]
     writer = StoreWriter(output, len(small.layout.joints), int(lengths.sum()))
-    held = list(small.clips())
+    clips_of_small = list(small.clips())
     for number, row in enumerate(source):
-        writer.append((held[row] + np.float32(number * 1e-6)).reshape(-1, *held[row].shape[2:]))
+        writer.append((clips_of_small[row] + np.float32(number * 1e-6)).reshape(-1, *clips_of_small[row].shape[2:]))
     names = [f"{small.names[row]}-{number:06d}" for number, row in enumerate(source)]
     writer.finish(
         texts=dict.fromkeys(TEXT_COLUMNS, names),
         extra={name: values[source].tolist() for name, values in small.extra.items()},
         columns={spec.name: small.columns[spec.name][source] for spec in COLUMNS},
-        attributes={key: value for key, value in small.attributes.items() if key not in NOT_FACTS},
+        attributes={key: value for key, value in small.attributes.items() if key not in WRITER_ATTRIBUTES},
         quarantine=[],
     )
     return Store(output)
 
 
-NOT_FACTS = {"kind", "format_version", "units", "extra"}
-"""What the writer says of itself."""
+WRITER_ATTRIBUTES = {"kind", "format_version", "units", "extra"}
+"""Attributes that the writer adds by itself."""

@@ -1,7 +1,7 @@
-"""What every part of `skelepipe bench` is made of: ways that are timed one after the other, and the machine's name.
+"""Measure variants in interleaved rounds, and describe the machine; used by every suite of `skelepipe bench`.
 
-Machines are shared and noisy, so each round runs every way once, and a ratio is the median over rounds of what a way
-and the first one took in the same round.
+Machines are shared and noisy. Therefore each round runs every variant once, and a ratio is the median over rounds of a
+variant's figure divided by that of the first variant in the same round.
 """
 
 import platform
@@ -19,82 +19,82 @@ Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
-    """One way to do some work."""
+class Variant:
+    """One implementation to measure."""
 
     what: str
     size: str
-    """How much work, in words."""
+    """Amount of work, in words."""
     unit: str
-    """Of `amount` a second; with `amount` None, what `work` answers is the figure, in this unit."""
+    """Unit of `amount` per second; if `amount` is None, the unit of the number that `work` returns."""
     amount: float | None
     work: Callable[[], float | None]
-    """Does it once. What it answers are the seconds that count; None: all that it took."""
+    """Runs once. It returns the seconds that count, or None for the whole time that it took."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What was measured of one way."""
+    """The measurements of one variant."""
 
     what: str
     size: str
     unit: str
     median: float | None
-    """None, with least and most, of a way that does not fit into memory."""
+    """None, as are least and most, for a variant that does not fit into memory."""
     least: float | None
     most: float | None
     ratio: float | None
-    """To the first way that fits, where ways are compared."""
+    """To the first variant that fits into memory, if variants are compared."""
     figures: list[float]
     """One for each round."""
 
 
-def time_interleaved(ways: Sequence[Way], rounds: int, progress: Progress, *, ratios: bool = True) -> list[Row]:
-    """Run every way once in each round, and once before the first, which is not counted.
+def time_interleaved(variants: Sequence[Variant], rounds: int, progress: Progress, *, ratios: bool = True) -> list[Row]:
+    """Run every variant once in each round, after a warm-up round that is not counted.
 
-    A way whose work raises MemoryError is left out of all further rounds.
+    A variant that raises MemoryError is left out of all further rounds.
     """
-    figures: list[list[float]] = [[] for _ in ways]
-    fitting = list(range(len(ways)))
+    figures: list[list[float]] = [[] for _ in variants]
+    fitting = list(range(len(variants)))
     for number in range(rounds + 1):
-        for place in list(fitting):
-            progress(f"{ways[place].what}, {f'round {number} of {rounds}' if number else 'warming up'}")
+        for index in list(fitting):
+            progress(f"{variants[index].what}, {f'round {number} of {rounds}' if number else 'warming up'}")
             try:
-                figure = _once(ways[place])
+                figure = _measure(variants[index])
             except MemoryError:
-                figures[place].clear()
-                fitting.remove(place)
+                figures[index].clear()
+                fitting.remove(index)
                 continue
             if number:
-                figures[place].append(figure)
+                figures[index].append(figure)
     first = figures[fitting[0]] if ratios and fitting else []
-    return [_row(way, found, first) for way, found in zip(ways, figures, strict=True)]
+    return [_summarise(variant, found, first) for variant, found in zip(variants, figures, strict=True)]
 
 
-def _row(way: Way, figures: list[float], first: list[float]) -> Row:
+def _summarise(variant: Variant, figures: list[float], first: list[float]) -> Row:
     least, median, most = (min(figures), statistics.median(figures), max(figures)) if figures else (None, None, None)
     ratio = statistics.median(map(truediv, figures, first)) if figures and first else None
-    return Row(way.what, way.size, way.unit, median, least, most, ratio, figures)
+    return Row(variant.what, variant.size, variant.unit, median, least, most, ratio, figures)
 
 
-def _once(way: Way) -> float:
-    began = time.perf_counter()
-    answer = way.work()
-    took = time.perf_counter() - began
-    if way.amount is None:
-        return took if answer is None else answer
-    return way.amount / (took if answer is None else answer)
+def _measure(variant: Variant) -> float:
+    start = time.perf_counter()
+    result = variant.work()
+    seconds = time.perf_counter() - start
+    if variant.amount is None:
+        return seconds if result is None else result
+    return variant.amount / (seconds if result is None else result)
 
 
 def describe_machine() -> dict[str, str | int]:
-    """Processor, cores, Python and commit, by which figures of different days can be told apart."""
+    """Return processor, Python version and commit, to distinguish figures of different machines and days."""
     return {"processor": processor_name(), "python": platform.python_version(), "commit": git_commit()}
 
 
 def git_commit() -> str:
-    """The clone's commit, with a plus sign when files were changed since; `unknown` outside a clone."""
+    """Return the commit of the git clone, with a plus sign if files were changed since; `unknown` outside a clone."""
     try:
-        said = [
+        outputs = [
             subprocess.run(
                 ["git", *what],  # noqa: S607 (git is found on the path)
                 cwd=Path(__file__).parent,
@@ -106,4 +106,4 @@ def git_commit() -> str:
         ]
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
-    return said[0] + ("+" if said[1] else "")
+    return outputs[0] + ("+" if outputs[1] else "")

@@ -1,5 +1,6 @@
-"""How fast a training step is, at full width and in preset quick, beside the peers'. For `skelepipe bench train`."""
+"""Benchmark of training steps for `skelepipe bench train`, compared with a reference implementation."""
 
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import torch
 
 from pipeline.skeleton.layout import KINECT_V2
 from trainer.bench.reference_step import ReferenceStep
-from trainer.bench.timing import Progress, Row, Way, time_interleaved
+from trainer.bench.timing import Progress, Row, Variant, time_interleaved
 from trainer.config.presets import compose_pretrain, load_preset
 from trainer.config.pretrain import PretrainConfig
 from trainer.data import augment, counter_rng
@@ -24,55 +25,57 @@ SMALL = PretrainConfig(
     pair={"queue_size": 64},  # type: ignore[arg-type]
     encoder={"hidden_channels": 2, "hidden_dim": 8, "feature_dim": 4},  # type: ignore[arg-type]
 )
-BATCHES = {"cpu": (32,), "cuda": (128, 1024)}
-WAYS = (("plain", "fp32"), ("fast", "fp32"), ("plain", "bf16"), ("fast", "bf16"))
+BATCH_SIZES = {"cpu": (32,), "cuda": (128, 1024)}
+VARIANTS = (("plain", "fp32"), ("fast", "fp32"), ("plain", "bf16"), ("fast", "bf16"))
 
 
 def bench_train(
     rounds: int, progress: Progress, device: torch.device, *, small: bool = False, batch: int | None = None
 ) -> list[Row]:
-    """Time whole steps (draws, augmentation, mixing, all passes, backward, optimiser) on clips that lie on the device.
+    """Measure whole steps (random numbers, augmentation, mixing, all passes, backward, optimiser), clips on the device.
 
-    The ways of one size are held against the first of that size; on a GPU each also states the memory it takes.
+    Variants are compared with the first one of the same size. On a GPU, their memory is measured, too.
     """
     rows = []
-    for clips in (batch,) if batch else BATCHES[device.type]:
+    for clips in (batch,) if batch else BATCH_SIZES[device.type]:
         config = (SMALL if small else PretrainConfig()).model_copy(update={"batch_size": 4 if small else clips})
-        ways = [peers_way(config, device), *(way(config, device, *which) for which in WAYS)]
-        rows += time_interleaved(ways, rounds, progress)
-        rows += peak_memory(ways, device)
+        variants = [reference_variant(config, device), *(our_variant(config, device, *names) for names in VARIANTS)]
+        rows += time_interleaved(variants, rounds, progress)
+        rows += peak_memory(variants, device)
     quick = compose_pretrain(load_preset("quick")).fitted(1188, bodies=1)  # as on 1,188 clips of one person
     quick = SMALL.model_copy(update={"batch_size": 6}) if small else quick
-    return rows + time_interleaved([way(quick, device, *which) for which in WAYS], rounds, progress)
+    return rows + time_interleaved([our_variant(quick, device, *names) for names in VARIANTS], rounds, progress)
 
 
-def way(config: PretrainConfig, device: torch.device, how: str, precision: str) -> Way:
-    """Our own step, as a training runs it."""
+def our_variant(config: PretrainConfig, device: torch.device, implementation: str, precision: str) -> Variant:
+    """Return our step, as a training runs it."""
     config = config.model_copy(update={"precision": precision})
-    run = run_of(config)
-    method = build_run_method(run, fast=how == "fast")
+    run = make_run(config)
+    method = build_run_method(run, fast=implementation == "fast")
     pair = method.pair.to(device).train()
     optimiser = build_optimiser(pair.query.parameters(), config)
-    replay = capture_step(method, optimiser, config) if how == "fast" and device.type == "cuda" else None
-    clips, rows, done = _clips(config, device), np.arange(config.batch_size), iter(range(10**9))
+    replay = capture_step(method, optimiser, config) if implementation == "fast" and device.type == "cuda" else None
+    clips, rows, numbers = _clips(config, device), np.arange(config.batch_size), itertools.count()
 
     def step() -> None:
-        train_step(method, optimiser, clips, rows, next(done), 0, run, replay)
+        train_step(method, optimiser, clips, rows, next(numbers), 0, run, replay)
 
-    return Way(f"{how}, {precision}", _size(config), "samples/s", config.batch_size, timed(step, device))
+    return Variant(
+        f"{implementation}, {precision}", _size(config), "samples/s", config.batch_size, with_timer(step, device)
+    )
 
 
-def peers_way(config: PretrainConfig, device: torch.device) -> Way:
-    """The step of `trainer.peers_step`, on our views and mixtures."""
-    run = run_of(config)
+def reference_variant(config: PretrainConfig, device: torch.device) -> Variant:
+    """Return the step of `trainer.bench.reference_step`, on our views and mixed clips."""
+    run = make_run(config)
     method = build_run_method(run)
-    peers = ReferenceStep(method).to(device)
-    optimiser = build_optimiser(peers.query.parameters(), config)
-    clips, samples, done = _clips(config, device), torch.arange(config.batch_size, device=device), iter(range(10**9))
+    reference = ReferenceStep(method).to(device)
+    optimiser = build_optimiser(reference.query.parameters(), config)
+    clips, samples, numbers = _clips(config, device), torch.arange(config.batch_size, device=device), itertools.count()
     frames_out = method.pair.query.frames_out(config.frames)
 
     def step() -> None:
-        number = next(done)
+        number = next(numbers)
         query, key = (
             augment.random_view(
                 clips, counter_rng.uniform(config.seed, 0, samples, view, augment.DRAWS_PER_VIEW), config.augment
@@ -86,16 +89,16 @@ def peers_way(config: PretrainConfig, device: torch.device) -> Way:
             for repeat in range(method.repeats)
         ]
         optimiser.zero_grad()
-        torch.autograd.backward(peers.loss(query, key, method.mixes(query, regions)))
+        torch.autograd.backward(reference.loss(query, key, method.mixes(query, regions)))
         optimiser.step()
 
-    return Way("the peers' way, fp32", _size(config), "samples/s", config.batch_size, timed(step, device))
+    return Variant("the peers' way, fp32", _size(config), "samples/s", config.batch_size, with_timer(step, device))
 
 
-def timed(work: Callable[[], None], device: torch.device) -> Callable[[], float | None]:
-    """Work that answers its seconds: on a GPU those between two of its events, elsewhere the clock says it.
+def with_timer(work: Callable[[], None], device: torch.device) -> Callable[[], float | None]:
+    """Make work return its seconds on a GPU, between two CUDA events; on a CPU the caller measures the time.
 
-    What it raises: MemoryError, when the GPU's is too small.
+    The returned function raises MemoryError if the GPU memory is too small.
     """
     if device.type != "cuda":
         return work
@@ -114,24 +117,27 @@ def timed(work: Callable[[], None], device: torch.device) -> Callable[[], float 
     return between_events
 
 
-def peak_memory(ways: list[Way], device: torch.device) -> list[Row]:
-    """The most that a step of each way takes on a GPU beyond the weights, queues and clips that lie there before it."""
+def peak_memory(variants: list[Variant], device: torch.device) -> list[Row]:
+    """Measure the peak GPU memory of a step of each variant, beyond the weights, queues and clips held before it."""
     if device.type != "cuda":
         return []
 
-    def most(way: Way) -> float:
-        torch.cuda.empty_cache()  # of a way that did not fit
+    def peak(variant: Variant) -> float:
+        torch.cuda.empty_cache()  # left by a variant that did not fit
         torch.cuda.reset_peak_memory_stats(device)
-        held = torch.cuda.memory_allocated(device)
-        way.work()
-        return (torch.cuda.max_memory_allocated(device) - held) / 1e9
+        before = torch.cuda.memory_allocated(device)
+        variant.work()
+        return (torch.cuda.max_memory_allocated(device) - before) / 1e9
 
-    measured = [Way(f"memory of {way.what}", way.size, "GB", None, lambda way=way: most(way)) for way in ways]  # type: ignore[misc]
+    measured = [
+        Variant(f"memory of {variant.what}", variant.size, "GB", None, lambda variant=variant: peak(variant))  # type: ignore[misc]
+        for variant in variants
+    ]
     return time_interleaved(measured, 1, lambda line: None, ratios=False)
 
 
-def run_of(config: PretrainConfig) -> Run:
-    """A run that lies nowhere, for steps that are only timed."""
+def make_run(config: PretrainConfig) -> Run:
+    """Return a run without a folder, for steps that are only measured."""
     return Run(path=Path(), preset="", config=config, layout=KINECT_V2, lineage={}, total_steps=10**9, digest="")
 
 

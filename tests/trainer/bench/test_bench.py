@@ -1,4 +1,4 @@
-"""`skelepipe bench`: figures are a machine's; that all are there, and held against the right thing, is ours."""
+"""`skelepipe bench`: all rows are measured, and ratios are to the right row."""
 
 import json
 from dataclasses import asdict
@@ -14,7 +14,7 @@ from cli import main
 from pipeline.skeleton.layout import KINECT_V2
 from tests.support import whole_batch_step
 from trainer.bench.reference_step import ReferenceStep
-from trainer.bench.timing import Way, time_interleaved
+from trainer.bench.timing import Variant, time_interleaved
 from trainer.config.method import MethodConfig
 from trainer.config.model import EncoderConfig, PairConfig
 from trainer.data import counter_rng
@@ -27,15 +27,15 @@ ROWS = {"ingest": 4, "load": 9, "train": 9, "eval": 5}
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "part", ["eval", *(pytest.param(part, marks=pytest.mark.rehearsal) for part in ("ingest", "load", "train"))]
+    "suite", ["eval", *(pytest.param(suite, marks=pytest.mark.rehearsal) for suite in ("ingest", "load", "train"))]
 )
-def test_a_part_tells_every_way(part):
-    done = CliRunner().invoke(main, ["bench", part, "--small", "--rounds", "1", "--json", "--device", "cpu"])
+def test_a_suite_measures_every_variant(suite):
+    done = CliRunner().invoke(main, ["bench", suite, "--small", "--rounds", "1", "--json", "--device", "cpu"])
     assert done.exit_code == 0, done.output
     found = json.loads(done.stdout)
-    assert list(found["parts"]) == [part]
-    rows = found["parts"][part]
-    assert len(rows) == ROWS[part]
+    assert list(found["parts"]) == [suite]
+    rows = found["parts"][suite]
+    assert len(rows) == ROWS[suite]
     for row in rows:
         assert row["least"] <= row["median"] <= row["most"]
         assert len(row["figures"]) == 1
@@ -59,37 +59,40 @@ def test_the_table_fits_terminals(columns, monkeypatch):
     assert "1.00x" in done.stdout
 
 
-def test_ratios_are_those_of_the_same_round_and_the_first_round_is_not_counted():
+def test_ratios_are_of_the_same_round_and_the_warm_up_is_not_counted():
     seconds = {"a": iter([9.0, 1.0, 2.0, 4.0]), "b": iter([9.0, 2.0, 8.0, 8.0])}
-    ways = [Way(name, "", "clips/s", 8, lambda took=took: next(took)) for name, took in seconds.items()]
-    rows = time_interleaved(ways, 3, lambda line: None)
+    variants = [Variant(name, "", "clips/s", 8, lambda took=took: next(took)) for name, took in seconds.items()]
+    rows = time_interleaved(variants, 3, lambda line: None)
     assert [row.figures for row in rows] == [[8.0, 4.0, 2.0], [4.0, 1.0, 1.0]]
     assert [row.median for row in rows] == [4.0, 1.0]
     assert [row.ratio for row in rows] == [1.0, 0.5]
-    share = Way("c", "", "%", None, lambda: 3.0)
+    share = Variant("c", "", "%", None, lambda: 3.0)
     assert time_interleaved([share], 1, lambda line: None, ratios=False)[0].figures == [3.0]
 
 
-def test_a_way_that_does_not_fit_is_left_out_and_the_first_that_fits_is_the_measure():
+def test_a_variant_that_does_not_fit_is_left_out_and_ratios_are_to_the_first_that_fits():
     def too_much():
         raise MemoryError("40 GB wanted")
 
-    ways = [Way("a", "", "clips/s", 8, too_much), *(Way(name, "", "clips/s", 8, lambda: 2.0) for name in "bc")]
-    rows = time_interleaved(ways, 2, lambda line: None)
+    variants = [
+        Variant("a", "", "clips/s", 8, too_much),
+        *(Variant(name, "", "clips/s", 8, lambda: 2.0) for name in "bc"),
+    ]
+    rows = time_interleaved(variants, 2, lambda line: None)
     assert [(row.median, row.ratio) for row in rows] == [(None, None), (4.0, 1.0), (4.0, 1.0)]
-    assert [row.median for row in time_interleaved(ways[:1], 2, lambda line: None)] == [None]
+    assert [row.median for row in time_interleaved(variants[:1], 2, lambda line: None)] == [None]
     console = Console(width=60, file=StringIO())
     console.print(bench_table("train", [asdict(row) for row in rows]))
     assert [line.split()[0] for line in console.file.getvalue().splitlines() if "does not fit" in line] == ["a"]
 
 
-def test_a_batch_for_no_training_is_a_mistake():
+def test_a_batch_size_without_the_suite_train_is_refused():
     done = CliRunner().invoke(main, ["bench", "eval", "--batch", "8", "--small"])
     assert done.exit_code == 2
-    assert "name the part train too" in done.output
+    assert "name train, too" in done.output
 
 
-def test_the_peers_step_computes_what_ours_does():
+def test_the_reference_step_computes_the_same_as_ours():
     made = build_method(
         KINECT_V2,
         EncoderConfig(hidden_channels=2, hidden_dim=8, feature_dim=4, dropout=0.0),
@@ -98,9 +101,9 @@ def test_the_peers_step_computes_what_ours_does():
         seed=0,
     )
     made.pair.double()
-    peers = ReferenceStep(made)
-    peers.query.double()
-    peers.key.double()
+    reference = ReferenceStep(made)
+    reference.query.double()
+    reference.key.double()
     generator = torch.Generator().manual_seed(0)
     for step in range(3):
         query, key = (torch.randn(5, 3, 32, 25, 2, generator=generator, dtype=torch.float64) for _ in range(2))
@@ -108,17 +111,17 @@ def test_the_peers_step_computes_what_ours_does():
             skelemix.draw_region(KINECT_V2, made.config.mix, 5, 8, counter_rng.generator(0, step, at))
             for at in range(2)
         ]
-        theirs = peers.loss(query, key, made.mixes(query, regions))
+        theirs = reference.loss(query, key, made.mixes(query, regions))
         ours = whole_batch_step.losses(made, query, key, regions).total
         np.testing.assert_allclose(float(theirs.detach()), float(ours.detach()), rtol=1e-9)
-        for network in (peers.query, made.pair.query):
+        for network in (reference.query, made.pair.query):
             network.zero_grad()
         theirs.backward()
         ours.backward()
-        for mine, other in zip(made.pair.query.parameters(), peers.query.parameters(), strict=True):
+        for mine, other in zip(made.pair.query.parameters(), reference.query.parameters(), strict=True):
             torch.testing.assert_close(other.grad, mine.grad, rtol=1e-7, atol=1e-9)
         with torch.no_grad():
-            for network in (peers.query, made.pair.query):
+            for network in (reference.query, made.pair.query):
                 for parameter in network.parameters():
                     parameter -= 0.01 * parameter.grad
-    torch.testing.assert_close(peers.queue, made.pair.queue)
+    torch.testing.assert_close(reference.queue, made.pair.queue)

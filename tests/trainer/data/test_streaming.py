@@ -9,7 +9,7 @@ import torch
 from pipeline.errors import ArtifactError
 from pipeline.store import store
 from pipeline.store.store import Store
-from trainer.bench.synthetic_store import repeated
+from trainer.bench.synthetic_store import repeat_store
 from trainer.data import streaming
 from trainer.data.loader import Clips, HostClips, ResidentClips, load_clips
 from trainer.data.shuffle import ShuffleOrder, plan_batches
@@ -25,7 +25,7 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def large(shared_store: Store, tmp_path_factory: pytest.TempPathFactory) -> Store:
-    return repeated(shared_store, tmp_path_factory.mktemp("large") / "large.zarr", CLIPS)
+    return repeat_store(shared_store, tmp_path_factory.mktemp("large") / "large.zarr", CLIPS)
 
 
 @pytest.fixture
