@@ -1,4 +1,4 @@
-"""The charts of pages, each by one function that gives its SVG."""
+"""The charts of reports; each function returns an SVG."""
 
 import colorsys
 from collections.abc import Sequence
@@ -12,18 +12,18 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from pipeline.errors import one_line
-from pipeline.report.svg import SENTINELS, Role, drawn
+from pipeline.report.svg import SENTINELS, Role, render_svg
 
-ROW = 16
-"""Pixels of a horizontal bar."""
-LONGEST = 30
-"""Characters of a name that stands at an axis."""
-NUMBERED = 12
-"""Classes up to which the cells of a confusion hold their numbers."""
-NAMED = 20
-"""Classes up to which a confusion's axes have names; beyond, ids."""
-POINTS = 500
-"""Of a curve: more are averaged in stretches, which a chart of 480 pixels cannot show anyway."""
+BAR_PIXELS = 16
+"""Height of a horizontal bar."""
+MAX_NAME_CHARACTERS = 30
+"""Maximum length of a name at an axis."""
+MAX_NUMBERED_CLASSES = 12
+"""Maximum number of classes of a confusion matrix with numbers in its cells."""
+MAX_NAMED_CLASSES = 20
+"""Maximum number of classes of a confusion matrix with class names at its axes; above, they show ids."""
+MAX_POINTS = 500
+"""Maximum number of points of a curve, more than a chart of 480 pixels can show; further points are averaged."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,7 +36,7 @@ class Curve:
     role: Role = "accent"
     dashed: bool = False
     marked: bool = False
-    """Each point has a dot: there are few."""
+    """Draw a dot at each point."""
 
 
 def bars(
@@ -45,105 +45,107 @@ def bars(
     values: Sequence[float],
     *,
     unit: str,
-    of: str,
+    category: str,
     roles: Sequence[Role] = (),
     intervals: Sequence[tuple[float, float] | None] = (),
 ) -> str:
-    """Horizontal bars, the first on top.
+    """Plot horizontal bars, the first one at the top.
 
     Args:
-        title: of the chart, for readers who do not see it.
-        names: of the bars.
-        values: their lengths, from 0.
-        unit: what the lengths are, at the axis.
-        of: what the bars are, at the other.
-        roles: the colour of each, when not all have the usual one.
-        intervals: where each value may lie, drawn over its bar; None for one that has none.
+        title: the title, also for screen readers.
+        names: names of the bars.
+        values: lengths of the bars, from 0.
+        unit: label of the value axis.
+        category: label of the axis of the bars.
+        roles: the colour of each bar, if not all have the default.
+        intervals: an interval for each value, plotted over its bar, or None.
     """
 
-    def draw(axes: Axes) -> None:
-        places = np.arange(len(values))
-        axes.barh(places, values, height=0.72, color=[SENTINELS[role] for role in roles] or SENTINELS["accent"])
-        for place, interval in enumerate(intervals):
+    def plot(axes: Axes) -> None:
+        positions = np.arange(len(values))
+        axes.barh(positions, values, height=0.72, color=[SENTINELS[role] for role in roles] or SENTINELS["accent"])
+        for position, interval in enumerate(intervals):
             if interval:
-                axes.plot(interval, [place, place], color=SENTINELS["ink"], linewidth=1.3, marker="|", markersize=7)
-        axes.set_yticks(places, [_short(name) for name in names], fontsize=9)
+                axes.plot(
+                    interval, [position, position], color=SENTINELS["ink"], linewidth=1.3, marker="|", markersize=7
+                )
+        axes.set_yticks(positions, [_short(name) for name in names], fontsize=9)
         axes.set_ylim(len(values) - 0.4, -0.6)
         axes.set_xlim(0, _top([*values, *(interval[1] for interval in intervals if interval)]))
         axes.grid(visible=False, axis="y")
         axes.tick_params(axis="y", length=0)
         axes.set_xlabel(unit)
-        axes.set_ylabel(of)
+        axes.set_ylabel(category)
 
-    said = ", ".join(f"{name} {value:,.4g}" for name, value in zip(names, values, strict=True))
-    return drawn(title, f"{unit} by {of}: {said}", draw, height=60 + ROW * len(values))
+    description = ", ".join(f"{name} {value:,.4g}" for name, value in zip(names, values, strict=True))
+    return render_svg(title, f"{unit} by {category}: {description}", plot, height=60 + BAR_PIXELS * len(values))
 
 
-def columns(title: str, names: Sequence[str], values: Sequence[float], *, unit: str, of: str) -> str:
-    """Upright bars in the order of their names, which are numbers or short; of many, some are named."""
+def columns(title: str, names: Sequence[str], values: Sequence[float], *, unit: str, category: str) -> str:
+    """Plot vertical bars with short names or numbers; if there are many, only some are labelled."""
 
-    def draw(axes: Axes) -> None:
+    def plot(axes: Axes) -> None:
         axes.bar(np.arange(len(values)), values, width=0.75, color=SENTINELS["accent"])
         step = max(1, -(-len(names) // 20))
-        places = range(0, len(names), step)
-        axes.set_xticks(places, [_short(names[place]) for place in places])
-        spare = max(0, 6 - len(values)) / 2  # a few bars need not be as wide as the chart
-        axes.set_xlim(-0.7 - spare, len(values) - 0.3 + spare)
+        ticks = range(0, len(names), step)
+        axes.set_xticks(ticks, [_short(names[tick]) for tick in ticks])
+        margin = max(0, 6 - len(values)) / 2  # keeps a few bars from filling the whole width
+        axes.set_xlim(-0.7 - margin, len(values) - 0.3 + margin)
         axes.set_ylim(0, _top(values))
         axes.yaxis.set_major_locator(MaxNLocator(6, integer=True))
         axes.grid(visible=False, axis="x")
-        axes.set_xlabel(of)
+        axes.set_xlabel(category)
         axes.set_ylabel(unit)
 
-    some = f"{len(values)} bars from {min(values, default=0):,.4g} to {max(values, default=0):,.4g}"
-    return drawn(title, f"{unit} by {of}: {some}", draw)
+    description = f"{len(values)} bars from {min(values, default=0):,.4g} to {max(values, default=0):,.4g}"
+    return render_svg(title, f"{unit} by {category}: {description}", plot)
 
 
-def histogram(title: str, values: NDArray[np.number], *, unit: str, of: str, bins: int = 32) -> str:
-    """How often values of each size occur, with the median marked."""
+def histogram(title: str, values: NDArray[np.number], *, unit: str, category: str, bins: int = 32) -> str:
+    """Plot a histogram with the median marked."""
 
-    def draw(axes: Axes) -> None:
-        least, most = float(values.min()), float(values.max())
-        edges = np.linspace(least, most if most > least else least + 1, bins + 1).tolist()
+    def plot(axes: Axes) -> None:
+        low, high = float(values.min()), float(values.max())
+        edges = np.linspace(low, high if high > low else low + 1, bins + 1).tolist()
         axes.hist(values, edges, color=SENTINELS["accent"])
-        middle = float(np.median(values))
-        axes.axvline(middle, color=SENTINELS["second"], linestyle="--", linewidth=1.4)
-        side, shift = ("right", -5) if middle > (least + most) / 2 else ("left", 5)
+        median = float(np.median(values))
+        axes.axvline(median, color=SENTINELS["second"], linestyle="--", linewidth=1.4)
+        alignment, shift = ("right", -5) if median > (low + high) / 2 else ("left", 5)
         axes.annotate(
-            f"median {middle:g}", (middle, 1), xycoords=("data", "axes fraction"), xytext=(shift, -10),
-            textcoords="offset points", ha=side, color=SENTINELS["ink"], fontsize=9,
+            f"median {median:g}", (median, 1), xycoords=("data", "axes fraction"), xytext=(shift, -10),
+            textcoords="offset points", ha=alignment, color=SENTINELS["ink"], fontsize=9,
         )  # fmt: skip
         axes.yaxis.set_major_locator(MaxNLocator(6, integer=True))
         axes.set_xlabel(unit)
-        axes.set_ylabel(of)
+        axes.set_ylabel(category)
 
-    told = f"from {values.min():g} to {values.max():g}, median {np.median(values):g}"
-    return drawn(title, f"Distribution of {unit}: {told}", draw)
+    description = f"from {values.min():g} to {values.max():g}, median {np.median(values):g}"
+    return render_svg(title, f"Distribution of {unit}: {description}", plot)
 
 
 def curves(
-    title: str, lines: Sequence[Curve], *, x: str, y: str, from_zero: bool = False, least: float | None = None
+    title: str, lines: Sequence[Curve], *, x: str, y: str, from_zero: bool = False, baseline: float | None = None
 ) -> str:
-    """Lines over one another; a legend when there are several.
+    """Plot lines, with a legend if there are several.
 
     Args:
-        title: as `bars`.
-        lines: what is drawn.
-        x: what the lines run over, with its unit.
-        y: what they are, with its unit.
-        from_zero: the axis begins at zero.
-        least: a level to be drawn as a thin line, such as what chance gives.
+        title: as for `bars`.
+        lines: the lines.
+        x: label of the x axis, with unit.
+        y: label of the y axis, with unit.
+        from_zero: start the y axis at zero.
+        baseline: a level to plot as a thin line, such as chance level.
     """
 
-    def draw(axes: Axes) -> None:
+    def plot(axes: Axes) -> None:
         for line in lines:
             xs, ys = _thinned(line.x, line.y)
             axes.plot(
                 xs, ys, color=SENTINELS[line.role], label=_short(line.name), linestyle="--" if line.dashed else "-",
                 marker="o" if line.marked or len(xs) == 1 else None, markersize=3.5,
             )  # fmt: skip
-        if least is not None:
-            axes.axhline(least, color=SENTINELS["faint"], linestyle=":", linewidth=1.2)
+        if baseline is not None:
+            axes.axhline(baseline, color=SENTINELS["faint"], linestyle=":", linewidth=1.2)
         if from_zero:
             axes.set_ylim(0, _top([float(np.max(line.y)) for line in lines]))
         if len(lines) > 1:
@@ -151,35 +153,36 @@ def curves(
         axes.set_xlabel(x)
         axes.set_ylabel(y)
 
-    told = "; ".join(f"{line.name} from {line.y[0]:.4g} to {line.y[-1]:.4g}" for line in lines if len(line.y))
-    return drawn(title, f"{y} over {x}: {told}", draw)
+    description = "; ".join(f"{line.name} from {line.y[0]:.4g} to {line.y[-1]:.4g}" for line in lines if len(line.y))
+    return render_svg(title, f"{y} over {x}: {description}", plot)
 
 
 def confusion(title: str, counts: NDArray[np.int64], names: Sequence[str], ids: Sequence[int]) -> str:
-    """Which class is said for which: rows are true, the stronger the colour the larger the share of the row.
+    """Plot a confusion matrix: a stronger colour means a larger share of the true class (row).
 
-    Right answers have one colour, wrong ones another. Few classes have their names and counts, many their ids.
+    Correct and wrong predictions have different colours. With few classes, names and counts are shown; with many, ids.
 
     Args:
-        title: as `bars`.
-        counts: (C, C) clips, rows true, columns said.
-        names: C names.
-        ids: C ids of the data set.
+        title: as for `bars`.
+        counts: (C, C) clips; rows are true classes, columns predicted classes.
+        names: C class names.
+        ids: C class ids of the data set.
     """
     count = len(counts)
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
-    size = max(380, min(560, 150 + 26 * count)) if count <= NAMED else 560
+    size = max(380, min(560, 150 + 26 * count)) if count <= MAX_NAMED_CLASSES else 560
 
-    def draw(axes: Axes) -> None:
-        levels = np.ceil(10 * np.sqrt(shares)).astype(int)  # so that one clip of many is seen, and shouts not
+    def plot(axes: Axes) -> None:
+        # The square root keeps small shares visible without making them stand out.
+        levels = np.ceil(10 * np.sqrt(shares)).astype(int)
         for level in range(1, 11):
             for right, role in ((True, SENTINELS["accent"]), (False, SENTINELS["bad"])):
-                rows, said = np.nonzero((levels == level) & (np.eye(count, dtype=bool) == right))
+                rows, predicted = np.nonzero((levels == level) & (np.eye(count, dtype=bool) == right))
                 if len(rows):
                     axes.add_patch(
-                        PathPatch(_squares(said, rows), facecolor=role, alpha=0.05 + 0.095 * level, linewidth=0)
+                        PathPatch(_squares(predicted, rows), facecolor=role, alpha=0.05 + 0.095 * level, linewidth=0)
                     )
-        if count <= NUMBERED:
+        if count <= MAX_NUMBERED_CLASSES:
             for row, column in zip(*np.nonzero(counts), strict=True):
                 shade = SENTINELS["paper" if shares[row, column] > 0.55 else "ink"]
                 axes.text(column, row, str(counts[row, column]), ha="center", va="center", color=shade, fontsize=9)
@@ -189,46 +192,47 @@ def confusion(title: str, counts: NDArray[np.int64], names: Sequence[str], ids: 
         axes.grid(visible=False)
         for side in ("top", "right"):
             axes.spines[side].set_visible(True)
-        step = 1 if count <= NAMED else 5
-        places = range(0, count, step)
+        step = 1 if count <= MAX_NAMED_CLASSES else 5
+        ticks = range(0, count, step)
         labels = [
-            _short(names[place] or str(ids[place]), 18) if count <= NAMED else str(ids[place]) for place in places
+            _short(names[tick] or str(ids[tick]), 18) if count <= MAX_NAMED_CLASSES else str(ids[tick])
+            for tick in ticks
         ]
-        axes.set_xticks(places, labels, rotation=90 if count <= NAMED or count > 60 else 0, fontsize=9)
-        axes.set_yticks(places, labels, fontsize=9)
-        axes.set_xlabel("class said" if count <= NAMED else "class said, by id")
-        axes.set_ylabel("true class" if count <= NAMED else "true class, by id")
+        axes.set_xticks(ticks, labels, rotation=90 if count <= MAX_NAMED_CLASSES or count > 60 else 0, fontsize=9)
+        axes.set_yticks(ticks, labels, fontsize=9)
+        axes.set_xlabel("predicted class" if count <= MAX_NAMED_CLASSES else "predicted class, by id")
+        axes.set_ylabel("true class" if count <= MAX_NAMED_CLASSES else "true class, by id")
 
     right = int(np.trace(counts))
-    told = f"{count} classes, {right} of {int(counts.sum())} clips on the diagonal, that is right"
-    return drawn(title, told, draw, width=size, height=size)
+    description = f"{count} classes, {right} of {int(counts.sum())} clips on the diagonal (correct)"
+    return render_svg(title, description, plot, width=size, height=size)
 
 
 def scatter(title: str, points: NDArray[np.floating], groups: NDArray[np.integer], names: Sequence[str]) -> str:
-    """Points in a plane, coloured and shaped by group, each group's number at its middle; axes mean nothing.
+    """Plot points in a plane with colour and shape by group, and each group's name at its median; axes have no unit.
 
     Args:
-        title: as `bars`.
+        title: as for `bars`.
         points: (N, 2).
-        groups: (N,) places in `names`; -1 is drawn faintly.
-        names: what stands at the middle of each group.
+        groups: (N,) indices into `names`; -1 is plotted faintly.
+        names: the label of each group.
     """
     shapes = "os^Dv"
 
-    def draw(axes: Axes) -> None:
+    def plot(axes: Axes) -> None:
         unknown = points[groups < 0]
         if len(unknown):
             axes.scatter(unknown[:, 0], unknown[:, 1], s=9, color=SENTINELS["faint"], alpha=0.6, linewidths=0)
         size = 18 if len(points) < 400 else 9
-        for place in range(len(names)):
-            own = points[groups == place]
+        for group in range(len(names)):
+            own = points[groups == group]
             if len(own):
-                shape = shapes[place % len(shapes)]
+                shape = shapes[group % len(shapes)]
                 axes.scatter(
-                    own[:, 0], own[:, 1], s=size, marker=shape, color=hue(place, len(names)), alpha=0.8, linewidths=0
+                    own[:, 0], own[:, 1], s=size, marker=shape, color=hue(group, len(names)), alpha=0.8, linewidths=0
                 )
-        for place, name in enumerate(names):
-            own = points[groups == place]
+        for group, name in enumerate(names):
+            own = points[groups == group]
             if len(own):
                 x, y = np.median(own, axis=0)
                 axes.text(x, y, _short(name, 12), ha="center", va="center", fontsize=9, fontweight="bold", gid="label")
@@ -237,17 +241,17 @@ def scatter(title: str, points: NDArray[np.floating], groups: NDArray[np.integer
         for side in ("top", "right"):
             axes.spines[side].set_visible(True)
 
-    return drawn(title, f"{len(points)} points in {len(names)} groups", draw, width=560, height=460)
+    return render_svg(title, f"{len(points)} points in {len(names)} groups", plot, width=560, height=460)
 
 
-def hue(place: int, count: int) -> str:
-    """A colour of its own for each of `count` groups, of a lightness that is seen on white and on black."""
-    red, green, blue = colorsys.hls_to_rgb((place * 0.618034) % 1 if count > 12 else place / max(count, 1), 0.5, 0.62)
+def hue(index: int, count: int) -> str:
+    """Return a distinct colour for each of `count` groups, visible on white and on black."""
+    red, green, blue = colorsys.hls_to_rgb((index * 0.618034) % 1 if count > 12 else index / max(count, 1), 0.5, 0.62)
     return f"#{round(255 * red):02x}{round(255 * green):02x}{round(255 * blue):02x}"
 
 
 def _squares(columns: NDArray[np.int64], rows: NDArray[np.int64]) -> Path:
-    """One path of all cells at these places."""
+    """Return one path of the cells at these columns and rows."""
     corners = np.array([(-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5), (-0.5, -0.5)])
     vertices = (np.stack([columns, rows], axis=1)[:, None] + corners).reshape(-1, 2)
     codes = [Path.MOVETO, Path.LINETO, Path.LINETO, Path.LINETO, Path.CLOSEPOLY] * len(rows)
@@ -255,18 +259,18 @@ def _squares(columns: NDArray[np.int64], rows: NDArray[np.int64]) -> Path:
 
 
 def _thinned(x: Sequence[float], y: Sequence[float]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """At most POINTS points: means of stretches."""
+    """Reduce a curve to MAX_POINTS points, the means of consecutive points."""
     xs, ys = np.asarray(x, np.float64), np.asarray(y, np.float64)
-    if len(xs) <= POINTS:
+    if len(xs) <= MAX_POINTS:
         return xs, ys
-    parts = np.array_split(np.arange(len(xs)), POINTS)
-    return np.array([xs[part].mean() for part in parts]), np.array([ys[part].mean() for part in parts])
+    chunks = np.array_split(np.arange(len(xs)), MAX_POINTS)
+    return np.array([xs[chunk].mean() for chunk in chunks]), np.array([ys[chunk].mean() for chunk in chunks])
 
 
 def _top(values: Sequence[float]) -> float:
     return 1.05 * max([*values, 1e-9])
 
 
-def _short(name: str, longest: int = LONGEST) -> str:
+def _short(name: str, max_characters: int = MAX_NAME_CHARACTERS) -> str:
     plain = one_line(name)
-    return plain if len(plain) <= longest else f"{plain[: longest - 1].rstrip()}…"
+    return plain if len(plain) <= max_characters else f"{plain[: max_characters - 1].rstrip()}…"

@@ -1,4 +1,4 @@
-"""Clips to look at: which of a store, what stands beside them, and the page, picture or animation that shows them."""
+"""Select clips of a store and show them as an HTML page, an image or an animation (`skelepipe view`)."""
 
 import fnmatch
 import re
@@ -18,134 +18,133 @@ from pipeline.store.store import Store
 from pipeline.suggest import did_you_mean
 
 MAX_CLIPS = 48
-"""Clips on one page: more is a report's work."""
+"""Maximum number of clips on one page."""
 DEFAULT_CLIP_COUNT = 6
-"""Clips that are taken when none is named."""
+"""Number of clips shown if none is named."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClipView:
-    """Figures, and what is to be said of them."""
+    """Figures, and notes on how they were made."""
 
     figures: list[Figure]
     notes: list[str] = field(default_factory=list)
 
 
 def find_rows(store: Store, samples: Sequence[str]) -> list[int]:
-    """The rows of clips by name (in any case) or by a pattern such as `S001*A043`; without any, one of each class.
+    """Find clips by name (ignoring case) or by a pattern such as `S001*A043`; without names, take one of each class.
 
     Raises:
-        ArtifactError: none has that name, or more are meant than a page takes; the text names some that there are.
+        ArtifactError: no clip has that name (the message lists examples), or there are too many for one page.
     """
     if not samples:
         _, first = np.unique(store.columns["label"], return_index=True)
         return sorted(first.tolist())[:DEFAULT_CLIP_COUNT]
-    places = {name: row for row, name in enumerate(store.names)}
-    folded = {name.lower(): row for name, row in places.items()}
+    row_of = {name: row for row, name in enumerate(store.names)}
+    folded = {name.lower(): row for name, row in row_of.items()}
     found: dict[int, None] = {}
     for sample in samples:
-        exact = places.get(sample, folded.get(sample.lower()))
-        these = [exact] if exact is not None else _matching(store, sample)
-        if not these:
-            raise ArtifactError(
-                f"{store.path}: no clip is called {sample!r}{did_you_mean(sample, store.names)}; it has {_example_names(store)}"
-            )
-        found |= dict.fromkeys(these)
+        exact = row_of.get(sample, folded.get(sample.lower()))
+        rows = [exact] if exact is not None else _matching(store, sample)
+        if not rows:
+            hint = f"{did_you_mean(sample, store.names)}; it contains {_example_names(store)}"
+            raise ArtifactError(f"{store.path}: no clip is called {sample!r}{hint}")
+        found |= dict.fromkeys(rows)
     if len(found) > MAX_CLIPS:
-        raise ArtifactError(f"{store.path}: {len(found):,} clips are meant, a page takes {MAX_CLIPS}; name fewer")
+        raise ArtifactError(f"{store.path}: {len(found):,} clips match, a page can show {MAX_CLIPS}; name fewer")
     return list(found)
 
 
-def collect_clips(store: Store, chosen: Sequence[int], roots: Sequence[Path], nearby: Path) -> ClipView:
-    """Clips of a store, each beside what was recorded where that is found.
+def collect_clips(store: Store, rows: Sequence[int], roots: Sequence[Path], default_root: Path) -> ClipView:
+    """Collect clips of a store, each next to its original recording if that is found.
 
     Args:
-        store: whose clips.
-        chosen: their rows.
+        store: the store.
+        rows: rows of the clips.
         roots: folders and zips of the raw recordings.
-        nearby: a folder that is looked into when none is named, if it is there and holds the data set.
+        default_root: a folder to search if no root is given.
 
     Raises:
-        SkelepipeError: a root does not exist, or holds nothing of the data set.
+        SkelepipeError: a root does not exist, or contains no recording of the data set.
     """
-    originals, notes = find_raw_folders(store, roots, nearby)
-    figures, without = [], []
-    for row in chosen:
+    originals, notes = find_raw_folders(store, roots, default_root)
+    figures, missing = [], []
+    for row in rows:
         original = originals.find(row) if originals else None
         panels = [Panel(title=f"in the store (recipe {store.attributes['recipe']['name']})", xyz=store.clip(row))]
         if original is not None:
-            first, last = int(original.shown[0]) + 1, int(original.shown[-1]) + 1
-            how = f"frames {first} to {last} of {original.xyz.shape[1]}"
+            first, last = int(original.frames[0]) + 1, int(original.frames[-1]) + 1
+            note = f"frames {first} to {last} of {original.xyz.shape[1]}"
             panels.insert(
                 0,
                 Panel(
                     title="as recorded",
-                    xyz=original.xyz[:, original.shown],
-                    note=how if original.is_exact else f"{how}, spread over the clip",
+                    xyz=original.xyz[:, original.frames],
+                    note=note if original.is_exact else f"{note}, spread over the clip",
                 ),
             )
         elif originals:
-            without.append(store.names[row])
+            missing.append(store.names[row])
         figures.append(Figure(title=store.names[row], layout=store.layout, panels=panels, facts=clip_facts(store, row)))
-    if without:
-        more = f" and {len(without) - 5} more" if len(without) > 5 else ""
-        notes.append(f"not shown as recorded, for that very file is not there: {', '.join(without[:5])}{more}")
+    if missing:
+        more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
+        notes.append(f"original recording not found or changed: {', '.join(missing[:5])}{more}")
     return ClipView(figures=figures, notes=notes)
 
 
 def clip_facts(store: Store, row: int) -> list[tuple[str, str]]:
-    """What a store knows of a clip, for people: class, who and where, length, what its recipe did."""
+    """List what a store knows about a clip: class, subject, camera, ..., length, and the counts of its recipe."""
     columns = store.columns
-    told = [("class", store.class_name(int(columns["label"][row])))]
-    told += [(name, str(value)) for name in NUMERIC_LABELS if (value := int(columns[name][row])) >= 0]
+    facts = [("class", store.class_name(int(columns["label"][row])))]
+    facts += [(name, str(value)) for name in NUMERIC_LABELS if (value := int(columns[name][row])) >= 0]
     frames = int(columns["frames"][row])
-    told += [
-        ("frames", f"{frames} ({frames / html.FRAMES_PER_SECOND:.1f} s at {html.FRAMES_PER_SECOND} a second)"),
+    facts += [
+        ("frames", f"{frames} ({frames / html.FRAMES_PER_SECOND:.1f} s at {html.FRAMES_PER_SECOND} frames per second)"),
         ("people", str(int(columns["bodies"][row]))),
     ]
     if store.confidence is not None and np.isfinite(store.confidence[row]).any():
-        least = np.argsort(np.where(np.isfinite(store.confidence[row]), store.confidence[row], np.inf))[:3].tolist()
-        sure = [f"{store.layout.joints[joint]} {store.confidence[row, joint]:.2f}" for joint in least]
-        told.append(("least certain", ", ".join(sure).replace("_", " ")))
-    told += [
+        lowest = np.argsort(np.where(np.isfinite(store.confidence[row]), store.confidence[row], np.inf))[:3].tolist()
+        confidences = [f"{store.layout.joints[joint]} {store.confidence[row, joint]:.2f}" for joint in lowest]
+        facts.append(("least certain", ", ".join(confidences).replace("_", " ")))
+    facts += [
         (name.removeprefix("quality_").replace("_", " "), str(int(values[row])))
         for name, values in columns.items()
         if name.startswith("quality_") and name != "quality_bodies_found" and values[row]
     ]
-    return told
+    return facts
 
 
 def write_clip_view(
-    looked: ClipView, store: Store, *, html: Path | None, gif: Path | None, png: Path | None, poses: int
+    view: ClipView, store: Store, *, html: Path | None, gif: Path | None, png: Path | None, poses: int
 ) -> list[Path]:
-    """Write what is asked for; a page called after the clip, or the store, when nothing is.
+    """Write the requested files; without any, an HTML page named after the clip or the store.
 
     Returns:
-        What was written.
+        The paths of the files.
 
     Raises:
-        ConfigError: a name does not end as it must.
+        ConfigError: a file name has the wrong suffix.
         OutputFailed: the disk refuses.
     """
     if not (html or gif or png):
-        only = looked.figures[0].title if len(looked.figures) == 1 else f"clips of {store.name}"
-        html = Path(re.sub(r"[^\w.+-]+", "-", only) + ".html")
+        name = view.figures[0].title if len(view.figures) == 1 else f"clips of {store.name}"
+        html = Path(re.sub(r"[^\w.+-]+", "-", name) + ".html")
     if html:
-        write_page(looked, store, html)
+        write_page(view, store, html)
     if gif:
-        images.write_animation(looked.figures, gif)
+        images.write_animation(view.figures, gif)
     if png:
-        images.write_strip(looked.figures, png, poses)
+        images.write_strip(view.figures, png, poses)
     return [path for path in (html, gif, png) if path]
 
 
-def write_page(looked: ClipView, store: Store, out: Path) -> None:
-    """Write one page that needs nothing but itself.
+def write_page(view: ClipView, store: Store, out: Path) -> None:
+    """Write one self-contained HTML page.
 
     Raises:
         OutputFailed: the disk refuses.
     """
-    figures = looked.figures
+    figures = view.figures
     title = figures[0].title if len(figures) == 1 else f"{len(figures)} clips of {store.path.name}"
     about = f"{store.attributes['dataset']}, recipe {store.attributes['recipe']['name']}, store {store.digest[:12]}"
     text = html.render(
@@ -168,13 +167,13 @@ def _example_names(store: Store) -> str:
 
 
 def find_row(store: Store, sample: str) -> int:
-    """The row of the one clip that a name or pattern means.
+    """Find the only clip that matches a name or pattern.
 
     Raises:
-        ArtifactError: none has that name.
-        SkelepipeError: several are meant.
+        ArtifactError: no clip matches.
+        SkelepipeError: several clips match.
     """
-    these = find_rows(store, [sample])
-    if len(these) > 1:
-        raise SkelepipeError(f"{sample!r} means {len(these)} clips of {store.path}; name one")
-    return these[0]
+    rows = find_rows(store, [sample])
+    if len(rows) > 1:
+        raise SkelepipeError(f"{sample!r} matches {len(rows)} clips of {store.path}; name one")
+    return rows[0]

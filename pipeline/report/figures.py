@@ -1,4 +1,4 @@
-"""What is shown of clips: panels in motion that belong together, and whose each cell of a feature map is."""
+"""Data of a clip view: a figure with its moving panels, and the feature-map cells of a mixed clip."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,27 +18,27 @@ class Panel:
 
     title: str
     xyz: NDArray[np.float32]
-    """(M, T, V, 3) metres; what is missing is as in `stance.known`."""
+    """(M, T, V, 3) metres; missing joints as in `orientation.is_present`."""
     owner: NDArray[np.bool_] | None = None
-    """(T, V) true where another clip's joints were pasted; coloured by it. None: by part of the body."""
+    """(T, V) true where another clip's joints were pasted, for colouring; None colours by body part."""
     note: str = ""
 
     def motion(self, layout: Layout) -> dict[str, Any]:
-        """The panel as the player takes it."""
-        plain: dict[str, Any] = {"motion": html.motion(self.xyz, layout)}
+        """Encode the panel for the player."""
+        data: dict[str, Any] = {"motion": html.encode_motion(self.xyz, layout)}
         if self.owner is not None:
-            plain["owner"] = html.packed(self.owner.astype(np.uint8))
-        return plain
+            data["owner"] = html.encode_base64(self.owner.astype(np.uint8))
+        return data
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cells:
-    """Which cells of an encoder's feature map belong to which of two mixed clips."""
+    """The assignment of an encoder's feature-map cells to two mixed clips."""
 
     mask: NDArray[np.bool_]
     """(T', V) true where the partner was pasted."""
     stride: int
-    """Input frames to a cell."""
+    """Input frames per cell."""
     host: str
     partner: str
     note: str
@@ -46,29 +46,29 @@ class Cells:
 
     @property
     def times(self) -> int:
-        """T'."""
+        """Number of cells in time, T'."""
         return int(self.mask.shape[0])
 
     @property
     def pasted(self) -> int:
-        """Cells of the partner."""
+        """Number of cells of the partner."""
         return int(self.mask.sum())
 
     @property
     def kept(self) -> int:
-        """Cells of the host."""
+        """Number of cells of the host."""
         return int(self.mask.size) - self.pasted
 
     @property
     def joints(self) -> list[tuple[str, int, list[bool]]]:
-        """Name, number and row of cells of every joint, part by part."""
+        """Name, index and row of cells of every joint, ordered by body part."""
         order = [joint for members in self.layout.parts.values() for joint in members]
         return [(self.layout.joints[joint], joint, self.mask[:, joint].tolist()) for joint in order]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """What is shown of one clip, or of one mixing: panels that move together."""
+    """One clip, or one pair of mixed clips: panels that move together."""
 
     title: str
     layout: Layout
@@ -78,19 +78,19 @@ class Figure:
 
     @property
     def bodies(self) -> int:
-        """The most bodies that a panel has."""
+        """Maximum number of bodies in a panel."""
         return max(int(panel.xyz.shape[0]) for panel in self.panels)
 
     @property
     def frames(self) -> int:
-        """The most frames that a panel has."""
+        """Maximum number of frames in a panel."""
         return max(int(panel.xyz.shape[1]) for panel in self.panels)
 
     @cached_property
     def data(self) -> dict[str, Any]:
-        """What the page's script reads."""
+        """The data for the page's script."""
         return {
-            "skeleton": html.skeleton(self.layout),
+            "skeleton": html.encode_skeleton(self.layout),
             "panels": [panel.motion(self.layout) for panel in self.panels],
             "stride": self.cells.stride if self.cells else 1,
         }

@@ -1,7 +1,7 @@
-"""Pages that stand alone: one HTML file with style, script and motion inside, which asks nothing of any network.
+"""Render self-contained HTML pages: style, scripts and motion are inside the file, and nothing is loaded.
 
-Templates, style and the skeleton player lie in `pages/`. What users' files say is escaped by jinja2, in markup and in
-the JSON that scripts read; a content security policy forbids the browser to load anything at all.
+Templates, style sheets and the skeleton player are in `templates/`. jinja2 escapes text from users' files, in the
+markup and in the JSON for scripts; a content security policy forbids the browser to load anything.
 """
 
 import base64
@@ -13,73 +13,73 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.artifacts import manifest
-from pipeline.report.orientation import known, upright
+from pipeline.report.orientation import is_present, upright_rotation
 from pipeline.skeleton.layout import Layout
 
 FRAMES_PER_SECOND = 30
-"""At which clips are shown: Kinect v2's rate (Shahroudy et al. 2016); a store does not keep that of other data."""
+"""Rate at which clips are played: that of Kinect v2 (Shahroudy et al. 2016); a store has no rate of other data."""
 MISSING = -32768
-"""The int16 that stands for a coordinate that is not there."""
-_FINEST = 0.0005
-"""Metres: half a millimetre, finer than any sensor of bodies."""
+"""The int16 value for a missing coordinate."""
+_MIN_STEP_METRES = 0.0005
+"""Resolution of coordinates: half a millimetre, finer than any body sensor."""
 
 
 def render(template: str, **values: Any) -> str:
-    """A page out of `pages/`, whole: everything that it needs is in it.
+    """Render a page from a template.
 
     Args:
-        template: its file name.
-        **values: what the template shows.
+        template: file name of the template.
+        **values: variables of the template.
     """
     text: str = _environment().get_template(template).render(tool=manifest.tool_version(), **values)
     return text
 
 
-def skeleton(layout: Layout) -> dict[str, Any]:
-    """What the player must know of a kind of skeleton: names of joints, bones, and for each joint its part's place."""
-    of = {joint: place for place, members in enumerate(layout.parts.values()) for joint in members}
+def encode_skeleton(layout: Layout) -> dict[str, Any]:
+    """Encode a layout for the player: joint names, bones, body parts, and the index of each joint's body part."""
+    part_of = {joint: index for index, members in enumerate(layout.parts.values()) for joint in members}
     return {
         "joints": list(layout.joints),
         "bones": [[joint, parent] for joint, parent in enumerate(layout.parents) if parent >= 0],
         "parts": list(layout.parts),
-        "part_of": [of[joint] for joint in range(len(layout.joints))],
+        "part_of": [part_of[joint] for joint in range(len(layout.joints))],
     }
 
 
-def motion(xyz: NDArray[np.float32], layout: Layout, *, most: int | None = None) -> dict[str, Any]:
-    """A clip as the player takes it: whole numbers of a step, 16 bits each, and the turn that puts it upright.
+def encode_motion(xyz: NDArray[np.float32], layout: Layout, *, max_frames: int | None = None) -> dict[str, Any]:
+    """Encode a clip for the player: 16-bit multiples of a step, and the rotation that turns it upright.
 
     Args:
-        xyz: (M, T, V, 3) metres; what is missing is as in `stance.known`.
-        layout: its skeleton.
-        most: frames to keep; a longer clip loses every second one, or more, and is played as much slower.
+        xyz: (M, T, V, 3) metres; missing joints as in `orientation.is_present`.
+        layout: its layout.
+        max_frames: of a longer clip, only every second, third, ... frame is kept, and it is played at a lower rate.
     """
-    thin = 1 if most is None else max(1, -(-xyz.shape[1] // most))
+    thin = 1 if max_frames is None else max(1, -(-xyz.shape[1] // max_frames))
     shown = xyz[:, ::thin]
-    there = known(shown)
-    reach = float(np.abs(shown[there]).max(initial=0.0))
-    step = max(_FINEST, reach / 32767)
-    whole = np.full(shown.shape, MISSING, "<i2")
-    whole[there] = np.rint(shown[there] / step).astype("<i2")
+    present = is_present(shown)
+    reach = float(np.abs(shown[present]).max(initial=0.0))
+    step = max(_MIN_STEP_METRES, reach / 32767)
+    steps = np.full(shown.shape, MISSING, "<i2")
+    steps[present] = np.rint(shown[present] / step).astype("<i2")
     M, T, V, _ = shown.shape
     return {
         "shape": [M, T, V],
         "step": step,
         "rate": FRAMES_PER_SECOND / thin,
         "thin": thin,
-        "turn": [round(float(value), 6) for value in upright(xyz, layout).ravel()],
-        "data": packed(whole),
+        "turn": [round(float(value), 6) for value in upright_rotation(xyz, layout).ravel()],
+        "data": encode_base64(steps),
     }
 
 
-def packed(values: NDArray[Any]) -> str:
-    """An array's bytes as text that a script reads."""
+def encode_base64(values: NDArray[Any]) -> str:
+    """Encode an array's bytes as base64 text."""
     return base64.b64encode(np.ascontiguousarray(values).tobytes()).decode()
 
 
 @cache
 def _environment() -> Any:
-    """jinja2's, which takes a tenth of a second to import."""
+    """Create the jinja2 environment; importing jinja2 takes 0.1 s."""
     import jinja2  # noqa: PLC0415
     from markupsafe import Markup  # noqa: PLC0415
 

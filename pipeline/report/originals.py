@@ -1,4 +1,4 @@
-"""A store's clips as they were recorded: found again among the raw files, and shown frame for frame beside the clip."""
+"""Find the original recording of a stored clip, and align its frames with those of the clip."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,30 +15,30 @@ from pipeline.sources.source import Entry, Reading
 from pipeline.store.store import Store
 
 MAX_BODIES = 6
-"""Of a frame: as many as Kinect v2 reports at once."""
+"""Maximum number of bodies in a frame: as many as Kinect v2 tracks."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Original:
-    """One clip before its recipe."""
+    """A clip as recorded, before its recipe."""
 
     xyz: NDArray[np.float32]
-    """(M, T, V, 3) metres, in the sensor's space; NaN where the file has nothing, or a joint at (0, 0, 0)."""
-    shown: NDArray[np.int64]
-    """(T of the stored clip,) the frame of `xyz` that each frame of the stored clip comes from."""
+    """(M, T, V, 3) metres, in the sensor's coordinates; NaN where the file has no body, or a joint at (0, 0, 0)."""
+    frames: NDArray[np.int64]
+    """(T of the stored clip,) the frame of `xyz` from which each frame of the stored clip comes."""
     is_exact: bool
-    """Whether `shown` was found by following the recipe; else (resized, or repeated) it is spread evenly."""
+    """Whether `frames` was found by applying the recipe; otherwise (resized or repeated clips) it is spread evenly."""
 
 
 class Originals:
-    """The raw recordings of a store, in the folders or zips that the user names."""
+    """The raw recordings of a store, in the folders or zips that the user gives."""
 
     def __init__(self, store: Store, roots: Sequence[Path]) -> None:
         """Find the recordings.
 
         Raises:
             ArtifactNotFound: a root does not exist.
-            SkelepipeError: it holds nothing of the store's data set.
+            SkelepipeError: it contains no recording of the data set.
         """
         self._store = store
         self._recipe = recipe_from_plain(store.attributes["recipe"], str(store.path))
@@ -47,7 +47,7 @@ class Originals:
         self._entries: dict[str, Entry] = {entry.name: entry for entry in survey.entries}
 
     def find(self, row: int) -> Original | None:
-        """The clip of a row as it was recorded; None when it is not there, or is another file than the store's."""
+        """Return the recorded clip of a row; None if its file is missing or differs from the one that was ingested."""
         entry = self._entries.get(self._store.recordings[row])
         if entry is None:
             return None
@@ -60,11 +60,11 @@ class Originals:
 
     def _readings(self, entry: Entry) -> Iterator[Reading]:
         try:
-            for found in self._source.read(entry, self._recipe.frame_index):
-                if isinstance(found, Reading):
-                    yield found
+            for reading in self._source.read(entry, self._recipe.frame_index):
+                if isinstance(reading, Reading):
+                    yield reading
         except RawFileError:
-            return  # it is another file than it was
+            return  # the file has changed since
 
     def _original(self, recording: Recording, frames: int) -> Original | None:
         try:
@@ -74,13 +74,13 @@ class Originals:
         xyz = bodies_in_slots(recording)
         if first is None or first + frames > xyz.shape[1]:
             spread = np.floor((np.arange(frames) + 0.5) * xyz.shape[1] / frames).astype(np.int64)
-            return Original(xyz=xyz, shown=spread, is_exact=False)
-        return Original(xyz=xyz, shown=first + np.arange(frames), is_exact=True)
+            return Original(xyz=xyz, frames=spread, is_exact=False)
+        return Original(xyz=xyz, frames=first + np.arange(frames), is_exact=True)
 
     def _first_frame(self, recording: Recording) -> int | None:
-        """The frame of a recording that the recipe makes a clip's first one; None when frames are not kept as they are.
+        """Return the frame of the recording that becomes the clip's first frame; None if the recipe resamples frames.
 
-        Steps that cut frames off are noticed by what is left: it is a stretch of what was there before.
+        Steps that trim frames are recognised by their output, which is a contiguous part of their input.
         """
         first, before = 0, None
         for clip in stages(self._recipe, recording):
@@ -90,49 +90,50 @@ class Originals:
                 if clip.xyz.shape[1] > recording.frames:
                     return None
             elif clip.xyz.shape[1] != before.xyz.shape[1]:
-                cut = _cut(before, clip)
-                if cut is None:
+                trimmed = _trimmed_frames(before, clip)
+                if trimmed is None:
                     return None
-                first += cut
+                first += trimmed
             before = clip
         return first
 
 
-def find_raw_folders(store: Store, roots: Sequence[Path], usual: Path) -> tuple[Originals | None, list[str]]:
-    """The recordings of a store, and what is to be said of where they were looked for.
+def find_raw_folders(store: Store, roots: Sequence[Path], default_root: Path) -> tuple[Originals | None, list[str]]:
+    """Find the recordings of a store; also return notes on where they were searched.
 
     Args:
-        store: whose recordings.
-        roots: folders and zips that the user named.
-        usual: a folder that is looked into when none is named, if it is there and holds the data set.
+        store: the store.
+        roots: folders and zips given by the user.
+        default_root: a folder to search if no root is given.
 
     Raises:
-        SkelepipeError: a root that was named does not exist, or holds nothing of the data set.
+        SkelepipeError: a given root does not exist, or contains no recording of the data set.
     """
     if roots:
         return Originals(store, roots), []
-    if not usual.is_dir():
-        return None, [f"only as stored: no {usual}/ here; --raw names the folder of the recordings"]
+    if not default_root.is_dir():
+        return None, [f"only as stored: {default_root}/ does not exist; give the folder of the recordings with --raw"]
     try:
-        return Originals(store, [usual]), [f"recordings {usual}/ (found here)"]
+        return Originals(store, [default_root]), [f"recordings: {default_root}/"]
     except SkelepipeError:
         return None, [
-            f"only as stored: {usual}/ holds no {store.attributes['dataset']} recording; --raw names the folder"
+            f"only as stored: {default_root}/ contains no {store.attributes['dataset']} recording; "
+            "give the folder with --raw"
         ]
 
 
 def bodies_in_slots(recording: Recording) -> NDArray[np.float32]:
-    """(M, T, V, 3) the bodies of a recording, each in the place where it stands in its frame; missing is NaN."""
-    places = min(int(recording.slot.max(initial=0)) + 1, MAX_BODIES)
-    taken = recording.slot < places
-    xyz = np.full((places, recording.frames, *recording.xyz.shape[1:]), np.nan, np.float32)
-    xyz[recording.slot[taken], recording.frame[taken]] = recording.xyz[taken]
-    xyz[(xyz == 0).all(axis=-1)] = np.nan  # how sensors and tools say that they do not see a joint
+    """Return (M, T, V, 3): the bodies of a recording by their slot in each frame; NaN where missing."""
+    slots = min(int(recording.slot.max(initial=0)) + 1, MAX_BODIES)
+    used = recording.slot < slots
+    xyz = np.full((slots, recording.frames, *recording.xyz.shape[1:]), np.nan, np.float32)
+    xyz[recording.slot[used], recording.frame[used]] = recording.xyz[used]
+    xyz[(xyz == 0).all(axis=-1)] = np.nan  # sensors and tools write zeros for a joint that is not visible
     return xyz
 
 
-def _cut(before: Clip, after: Clip) -> int | None:
-    """How many frames a step has cut off the front, when all that it did is to cut; else None."""
+def _trimmed_frames(before: Clip, after: Clip) -> int | None:
+    """Return how many frames a step has trimmed at the start; None if it did anything else."""
     frames = after.xyz.shape[1]
     for start in range(before.xyz.shape[1] - frames + 1):
         if np.array_equal(before.xyz[:, start : start + frames], after.xyz, equal_nan=True):

@@ -1,6 +1,6 @@
-"""A report as plain data: sections of text, tables, charts and moving skeletons; and its one HTML file.
+"""The data model of an HTML report (sections, text, tables, charts, moving skeletons), and writing it to one file.
 
-Whoever reports gathers these; the template alone knows HTML. Text is escaped there, whatever a file had for a name.
+Reports are built from these blocks; only the template contains HTML. It escapes all text, such as names from files.
 """
 
 import re
@@ -17,9 +17,9 @@ from pipeline.report import html
 from pipeline.skeleton.layout import Layout
 
 _NUMBER = re.compile(r"[<+-]? ?\d[\d,.]*(e[+-]?\d+)?( %)?( \[.*\]| ± .*| \(.*\))?")
-"""A number with its interval, deviation or remark."""
-MOST_FRAMES = 200
-"""Of a clip that moves in a page: of a longer one every second, third, ... frame is shown."""
+"""A number, optionally with an interval, a deviation or a remark."""
+MAX_FRAMES = 200
+"""Maximum number of frames of a clip in a page: of a longer clip, every second, third, ... frame is shown."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,16 +28,16 @@ class Text:
 
     kind: ClassVar = "text"
     text: str
-    """What stands between `backquotes` is shown as code."""
+    """Text between `backquotes` is shown as code."""
     points: Sequence[str] = ()
-    """A list below it."""
+    """Bullet points below the text."""
     warns: bool = False
-    """It says what is missing, or what a reader must not overlook."""
+    """Highlight the text as a warning."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Facts:
-    """Names with their values."""
+    """A list of names and values."""
 
     kind: ClassVar = "facts"
     rows: Sequence[tuple[str, str]]
@@ -45,66 +45,66 @@ class Facts:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Table:
-    """Rows under a head; the first cell of each row is its head."""
+    """A table with a header row; the first cell of each row is the row's header."""
 
     kind: ClassVar = "table"
     caption: str
     head: Sequence[str]
     rows: Sequence[Sequence[str]]
     numbers: frozenset[int] = frozenset()
-    """Places of columns that are aligned as numbers."""
+    """Indices of the columns that are aligned as numbers."""
     marked: frozenset[int] = frozenset()
-    """Places of rows that stand out."""
+    """Indices of the highlighted rows."""
     folded: bool = False
-    """Behind its caption until that is opened."""
+    """Show only the caption until it is clicked."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Chart:
-    """A chart with its title, and the numbers behind it where they matter."""
+    """A chart with its title, and optionally a table of its numbers."""
 
     kind: ClassVar = "chart"
     title: str
     svg: str
-    """As pipeline/report/charts.py draws it."""
+    """Output of a function of pipeline/report/charts.py."""
     table: Table | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Charts:
-    """Charts, and tables with them, side by side where there is room."""
+    """Charts and tables, shown side by side if there is room."""
 
     kind: ClassVar = "charts"
     charts: Sequence[Chart | Table]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Moving:
+class MovingSkeleton:
     """One small moving skeleton."""
 
     label: str
     note: str
     clip: int
-    """Its place in the report's film."""
+    """Index of its clip in the report's film."""
     mark: str = ""
-    """`right`, `wrong` or nothing."""
+    """`right`, `wrong` or empty."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Scene:
-    """Moving skeletons that belong together: one clip before and after, or with its neighbours."""
+    """A group of moving skeletons: a clip before and after its recipe, or a clip and its neighbours."""
 
     kind: ClassVar = "scene"
     title: str
     note: str
-    shown: Sequence[Moving]
+    shown: Sequence[MovingSkeleton]
     together: bool = False
-    """They are the same frames, and play as one."""
+    """They show the same frames and are played in step."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Folded:
-    """Blocks behind a line that opens them."""
+    """Blocks that are hidden until their title is clicked."""
 
     kind: ClassVar = "folded"
     title: str
@@ -117,53 +117,53 @@ Block = Text | Facts | Table | Chart | Charts | Scene | Folded
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Section:
-    """A part of a report with an entry in its contents."""
+    """A section of a report, listed in its table of contents."""
 
     name: str
-    """Its anchor."""
+    """Anchor of its link."""
     title: str
     blocks: Sequence[Block]
 
 
 @dataclass(kw_only=True, slots=True)
 class Film:
-    """The motion that a report shows, each clip once."""
+    """The clips that a report shows as moving skeletons."""
 
     layout: Layout
     clips: list[Mapping[str, Any]] = field(default_factory=list)
 
-    def add(self, xyz: NDArray[np.float32], most: int = MOST_FRAMES) -> int:
-        """Keep a clip (M, T, V, 3) in metres, of at most so many frames; its place."""
-        self.clips.append(html.motion(xyz, self.layout, most=most))
+    def add(self, xyz: NDArray[np.float32], max_frames: int = MAX_FRAMES) -> int:
+        """Add a clip (M, T, V, 3) in metres, thinned to at most `max_frames`; return its index."""
+        self.clips.append(html.encode_motion(xyz, self.layout, max_frames=max_frames))
         return len(self.clips) - 1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Report:
-    """A report, gathered."""
+    """The content of a report."""
 
     title: str
     answer: str
-    """What it comes to, in a sentence."""
+    """The main result in one sentence."""
     about: str
-    """Of what it is, in small print."""
+    """What the report is about, in small print."""
     sections: Sequence[Section]
     film: Film | None = None
 
 
-def make_table(caption: str, head: Sequence[str], rows: Sequence[Sequence[Any]], **how: Any) -> Table:
-    """A table whose columns of numbers are found by looking at their cells."""
-    cells = [[cell if isinstance(cell, str) else number(cell) for cell in row] for row in rows]
+def make_table(caption: str, head: Sequence[str], rows: Sequence[Sequence[Any]], **options: Any) -> Table:
+    """Build a table; columns whose cells are all numbers are aligned as numbers."""
+    cells = [[cell if isinstance(cell, str) else format_number(cell) for cell in row] for row in rows]
     numbers = frozenset(
-        place
-        for place in range(1, len(head))
-        if cells and all(_is_number(row[place]) for row in cells) and any(row[place] for row in cells)
+        column
+        for column in range(1, len(head))
+        if cells and all(_is_number(row[column]) for row in cells) and any(row[column] for row in cells)
     )
-    return Table(caption=caption, head=head, rows=cells, numbers=numbers, **how)
+    return Table(caption=caption, head=head, rows=cells, numbers=numbers, **options)
 
 
-def number(value: Any) -> str:
-    """A number as people read it: whole ones with commas, others with four digits that count."""
+def format_number(value: Any) -> str:
+    """Format a number for reading: integers with thousands separators, others with four significant digits."""
     if value is None:
         return ""
     if isinstance(value, bool | np.bool_):
@@ -176,16 +176,17 @@ def number(value: Any) -> str:
 
 
 def write_report(report: Report, out: Path) -> dict[str, Any]:
-    """Write a report as one HTML file that appears whole.
+    """Write a report as one HTML file, atomically.
 
     Returns:
-        `report` (the path), `bytes`, `sections` with their charts, tables and moving skeletons.
+        `report` (the path), `title`, `answer`, `bytes`, and `sections` with their numbers of charts, tables and
+        skeletons.
 
     Raises:
         OutputLocked: another process is writing it.
         OutputFailed: the disk refuses.
     """
-    film = {"skeleton": html.skeleton(report.film.layout), "clips": report.film.clips} if report.film else None
+    film = {"skeleton": html.encode_skeleton(report.film.layout), "clips": report.film.clips} if report.film else None
     text = html.render("report.html", report=report, film=film, title=report.title)
     content = text.encode("utf-8", "backslashreplace")
     with sole_file_writer(out):
@@ -195,22 +196,23 @@ def write_report(report: Report, out: Path) -> dict[str, Any]:
         "title": report.title,
         "answer": report.answer,
         "bytes": len(content),
-        "sections": {section.name: _counted(section.blocks) for section in report.sections},
+        "sections": {section.name: _count_blocks(section.blocks) for section in report.sections},
     }
 
 
-def _counted(blocks: Sequence[Block]) -> dict[str, int]:
-    found = {"charts": 0, "tables": 0, "skeletons": 0}
+def _count_blocks(blocks: Sequence[Block]) -> dict[str, int]:
+    counts = {"charts": 0, "tables": 0, "skeletons": 0}
     for block in blocks:
         if isinstance(block, Folded):
-            inside = _counted(block.blocks)
-            found = {what: count + inside[what] for what, count in found.items()}
-        parts = block.charts if isinstance(block, Charts) else [block]
-        charts = [part for part in parts if isinstance(part, Chart)]
-        found["charts"] += len(charts)
-        found["tables"] += sum(isinstance(part, Table) for part in parts) + sum(one.table is not None for one in charts)
-        found["skeletons"] += len(block.shown) if isinstance(block, Scene) else 0
-    return found
+            inner = _count_blocks(block.blocks)
+            counts = {kind: count + inner[kind] for kind, count in counts.items()}
+        members = block.charts if isinstance(block, Charts) else [block]
+        charts = [member for member in members if isinstance(member, Chart)]
+        tables = [member for member in members if isinstance(member, Table)]
+        counts["charts"] += len(charts)
+        counts["tables"] += len(tables) + sum(chart.table is not None for chart in charts)
+        counts["skeletons"] += len(block.shown) if isinstance(block, Scene) else 0
+    return counts
 
 
 def _is_number(cell: str) -> bool:

@@ -1,4 +1,4 @@
-"""Examples of what a recipe did to a store's clips: which are worth a look, and how they were recorded."""
+"""Choose example clips that show what a recipe changed, with the original recordings if they are found."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,73 +8,75 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.report.originals import find_raw_folders
-from pipeline.report.report import Block, Film, Moving, Scene, Text
+from pipeline.report.report import Block, Film, MovingSkeleton, Scene, Text
 from pipeline.store.store import Store
 
-MENDED = ("joints_filled", "joints_smoothed")
-"""Counts of joints that a recipe has changed; filled ones include spikes."""
+REPAIR_COUNTS = ("joints_filled", "joints_smoothed")
+"""Counts of the joints that a recipe has repaired; filled joints include removed spikes."""
+UNCHANGED = "no joints repaired, no bodies dropped, no frames trimmed"
+"""Said of a clip whose counts are all zero. It may still have been moved, rotated, or its people reordered."""
 
 
-def examples(store: Store, film: Film, roots: Sequence[Path], usual: Path) -> list[Block]:
-    """Clips that show what the recipe does, in motion, beside their recordings where those are found.
+def example_scenes(store: Store, film: Film, roots: Sequence[Path], default_root: Path) -> list[Block]:
+    """Show clips that the recipe has changed, in motion, next to their recordings if those are found.
 
     Raises:
         ArtifactError: the store is damaged.
-        SkelepipeError: a named root is not there, or holds nothing of the data set.
+        SkelepipeError: a given root does not exist, or contains no recording of the data set.
     """
     blocks: list[Block] = []
-    originals, notes = find_raw_folders(store, roots, usual)
+    originals, notes = find_raw_folders(store, roots, default_root)
     blocks += [Text(text=note, warns=True) for note in (notes if originals is None else ())]
-    for row, why in _picked(store):
-        shown: list[Moving] = []
+    for row, reason in _choose_rows(store):
+        shown: list[MovingSkeleton] = []
         original = originals.find(row) if originals else None
         if original is not None:
-            note = "as recorded" if original.is_exact else "as recorded, frames matched evenly"
-            shown.append(Moving(label="before", note=note, clip=film.add(original.xyz[:, original.shown])))
+            note = "as recorded" if original.is_exact else "as recorded, frames matched at even distances"
+            shown.append(MovingSkeleton(label="before", note=note, clip=film.add(original.xyz[:, original.frames])))
         counts = [
             f"{name.replace('_', ' ')}: {int(store.columns[f'quality_{name}'][row]):,}"
-            for name in ("bodies_dropped", "joints_despiked", *MENDED, "frames_trimmed")
+            for name in ("bodies_dropped", "joints_despiked", *REPAIR_COUNTS, "frames_trimmed")
             if store.columns[f"quality_{name}"][row]
         ]
-        absent = (
-            "" if original or originals is None else "; its recording is not there, or is another file than was read"
-        )
-        shown.append(Moving(label="after", note="as the store has it", clip=film.add(store.clip(row))))
+        absent = "" if original or originals is None else "; its recording was not found, or the file has changed"
+        shown.append(MovingSkeleton(label="after", note="as stored", clip=film.add(store.clip(row))))
         title = f"{store.names[row]}: {store.class_name(int(store.columns['label'][row]))}"
-        note = f"{why}; {', '.join(counts) or 'nothing was changed'}{absent}"
+        note = f"{reason}; {', '.join(counts) or UNCHANGED}{absent}"
         blocks.append(Scene(title=title, note=note, shown=shown, together=True))
     return blocks
 
 
-def _picked(store: Store) -> list[tuple[int, str]]:
-    """Rows that are worth a look, each once, and why."""
+def _choose_rows(store: Store) -> list[tuple[int, str]]:
+    """Choose the rows to show, each once, with the reason."""
     columns = store.columns
-    mended, joints = mended_joints(store)
-    most: list[tuple[NDArray[Any], str]] = [
-        (mended / np.maximum(joints, 1), "most of its joints were mended"),
-        (columns["quality_joints_despiked"], "it has the most spikes"),
-        (columns["quality_bodies_dropped"], "the most bodies were left out"),
-        (columns["quality_frames_trimmed"], "the most frames were cut off its ends"),
+    repaired, joints = repaired_joints(store)
+    rankings: list[tuple[NDArray[Any], str]] = [
+        (repaired / np.maximum(joints, 1), "the largest share of repaired joints"),
+        (columns["quality_joints_despiked"], "the most spikes"),
+        (columns["quality_bodies_dropped"], "the most bodies dropped"),
+        (columns["quality_frames_trimmed"], "the most frames trimmed"),
     ]
-    picked: dict[int, str] = {}
-    for values, why in most:
+    chosen: dict[int, str] = {}
+    for values, reason in rankings:
         for row in np.lexsort((np.arange(len(store)), -values.astype(float))).tolist():
             if values[row] <= 0:
                 break
-            if row not in picked:
-                picked[row] = why
+            if row not in chosen:
+                chosen[row] = reason
                 break
-    # Typical: of middling length, and mended as much as the median clip.
-    away = np.abs(columns["frames"] / np.median(columns["frames"]) - 1) + np.abs(mended - np.median(mended)) / (
-        1 + np.median(mended)
+    # Typical: close to the median length and the median number of repaired joints.
+    distance = np.abs(columns["frames"] / np.median(columns["frames"]) - 1) + np.abs(repaired - np.median(repaired)) / (
+        1 + np.median(repaired)
     )
-    typical = [row for row in np.argsort(away, kind="stable").tolist() if row not in picked][:2]
-    return [*picked.items(), *((row, "a typical clip") for row in typical)]
+    typical = [row for row in np.argsort(distance, kind="stable").tolist() if row not in chosen][:2]
+    return [*chosen.items(), *((row, "a typical clip") for row in typical)]
 
 
-def mended_joints(store: Store) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """(N,) joints of each clip that were mended, and all that it has; a joint may have been filled and smoothed."""
+def repaired_joints(store: Store) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return (N,) repaired joints and (N,) all joints of each clip; a joint can be both filled and smoothed."""
     columns = store.columns
-    mended = sum((columns[f"quality_{name}"].astype(np.int64) for name in MENDED), np.zeros(len(store), np.int64))
+    repaired = sum(
+        (columns[f"quality_{name}"].astype(np.int64) for name in REPAIR_COUNTS), np.zeros(len(store), np.int64)
+    )
     joints = columns["frames"].astype(np.int64) * columns["bodies"] * len(store.layout.joints)
-    return np.minimum(mended, joints), joints
+    return np.minimum(repaired, joints), joints

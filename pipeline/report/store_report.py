@@ -1,4 +1,4 @@
-"""A store as a report: what is in it, what was mended, what could not be used and why, examples before and after."""
+"""HTML report on a store: counts, lengths, repairs, quarantine, examples before and after, recipe and provenance."""
 
 import re
 from collections import Counter
@@ -10,138 +10,139 @@ import numpy as np
 
 from pipeline.recipes.registry import STEPS
 from pipeline.report import charts, store_examples
-from pipeline.report.report import Block, Chart, Charts, Facts, Film, Report, Section, Text, make_table, number
+from pipeline.report.report import Block, Chart, Charts, Facts, Film, Report, Section, Text, format_number, make_table
 from pipeline.sources.source import NUMERIC_LABELS
 from pipeline.store.store import Store
 from pipeline.store.summary import summarise_store
 
-CHUNK = 60
-"""Bars of one chart; more go on in the next, beside or below."""
-WORST = 12
-"""Clips that are listed for what was done to them."""
-LISTED = 300
-"""Quarantined recordings that are listed; `skelepipe inspect STORE --quarantine` has all."""
+MAX_BARS = 60
+"""Maximum number of bars in one chart; further bars are in another chart."""
+MAX_REPAIRED_LISTED = 12
+"""Number of listed clips with the most repairs."""
+MAX_QUARANTINE_LISTED = 300
+"""Number of listed quarantined recordings; `skelepipe inspect STORE --quarantine` has all."""
 
 
-def build_store_report(store: Store, roots: Sequence[Path], usual: Path) -> Report:
-    """All that a page says of a store.
+def build_store_report(store: Store, roots: Sequence[Path], default_root: Path) -> Report:
+    """Build the report on a store.
 
     Args:
-        store: what is reported on.
-        roots: where its recordings lie, for examples before the recipe.
-        usual: where they are looked for when no root is named.
+        store: the store.
+        roots: folders and zips of its recordings, for the examples.
+        default_root: a folder to search for them if no root is given.
 
     Raises:
         ArtifactError: the store is damaged.
-        SkelepipeError: a named root is not there, or holds nothing of the data set.
+        SkelepipeError: a given root does not exist, or contains no recording of the data set.
     """
-    found = summarise_store(store)
+    summary = summarise_store(store)
     film = Film(layout=store.layout)
     return Report(
-        title=f"{store.name}: a store of {found['store']['dataset']}",
-        answer=_answer(store, found),
+        title=f"{store.name}: {summary['store']['dataset']}",
+        answer=_answer(store, summary),
         about=f"{store.path}, digest {store.digest[:12]}",
         sections=[
-            Section(name="counts", title="What is in it", blocks=_counts(store, found)),
-            Section(name="lengths", title="Lengths and people", blocks=_lengths(store, found)),
-            Section(name="mended", title="What was mended", blocks=_mended(store, found)),
-            Section(name="quarantine", title="What could not be used", blocks=_quarantine(store)),
+            Section(name="counts", title="Contents", blocks=_counts(store, summary)),
+            Section(name="lengths", title="Lengths and people", blocks=_lengths(store, summary)),
+            Section(name="mended", title="Repairs", blocks=_repairs(store, summary)),
+            Section(name="quarantine", title="Quarantine", blocks=_quarantine(store)),
             Section(
-                name="examples", title="Before and after", blocks=store_examples.examples(store, film, roots, usual)
+                name="examples",
+                title="Before and after",
+                blocks=store_examples.example_scenes(store, film, roots, default_root),
             ),
-            Section(name="recipe", title="Recipe", blocks=_recipe(found["store"]["recipe"])),
-            Section(name="splits", title="Splits", blocks=_splits(store, found)),
-            Section(name="lineage", title="Where it comes from", blocks=_lineage(store, found)),
+            Section(name="recipe", title="Recipe", blocks=_recipe(summary["store"]["recipe"])),
+            Section(name="splits", title="Splits", blocks=_splits(store, summary)),
+            Section(name="lineage", title="Provenance", blocks=_lineage(store, summary)),
         ],
         film=film,
     )
 
 
 def by_class(title: str, names: Sequence[str], values: Sequence[float], unit: str) -> list[Chart]:
-    """Bars for each class, in as many charts as they need."""
-    parts = range(0, max(len(names), 1), CHUNK)
+    """Plot one bar for each class, in as many charts as needed."""
+    chunks = [slice(start, start + MAX_BARS) for start in range(0, max(len(names), 1), MAX_BARS)]
+    titles = [title]
+    if len(chunks) > 1:
+        titles = [f"{title}, {bars.start + 1} to {min(bars.stop, len(names))}" for bars in chunks]
     return [
-        Chart(
-            title=told,
-            svg=charts.bars(
-                told, names[start : start + CHUNK], values[start : start + CHUNK], unit=unit, of="class"
-            ),
-        )
-        for start in parts
-        for told in [title if len(parts) == 1 else f"{title}, {start + 1} to {min(start + CHUNK, len(names))}"]
-    ]  # fmt: skip
+        Chart(title=chart_title, svg=charts.bars(chart_title, names[bars], values[bars], unit=unit, category="class"))
+        for bars, chart_title in zip(chunks, titles, strict=True)
+    ]
 
 
-def share(part: float, whole: float) -> str:
-    """A share in per cent, with as many digits as say something."""
+def format_share(part: float, whole: float) -> str:
+    """Format a share in per cent, with more digits for small shares."""
     per_cent = 100 * part / whole if whole else 0.0
     return "0" if not part else "< 0.01 %" if per_cent < 0.01 else f"{per_cent:.{2 if per_cent < 1 else 1}f} %"
 
 
-def _answer(store: Store, found: Mapping[str, Any]) -> str:
-    people = _known(store, "subject")
-    classes = sum(label != "unknown" for label in found["counts"]["class"])
-    mended, joints = store_examples.mended_joints(store)
+def _answer(store: Store, summary: Mapping[str, Any]) -> str:
+    people = _count_values(store, "subject")
+    classes = sum(label != "unknown" for label in summary["counts"]["class"])
+    repaired, joints = store_examples.repaired_joints(store)
     refused = len(store.quarantine)
     return ", ".join(
         [
-            f"{_many(len(store), 'clip')} of {_many(classes, 'class', 'classes')}"
-            + (f" by {_many(people, 'person', 'people')}" if people else ""),
-            f"median {_many(round(found['frames']['median']), 'frame')}",
-            f"{share(mended.sum(), joints.sum())} of all joints mended",
-            f"{_many(refused, 'recording')} could not be used" if refused else "nothing had to be left out",
+            f"{_plural(len(store), 'clip')} of {_plural(classes, 'class', 'classes')}"
+            + (f" by {_plural(people, 'person', 'people')}" if people else ""),
+            f"median {_plural(round(summary['frames']['median']), 'frame')}",
+            f"{format_share(repaired.sum(), joints.sum())} of all joints repaired",
+            f"{_plural(refused, 'recording')} quarantined" if refused else "nothing quarantined",
         ]
     )
 
 
-def _counts(store: Store, found: Mapping[str, Any]) -> list[Block]:
-    counts = found["counts"]
+def _counts(store: Store, summary: Mapping[str, Any]) -> list[Block]:
+    counts = summary["counts"]
     facts = [
-        ("clips", number(len(store))),
-        ("recordings", number(found["recordings"])),
-        ("body-frames", number(found["body_frames"])),
-        *((f"{name}s", number(_known(store, name))) for name in NUMERIC_LABELS),
-        ("skeleton", f"{found['store']['layout']['name']}, {found['store']['layout']['joints']} joints"),
+        ("clips", format_number(len(store))),
+        ("recordings", format_number(summary["recordings"])),
+        ("body-frames", format_number(summary["body_frames"])),
+        *((f"{name}s", format_number(_count_values(store, name))) for name in NUMERIC_LABELS),
+        ("skeleton", f"{summary['store']['layout']['name']}, {summary['store']['layout']['joints']} joints"),
     ]
     names, values = list(counts["class"]), list(counts["class"].values())
-    spread = f"{min(values):,}" if min(values) == max(values) else f"between {min(values):,} and {max(values):,}"
-    drawn = by_class("Clips by class", names, values, "clips")
+    range_text = f"{min(values):,}" if min(values) == max(values) else f"between {min(values):,} and {max(values):,}"
+    class_charts = by_class("Clips by class", names, values, "clips")
     for name in ("subject", "camera", "setup"):
-        if _known(store, name):
+        if _count_values(store, name):
             title = f"Clips by {name}"
-            svg = charts.columns(title, list(counts[name]), list(counts[name].values()), unit="clips", of=name)
+            svg = charts.columns(title, list(counts[name]), list(counts[name].values()), unit="clips", category=name)
             table = make_table(f"{title}: the numbers", [name, "clips"], list(counts[name].items()), folded=True)
-            drawn.append(Chart(title=title, svg=svg, table=table))
+            class_charts.append(Chart(title=title, svg=svg, table=table))
     table = make_table("Clips by class: the numbers", ["class", "clips"], list(counts["class"].items()), folded=True)
     return [
         Facts(rows=facts),
-        Text(text=f"Each class has {spread} clips."),
-        Charts(charts=drawn),
+        Text(text=f"Each class has {range_text} clips."),
+        Charts(charts=class_charts),
         table,
     ]
 
 
-def _lengths(store: Store, found: Mapping[str, Any]) -> list[Block]:
+def _lengths(store: Store, summary: Mapping[str, Any]) -> list[Block]:
     frames = store.columns["frames"]
-    lengths = found["frames"]
-    asked = {"shortest": "min", "median": "median", "mean": "mean", "longest": "max"}
-    rows = [(name, number(lengths[key])) for name, key in asked.items()]
-    people = found["bodies"]
-    title = "Frames of a clip"
-    together = "People in a clip"
+    lengths = summary["frames"]
+    statistics = {"shortest": "min", "median": "median", "mean": "mean", "longest": "max"}
+    rows = [(name, format_number(lengths[key])) for name, key in statistics.items()]
+    body_counts = summary["bodies"]
+    title = "Frames per clip"
+    people_title = "People per clip"
     return [
         Charts(
             charts=[
                 Chart(
                     title=title,
-                    svg=charts.histogram(title, frames, unit="frames", of="clips"),
+                    svg=charts.histogram(title, frames, unit="frames", category="clips"),
                     table=make_table(f"{title}: the numbers", ["", "frames"], rows, folded=True),
                 ),
                 Chart(
-                    title=together,
-                    svg=charts.columns(together, list(people), list(people.values()), unit="clips", of="people"),
+                    title=people_title,
+                    svg=charts.columns(
+                        people_title, list(body_counts), list(body_counts.values()), unit="clips", category="people"
+                    ),
                     table=make_table(
-                        f"{together}: the numbers", ["people", "clips"], list(people.items()), folded=True
+                        f"{people_title}: the numbers", ["people", "clips"], list(body_counts.items()), folded=True
                     ),
                 ),
             ]
@@ -149,50 +150,61 @@ def _lengths(store: Store, found: Mapping[str, Any]) -> list[Block]:
     ]
 
 
-def _mended(store: Store, found: Mapping[str, Any]) -> list[Block]:
+def _repairs(store: Store, summary: Mapping[str, Any]) -> list[Block]:
     clips = len(store)
     rows = [
-        (name.replace("_", " "), told["total"], told["clips"], share(told["clips"], clips), told["meaning"])
-        for name, told in found["quality"].items()
+        (name.replace("_", " "), count["total"], count["clips"], format_share(count["clips"], clips), count["meaning"])
+        for name, count in summary["quality"].items()
     ]
-    mended, joints = store_examples.mended_joints(store)
-    shares = mended / np.maximum(joints, 1)
-    order = np.lexsort((np.arange(clips), -shares))[:WORST]
+    repaired, joints = store_examples.repaired_joints(store)
+    shares = repaired / np.maximum(joints, 1)
+    order = np.lexsort((np.arange(clips), -shares))[:MAX_REPAIRED_LISTED]
     columns = store.columns
-    worst = [
+    most_repaired = [
         (
             store.names[row],
             store.class_name(int(store.columns["label"][row])),
             f"{100 * shares[row]:.1f}",
             *(
                 int(columns[f"quality_{name}"][row])
-                for name in ("joints_missing", "joints_despiked", *store_examples.MENDED)
+                for name in ("joints_missing", "joints_despiked", *store_examples.REPAIR_COUNTS)
             ),
             *(int(columns[f"quality_{name}"][row]) for name in ("frames_trimmed", "bodies_dropped")),
         )
         for row in order.tolist()
-        if mended[row]
+        if repaired[row]
     ]
     blocks: list[Block] = [
-        make_table(
-            "What the recipe found and did, over all clips", ["count", "total", "clips", "of all", "meaning"], rows
-        )
+        make_table("Counts of the recipe over all clips", ["count", "total", "clips", "% of clips", "meaning"], rows)
     ]
-    if worst:
-        title = f"Share of the joints that was mended, of the {_many(int((mended > 0).sum()), 'clip')} with any"
-        per_cent = 100 * shares[mended > 0]
+    if most_repaired:
+        title = f"Share of repaired joints, {_plural(int((repaired > 0).sum()), 'clip')} with repairs"
+        per_cent = 100 * shares[repaired > 0]
         blocks.append(
             Charts(
                 charts=[
-                    Chart(title=title, svg=charts.histogram(title, per_cent, unit="per cent of the joints", of="clips"))
+                    Chart(
+                        title=title,
+                        svg=charts.histogram(title, per_cent, unit="repaired joints in %", category="clips"),
+                    )
                 ]
             )
         )
-        head = ["clip", "class", "mended %", "missing", "spikes", "filled", "smoothed", "frames cut", "bodies out"]
-        blocks.append(make_table("The clips that were changed most", head, worst))
+        head = [
+            "clip",
+            "class",
+            "repaired %",
+            "missing",
+            "spikes",
+            "filled",
+            "smoothed",
+            "frames trimmed",
+            "bodies dropped",
+        ]
+        blocks.append(make_table("Clips with the most repairs", head, most_repaired))
     else:
         blocks.append(
-            Text(text="The recipe has mended no joint: it has no such step, or the recordings gave no cause.")
+            Text(text="No joints were repaired: the recipe has no such step, or the recordings did not need it.")
         )
     return blocks
 
@@ -202,86 +214,88 @@ def _quarantine(store: Store) -> list[Block]:
     if not refused:
         return [Text(text="Nothing: every recording that was found is in the store.")]
     kinds = Counter(_kind(entry["reason"]) for entry in refused)
-    rows = [(reason, count) for reason, count in sorted(kinds.items(), key=lambda item: (-item[1], item[0]))]
+    rows = [(reason, times) for reason, times in sorted(kinds.items(), key=lambda item: (-item[1], item[0]))]
     listed = [
         (entry["file"], entry["name"], str(entry["line"] or ""), entry["reason"], f"{entry['size']:,}")
-        for entry in refused[:LISTED]
+        for entry in refused[:MAX_QUARANTINE_LISTED]
     ]
-    many = _many(len(refused), "recording or clip", "recordings or clips")
+    count = _plural(len(refused), "recording or clip", "recordings or clips")
     head = ["file", "name", "line", "reason", "bytes"]
     blocks: list[Block] = [
-        Text(text=f"{many} could not be used; the rest went on without."),
-        make_table("Reasons", ["reason", "how often"], rows),
-        make_table("What could not be used", head, listed, folded=len(listed) > 10),
+        Text(text=f"{count} could not be used; all others are in the store."),
+        make_table("Reasons", ["reason", "count"], rows),
+        make_table("Quarantined", head, listed, folded=len(listed) > 10),
     ]
-    if len(refused) > LISTED:
+    if len(refused) > MAX_QUARANTINE_LISTED:
         command = f"skelepipe inspect {store.path} --quarantine"
-        blocks.append(Text(text=f"The first {LISTED} of {len(refused):,}; `{command}` has all of them."))
+        blocks.append(
+            Text(text=f"The first {MAX_QUARANTINE_LISTED} of {len(refused):,}; `{command}` lists all of them.")
+        )
     return blocks
 
 
 def _kind(reason: str) -> str:
-    """A reason without what differs from file to file: numbers and quoted text."""
+    """Replace the parts of a reason that differ between files: numbers and quoted text."""
     return re.sub(r"'[^']*'|\"[^\"]*\"|-?\d[\d,.]*(e[+-]?\d+)?", "…", reason)
 
 
-def _recipe(plain: Mapping[str, Any]) -> list[Block]:
+def _recipe(recipe: Mapping[str, Any]) -> list[Block]:
     rows = [
         (
-            f"{place}. {step['step']}",
+            f"{position}. {step['step']}",
             ", ".join(f"{key} = {value}" for key, value in step.items() if key != "step"),
-            _does(step["step"]),
+            _first_sentence(step["step"]),
         )
-        for place, step in enumerate(plain["steps"], start=1)
+        for position, step in enumerate(recipe["steps"], start=1)
     ]
     return [
-        Facts(rows=[("name", plain["name"]), ("frames are counted", plain["frame_index"])]),
+        Facts(rows=[("name", recipe["name"]), ("frame index", recipe["frame_index"])]),
         make_table("Steps, in order", ["step", "parameters", "what it does"], rows),
     ]
 
 
-def _does(step: str) -> str:
-    """What a step does, in the first sentence of its own description; nothing for one of another version."""
+def _first_sentence(step: str) -> str:
+    """Return the first line of a step's docstring; empty for a step of another version."""
     function = STEPS.get(step)
     return (function.__doc__ or "").strip().split("\n", 1)[0].replace("`", "") if function else ""
 
 
-def _splits(store: Store, found: Mapping[str, Any]) -> list[Block]:
-    if not found["splits"]:
-        return [Text(text=f"None yet: `skelepipe build-splits {store.path}` makes them.")]
+def _splits(store: Store, summary: Mapping[str, Any]) -> list[Block]:
+    if not summary["splits"]:
+        return [Text(text=f"None yet: run `skelepipe build-splits {store.path}`.")]
     rows = [
         (
             name,
             split.get("train", ""),
             split.get("test", ""),
             split.get("separates") or "",
-            split.get("problem", "good"),
+            split.get("problem", "valid"),
         )
-        for name, split in found["splits"].items()
+        for name, split in summary["splits"].items()
     ]
-    return [make_table("Who trains and who tests", ["split", "train", "test", "keeps apart", "state"], rows)]
+    return [make_table("Train and test clips", ["split", "train", "test", "disjoint column", "state"], rows)]
 
 
-def _lineage(store: Store, found: Mapping[str, Any]) -> list[Block]:
-    facts, sources = found["store"], found["store"]["sources"]
+def _lineage(store: Store, summary: Mapping[str, Any]) -> list[Block]:
+    facts, sources = summary["store"], summary["store"]["sources"]
     rows = [
         ("store", facts["path"]),
         ("digest", facts["digest"]),
-        ("made by", facts["tool"]),
+        ("written by", facts["tool"]),
         ("format", str(facts["format_version"])),
         ("data set", facts["dataset"]),
         ("recordings", f"{sources['count']:,}, {sources['bytes'] / 1e6:,.1f} MB"),
-        ("their digest", sources["digest"]),
-        ("officially missing, left out", number(facts["missing_left_out"])),
+        ("digest of the recordings", sources["digest"]),
+        ("left out as officially missing", format_number(facts["missing_left_out"])),
         *([("columns of the data set", ", ".join(facts["extra_columns"]))] if facts["extra_columns"] else []),
     ]
     return [Facts(rows=rows)]
 
 
-def _known(store: Store, column: str) -> int:
-    """How many values a column has, the unknown one not counted."""
+def _count_values(store: Store, column: str) -> int:
+    """Count the distinct values of a column, except unknown."""
     return int(np.unique(store.columns[column][store.columns[column] >= 0]).size)
 
 
-def _many(count: int, what: str, several: str = "") -> str:
-    return f"{count:,} {what}" if count == 1 else f"{count:,} {several or what + 's'}"
+def _plural(count: int, noun: str, plural: str = "") -> str:
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {plural or noun + 's'}"

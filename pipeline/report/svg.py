@@ -1,7 +1,7 @@
-"""What matplotlib draws, as SVG text that becomes a part of a page.
+"""Render matplotlib charts as SVG that is embedded in a page.
 
-Colours are sentinels that become `var(--ink)` and the like, so that a page's colour schemes reach charts by CSS alone.
-The same values give the same bytes: no date, ids by hash, coordinates to a hundredth of a pixel.
+Colours are sentinels that are replaced by `var(--ink)` and so on, so CSS alone switches a chart's colour scheme.
+The same values give the same bytes: no date, hashed ids, coordinates rounded to a hundredth of a pixel.
 """
 
 import html
@@ -28,12 +28,12 @@ SENTINELS: dict[Role, str] = {
     "good": "#0a0b07",
     "bad": "#0a0b08",
 }
-"""What is drawn with, and the CSS variable that it stands for; nothing else has these colours."""
+"""The colour used for each CSS variable while plotting; no other element has these colours."""
 STYLE: dict[Any, Any] = {
-    "svg.fonttype": "none",  # text stays text: it can be searched, and takes the page's font
-    "font.family": "DejaVu Sans",  # comes with matplotlib, so that every machine lays out the same
+    "svg.fonttype": "none",  # keeps text as text: searchable, in the page's font
+    "font.family": "DejaVu Sans",  # ships with matplotlib, so the layout is the same on every machine
     "font.size": 10,
-    "text.parse_math": False,  # class names may hold dollars
+    "text.parse_math": False,  # class names may contain $
     "text.color": SENTINELS["ink"],
     "axes.edgecolor": SENTINELS["line"],
     "axes.labelcolor": SENTINELS["ink"],
@@ -53,35 +53,38 @@ STYLE: dict[Any, Any] = {
     "figure.constrained_layout.use": True,
 }
 WIDTH, HEIGHT = 480, 270
-"""Pixels of a usual chart: on a phone of 390 it shrinks by a fifth, and stays readable."""
+"""Default size of a chart in pixels: on a phone of 390 pixels it shrinks by a fifth and stays readable."""
 
 
-def drawn(title: str, told: str, draw: Callable[[Axes], None], width: int = WIDTH, height: int = HEIGHT) -> str:
-    """What `draw` draws, as an <svg> that carries its title and, as `told`, what it shows in words."""
+def render_svg(
+    title: str, description: str, plot: Callable[[Axes], None], width: int = WIDTH, height: int = HEIGHT
+) -> str:
+    """Render what `plot` plots as an <svg> element with a title and a description."""
     title = one_line(title)
     with mpl.rc_context({**STYLE, "svg.hashsalt": title}), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph")  # of letters the page's font has
+        warnings.filterwarnings("ignore", message="Glyph")  # missing in DejaVu Sans, but the page's font may have it
         figure = Figure(figsize=(width / 72, height / 72))
         figure.patch.set_visible(False)
         axes = figure.add_subplot()
         axes.patch.set_visible(False)
-        draw(axes)
+        plot(axes)
         text = io.StringIO()
         figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
-    return _inlined(text.getvalue(), title, told, width, height)
+    return _embed(text.getvalue(), title, description, width, height)
 
 
-def _inlined(svg: str, title: str, told: str, width: int, height: int) -> str:
-    """Matplotlib's SVG as a part of a page: no prolog, no ids that stand in every chart, colours by name."""
+def _embed(svg: str, title: str, description: str, width: int, height: int) -> str:
+    """Convert matplotlib's SVG for a page: drop the prolog and the ids common to all charts, use CSS colours."""
     body = svg[svg.index("<svg") :]
     body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
     body = re.sub(r'<g id="label">', '<g class="label">', body)
     body = re.sub(r' id="[A-Za-z][A-Za-z.]*(2d)?_\d+"', "", body)
-    body = re.sub(r"<[^>]*>", lambda tag: re.sub(r"(\.\d\d)\d+", r"\1", tag[0]), body)  # places, not what is written
-    body = body.replace("font-family: 'DejaVu Sans'; ", "")  # text has the page's font, which is no wider
+    # Round coordinates, but not numbers in text.
+    body = re.sub(r"<[^>]*>", lambda tag: re.sub(r"(\.\d\d)\d+", r"\1", tag[0]), body)
+    body = body.replace("font-family: 'DejaVu Sans'; ", "")  # use the page's font, which is not wider
     for role, colour in SENTINELS.items():
         body = body.replace(colour, f"var(--{role})")
-    inside = body[body.index(">") + 1 :]
-    said = f"<title>{html.escape(title)}</title><desc>{html.escape(one_line(told))}</desc>"
+    content = body[body.index(">") + 1 :]
+    labels = f"<title>{html.escape(title)}</title><desc>{html.escape(one_line(description))}</desc>"
     head = f'<svg class="chart" role="img" viewBox="0 0 {width} {height}" style="max-width:{width}px"'
-    return re.sub(r"\n\s*", "\n", f'{head} aria-label="{html.escape(title)}">{said}{inside}').strip()
+    return re.sub(r"\n\s*", "\n", f'{head} aria-label="{html.escape(title)}">{labels}{content}').strip()

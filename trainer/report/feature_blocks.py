@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.report import charts
-from pipeline.report.report import Block, Chart, Charts, Film, Moving, Scene, Text, make_table
+from pipeline.report.report import Block, Chart, Charts, Film, MovingSkeleton, Scene, Text, make_table
 from pipeline.store.store import Store
 from trainer.report import feature_map
 from trainer.report.feature_map import NeighbourExample, Sample
@@ -94,7 +94,7 @@ def _scene(store: Store, example: NeighbourExample, film: Film, film_indices: di
     is_correct = example.predicted == example.label
     outcome = "predicted correctly" if is_correct else f"predicted as {store.class_name(example.predicted)}"
     neighbours = [
-        Moving(
+        MovingSkeleton(
             label=store.class_name(label),
             note=f"{store.names[row]} cosine {cosine:.3f}",
             clip=film_index(row),
@@ -102,7 +102,7 @@ def _scene(store: Store, example: NeighbourExample, film: Film, film_indices: di
         )
         for row, label, cosine in example.nearest
     ]
-    own = Moving(label="test clip", note=store.names[example.row], clip=film_index(example.row))
+    own = MovingSkeleton(label="test clip", note=store.names[example.row], clip=film_index(example.row))
     return Scene(title=f"{store.class_name(example.label)}: {outcome}", note="", shown=[own, *neighbours])
 
 

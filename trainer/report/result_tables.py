@@ -55,7 +55,7 @@ def _bar_chart(result: Result) -> Chart:
         list(rows),
         [row.top1 for row in rows.values()],
         unit="top-1 %",
-        of="representation",
+        category="representation",
         roles=["accent" if name.startswith(frozen_protocols.PRETRAINED) else "faint" for name in rows],
         intervals=[row.interval95 for row in rows.values()],
     )

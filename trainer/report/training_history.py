@@ -9,7 +9,7 @@ from pipeline.artifacts import manifest, schemas
 from pipeline.errors import ArtifactError
 from pipeline.report import charts
 from pipeline.report.charts import Curve
-from pipeline.report.report import Block, Chart, Charts, Facts, Text, make_table, number
+from pipeline.report.report import Block, Chart, Charts, Facts, Text, format_number, make_table
 from pipeline.report.svg import Role
 from trainer.config.layers import flatten_model
 from trainer.config.presets import compose_pretrain, load_preset, preset_names
@@ -59,7 +59,7 @@ def training_blocks(run: Run) -> list[Block]:
     last = max(line["step"] for line in log) + 1
     facts = [
         ("steps", f"{last:,} of {run.total_steps:,}"),
-        ("epochs", number(run.config.epochs)),
+        ("epochs", format_number(run.config.epochs)),
         *([("loss, first and last epoch", _first_and_last(series["total"]))] if series["total"][0] else []),
         *([("samples/s, median", f"{statistics.median(speeds[1]):,.1f}")] if speeds[0] else []),
         *([("best held-out kNN", f"{max(series['held_out_knn'][1]):.1f} %")] if series["held_out_knn"][0] else []),
@@ -141,7 +141,7 @@ def _checkpoint_blocks(run: Run) -> list[Block]:
         best = meta.get("best")
         is_best = best is not None and best["step"] == meta["step"]
         state = "good" + (f"; best by held-out kNN, {best['held_out_knn']:.1f} %" if best and is_best else "")
-        rows.append((path.name, number(meta["step"]), number(meta["epoch"] + 1), digest[:12], state))
+        rows.append((path.name, format_number(meta["step"]), format_number(meta["epoch"] + 1), digest[:12], state))
     if not rows:
         return [Text(text="There is no checkpoint.", warns=True)]
     return [make_table("Checkpoints", ["checkpoint", "step", "epoch", "digest", "state"], rows)]

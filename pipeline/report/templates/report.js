@@ -1,5 +1,5 @@
 "use strict";
-// The small moving skeletons of a report: those of a scene that shows the same frames twice keep one time and one view.
+// The small moving skeletons of a report. Scenes that show the same frames twice share one clock and one view.
 
 const {skeleton, clips} = JSON.parse(document.getElementById("film").textContent);
 const clocks = [];

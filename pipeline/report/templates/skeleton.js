@@ -1,23 +1,23 @@
 "use strict";
-// Skeletons in motion on canvases: they turn with the mouse or a finger, play, and show a joint's name and path.
+// Moving skeletons on canvases: they can be turned by mouse or finger and played; they show a joint's name and path.
 //
-// new SkeletonPlayer(canvas, {skeleton, motion, owner}, {controls, clock, view}) draws one clip. Players that are given
-// the same clock and view move together. A clock has `frames` and `rate`; what plays is drawn only while it is on screen.
+// new SkeletonPlayer(canvas, {skeleton, motion, owner}, {controls, clock, view}) draws one clip. Players with the
+// same clock and view move together. A clock has `frames` and `rate`. A skeleton is drawn only while it is on screen.
 
 class Clock {
   constructor(frames, rate) {
-    Object.assign(this, {frames, rate, at: 0, speed: 1, playing: false, heard: []});
+    Object.assign(this, {frames, rate, at: 0, speed: 1, playing: false, listeners: []});
   }
   get frame() { return Math.min(this.frames - 1, Math.floor(this.at)); }
   seek(at) {
     this.at = ((at % this.frames) + this.frames) % this.frames;
-    this.told();
+    this.notify();
   }
   play(playing) {
     this.playing = playing;
-    this.told();
+    this.notify();
   }
-  told() { for (const listener of this.heard) listener(this); }
+  notify() { for (const listener of this.listeners) listener(this); }
   advance(seconds) {
     if (this.playing && this.frames > 1) this.seek(this.at + seconds * this.rate * this.speed);
   }
@@ -26,7 +26,7 @@ class Clock {
 class View {
   constructor() { this.reset(); }
   reset() { Object.assign(this, {yaw: -0.35, pitch: 0.16, zoom: 1, radius: 0, joint: -1, path: -1, names: false, hidden: new Set()}); }
-  forget() { const {radius} = this; this.reset(); this.radius = radius; }
+  resetDirection() { const {radius} = this; this.reset(); this.radius = radius; }
 }
 
 const CALM = matchMedia("(prefers-reduced-motion: reduce)");
@@ -35,15 +35,15 @@ const MISSING = -32768;
 function bytes(text) { return Uint8Array.from(atob(text), (character) => character.charCodeAt(0)); }
 
 function unpack({shape: [M, T, V], step, turn, data}) {
-  // Positions in metres as stored, and turned so that y is up and z comes towards the viewer; NaN where missing.
-  const raw = bytes(data), whole = new DataView(raw.buffer);
+  // Positions in metres as stored, and rotated so that y is up and z points to the viewer; NaN where missing.
+  const raw = bytes(data), values = new DataView(raw.buffer);
   const stored = new Float32Array(M * T * V * 3), turned = new Float32Array(M * T * V * 3);
   for (let point = 0; point < M * T * V; point++) {
-    const p = [0, 1, 2].map((c) => whole.getInt16(2 * (3 * point + c), true));
-    const there = p[0] !== MISSING;
+    const p = [0, 1, 2].map((c) => values.getInt16(2 * (3 * point + c), true));
+    const present = p[0] !== MISSING;
     for (let c = 0; c < 3; c++) {
-      stored[3 * point + c] = there ? p[c] * step : NaN;
-      turned[3 * point + c] = there ? step * (turn[3 * c] * p[0] + turn[3 * c + 1] * p[1] + turn[3 * c + 2] * p[2]) : NaN;
+      stored[3 * point + c] = present ? p[c] * step : NaN;
+      turned[3 * point + c] = present ? step * (turn[3 * c] * p[0] + turn[3 * c + 1] * p[1] + turn[3 * c + 2] * p[2]) : NaN;
     }
   }
   return {M, T, V, stored, turned};
@@ -52,7 +52,7 @@ function unpack({shape: [M, T, V], step, turn, data}) {
 function jointName(skeleton, joint) { return skeleton.joints[joint].replaceAll("_", " "); }
 
 function extent(clip) {
-  // Middle, floor and reach of nearly all joints: a ghost in a corner does not shrink the people.
+  // Centre, floor and radius of nearly all joints, so that a distant false detection does not shrink the people.
   const axes = [[], [], []];
   for (let i = 0; i < clip.turned.length; i += 3) {
     if (!Number.isNaN(clip.turned[i])) for (let c = 0; c < 3; c++) axes[c].push(clip.turned[i + c]);
@@ -136,15 +136,15 @@ class SkeletonPlayer {
     if (!best) return this.unpoint();
     const at = [0, 1, 2].map((c) => this.clip.stored[3 * best.place + c].toFixed(3));
     const who = this.clip.M > 1 ? `person ${best.body + 1}\n` : "";
-    SkeletonPlayer.tell(`${jointName(this.skeleton, best.joint)}\n${who}x ${at[0]}  y ${at[1]}  z ${at[2]} m`, event);
+    SkeletonPlayer.showTip(`${jointName(this.skeleton, best.joint)}\n${who}x ${at[0]}  y ${at[1]}  z ${at[2]} m`, event);
   }
 
   unpoint() {
     this.view.joint = -1;
-    SkeletonPlayer.tell("");
+    SkeletonPlayer.showTip("");
   }
 
-  static tell(text, event) {
+  static showTip(text, event) {
     let tip = document.querySelector(".tip");
     if (!tip) {
       tip = document.body.appendChild(Object.assign(document.createElement("div"), {className: "tip"}));
@@ -162,15 +162,15 @@ class SkeletonPlayer {
     const {view, extent: {middle}, width, height} = this;
     const cos = Math.cos(view.yaw), sin = Math.sin(view.yaw), up = Math.cos(view.pitch), tilt = Math.sin(view.pitch);
     x -= middle[0]; y -= middle[1]; z -= middle[2];
-    const across = cos * x + sin * z, towards = -sin * x + cos * z;
-    const deep = tilt * y + up * towards;
+    const across = cos * x + sin * z, depth = -sin * x + cos * z;
+    const deep = tilt * y + up * depth;
     const away = 5 * view.radius;
     const scale = (view.zoom * 0.41 * Math.min(width, height) * away) / view.radius / Math.max(0.2 * away, away - deep);
-    return {x: width / 2 + scale * across, y: height / 2 - scale * (up * y - tilt * towards), deep, scale};
+    return {x: width / 2 + scale * across, y: height / 2 - scale * (up * y - tilt * depth), deep, scale};
   }
 
   picture() {
-    // What a drawing depends on: while it stays the same nothing is drawn.
+    // Everything that the picture depends on: it is drawn again only when this changes.
     const {canvas, view, clock} = this;
     return [clock.frame, canvas.clientWidth, canvas.clientHeight, devicePixelRatio, ...Object.values(view).map((value) => value instanceof Set ? [...value] : value)].join();
   }

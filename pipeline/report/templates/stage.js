@@ -1,25 +1,25 @@
 "use strict";
-// A stage: one or several skeleton players side by side that move together, with controls, keys and, when clips were
-// mixed, the encoder's feature cells. Reads what it shows from the JSON beside it.
+// A stage: skeleton players side by side that share one clock, with controls, keyboard shortcuts and, for mixed clips,
+// the encoder's feature cells. Its data is the JSON inside its element.
 
 const SPEEDS = [0.1, 0.25, 0.5, 1, 2];
 
 class Stage {
   constructor(element) {
-    const told = JSON.parse(element.querySelector("script[type='application/json']").textContent);
+    const data = JSON.parse(element.querySelector("script[type='application/json']").textContent);
     this.element = element;
     this.view = new View();
-    this.clock = new Clock(Math.max(...told.panels.map(({motion}) => motion.shape[1])), told.panels[0].motion.rate);
+    this.clock = new Clock(Math.max(...data.panels.map(({motion}) => motion.shape[1])), data.panels[0].motion.rate);
     const canvases = [...element.querySelectorAll(".panel canvas")];
-    this.players = canvases.map((canvas, place) => new SkeletonPlayer(
-      canvas, {skeleton: told.skeleton, ...told.panels[place]}, {clock: this.clock, view: this.view},
+    this.players = canvases.map((canvas, index) => new SkeletonPlayer(
+      canvas, {skeleton: data.skeleton, ...data.panels[index]}, {clock: this.clock, view: this.view},
     ));
-    this.skeleton = told.skeleton;
-    this.stride = told.stride;
+    this.skeleton = data.skeleton;
+    this.stride = data.stride;
     this.buttons();
     this.keys();
     this.cells();
-    this.clock.heard.push(() => this.tell());
+    this.clock.listeners.push(() => this.update());
     this.clock.play(!CALM.matches);
   }
 
@@ -53,7 +53,7 @@ class Stage {
   }
 
   reset() {
-    this.view.forget();
+    this.view.resetDirection();
     this.find("names").setAttribute("aria-pressed", false);
     for (const button of this.element.querySelectorAll("[data-body]")) button.setAttribute("aria-pressed", true);
   }
@@ -65,13 +65,13 @@ class Stage {
 
   faster(by) {
     const speed = this.find("speed");
-    const place = Math.max(0, Math.min(SPEEDS.length - 1, SPEEDS.indexOf(this.clock.speed) + by));
-    this.clock.speed = SPEEDS[place];
-    speed.value = String(SPEEDS[place]);
+    const index = Math.max(0, Math.min(SPEEDS.length - 1, SPEEDS.indexOf(this.clock.speed) + by));
+    this.clock.speed = SPEEDS[index];
+    speed.value = String(SPEEDS[index]);
   }
 
   keys() {
-    const does = {
+    const actions = {
       " ": () => this.clock.play(!this.clock.playing),
       ArrowLeft: (event) => (event.shiftKey ? (this.view.yaw -= 0.1) : this.step(-1)),
       ArrowRight: (event) => (event.shiftKey ? (this.view.yaw += 0.1) : this.step(1)),
@@ -87,7 +87,7 @@ class Stage {
     this.element.addEventListener("keydown", (event) => {
       if (event.ctrlKey || event.metaKey || event.altKey) return;
       const isOwn = event.target.matches("button, select, input") && !/^[a-z0-9+-]$/i.test(event.key);
-      const act = does[event.key.length === 1 ? event.key.toLowerCase() : event.key];
+      const act = actions[event.key.length === 1 ? event.key.toLowerCase() : event.key];
       const isVertical = event.key === "ArrowUp" || event.key === "ArrowDown";
       if (/^[1-9]$/.test(event.key)) this.toggleBody(Number(event.key) - 1);
       else if (!act || isOwn || (isVertical && !event.shiftKey)) return;
@@ -104,13 +104,13 @@ class Stage {
         const [t, v] = [Number(cell.dataset.t), Number(cell.dataset.v)];
         this.view.joint = v;
         const last = Math.min(this.clock.frames, (t + 1) * this.stride);
-        SkeletonPlayer.tell(`${jointName(this.skeleton, v)}\nframes ${t * this.stride + 1} to ${last}\n${cell.dataset.whose}`, event);
+        SkeletonPlayer.showTip(`${jointName(this.skeleton, v)}\nframes ${t * this.stride + 1} to ${last}\n${cell.dataset.whose}`, event);
       });
-      cell.addEventListener("pointerleave", () => { this.view.joint = -1; SkeletonPlayer.tell(""); });
+      cell.addEventListener("pointerleave", () => { this.view.joint = -1; SkeletonPlayer.showTip(""); });
     }
   }
 
-  tell() {
+  update() {
     const {clock} = this;
     const seconds = (clock.frame / clock.rate).toFixed(2);
     this.scrub.value = clock.frame;

@@ -12,9 +12,13 @@ HOSTILE = "<script>alert('1')</script> & $x^2$ \x07 \ud800 名"
 RNG = np.random.default_rng(0)
 COUNTS = RNG.poisson(1, (30, 30))
 DRAWN: dict[str, Callable[[], str]] = {
-    "bars": lambda: charts.bars("b", [HOSTILE, "two"], [3.5, 0.0], unit="%", of="class", intervals=[(1, 4), None]),
-    "columns": lambda: charts.columns("c", [str(n) for n in range(106)], list(range(106)), unit="clips", of="subject"),
-    "histogram": lambda: charts.histogram("h", np.array([5, 5, 5]), unit="frames", of="clips"),
+    "bars": lambda: charts.bars(
+        "b", [HOSTILE, "two"], [3.5, 0.0], unit="%", category="class", intervals=[(1, 4), None]
+    ),
+    "columns": lambda: charts.columns(
+        "c", [str(n) for n in range(106)], list(range(106)), unit="clips", category="subject"
+    ),
+    "histogram": lambda: charts.histogram("h", np.array([5, 5, 5]), unit="frames", category="clips"),
     "curves": lambda: charts.curves(
         "l", [Curve(name=HOSTILE, x=[0, 1], y=[1, 2]), Curve(name="b", x=[0], y=[3])], x="epoch", y="loss"
     ),
@@ -44,7 +48,7 @@ def test_a_chart_is_well_formed_named_and_coloured_by_the_page(draw: Callable[[]
 
 def test_the_same_values_give_the_same_bytes_and_two_charts_share_no_id() -> None:
     every = [draw() for draw in DRAWN.values()]
-    again = [charts.bars("b", [HOSTILE, "two"], [3.5, 0.0], unit="%", of="class", intervals=[(1, 4), None])]
+    again = [charts.bars("b", [HOSTILE, "two"], [3.5, 0.0], unit="%", category="class", intervals=[(1, 4), None])]
     assert again == every[:1]
     ids = re.findall(r' id="([^"]+)"', "".join(every))
     assert len(ids) == len(set(ids))
@@ -56,7 +60,7 @@ def test_written_numbers_keep_their_digits() -> None:
 
 
 def test_names_are_shown_short_and_on_one_line() -> None:
-    svg = charts.bars("b", ["a\nb" * 40, HOSTILE], [1, 2], unit="%", of="class")
+    svg = charts.bars("b", ["a\nb" * 40, HOSTILE], [1, 2], unit="%", category="class")
     assert "a\\nb" in svg
     assert "…" in svg
     assert "&lt;script&gt;" in svg
@@ -64,7 +68,7 @@ def test_names_are_shown_short_and_on_one_line() -> None:
 
 def test_long_curves_are_means_of_stretches() -> None:
     x, y = charts._thinned(np.arange(10_000), np.arange(10_000) * 2.0)
-    assert len(x) == charts.POINTS
+    assert len(x) == charts.MAX_POINTS
     assert x[0] == pytest.approx(9.5)
     assert np.allclose(y, 2 * x)
 

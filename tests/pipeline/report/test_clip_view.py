@@ -54,9 +54,9 @@ def test_an_unknown_name_is_refused_with_some_that_there_are(shared_store: Store
 
 
 def test_more_than_a_page_takes_is_refused(shared_store: Store) -> None:
-    with pytest.raises(ArtifactError, match="72 clips are meant, a page takes 48"):
+    with pytest.raises(ArtifactError, match="72 clips match, a page can show 48"):
         find_rows(shared_store, ["*"])
-    with pytest.raises(SkelepipeError, match=r"'S00\[1-3\]\*' means 13 clips"):
+    with pytest.raises(SkelepipeError, match=r"'S00\[1-3\]\*' matches 13 clips"):
         find_row(shared_store, "S00[1-3]*")
 
 
@@ -69,7 +69,7 @@ def test_motion_comes_back_to_half_a_millimetre() -> None:
     xyz[1, 3:5] = np.nan
     xyz[0, 2] = 0
     xyz[0, 6, 7] = 0  # where a recipe has put the origin
-    told = html.motion(xyz, KINECT_V2)
+    told = html.encode_motion(xyz, KINECT_V2)
     whole = np.frombuffer(base64.b64decode(told["data"]), "<i2").reshape(told["shape"] + [3])
     missing = np.isnan(xyz).any(axis=-1)
     missing[0, 2] = True
@@ -80,13 +80,13 @@ def test_motion_comes_back_to_half_a_millimetre() -> None:
 
 def test_far_away_joints_fit_in_sixteen_bits() -> None:
     xyz = np.full((1, 2, 25, 3), 1e6, np.float32)
-    told = html.motion(xyz, KINECT_V2)
+    told = html.encode_motion(xyz, KINECT_V2)
     whole = np.frombuffer(base64.b64decode(told["data"]), "<i2")
     assert whole.max() == 32767
 
 
 def test_long_clips_can_be_thinned() -> None:
-    told = html.motion(np.ones((1, 100, 25, 3), np.float32), KINECT_V2, most=30)
+    told = html.encode_motion(np.ones((1, 100, 25, 3), np.float32), KINECT_V2, max_frames=30)
     assert told["shape"][1] == 25
     assert told["rate"] == html.FRAMES_PER_SECOND / 4
 
@@ -141,7 +141,7 @@ def test_the_page_is_called_after_the_clip(
     told = json.loads(run(shared_store.path, shared_store.names[0], "--json").splitlines()[-1])
     assert told["written"] == [f"{shared_store.names[0]}.html"]
     assert told["clips"] == [shared_store.names[0]]
-    assert any("no raw/ here" in note for note in told["notes"])
+    assert any("raw/ does not exist" in note for note in told["notes"])
 
 
 def test_a_raw_folder_of_something_else_is_told_and_does_no_harm(
@@ -149,7 +149,7 @@ def test_a_raw_folder_of_something_else_is_told_and_does_no_harm(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "raw").mkdir()
-    assert "raw/ holds no ntu60 recording" in run(shared_store.path, shared_store.names[0])
+    assert "raw/ contains no ntu60 recording" in run(shared_store.path, shared_store.names[0])
     assert "no ntu60 recording there" in run(shared_store.path, shared_store.names[0], "--raw", "raw", code=1)
 
 

@@ -25,8 +25,8 @@ def test_every_clip_is_found_with_its_frames(shared_store: Store, raw: Path) -> 
         assert original is not None
         assert original.is_exact
         clip = shared_store.clip(row)
-        assert len(original.shown) == clip.shape[1]
-        assert original.shown[-1] < original.xyz.shape[1]
+        assert len(original.frames) == clip.shape[1]
+        assert original.frames[-1] < original.xyz.shape[1]
         text = (raw / f"{shared_store.names[row]}.skeleton").read_bytes()
         assert int(text.split(b"\n", 1)[0]) == original.xyz.shape[1]
 
@@ -39,7 +39,7 @@ def test_the_frames_shown_are_those_of_the_clip(shared_store: Store, raw: Path) 
         original, clip = originals.find(row), shared_store.clip(row)
         if original is None or original.xyz.shape[0] != 1:
             continue
-        there = original.xyz[0, original.shown]
+        there = original.xyz[0, original.frames]
         bones = [np.linalg.norm(body[:, 8] - body[:, 4], axis=1) for body in (there, clip[0])]
         known = np.isfinite(bones[1]) & np.isfinite(there).all(axis=(1, 2))
         assert np.median(np.abs(bones[0] - bones[1])[known]) < 1e-3
@@ -57,7 +57,7 @@ def test_trimmed_frames_are_counted(tmp_path: Path, raw: Path, request_for: Call
     original = Originals(Store(tmp_path / "own.zarr"), [tmp_path / "raw"]).find(0)
     assert original is not None
     assert original.is_exact
-    assert original.shown[0] == 5
+    assert original.frames[0] == 5
 
 
 def test_a_resized_clip_is_spread_over_its_recording(
@@ -70,9 +70,9 @@ def test_a_resized_clip_is_spread_over_its_recording(
     original = Originals(Store(tmp_path / "own.zarr"), [tmp_path / "raw"]).find(0)
     assert original is not None
     assert not original.is_exact
-    assert len(original.shown) == 64
-    assert (np.diff(original.shown) >= 0).all()
-    assert original.shown[-1] < original.xyz.shape[1]
+    assert len(original.frames) == 64
+    assert (np.diff(original.frames) >= 0).all()
+    assert original.frames[-1] < original.xyz.shape[1]
 
 
 def test_another_file_of_that_name_is_not_shown(shared_store: Store, raw: Path, tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ def test_clips_cut_from_long_videos_are_found(tmp_path: Path) -> None:
         original = originals.find(row)
         assert original is not None
         assert original.is_exact
-        assert len(original.shown) == store.columns["frames"][row]
+        assert len(original.frames) == store.columns["frames"][row]
 
 
 def test_bodies_keep_their_places_and_a_seventh_is_left_out() -> None:

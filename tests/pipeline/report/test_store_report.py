@@ -20,7 +20,7 @@ def gathered(shared_store: Store, raw: Path) -> Report:
     return store_report.build_store_report(shared_store, [raw], NOWHERE)
 
 
-def test_a_stores_page_says_all_that_is_in_it(gathered: Report, shared_store: Store, tmp_path: Path) -> None:
+def test_a_store_report_shows_the_whole_summary(gathered: Report, shared_store: Store, tmp_path: Path) -> None:
     page = page_of(gathered, tmp_path / "page.html")
     assert page.text.count("72 clips of 3 classes by") == 1
     for meaning in STEP_COUNTS.values():
@@ -33,7 +33,7 @@ def test_a_stores_page_says_all_that_is_in_it(gathered: Report, shared_store: St
     for step in shared_store.attributes["recipe"]["steps"]:
         assert f". {step['step']}" in page.text
     assert shared_store.digest in page.text
-    assert "xsub 36 36 subject good" in page.text
+    assert "xsub 36 36 subject valid" in page.text
 
 
 def test_examples_show_the_clip_as_it_was_recorded_and_as_it_is(gathered: Report, shared_store: Store) -> None:
@@ -50,22 +50,22 @@ def test_examples_show_the_clip_as_it_was_recorded_and_as_it_is(gathered: Report
         assert after == list(shared_store.shape(row)[:3])
 
 
-def test_the_clip_with_the_most_mended_joints_is_the_first_example(shared_store: Store) -> None:
-    picked = store_examples._picked(shared_store)
-    mended, joints = store_examples.mended_joints(shared_store)
-    shares = [mended[row] / joints[row] for row in range(len(shared_store))]
-    assert picked[0][0] == int(np.argmax(shares))
-    assert len({row for row, _ in picked}) == len(picked)
-    assert [why for _, why in picked][-2:] == ["a typical clip"] * 2
+def test_the_clip_with_the_most_repaired_joints_is_the_first_example(shared_store: Store) -> None:
+    chosen = store_examples._choose_rows(shared_store)
+    repaired, joints = store_examples.repaired_joints(shared_store)
+    shares = [repaired[row] / joints[row] for row in range(len(shared_store))]
+    assert chosen[0][0] == int(np.argmax(shares))
+    assert len({row for row, _ in chosen}) == len(chosen)
+    assert [why for _, why in chosen][-2:] == ["a typical clip"] * 2
 
 
-def test_without_the_recordings_the_page_says_how_to_give_them(shared_store: Store, tmp_path: Path) -> None:
+def test_without_the_recordings_the_page_explains_how_to_give_them(shared_store: Store, tmp_path: Path) -> None:
     page = page_of(store_report.build_store_report(shared_store, [], tmp_path / "raw"), tmp_path / "page.html")
-    assert f"only as stored: no {tmp_path / 'raw'}/ here; --raw names the folder" in page.text
+    assert f"only as stored: {tmp_path / 'raw'}/ does not exist; give the folder" in page.text
     (tmp_path / "raw").mkdir()
     (tmp_path / "raw" / "notes.txt").touch()
     page = page_of(store_report.build_store_report(shared_store, [], tmp_path / "raw"), tmp_path / "page.html")
-    assert "holds no ntu60 recording; --raw names the folder" in page.text  # what lies there is not this data set
+    assert "contains no ntu60 recording; give the folder with --raw" in page.text
     with pytest.raises(SkelepipeError):
         store_report.build_store_report(shared_store, [tmp_path / "raw"], NOWHERE)
 
@@ -105,7 +105,7 @@ def test_reasons_are_grouped_by_what_they_say(reason: str, kind: str) -> None:
 
 @pytest.mark.parametrize(("part", "said"), [(0, "0"), (1, "< 0.01 %"), (100, "0.10 %"), (12_345, "12.3 %")])
 def test_shares_have_the_digits_that_count(part: int, said: str) -> None:
-    assert store_report.share(part, 100_000) == said
+    assert store_report.format_share(part, 100_000) == said
 
 
 def test_columns_of_numbers_are_known_by_their_cells() -> None:
