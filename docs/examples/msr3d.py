@@ -1,7 +1,7 @@
-"""MSR Action3D as ingest sees it (Li et al. 2010): text files of one person each, 20 joints of the first Kinect.
+"""Data source for MSR Action3D (Li et al. 2010): text files of one person each, 20 joints of Kinect v1.
 
-`a01_s02_e03_skeleton3D.txt` is action 1 by subject 2, for the third time: a row `x y z confidence` for every joint,
-metres in the sensor's space, 20 rows to a frame, frame after frame and nothing besides.
+`a01_s02_e03_skeleton3D.txt` is action 1 by subject 2, third repetition: one row `x y z confidence` per joint, metres in
+the sensor's space, 20 rows per frame.
 """
 
 import re
@@ -20,8 +20,8 @@ from pipeline.skeleton.segments import FrameIndex
 from pipeline.sources.source import Entry, Labels, Reading, Refusal, Survey
 
 NAME = re.compile(r"(a(\d\d)_s(\d\d)_e(\d\d))_skeleton3D\.txt", re.IGNORECASE)
-LARGEST = 1 << 24
-"""Bytes of a file; the longest recording has some 100 frames, 80 kB."""
+MAX_BYTES = 1 << 24
+"""Limit for a file; the longest recording has about 100 frames, 80 kB."""
 CLASSES = (
     "high arm wave", "horizontal arm wave", "hammer", "hand catch", "forward punch", "high throw", "draw x",
     "draw tick", "draw circle", "hand clap", "two hand wave", "side boxing", "bend", "forward kick", "side kick",
@@ -56,7 +56,7 @@ class Msr3dSource:
     classes = CLASSES
     shared = ""
     columns: tuple[str, ...] = ()
-    # "Cross subject test" of the data set's authors: five of the ten train.
+    # The authors' cross-subject test: five of the ten subjects train.
     rules: Mapping[str, Any] = {"xsub": {"train": {"subject": [1, 3, 5, 7, 9]}, "test": {"subject": [2, 4, 6, 8, 10]}}}
 
     def __init__(self, roots: Sequence[Path]) -> None:
@@ -66,33 +66,33 @@ class Msr3dSource:
         """Find the recordings, in order of name.
 
         Raises:
-            SkelepipeError: there is none, or one lies there twice.
+            SkelepipeError: there is none, or one was found twice.
         """
         found = raw_files.find(self._roots)
         left_out, entries = found.left_out, dict[str, Entry]()
         for file in found.files:
             if not (parts := NAME.fullmatch(file.name)):
                 left_out["not aNN_sNN_eNN_skeleton3D.txt"] += 1
-            elif (called := parts[1].lower()) in entries:
-                raise SkelepipeError(f"{called}: found twice, as {entries[called].file} and {file}; keep one")
+            elif (name := parts[1].lower()) in entries:
+                raise SkelepipeError(f"{name}: found twice, as {entries[name].file} and {file}; keep one")
             else:
-                entries[called] = Entry(called, file)
+                entries[name] = Entry(name, file)
         if not entries:
             where = ", ".join(map(str, self._roots))
             raise SkelepipeError(f"{where}: no recording of {self.name} there, like a01_s01_e01_skeleton3D.txt")
         return Survey(entries=tuple(entries[name] for name in sorted(entries)), left_out=left_out)
 
     def read(self, entry: Entry, frame_index: FrameIndex) -> Iterator[Reading | Refusal]:
-        """Parse one recording, which is one clip.
+        """Parse one recording, which gives one clip.
 
         Raises:
-            RawFileError: it cannot be used as it stands.
+            RawFileError: the file cannot be used.
         """
         action, subject, repetition = (int(number) for number in re.findall(r"\d\d", entry.name))
         if not 1 <= action <= len(CLASSES):
             raise RawFileError(str(entry.file), 0, f"there is no action {action}, only 1 to {len(CLASSES)}")
-        if entry.size > LARGEST:
-            raise RawFileError(str(entry.file), 0, f"{entry.size:,} bytes are no recording; at most {LARGEST:,}")
+        if entry.size > MAX_BYTES:
+            raise RawFileError(str(entry.file), 0, f"{entry.size:,} bytes; a recording has at most {MAX_BYTES:,}")
         text = raw_files.read(entry.file)
         recording = Recording.from_bodies(entry.name, LAYOUT, _frames(text, str(entry.file)))
         labels = Labels(label=action - 1, subject=subject, replication=repetition)
@@ -114,6 +114,8 @@ def _frames(text: bytes, source: str) -> np.ndarray[Any, np.dtype[np.float32]]:
         rows.append((x, y, z))
     joints = len(LAYOUT.joints)
     if not rows or len(rows) % joints:
-        raise RawFileError(source, len(rows), f"{len(rows)} rows are no whole frames of {joints}; truncated?")
+        raise RawFileError(
+            source, len(rows), f"{len(rows)} rows are not a multiple of {joints}, the joints of a frame; truncated?"
+        )
     with np.errstate(over="ignore"):  # 1e39 is infinite in float32: a missing joint
         return np.array(rows, np.float32).reshape(1, -1, joints, 3)

@@ -1,4 +1,4 @@
-"""Nearest neighbours as positives (NNCLR, Dwibedi et al. 2021): the key that a query is to find is a neighbour's."""
+"""NNCLR (Dwibedi et al. 2021): the positive key of a query is the nearest neighbour of its own key in the queue."""
 
 from collections.abc import Sequence
 
@@ -12,12 +12,12 @@ from trainer.models.momentum_pair import unit_length
 
 
 class Nearest(Method):
-    """SkeletonCLR, but that each query is held against the past key that is most like its own."""
+    """SkeletonCLR with the most similar past key as positive."""
 
     mixing = False
 
     def losses(self, part: slice, query: Tensor, mixes: Sequence[MixedClips], keys: Tensor, queue: Tensor) -> LossTerms:
-        """As `Method.losses`: () the mean over the part of the batch."""
+        """Return the losses of a micro-batch, as `Method.losses`."""
         plain = unit_length(self.pair.query(query[part]))
         with torch.autocast(query.device.type, enabled=False):
             nearest = queue.T[(keys[part] @ queue).argmax(dim=1)]  # (N, D)

@@ -1,4 +1,4 @@
-"""An encoder that knows nothing of the skeleton: each joint's path alone, until the mean. What is the graph worth?"""
+"""An encoder without skeleton graph: temporal convolutions for each joint alone, to measure what the graph gains."""
 
 import torch
 from torch import Tensor, nn
@@ -9,10 +9,10 @@ from trainer.models.encoder import COORDINATES, STRIDES, Encoder
 
 
 class NoGraph(Encoder):
-    """ST-GCN's widths and strides, and convolutions over time alone."""
+    """Temporal convolutions with the widths and strides of ST-GCN."""
 
     def make_blocks(self, config: EncoderConfig, graph: torch.Size) -> nn.ModuleList:
-        """As many blocks as ST-GCN has, and no weight that belongs to an edge."""
+        """Build as many blocks as ST-GCN has, without graph convolutions."""
         c, kernel = config.hidden_channels, config.temporal_kernel
         widths = [COORDINATES, c, c, c, c, 2 * c, 2 * c, 2 * c, 4 * c, 4 * c, config.hidden_dim]
         return nn.ModuleList(
@@ -26,7 +26,7 @@ class NoGraph(Encoder):
         )
 
     def feature_map(self, x: Tensor) -> Tensor:
-        """(N, C, T, V, M) to (N*M, D, T', V): each joint keeps its place, so that a mixed clip has two halves."""
+        """Return (N*M, D, T', V) for clips (N, C, T, V, M); joints stay separate, as mixing requires."""
         x = self.normalise_input(x)
         for block in self.blocks:
             x = block(x)

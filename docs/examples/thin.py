@@ -1,4 +1,4 @@
-"""Fewer frames a second, for sensors that are faster than the others."""
+"""Recipe step that reduces the frame rate."""
 
 from typing import Annotated
 
@@ -8,10 +8,10 @@ from pipeline.skeleton.recording import Clip
 
 
 def every_nth(clip: Clip, *, n: Annotated[int, Field(ge=1)] = 2) -> Clip:
-    """Keep every n-th frame, the first one first.
+    """Keep every n-th frame, starting with the first.
 
     Args:
         clip: any clip.
-        n: 2 makes 15 frames a second of Kinect's 30.
+        n: 2 reduces Kinect's 30 frames a second to 15.
     """
     return clip.after(clip.xyz[:, ::n].copy())

@@ -29,7 +29,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def commands_of(text: str) -> list[str]:
-    """The lines of all shell blocks of a page."""
+    """The lines of all `sh` blocks of a page."""
     return [
         line
         for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
@@ -39,7 +39,7 @@ def commands_of(text: str) -> list[str]:
 
 
 COMMANDS = commands_of(README)
-OF_README = [command for command in COMMANDS if command.startswith("skelepipe ")]
+README_COMMANDS = [command for command in COMMANDS if command.startswith("skelepipe ")]
 DOCS = ROOT / "docs"
 DOC_PAGES = {
     path.stem: path for path in sorted(DOCS.rglob("*.md")) if not path.relative_to(DOCS).parts[0].startswith("_")
@@ -64,11 +64,11 @@ GENERATED = {ROOT / path for path in generate.PAGES}
 LISTS = {*GENERATED, ROOT / "CHANGELOG.md"}
 """Pages to look something up in; they may be longer."""
 SHORTENED = {"pretrain": "--set epochs=1 batch_size=16"}
-"""What a test adds to a command so that it takes seconds; everything else runs as it stands."""
+"""Options added to a command so that it takes seconds; everything else runs unchanged."""
 
 
 def make(*arguments: str, environment: Path) -> subprocess.CompletedProcess[str]:
-    """Run make in this tree with this Python's environment in place of the one that it would build."""
+    """Run make in this repository, with this Python's environment instead of a new one."""
     (environment / "bin").mkdir(parents=True)
     for name in ("python", "skelepipe"):
         (environment / "bin" / name).write_text(
@@ -89,7 +89,7 @@ def test_make_demo_runs_the_whole_job(tmp_path: Path) -> None:
     small = "DEMO=--clips 96 --epochs 1"
     done = make("demo", f"DEMO_FOLDER={tmp_path / 'demo'}", small, environment=tmp_path / "env")
     assert done.returncode == 0, done.stderr
-    for told in (
+    for text in (
         "$ skelepipe synth",
         "$ skelepipe ingest ntu60 raw",
         "$ skelepipe build-splits",
@@ -97,7 +97,7 @@ def test_make_demo_runs_the_whole_job(tmp_path: Path) -> None:
         "$ skelepipe eval",
         "$ skelepipe report",
     ):
-        assert told in done.stderr
+        assert text in done.stderr
     page = tmp_path / "demo" / "runs" / "ntu60-xsub-quick" / "report.html"
     assert page.stat().st_size < 3_000_000
     assert f"open {page} in a browser" in done.stderr
@@ -117,9 +117,9 @@ def test_make_test_is_what_ci_runs() -> None:
 @pytest.mark.slow
 def test_every_skelepipe_command_in_the_readme_runs(tmp_path: Path, raw: Path) -> None:
     shutil.copytree(raw, tmp_path / "raw")
-    assert len(OF_README) == 4
+    assert len(README_COMMANDS) == 4
     assert len(PAGES["commands"]) >= 16
-    run_all([*PAGES["quickstart"], *OF_README, *PAGES["commands"], *PAGES["ntu"]], tmp_path)
+    run_all([*PAGES["quickstart"], *README_COMMANDS, *PAGES["commands"], *PAGES["ntu"]], tmp_path)
 
 
 @pytest.mark.thorough
@@ -130,7 +130,7 @@ def test_the_commands_that_ask_the_readmes_run_run(tmp_path: Path, raw: Path) ->
     assert len(PAGES["report"]) == 3
     assert [command.split()[1] for command in PAGES["onnx"]] == ["export"] * 4 + ["embed"]
     pages = ("predict", "evaluation", "report", "onnx")
-    run_all([*OF_README, *(command for page in pages for command in PAGES[page])], tmp_path)
+    run_all([*README_COMMANDS, *(command for page in pages for command in PAGES[page])], tmp_path)
     made = {"encoder.onnx", "projection.onnx", "classifier.onnx", "clips.npz", "by-embed.npz"}
     assert made <= {path.name for path in tmp_path.iterdir()}
 
@@ -226,12 +226,27 @@ def test_your_own_data_takes_ten_minutes(tmp_path: Path, shared_run: Run, shared
     assert (tmp_path / "features.npz").exists()
 
 
-def test_the_python_of_the_page_for_own_data_is_python() -> None:
-    page = DOC_PAGES["own-data"].read_text(encoding="utf-8")
+def test_the_python_of_the_page_on_pose_tools_compiles() -> None:
+    page = DOC_PAGES["tools"].read_text(encoding="utf-8")
     blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     assert len(blocks) == 2
     for block in blocks:
-        compile(block, "own-data.md", "exec")
+        compile(block, "tools.md", "exec")
+
+
+def test_the_python_of_the_readme_runs(tmp_path: Path, shared_store: Store) -> None:
+    shutil.copytree(shared_store.path.parent, tmp_path / "processed")
+    (block,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    code = f"{block}\nx, y = next(iter(loader))\nprint(*x.shape[1:], len(x) == len(y))"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "3 64 25 2 True\n"), done.stderr
 
 
 def run_all(commands: list[str], folder: Path) -> None:
@@ -241,11 +256,11 @@ def run_all(commands: list[str], folder: Path) -> None:
     )
 
 
-def run_words(asked: list[list[str]], folder: Path, tree: Path = ROOT) -> None:
-    """The same of commands without the program's name, word by word, by the code of a tree."""
+def run_words(commands: list[list[str]], folder: Path, tree: Path = ROOT) -> None:
+    """The same for commands as lists of words, without the program's name, with the code of a repository."""
     done = subprocess.run(
         [sys.executable, ROOT / "tests" / "support" / "run_commands.py"],
-        input=json.dumps(asked),
+        input=json.dumps(commands),
         cwd=folder,
         env=os.environ | {"PYTHONPATH": str(tree)},
         capture_output=True,
@@ -255,7 +270,7 @@ def run_words(asked: list[list[str]], folder: Path, tree: Path = ROOT) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_a_command_that_fails_is_told(tmp_path: Path) -> None:
+def test_a_failing_command_is_reported(tmp_path: Path) -> None:
     with pytest.raises(AssertionError, match=r"ingest ntu60 raw: exit code 2: Error: raw: no such"):
         run_all(["skelepipe --version", "skelepipe ingest ntu60 raw", "skelepipe never"], tmp_path)
 
@@ -301,19 +316,19 @@ def test_every_other_command_is_known_to_these_tests(path: Path) -> None:
             assert command.startswith(("skelepipe ", "torchrun "))
 
 
-def test_every_make_target_that_the_pages_name_is_there() -> None:
+def test_every_make_target_named_in_the_pages_exists() -> None:
     targets = set(re.findall(r"(?m)^([a-z]+):.*##", (ROOT / "Makefile").read_text()))
     for path in MARKDOWN:
-        if path.name not in ("RESULTS.md", "CHANGELOG.md"):  # which tell of what was
+        if path.name not in ("RESULTS.md", "CHANGELOG.md"):  # they also describe the past
             named = set(re.findall(r"`make ([a-z]+)[^`]*`", path.read_text(encoding="utf-8")))
             assert named <= targets, path.name
 
 
-def test_every_make_target_has_its_line_of_help() -> None:
+def test_every_make_target_has_a_help_line() -> None:
     text = (ROOT / "Makefile").read_text()
     declared = set(re.findall(r"(?m)^\.PHONY: (.*)$", text)[0].split())
-    told = subprocess.run(["make", "-C", ROOT, "--silent", "help"], capture_output=True, text=True, check=True).stdout
-    assert {line.split()[0] for line in told.splitlines()} == declared
+    output = subprocess.run(["make", "-C", ROOT, "--silent", "help"], capture_output=True, text=True, check=True).stdout
+    assert {line.split()[0] for line in output.splitlines()} == declared
 
 
 def test_every_command_is_in_the_list_and_in_the_readme() -> None:
@@ -365,8 +380,8 @@ def slugs(text: str) -> set[str]:
 
 
 @pytest.mark.parametrize("path", MARKDOWN, ids=lambda path: path.name)
-def test_links_lead_somewhere(path: Path) -> None:
-    """To files of the tree, and to headings that are there; what lies in the network is not asked."""
+def test_links_work(path: Path) -> None:
+    """To existing files and headings of the repository; links to the network are not checked."""
     for target, anchor in re.findall(r"\]\(([^)#\s]*)(#[^)]*)?\)", path.read_text(encoding="utf-8")):
         if not re.match(r"\w+:", target):
             to = (path.parent / target).resolve() if target else path
@@ -376,7 +391,7 @@ def test_links_lead_somewhere(path: Path) -> None:
                 assert anchor[1:] in slugs(to.read_text(encoding="utf-8")), f"{path.name} links to {target}{anchor}"
 
 
-def test_the_skeleton_of_the_data_that_was_measured_is_one_that_ingest_takes() -> None:
+def test_the_skeleton_toml_of_ui_prmd_is_valid() -> None:
     spec = read_skeleton_toml(ROOT / "docs" / "examples" / "ui-prmd.toml")
     assert (len(spec.layout.joints), spec.layout.name) == (22, "ui-prmd")
 
@@ -395,7 +410,7 @@ for task in chosen[0] if chosen else range(int(first), int(last) + 1):
     subprocess.run(["bash", script], env=environment, check=True, stdout=subprocess.DEVNULL)
 print(1234)
 """
-"""As much of a scheduler as the script asks for."""
+"""The parts of a scheduler that the script needs."""
 
 
 @pytest.mark.slow
@@ -426,7 +441,7 @@ def test_the_batch_script_and_its_commands_run(tmp_path: Path, raw: Path) -> Non
     assert "processed/ntu120.zarr: ingested, 72 clips" in done.stdout
 
 
-def test_the_other_commands_of_scale_md_are_taken() -> None:
+def test_the_options_of_the_other_commands_of_scale_md_exist() -> None:
     text = DOC_PAGES["scale"].read_text(encoding="utf-8")
     ours = [shlex.split(line) for line in re.findall(r"(?m)^skelepipe (.*)$", text) if "--partition" not in line]
     assert len(ours) == 3

@@ -19,7 +19,7 @@ EXAMPLES = re.findall(r"\]\(docs/examples/(\w+\.py)\)\s+into\s+`([\w/]+)/`", TEX
 """File names and the folders that they belong in."""
 CHANGED = [
     "pipeline/sources/registry.py",
-    "cli.py",
+    "trainer/terminal/options.py",
     "pipeline/recipes/registry.py",
     "trainer/models/registry.py",
     "trainer/config/model.py",
