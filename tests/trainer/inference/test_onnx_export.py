@@ -245,7 +245,7 @@ class FramesEncoder(Encoder):
         return nn.ModuleList([nn.Conv2d(3, config.hidden_dim, (5, 1), stride=(4, 1), padding=(2, 0))])
 
     def feature_map(self, x: Tensor) -> Tensor:
-        return self.blocks[0](self.normed(x)).relu()
+        return self.blocks[0](self.normalise_input(x)).relu()
 
 
 class BesselEncoder(FramesEncoder):

@@ -239,7 +239,7 @@ def test_a_run_without_evaluation_names_the_command(lab: Lab, skelepipe: Skelepi
 
 def test_a_classifier_of_an_earlier_step_gives_a_note(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     assert ask(lab, lab.raw).notes == []
-    monkeypatch.setattr(checkpoint, "listed", lambda folder: [folder / "step-00000999"])
+    monkeypatch.setattr(checkpoint, "list_checkpoints", lambda folder: [folder / "step-00000999"])
     (note,) = ask(lab, lab.raw).notes
     assert note.endswith("the run's newest checkpoint is step-00000999")
 
