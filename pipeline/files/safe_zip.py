@@ -94,9 +94,9 @@ class Archive:
             if content.tell() > member.file_size:
                 break
         if content.tell() != member.file_size:
-            raise BadZipFile(f"not the {member.file_size} bytes that the archive says; {DOWNLOAD_AGAIN}")
+            raise BadZipFile(f"not the {member.file_size} bytes that the archive records; {DOWNLOAD_AGAIN}")
         if crc32 != member.CRC:
-            raise BadZipFile(f"another CRC-32 than the archive says; {DOWNLOAD_AGAIN}")
+            raise BadZipFile(f"another CRC-32 than the archive records; {DOWNLOAD_AGAIN}")
         content.seek(0)
         return content
 
@@ -107,7 +107,7 @@ class Archive:
         if "\0" in member.orig_filename:
             return "its name has a NUL byte in it; rename it"
         if member.orig_filename in self._repeated:
-            return "the archive has several members of this name; pack it anew with the one that counts"
+            return "the archive has several members of this name; pack it again with the one that counts"
         if other := self._overlaps.get(member.orig_filename):
             name = printable_name(other)
             return f"it shares bytes of the archive with {name}, as in zip bombs; {DOWNLOAD_AGAIN}, or remove it"
@@ -117,11 +117,11 @@ class Archive:
         if member.flag_bits & ENCRYPTED_FLAG:
             return "it is encrypted; unpack it with its password"
         if method != ZIP_STORED and method not in UNPACKERS:
-            return f"it is packed by compression method {method}, expected deflate (8); pack it anew"
+            return f"it is packed by compression method {method}, expected deflate (8); pack it again"
         if size > BOMB_BYTES and size > BOMB_RATIO * packed:
             return f"{size} bytes out of {packed}: no recording; remove it"
         if method == ZIP_STORED and size != packed:
-            return f"it is stored in {packed} bytes, not the {size} bytes that the archive says; {DOWNLOAD_AGAIN}"
+            return f"it is stored in {packed} bytes, not the {size} bytes that the archive records; {DOWNLOAD_AGAIN}"
         return ""
 
     def _chunks(self, member: ZipInfo) -> Iterator[bytes]:
@@ -144,11 +144,11 @@ class Archive:
                 yield _unpack(unpacker, b"")
             if unpacker.eof and (unpacker.unused_data or position + BLOCK_BYTES < end):
                 raise BadZipFile(
-                    f"it ends before the {end - start} packed bytes that the archive says; {DOWNLOAD_AGAIN}"
+                    f"it ends before the {end - start} packed bytes that the archive records; {DOWNLOAD_AGAIN}"
                 )
         if unpacker is not None and not unpacker.eof:
             raise BadZipFile(
-                f"it continues after the {end - start} packed bytes that the archive says; {DOWNLOAD_AGAIN}"
+                f"it continues after the {end - start} packed bytes that the archive records; {DOWNLOAD_AGAIN}"
             )
 
     def _find(self, member: ZipInfo) -> tuple[int, int]:
@@ -164,7 +164,7 @@ class Archive:
         if 0 <= member.header_offset < self._zip.start_dir:
             header = os.pread(handle, LOCAL_HEADER_BYTES + len(name), member.header_offset)
         if len(header) < LOCAL_HEADER_BYTES or not header.startswith(b"PK\x03\x04"):
-            raise BadZipFile(f"it is not where the archive says; {DOWNLOAD_AGAIN}")
+            raise BadZipFile(f"it is not at the offset in the archive directory; {DOWNLOAD_AGAIN}")
         flags, length, extra = struct.unpack("<6xH18xHH", header[:LOCAL_HEADER_BYTES])
         if flags & ENCRYPTED_FLAG:
             raise BadZipFile("it is encrypted; unpack it with its password")

@@ -74,7 +74,7 @@ def zips(place: Path) -> tuple[Sequence[bytes], Judge]:
             bytes_of = ask(lambda file=file: raw_files.read(file), str(path))
             refused += isinstance(bytes_of, SkelepipeError)
             if isinstance(bytes_of, bytes) and zlib.crc32(bytes_of) != Archive(path).members[file.member].CRC:
-                raise Wrong(f"{file}: other bytes than the archive says")
+                raise Wrong(f"{file}: other bytes than the archive records")
         return Outcome(refused == len(found.files))
 
     return seeds, judge

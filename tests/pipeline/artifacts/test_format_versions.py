@@ -49,7 +49,7 @@ STORE, SPLIT, RUN = "processed/s.zarr", "processed/splits/s/xsub.json", "runs/r"
 SUBSET = "processed/splits/s/xsub.train-0.5.seed0.json"
 BEST, LAST = f"{RUN}/checkpoints/step-00000001", f"{RUN}/checkpoints/step-00000002"
 LINEAR = f"{RUN}/eval/linear.classifier"
-SEALED_FOLDERS = {
+CHECKSUMMED_FOLDERS = {
     STORE: schemas.STORE,
     BEST: schemas.CHECKPOINT,
     LAST: schemas.CHECKPOINT,
@@ -111,15 +111,15 @@ class Document:
         return "-".join(Path(self.file).parts[-2:])
 
     @property
-    def sealed_by(self) -> str | None:
-        """The folder whose manifest seals it; None: it has a seal of its own."""
-        folders = [folder for folder in SEALED_FOLDERS if self.file.startswith(f"{folder}/")]
+    def checksum_folder(self) -> str | None:
+        """The folder whose manifest has its checksum; None if it contains its own digest."""
+        folders = [folder for folder in CHECKSUMMED_FOLDERS if self.file.startswith(f"{folder}/")]
         return folders[0] if folders and not self.file.endswith(manifest.MANIFEST) else None
 
     @property
     def looked_at(self) -> str:
         """What `verify` is asked about."""
-        return next((folder for folder in SEALED_FOLDERS if self.file.startswith(f"{folder}/")), self.file)
+        return next((folder for folder in CHECKSUMMED_FOLDERS if self.file.startswith(f"{folder}/")), self.file)
 
     def read(self, root: Path = V1) -> Any:
         plain = json.loads((root / self.file).read_bytes())
@@ -128,18 +128,20 @@ class Document:
         return plain
 
     def write(self, root: Path, plain: Any) -> None:
-        """Put `plain` into the file, and seal it, or its folder, as if skelepipe had written it."""
-        if self.sealed_by is None:
+        """Write `plain` to the file with valid checksums, as if skelepipe had written it."""
+        if self.checksum_folder is None:
             body = without_digest(plain)
             plain = {**body, "digest": manifest.json_digest(body)}
         path = root / self.file
         path.write_bytes(json.dumps(plain, indent=1).encode() + b"\n")
-        if self.sealed_by is not None:  # nothing else has changed there: `reseal` would read all of it
-            place = root / self.sealed_by / manifest.MANIFEST
-            sealed = json.loads(place.read_bytes())
-            seal = {"size": path.stat().st_size, "sha256": manifest.file_digest(path)}
-            sealed["files"][path.relative_to(place.parent).as_posix()] = seal
-            place.write_bytes(manifest.encode_document(SEALED_FOLDERS[self.sealed_by], without_digest(sealed)))
+        if self.checksum_folder is not None:  # only this file has changed; `rewrite_manifest` would read them all
+            place = root / self.checksum_folder / manifest.MANIFEST
+            content = json.loads(place.read_bytes())
+            entry = {"size": path.stat().st_size, "sha256": manifest.file_digest(path)}
+            content["files"][path.relative_to(place.parent).as_posix()] = entry
+            place.write_bytes(
+                manifest.encode_document(CHECKSUMMED_FOLDERS[self.checksum_folder], without_digest(content))
+            )
 
 
 DOCUMENTS = (
@@ -187,17 +189,17 @@ def without_digest(plain: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in plain.items() if key != "digest"}
 
 
-def reseal(root: Path, folder: str) -> None:
+def rewrite_manifest(root: Path, folder: str) -> None:
     """Seal a folder anew over what lies there now."""
-    sealed = json.loads((root / folder / manifest.MANIFEST).read_bytes())
-    facts = {key: value for key, value in sealed.items() if key not in ("kind", "format_version", "files", "digest")}
-    manifest.write_manifest(root / folder, SEALED_FOLDERS[folder], **facts)
+    content = json.loads((root / folder / manifest.MANIFEST).read_bytes())
+    facts = {key: value for key, value in content.items() if key not in ("kind", "format_version", "files", "digest")}
+    manifest.write_manifest(root / folder, CHECKSUMMED_FOLDERS[folder], **facts)
 
 
 @contextmanager
 def changed(golden: Golden, document: Document, plain: Any) -> Iterator[None]:
-    """While it lasts, the document is another one, properly sealed."""
-    touched = [golden.root / document.file, *golden.root.glob(f"{document.sealed_by}/{manifest.MANIFEST}")]
+    """Within the block, the document has other content and valid checksums."""
+    touched = [golden.root / document.file, *golden.root.glob(f"{document.checksum_folder}/{manifest.MANIFEST}")]
     before = {path: path.read_bytes() for path in touched}
     document.write(golden.root, plain)
     try:
@@ -226,7 +228,7 @@ def test_every_golden_artifact_is_whole_and_answers_what_it_did(shared: Golden) 
     newest, meta, skipped = newest_checkpoint(run)
     best, best_meta, _ = named_checkpoint(run, "best")
     kept = open_classifier(shared)
-    digest_of = {path: manifest.open_folder(root / path, form)["digest"] for path, form in SEALED_FOLDERS.items()}
+    digest_of = {path: manifest.open_folder(root / path, form)["digest"] for path, form in CHECKSUMMED_FOLDERS.items()}
     assert (newest, skipped, best) == (root / LAST, [], root / BEST)
     assert expected["digests"] == {
         "store": store.digest,
@@ -384,7 +386,7 @@ def test_every_form_and_every_field_of_it_is_among_those_that_are_tried() -> Non
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=str)
-def test_a_document_that_is_only_sealed_anew_opens(shared: Golden, document: Document) -> None:
+def test_a_document_with_a_new_digest_opens(shared: Golden, document: Document) -> None:
     with changed(shared, document, document.read()):
         document.opens(shared)
         assert verify(shared.root / document.looked_at).findings == []
@@ -430,20 +432,20 @@ def test_a_field_that_is_gone_or_of_another_type_is_refused_by_its_name(
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"null", b"[1]", b"NaN", b"[" * 10_000], ids=repr)
-@pytest.mark.parametrize("document", [document for document in DOCUMENTS if document.sealed_by], ids=str)
-def test_what_is_no_document_at_all_is_refused_though_it_is_sealed(
+@pytest.mark.parametrize("document", [document for document in DOCUMENTS if document.checksum_folder], ids=str)
+def test_content_that_is_not_a_document_is_refused_despite_valid_checksums(
     shared: Golden, document: Document, content: bytes
 ) -> None:
     with changed(shared, document, document.read()):
         (shared.root / document.file).write_bytes(content)
-        reseal(shared.root, document.sealed_by)
+        rewrite_manifest(shared.root, document.checksum_folder)
         refused, found = refusals(shared, document)
         assert document.looked_at in refused
         assert found
 
 
 @pytest.mark.parametrize("value", ["NaN", "Infinity", "1e999", "[" * 900 + "]" * 900])
-def test_json_that_could_never_have_been_sealed_is_changed_or_damaged(own: Golden, value: str) -> None:
+def test_json_that_cannot_have_a_digest_is_reported_as_damaged(own: Golden, value: str) -> None:
     path = own.root / SUBSET
     path.write_text(path.read_text().replace('"fraction": 0.5', f'"fraction": {value}'))
     with pytest.raises(ArtifactError, match=r"does not match its digest: it was changed or damaged; ") as refused:
@@ -527,7 +529,7 @@ def test_a_classifier_of_other_tensors_is_refused(
     path = own.root / LINEAR / TENSORS
     kept = read_tensors(path) | {name: value}
     write_tensors(path, {key: tensor for key, tensor in kept.items() if tensor is not None})
-    reseal(own.root, LINEAR)
+    rewrite_manifest(own.root, LINEAR)
     with pytest.raises(ArtifactError, match=rf"classifier\.safetensors: tensor {said}"):
         open_classifier(own)
 
@@ -572,7 +574,7 @@ def test_an_array_that_is_gone_or_of_another_type_or_length_is_refused_by_its_na
             shutil.rmtree(folder / name)
         else:
             rewrite(folder, name, other)
-        reseal(tmp_path, STORE)
+        rewrite_manifest(tmp_path, STORE)
         there = "is missing" if other is None else f"is {other.dtype} {other.shape}"
         with pytest.raises(ArtifactError) as refused:
             Store(folder)
@@ -583,7 +585,7 @@ def test_an_array_without_its_chunk_is_not_taken_for_one_of_fill_values(own: Gol
     for name in ("label", "offset", "recording"):
         chunks = own.root / STORE / name / "c"
         shutil.move(chunks, own.root / "aside")
-        reseal(own.root, STORE)
+        rewrite_manifest(own.root, STORE)
         with pytest.raises(ArtifactError, match=rf"its array {name} has no chunk {name}/c/0") as refused:
             Store(own.root / STORE)
         assert verify(own.root / STORE).findings == [str(refused.value)]
@@ -594,7 +596,7 @@ def test_motion_that_is_cut_otherwise_is_refused(own: Golden) -> None:
     folder = own.root / STORE
     values = np.asarray(zarr.open_group(str(folder), mode="r")["xyz"])
     rewrite(folder, "xyz", values, chunks=(3, 25, CHUNK_BODY_FRAMES // 2))
-    reseal(own.root, STORE)
+    rewrite_manifest(own.root, STORE)
     with pytest.raises(
         ArtifactError, match=rf"xyz is in shards of .* and chunks of \(3, 25, {CHUNK_BODY_FRAMES // 2}\), expected "
     ):
@@ -604,7 +606,7 @@ def test_motion_that_is_cut_otherwise_is_refused(own: Golden) -> None:
 def test_names_that_are_no_utf8_are_refused(own: Golden) -> None:
     folder = own.root / STORE
     rewrite(folder, "recording", np.full((len(own.store), 2), 0xFF, np.uint8))
-    reseal(own.root, STORE)
+    rewrite_manifest(own.root, STORE)
     with pytest.raises(ArtifactError, match="its array recording is not UTF-8"):
         Store(folder)
 
@@ -617,7 +619,7 @@ def test_metadata_of_which_zarr_makes_nothing_is_an_error_of_ours(own: Golden, n
     for key in ("shape", "data_type", "chunk_grid", "codecs", "node_type"):
         for value in (GONE, {}):
             path.write_text(json.dumps(put(whole, (key,), value)))
-            reseal(own.root, STORE)
+            rewrite_manifest(own.root, STORE)
             try:
                 Store(own.root / STORE)
             except ArtifactError as error:
@@ -632,9 +634,9 @@ def test_a_column_that_claims_more_than_its_bytes_takes_no_memory(own: Golden) -
     plain["shape"] = [clips]
     plain["chunk_grid"]["configuration"]["chunk_shape"] = [clips]
     path.write_text(json.dumps(plain))
-    sealed = json.loads((own.root / STORE / manifest.MANIFEST).read_bytes())
+    content = json.loads((own.root / STORE / manifest.MANIFEST).read_bytes())
     manifest.write_manifest(own.root / STORE, schemas.STORE, clips=clips)
-    assert sealed["clips"] < clips
+    assert content["clips"] < clips
     tracemalloc.start()
     with pytest.raises(ArtifactError, match="frames/c/0 has 28 bytes, but its array needs 4000000000; ingest again"):
         Store(own.root / STORE)

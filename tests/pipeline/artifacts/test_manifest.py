@@ -12,36 +12,36 @@ class Things(DocumentFields):
     rows: list[int] | None = None
 
 
-FORM = DocumentSpec("skelepipe-thing", Things, "make it again")
+SPEC = DocumentSpec("skelepipe-thing", Things, "make it again")
 OTHER = DocumentSpec("skelepipe-other", Things, "make it again")
 
 
 @pytest.fixture
-def sealed(tmp_path: Path) -> Path:
+def folder(tmp_path: Path) -> Path:
     folder = tmp_path / "thing"
     (folder / "deep").mkdir(parents=True)
     (folder / "a").write_bytes(b"first")
     (folder / "deep" / "b").write_bytes(b"second")
-    manifest.write_manifest(folder, FORM)
+    manifest.write_manifest(folder, SPEC)
     return folder
 
 
-def test_a_sealed_document_opens_as_what_was_sealed(tmp_path: Path) -> None:
+def test_a_written_document_opens_unchanged(tmp_path: Path) -> None:
     path = tmp_path / "d.json"
-    path.write_bytes(manifest.encode_document(FORM, {"rows": [1, 2]}))
-    assert manifest.open_document(path, FORM)["rows"] == [1, 2]
+    path.write_bytes(manifest.encode_document(SPEC, {"rows": [1, 2]}))
+    assert manifest.open_document(path, SPEC)["rows"] == [1, 2]
 
 
 def test_every_flipped_bit_of_a_document_is_noticed(tmp_path: Path) -> None:
     path = tmp_path / "d.json"
-    whole = manifest.encode_document(FORM, {"rows": [1, 2]})
+    whole = manifest.encode_document(SPEC, {"rows": [1, 2]})
     unnoticed = []
     for bit in range(8 * len(whole)):
         flipped = bytearray(whole)
         flipped[bit // 8] ^= 1 << bit % 8
         path.write_bytes(flipped)
         try:
-            manifest.open_document(path, FORM)
+            manifest.open_document(path, SPEC)
             unnoticed.append(bit)
         except ArtifactError:
             pass
@@ -50,22 +50,22 @@ def test_every_flipped_bit_of_a_document_is_noticed(tmp_path: Path) -> None:
 
 def test_a_text_that_changed_without_its_content_is_noticed(tmp_path: Path) -> None:
     path = tmp_path / "d.json"
-    whole = manifest.encode_document(FORM, {"rate": 1e-05, "name": "\u00eb"})
+    whole = manifest.encode_document(SPEC, {"rate": 1e-05, "name": "\u00eb"})
     for before, after in ((b"1e-05", b"1E-05"), (b"\\u00eb", b"\\u00EB"), (b"{\n", b"{\t")):
         assert before in whole
         path.write_bytes(whole.replace(before, after))
         assert json.loads(path.read_bytes()) == json.loads(whole)
         with pytest.raises(ArtifactError, match="was changed or damaged; make it again"):
-            manifest.open_document(path, FORM)
+            manifest.open_document(path, SPEC)
 
 
 def test_the_digest_does_not_depend_on_the_order_of_keys() -> None:
     assert manifest.json_digest({"a": 1, "b": 2}) == manifest.json_digest({"b": 2, "a": 1})
 
 
-def test_a_whole_folder_has_no_findings(sealed: Path) -> None:
-    assert manifest.verify_folder(sealed, FORM) == []
-    manifest.open_folder(sealed, FORM)
+def test_a_whole_folder_has_no_findings(folder: Path) -> None:
+    assert manifest.verify_folder(folder, SPEC) == []
+    manifest.open_folder(folder, SPEC)
 
 
 @pytest.mark.parametrize(
@@ -79,40 +79,40 @@ def test_a_whole_folder_has_no_findings(sealed: Path) -> None:
         (lambda f: (f / "MANIFEST.json").write_bytes(b"{"), "is not JSON"),
     ],
 )
-def test_what_was_done_to_a_folder_is_named(sealed: Path, harm: object, finding: str) -> None:
-    harm(sealed)  # type: ignore[operator]
-    assert finding in "".join(manifest.verify_folder(sealed, FORM))
+def test_damage_of_a_folder_is_reported(folder: Path, harm: object, finding: str) -> None:
+    harm(folder)  # type: ignore[operator]
+    assert finding in "".join(manifest.verify_folder(folder, SPEC))
     with pytest.raises(ArtifactError, match=finding):
-        manifest.open_folder(sealed, FORM)
+        manifest.open_folder(folder, SPEC)
 
 
-def test_swapped_files_of_one_size_are_noticed(sealed: Path) -> None:
-    (sealed / "c").write_bytes(b"third")
-    manifest.write_manifest(sealed, FORM)
-    (sealed / "a").write_bytes(b"third")
-    (sealed / "c").write_bytes(b"first")
-    assert len(manifest.verify_folder(sealed, FORM)) == 2
+def test_swapped_files_of_equal_size_are_detected(folder: Path) -> None:
+    (folder / "c").write_bytes(b"third")
+    manifest.write_manifest(folder, SPEC)
+    (folder / "a").write_bytes(b"third")
+    (folder / "c").write_bytes(b"first")
+    assert len(manifest.verify_folder(folder, SPEC)) == 2
 
 
-def test_a_missing_folder_is_not_found(tmp_path: Path) -> None:
+def test_a_missing_folder_is_reported(tmp_path: Path) -> None:
     with pytest.raises(ArtifactNotFound):
-        manifest.open_folder(tmp_path / "no", FORM)
+        manifest.open_folder(tmp_path / "no", SPEC)
 
 
-def test_a_folder_of_another_kind_is_refused(sealed: Path) -> None:
+def test_a_folder_of_another_kind_is_refused(folder: Path) -> None:
     with pytest.raises(ArtifactError, match="is not a skelepipe-other"):
-        manifest.open_folder(sealed, OTHER)
+        manifest.open_folder(folder, OTHER)
 
 
-def test_a_manifest_deeper_down_is_a_file_like_any_other(sealed: Path) -> None:
-    (sealed / "deep" / manifest.MANIFEST).write_bytes(b"{}")
-    manifest.write_manifest(sealed, FORM)
-    assert manifest.verify_folder(sealed, FORM) == []
-    (sealed / "deep" / manifest.MANIFEST).write_bytes(b"[]")
-    assert manifest.verify_folder(sealed, FORM)
+def test_a_manifest_deeper_down_is_a_file_like_any_other(folder: Path) -> None:
+    (folder / "deep" / manifest.MANIFEST).write_bytes(b"{}")
+    manifest.write_manifest(folder, SPEC)
+    assert manifest.verify_folder(folder, SPEC) == []
+    (folder / "deep" / manifest.MANIFEST).write_bytes(b"[]")
+    assert manifest.verify_folder(folder, SPEC)
 
 
 def test_a_file_in_the_place_of_a_folder_is_said_to_be_one(tmp_path: Path) -> None:
     (tmp_path / "f").write_bytes(b"")
     with pytest.raises(ArtifactError, match=r"f: is a file, not the folder of a skelepipe-thing"):
-        manifest.open_folder(tmp_path / "f", FORM)
+        manifest.open_folder(tmp_path / "f", SPEC)

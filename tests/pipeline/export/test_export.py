@@ -193,7 +193,9 @@ def test_clips_without_a_label_are_named(shared_store: Store, tmp_path: Path, mo
     labels[[3, 9]] = -1
     monkeypatch.setitem(shared_store.columns, "label", labels)
     for form in ("ctrgcn", "stgcn", "pyskl"):
-        with pytest.raises(ArtifactError, match=f"2 of 72 clips have no label, first {shared_store.names[3]}; give"):
+        with pytest.raises(
+            ArtifactError, match=f"2 of 72 clips have no label, first {shared_store.names[3]}; add labels"
+        ):
             export(ExportRequest(store=shared_store, format=form, output=tmp_path / "x"))
     assert export(ExportRequest(store=shared_store, format="npz", output=tmp_path / "x")).clips == 72
 

@@ -220,28 +220,28 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     ),
     "bomb that says to be small": (
         raw(member(packed=zeros(64, TEXT))),
-        f"not the {len(TEXT)} bytes that the archive says{AGAIN}",
+        f"not the {len(TEXT)} bytes that the archive records{AGAIN}",
     ),
     "bomb by bzip2": (
         raw(member(method=BZIP2, packed=bz2.compress(TEXT + bytes(32 << 20)))),
-        f"not the {len(TEXT)} bytes that the archive says{AGAIN}",
+        f"not the {len(TEXT)} bytes that the archive records{AGAIN}",
     ),
     "overlapping the next by its header's length": (
         raw(member(local_extra=200)),
         f"it shares bytes of the archive with the next one, as in zip bombs{AGAIN}, or remove it",
     ),
-    "size too small, deflated": (raw(member(size=7)), f"not the 7 bytes that the archive says{AGAIN}"),
+    "size too small, deflated": (raw(member(size=7)), f"not the 7 bytes that the archive records{AGAIN}"),
     "size one too small, deflated": (
         raw(member(size=len(TEXT) - 1)),
-        f"not the {len(TEXT) - 1} bytes that the archive says{AGAIN}",
+        f"not the {len(TEXT) - 1} bytes that the archive records{AGAIN}",
     ),
     "size one too large, deflated": (
         raw(member(size=len(TEXT) + 1)),
-        f"not the {len(TEXT) + 1} bytes that the archive says{AGAIN}",
+        f"not the {len(TEXT) + 1} bytes that the archive records{AGAIN}",
     ),
     "size of 200 MB, deflated": (
         raw(member(size=200_000_000)),
-        f"not the 200000000 bytes that the archive says{AGAIN}",
+        f"not the 200000000 bytes that the archive records{AGAIN}",
     ),
     "size of 4 GB, deflated": (
         raw(member(size=FULL - 1)),
@@ -249,39 +249,39 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     ),
     "size too small, stored": (
         raw(member(method=STORED, size=7)),
-        f"it is stored in {len(TEXT)} bytes, not the 7 bytes that the archive says{AGAIN}",
+        f"it is stored in {len(TEXT)} bytes, not the 7 bytes that the archive records{AGAIN}",
     ),
     "size too large, stored": (
         raw(member(method=STORED, size=200_000_000)),
-        f"it is stored in {len(TEXT)} bytes, not the 200000000 bytes that the archive says{AGAIN}",
+        f"it is stored in {len(TEXT)} bytes, not the 200000000 bytes that the archive records{AGAIN}",
     ),
     "size too large, bzip2": (
         raw(member(method=BZIP2, size=len(TEXT) + 9)),
-        f"not the {len(TEXT) + 9} bytes that the archive says{AGAIN}",
+        f"not the {len(TEXT) + 9} bytes that the archive records{AGAIN}",
     ),
     "packed size too small": (
         raw(member(says_packed=3)),
-        f"it continues after the 3 packed bytes that the archive says{AGAIN}",
+        f"it continues after the 3 packed bytes that the archive records{AGAIN}",
     ),
     "packed size one too small, with the right content before its end": (
         raw(member(says_packed=len(deflated(TEXT)) - 1)),
-        rf"it continues after the \d+ packed bytes that the archive says{AGAIN}",
+        rf"it continues after the \d+ packed bytes that the archive records{AGAIN}",
     ),
     "packed size nought": (
         raw(member(says_packed=0)),
-        f"it continues after the 0 packed bytes that the archive says{AGAIN}",
+        f"it continues after the 0 packed bytes that the archive records{AGAIN}",
     ),
     "packed bytes left over": (
         raw(member(packed=deflated(TEXT) + b"more")),
-        rf"it ends before the \d+ packed bytes that the archive says{AGAIN}",
+        rf"it ends before the \d+ packed bytes that the archive records{AGAIN}",
     ),
     "packed blocks left over": (
         raw(member(packed=deflated(TEXT) + bytes(safe_zip.BLOCK_BYTES))),
-        rf"it ends before the \d+ packed bytes that the archive says{AGAIN}",
+        rf"it ends before the \d+ packed bytes that the archive records{AGAIN}",
     ),
     "packed bytes left over behind a whole block": (
         raw(member(content=HALVES[0] + HALVES[1], packed=quoted(HALVES[0]) + quoted(HALVES[1], last=True) + b"more")),
-        f"it ends before the {safe_zip.BLOCK_BYTES + 4} packed bytes that the archive says{AGAIN}",
+        f"it ends before the {safe_zip.BLOCK_BYTES + 4} packed bytes that the archive records{AGAIN}",
     ),
     "packed size of 4 GB": (
         raw(member(says_packed=FULL - 1)),
@@ -291,9 +291,9 @@ REFUSED: dict[str, tuple[bytes, str]] = {
         raw(member(method=STORED, says_packed=FULL - 1, size=FULL - 1)),
         f"it ends after the end of the archive, which may be truncated{AGAIN}",
     ),
-    "CRC-32, deflated": (raw(member(crc32=1)), f"another CRC-32 than the archive says{AGAIN}"),
-    "CRC-32, stored": (raw(member(method=STORED, crc32=1)), f"another CRC-32 than the archive says{AGAIN}"),
-    "CRC-32, bzip2": (raw(member(method=BZIP2, crc32=1)), f"another CRC-32 than the archive says{AGAIN}"),
+    "CRC-32, deflated": (raw(member(crc32=1)), f"another CRC-32 than the archive records{AGAIN}"),
+    "CRC-32, stored": (raw(member(method=STORED, crc32=1)), f"another CRC-32 than the archive records{AGAIN}"),
+    "CRC-32, bzip2": (raw(member(method=BZIP2, crc32=1)), f"another CRC-32 than the archive records{AGAIN}"),
     "no deflated data": (raw(member(packed=b"\xff" * 90)), rf"damaged \(Error -1 Invalid deflate block found\){AGAIN}"),
     "no bzip2 data": (raw(member(method=BZIP2, packed=TEXT)), rf"damaged \(Invalid data stream\){AGAIN}"),
     "encrypted": (raw(member(flags=1)), "it is encrypted; unpack it with its password"),
@@ -303,17 +303,17 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     **{
         f"method {method}": (
             raw(member(method=method)),
-            rf"it is packed by compression method {method}, expected deflate \(8\); pack it anew",
+            rf"it is packed by compression method {method}, expected deflate \(8\); pack it again",
         )
         for method in (1, DEFLATE64, LZMA, 93, AES, 65535)
     },
     "two members of one name": (
         raw(member(), member(content=recording(5))),
-        "the archive has several members of this name; pack it anew with the one that counts",
+        "the archive has several members of this name; pack it again with the one that counts",
     ),
     "one member twice in the directory": (
         archive(member(), member(lies_at=0), *good()),
-        "the archive has several members of this name; pack it anew with the one that counts",
+        "the archive has several members of this name; pack it again with the one that counts",
     ),
     "ZIP64 size": (
         raw(member(size=FULL, extra=zip64(2**63))),
@@ -329,11 +329,17 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     ),
     "ZIP64 offset": (
         raw(member(says_offset=FULL, extra=zip64(2**64 - 1))),
-        f"it is not where the archive says{AGAIN}",
+        f"it is not at the offset in the archive directory{AGAIN}",
     ),
-    "offset behind the archive": (raw(member(says_offset=2**31)), f"it is not where the archive says{AGAIN}"),
-    "cut at the front": (archive(member(), *good())[1:], f"it is not where the archive says{AGAIN}"),
-    "cut in its data": (without(archive(member(), *good()), 80, 40), f"it is not where the archive says{AGAIN}"),
+    "offset behind the archive": (
+        raw(member(says_offset=2**31)),
+        f"it is not at the offset in the archive directory{AGAIN}",
+    ),
+    "cut at the front": (archive(member(), *good())[1:], f"it is not at the offset in the archive directory{AGAIN}"),
+    "cut in its data": (
+        without(archive(member(), *good()), 80, 40),
+        f"it is not at the offset in the archive directory{AGAIN}",
+    ),
 }
 """One member that must not be taken among two that must, and what is said of it."""
 
@@ -512,7 +518,7 @@ def test_without_any_recording_that_can_be_used_the_line_names_archive_and_membe
     command = ["ingest", "ntu60", workplace.raw, "--out", workplace.out, "--workers", "1"]
     done = CliRunner().invoke(main, list(map(str, command)))  # which keeps its work beside the output
     assert done.exit_code == 1
-    assert f"{BAD_FILE}: cannot be unpacked from set.zip: another CRC-32 than the archive says" in done.output
+    assert f"{BAD_FILE}: cannot be unpacked from set.zip: another CRC-32 than the archive records" in done.output
     assert done.output.count("\n") == 1
     assert not workplace.out.exists()
 
@@ -551,7 +557,10 @@ def test_a_header_that_was_damaged_is_one_members_trouble(workplace: Workplace) 
     at = content.index(bad.header())
     (workplace.raw / "set.zip").write_bytes(content[:at] + b"XX" + content[at + 2 :])
     assert workplace.quarantined() == [
-        (BAD_FILE, "cannot be unpacked from set.zip: it is not where the archive says; download it again")
+        (
+            BAD_FILE,
+            "cannot be unpacked from set.zip: it is not at the offset in the archive directory; download it again",
+        )
     ]
 
 
