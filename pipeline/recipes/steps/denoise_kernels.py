@@ -80,9 +80,8 @@ def is_spike(path: NDArray[np.float32], t: int, min_height: float, motion_factor
     limit = min_height + motion_factor * speed(path, t)
     if np.isnan(away) or np.isnan(back):
         toward = 1 if np.isnan(away) else -1
-        return (
-            min(distance_from_extrapolation(path, t, toward) / 2, distance_from_median(path, t)) > limit
-        )  # half the evidence, twice the limit
+        # half the evidence, twice the limit
+        return min(distance_from_extrapolation(path, t, toward) / 2, distance_from_median(path, t)) > limit
     # With an obtuse angle at t the path continues and does not return. This saves the medians in fast motion.
     if away**2 + back**2 <= distance(path, t - 1, t + 1) ** 2:
         return False

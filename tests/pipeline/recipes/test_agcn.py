@@ -11,7 +11,7 @@ from tests.support.messy_recordings import dirty
 from tests.support.people import STANDING, clip, people
 from tests.support.reference_code import naive_agcn
 
-FRAMES = 70  # of room, in place of 300: more than a dirty recording has
+FRAMES = 70  # length of clips instead of 300: more than a dirty recording has
 
 
 def prepared(bodies, frames=FRAMES):

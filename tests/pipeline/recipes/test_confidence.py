@@ -65,8 +65,8 @@ def test_the_store_keeps_the_mean_of_each_joint(tmp_path: Path, suffix: str) -> 
     assert store.confidence.dtype == np.float32
     row = store.names.index("c")
     values[~np.isfinite(values)] = np.nan
-    twin = [np.mean([x for x in values[:, :, joint].ravel() if x == x] or [np.nan]) for joint in range(V)]
-    np.testing.assert_allclose(store.confidence[row], twin, rtol=1e-6)
+    expected = [np.mean([x for x in values[:, :, joint].ravel() if x == x] or [np.nan]) for joint in range(V)]
+    np.testing.assert_allclose(store.confidence[row], expected, rtol=1e-6)
     assert np.isnan(store.confidence[[store.names.index("a"), store.names.index("b")]]).all()
     assert verify.verify(store.path).findings == []
 

@@ -143,9 +143,9 @@ def test_an_acute_angle_is_a_spike_and_an_obtuse_one_is_not(leg, across, spike):
 def test_a_right_angle_is_no_spike():
     """15 m and 20 m at a right angle have a hypotenuse of 25 m, without rounding."""
     start, corner, end = [0, 0, 0], [9, 12, 0], [-7, 24, 0]
-    for frames, told in ((1, denoise_kernels.is_spike), (2, denoise_kernels.is_double_spike)):
-        assert not told(np.float32([start] * 4 + [corner] * frames + [end] * 4), 4, 0.05, 1.0)
-        assert told(np.float32([start] * 4 + [corner] * frames + [[-7, 23, 0]] * 4), 4, 0.05, 1.0)
+    for frames, is_found in ((1, denoise_kernels.is_spike), (2, denoise_kernels.is_double_spike)):
+        assert not is_found(np.float32([start] * 4 + [corner] * frames + [end] * 4), 4, 0.05, 1.0)
+        assert is_found(np.float32([start] * 4 + [corner] * frames + [[-7, 23, 0]] * 4), 4, 0.05, 1.0)
 
 
 def test_exactly_the_limit_is_no_spike():
@@ -167,11 +167,11 @@ def test_the_limit_of_a_spike_grows_with_speed():
         (0.44, 2.0, False, False),
         (0.46, 2.0, True, True),
     ):
-        for frames, told, spike in ((1, denoise_kernels.is_spike, one), (2, denoise_kernels.is_double_spike, two)):
+        for frames, is_found, spike in ((1, denoise_kernels.is_spike, one), (2, denoise_kernels.is_double_spike, two)):
             path = np.zeros((11, 3), np.float32)
             path[:, 0] = 0.2 * np.arange(11)
             path[5 : 5 + frames, 1] = aside
-            assert told(path, 5, 0.05, factor) == spike
+            assert is_found(path, 5, 0.05, factor) == spike
 
 
 def test_an_arm_that_jumps_with_its_bone_lengths_is_not_changed():

@@ -24,8 +24,8 @@ def columns(xyz):
 def moving(pieces, frames):
     """Bodies that stand still in frames [first, last], each larger than the next, so with more of CTR-GCN's motion."""
     bodies = np.full((len(pieces), frames, 25, 3), np.nan)
-    for place, (first, last) in enumerate(pieces):
-        bodies[place, first : last + 1] = STANDING * (2 - 0.1 * place)
+    for index, (first, last) in enumerate(pieces):
+        bodies[index, first : last + 1] = STANDING * (2 - 0.1 * index)
     return recorded(bodies)
 
 

@@ -158,7 +158,7 @@ def test_a_fortran_order_array_is_read(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("form", [npy, npz, h5])
 @pytest.mark.parametrize(
-    ("array", "told"),
+    ("array", "message"),
     [
         (np.zeros((9, 4, 3)), r"\(9, 4, 3\): 4 joints, but layout .* has 5"),
         (np.zeros((2, 9, 25, 3)), r"\(2, 9, 25, 3\): 25 joints, but layout .* has 5"),
@@ -177,12 +177,12 @@ def test_a_fortran_order_array_is_read(tmp_path: Path) -> None:
     ],
 )
 def test_arrays_that_are_no_recording_are_refused(
-    tmp_path: Path, form: Callable[..., Path], array: Array, told: str
+    tmp_path: Path, form: Callable[..., Path], array: Array, message: str
 ) -> None:
     if form is h5 and not array.ndim:
         return  # h5py has no chunked scalars
     path = form(tmp_path / "clip", array)
-    with pytest.raises(RawFileError, match=f"clip{path.suffix}: .*{told}"):
+    with pytest.raises(RawFileError, match=f"clip{path.suffix}: .*{message}"):
         read(path)
 
 
@@ -272,11 +272,11 @@ def test_a_damaged_file_is_refused_or_read_but_never_a_traceback(
 ) -> None:
     path = form(tmp_path_factory.mktemp("damaged") / "clip", motion(4, V, 3))
     whole = bytearray(path.read_bytes())
-    place = min(int(at * len(whole)), len(whole) - 1)
+    position = min(int(at * len(whole)), len(whole) - 1)
     if cut:
-        del whole[place:]
+        del whole[position:]
     else:
-        whole[place] ^= byte
+        whole[position] ^= byte
     path.write_bytes(whole)
     try:
         xyz = read(path).xyz
@@ -353,7 +353,7 @@ def test_empty_cells_are_missing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("", "has no row of numbers"),
         ("hip_x,hip_y\n", "has no row of numbers"),
@@ -376,20 +376,20 @@ def test_empty_cells_are_missing(tmp_path: Path) -> None:
         (table(motion(1, 3, V, 3), tuple("abcde"), 0).replace("frame", ""), "has no column frame"),
     ],
 )  # fmt: skip
-def test_an_invalid_csv_is_refused_with_its_line(tmp_path: Path, text: str | bytes, told: str) -> None:
-    with pytest.raises(RawFileError, match=rf"clip\.csv.*{told}"):
+def test_an_invalid_csv_is_refused_with_its_line(tmp_path: Path, text: str | bytes, message: str) -> None:
+    with pytest.raises(RawFileError, match=rf"clip\.csv.*{message}"):
         csv_of(tmp_path, text)
 
 
 def test_an_empty_or_foreign_file_is_refused(tmp_path: Path) -> None:
-    for name, text, told in (
+    for name, text, message in (
         ("clip.npy", b"", "cannot be read as .npy: it is empty"),
         ("clip.npz", b"<html>", "cannot be read as .npz: it begins with b'<html>'"),
         ("clip.h5", b"<html>", "cannot be read as .h5"),
         ("clip.h5", b"", "cannot be read as .h5"),
     ):
         (tmp_path / name).write_bytes(text)
-        with pytest.raises(RawFileError, match=told):
+        with pytest.raises(RawFileError, match=message):
             read(tmp_path / name)
 
 

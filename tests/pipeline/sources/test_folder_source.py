@@ -260,7 +260,7 @@ def test_a_recording_never_has_the_name_of_a_clip_of_another_file(tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    ("header", "line", "told"),
+    ("header", "line", "message"),
     [
         ("file,label", "clips/gone.npy,0", "clips/gone.npy: there is no such file"),
         ("file,label", "clips,0", "file 'clips' is none of .npy, .npz"),
@@ -297,7 +297,7 @@ def test_a_recording_never_has_the_name_of_a_clip_of_another_file(tmp_path: Path
     ],
 )
 def test_an_unusable_row_is_refused_with_its_line_and_the_others_are_read(
-    tmp_path: Path, header: str, line: str, told: str
+    tmp_path: Path, header: str, line: str, message: str
 ) -> None:
     np.save(tmp_path / "outside.npy", motion(9))
     good = "clips/good.npy,0" + "," * (header.count(",") - 1)
@@ -306,7 +306,7 @@ def test_an_unusable_row_is_refused_with_its_line_and_the_others_are_read(
     refusal = one_refused(root)
     assert refusal.file.name == "manifest.csv"
     assert refusal.line == 3
-    assert re.search(told, refusal.reason)
+    assert re.search(message, refusal.reason)
 
 
 @pytest.mark.parametrize("shape", [(9, V + 1, 3), (2, 9, V - 1, 3), (9, 3 * V + 3), (9, V - 2, 2)])
@@ -418,7 +418,7 @@ def test_a_split_by_a_missing_column_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("", "its first line names no columns file and label, but is ''"),
         ("name,label\na,0\n", "names no columns file and label, but is 'name,label'"),
@@ -427,8 +427,8 @@ def test_a_split_by_a_missing_column_is_refused(tmp_path: Path) -> None:
         ('file,label\n"a,0\n', "manifest.csv:2: cannot be read as CSV"),
     ],
 )
-def test_an_invalid_manifest_csv_is_refused(tmp_path: Path, text: str, told: str) -> None:
-    with pytest.raises(ConfigError, match=told):
+def test_an_invalid_manifest_csv_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
         FolderSource([folder(tmp_path, text)])
 
 
@@ -524,8 +524,8 @@ def test_a_store_does_not_depend_on_the_path_of_the_folder(small: Path, tmp_path
 @pytest.mark.usefixtures("known")
 @pytest.mark.parametrize(("chosen", "step"), [("agcn", "centre_on_first"), ("ctrgcn", "origin_at_start")])
 def test_a_recipe_that_needs_other_joints_is_refused(small: Path, tmp_path: Path, chosen: str, step: str) -> None:
-    told = f"recipe {chosen}, step {step}: layout .* has no joint 'spine_mid'; it has .*; name joints of this layout"
-    with pytest.raises(RecipeError, match=told):
+    message = f"recipe {chosen}, step {step}: layout .* has no joint 'spine_mid'; it has .*; name joints of this layout"
+    with pytest.raises(RecipeError, match=message):
         store_of(small, tmp_path / "out.zarr", chosen)
 
 
@@ -536,12 +536,12 @@ def test_a_folder_without_usable_clips_is_refused(tmp_path: Path) -> None:
         store_of(root, tmp_path / "out.zarr")
 
 
-@pytest.mark.parametrize(("header", "told"), [
+@pytest.mark.parametrize(("header", "message"), [
     (f"file,label,{'x' * 200_000}", "its first line cannot be read as CSV: field larger than field limit"),
 ])  # fmt: skip
-def test_an_invalid_csv_header_is_refused(tmp_path: Path, header: str, told: str) -> None:
+def test_an_invalid_csv_header_is_refused(tmp_path: Path, header: str, message: str) -> None:
     root = folder(tmp_path, rows("a.npy,0,x", header=header), a=motion(9))
-    with pytest.raises(ConfigError, match=rf"manifest\.csv: {told}"):
+    with pytest.raises(ConfigError, match=rf"manifest\.csv: {message}"):
         read(root)
 
 

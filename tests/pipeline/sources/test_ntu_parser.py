@@ -272,13 +272,13 @@ tempting_bytes = st.sampled_from(b"0129.-+eEnN \t\r\n\0x")
 @example([(0, ord("9"))], "replace")
 def test_random_byte_changes_give_the_result_of_the_naive_parser(changes, how):
     text = bytearray(SMALL)
-    for place, byte in changes:
+    for index, byte in changes:
         if how == "replace":
-            text[min(place, len(text) - 1)] = byte
+            text[min(index, len(text) - 1)] = byte
         elif how == "insert":
-            text.insert(place, byte)
+            text.insert(index, byte)
         else:
-            del text[min(place, len(text) - 1)]
+            del text[min(index, len(text) - 1)]
     assert outcome(bytes(text)) == twin_outcome(bytes(text))
 
 
@@ -286,8 +286,8 @@ def test_random_byte_changes_give_the_result_of_the_naive_parser(changes, how):
 @given(st.lists(st.text("0123456789.- ", min_size=60, max_size=110), min_size=1, max_size=3), st.integers(0, 63))
 def test_rows_of_number_characters_give_the_result_of_the_naive_parser_at_all_block_offsets(drawn, shift):
     rows = [JOINT] * 25
-    for place, row in enumerate(drawn):
-        rows[place * 7] = row.encode() + b" 1"
+    for index, row in enumerate(drawn):
+        rows[index * 7] = row.encode() + b" 1"
     text = b"0" * shift + skeleton([[(HEADER, rows)]])
     assert outcome(text) == twin_outcome(text)
 

@@ -73,7 +73,7 @@ def test_every_clip_is_the_slice_of_its_label_row(pku_raw: Path, pku_store: Stor
 
 def test_original_classes_are_kept_and_dense_labels_stored(pku_store: Store) -> None:
     labels = sorted(set(pku_store.columns["label"].tolist()))
-    assert pku_store.attributes["dense_labels"] == {str(label): place for place, label in enumerate(labels)}
+    assert pku_store.attributes["dense_labels"] == {str(label): dense for dense, label in enumerate(labels)}
     assert [pku_store.attributes["classes"][str(label)] for label in labels] == [CLASSES[label] for label in labels]
 
 
@@ -138,14 +138,16 @@ def test_a_split_list_that_leaks_or_matches_nothing_is_refused(pku_store: Store,
     leaky = tmp_path / "cross-subject.txt"
     leaky.write_text(f"Training videos:\n{views[0]}, {others[0]},\nValidataion videos:\n{views[1]}\n")
     before = sorted(splits_folder(pku_store.path).glob("*"))
-    told = rf"{leaky}: xsub: training and test share (setup|subject) \d+, which the split must keep apart"
-    with pytest.raises(ArtifactError, match=told):
+    message = rf"{leaky}: xsub: training and test share (setup|subject) \d+, which the split must keep apart"
+    with pytest.raises(ArtifactError, match=message):
         build_splits(pku_store, split_file=leaky)
     assert sorted(splits_folder(pku_store.path).glob("*")) == before
     foreign = tmp_path / "mine.txt"
     foreign.write_text("Training videos:\n0001-L\nTest videos:\n0001-M\n")
-    told = f"{foreign}: .* has none of its 2 names, such as 0001-L; its names are like {videos[0]}. Is it the list of"
-    with pytest.raises(ArtifactError, match=told):
+    message = (
+        f"{foreign}: .* has none of its 2 names, such as 0001-L; its names are like {videos[0]}. Is it the list of"
+    )
+    with pytest.raises(ArtifactError, match=message):
         build_splits(pku_store, split_file=foreign)
     with pytest.raises(ConfigError, match="holds one split; name one with --split"):
         build_splits(pku_store, ["xsub", "xview"], split_file=leaky)

@@ -114,10 +114,10 @@ def test_unusual_numbers_are_converted_like_float():
     b"1_0", b"1e", b".", b"-", b"--1", b"1.2.3", b"0.12.45", b"1,5", b"0.1234x6", b"x.123456", b"0x123456", b"nanx",
     b"0.123456-", b"1.23456e", b"-.", b"1\r2", b"0.123456\r0.5", b"\xd9\xa1",
 ])  # fmt: skip
-@pytest.mark.parametrize("place", [0, 74, 149])
-def test_other_text_than_numbers_is_refused_with_its_line(token, place):
+@pytest.mark.parametrize("index", [0, 74, 149])
+def test_other_text_than_numbers_is_refused_with_its_line(token, index):
     tokens = [b"0.500000"] * 450
-    tokens[150 + place] = token
+    tokens[150 + index] = token
     text = with_numbers(tokens)
     assert outcome(text) == twin_outcome(text) == ("refused", 2)
 
@@ -151,13 +151,13 @@ tempting_bytes = st.sampled_from(b"0129.-+e \t\r\n\0,")
 )
 def test_random_byte_changes_give_the_result_of_the_naive_parser(changes, how):
     text = bytearray(SMALL)
-    for place, byte in changes:
+    for index, byte in changes:
         if how == "replace":
-            text[min(place, len(text) - 1)] = byte
+            text[min(index, len(text) - 1)] = byte
         elif how == "insert":
-            text.insert(place, byte)
+            text.insert(index, byte)
         else:
-            del text[min(place, len(text) - 1)]
+            del text[min(index, len(text) - 1)]
     assert outcome(bytes(text)) == twin_outcome(bytes(text))
 
 
@@ -182,7 +182,7 @@ def test_every_file_truncated_within_a_row_is_refused():
         assert outcome(SMALL[:size]) == twin_outcome(SMALL[:size]) == ("refused", 3), size
 
 
-@pytest.mark.parametrize(("line", "says"), [
+@pytest.mark.parametrize(("line", "message"), [
     (b" ".join([b"0.500000"] * 149), "row has 149 fields, expected 150 numbers: x y z of 25 joints of 2 bodies"),
     (b" ".join([b"0.500000"] * 151), "row has 151 fields, expected 150"),
     (b" ".join([b"0.500000"] * 149 + [b"0,5"]), "field 150 is '0,5', expected a number"),
@@ -190,17 +190,17 @@ def test_every_file_truncated_within_a_row_is_refused():
     (b"21,158,239,2", "row with commas"),
     (b" ".join([b"0.500000"] * 149 + [b"0.5\x0000"]), "NUL bytes in the row"),
 ])  # fmt: skip
-def test_damage_is_reported_with_its_line(line, says):
+def test_damage_is_reported_with_its_line(line, message):
     lines = SMALL.split(b"\n")
     lines[1] = line
     text = b"\n".join(lines)
     error = refusal(text)
-    assert says in error.reason
+    assert message in error.reason
     assert error.line == twin_outcome(text)[1] == 2
     assert str(error).startswith("there.txt:2: ")
 
 
-@pytest.mark.parametrize(("text", "says"), [
+@pytest.mark.parametrize(("text", "message"), [
     (b"", "empty"),
     (b"\n \r\n", "blank lines only"),
     (SMALL.decode().encode("utf-16"), "UTF-16"),
@@ -210,8 +210,8 @@ def test_damage_is_reported_with_its_line(line, says):
     (b"\0" * 300, "NUL bytes"),
     (b"21,158,239,2\n24,300,350,2\n", "is this a label file?"),
 ])  # fmt: skip
-def test_files_without_rows_of_numbers_are_refused_with_their_format(text, says):
-    assert says in refusal(text).reason
+def test_files_without_rows_of_numbers_are_refused_with_their_format(text, message):
+    assert message in refusal(text).reason
 
 
 def test_a_recording_does_not_refer_to_the_buffer():
@@ -230,15 +230,15 @@ def test_a_buffer_without_padding_raises_value_error():
 
 @of_megabytes
 @pytest.mark.parametrize(
-    ("endless", "says"), [(b"9", "there.txt:1: a line of"), (b"1 ", "a line of"), (b" ", "blank lines only")]
+    ("endless", "message"), [(b"9", "there.txt:1: a line of"), (b"1 ", "a line of"), (b" ", "blank lines only")]
 )
-def test_a_line_without_end_is_refused_with_little_memory(endless, says):
+def test_a_line_without_end_is_refused_with_little_memory(endless, message):
     size = 8_000_000
     buffer = np.zeros(size + PADDING, np.uint8)
     buffer[:size] = np.frombuffer((endless * size)[:size], np.uint8)
     parse_bytes(SMALL)  # what compiling takes is not meant
     tracemalloc.start()
-    with pytest.raises(RawFileError, match=says) as caught:
+    with pytest.raises(RawFileError, match=message) as caught:
         parse(buffer, size, source="there.txt", name="there")
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()

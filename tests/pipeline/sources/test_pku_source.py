@@ -176,8 +176,8 @@ def test_absent_videos_are_counted_by_camera(tmp_path):
 @pytest.mark.parametrize(("folder", "what"), [("copy/Skeleton", "recording"), ("copy/Labels", "labels")])
 def test_a_file_found_twice_is_refused_with_both_paths(tmp_path, folder, what):
     put(tmp_path, "0002-L", numbers(20), b"7,3,9,2\n")
-    twin = text_of(numbers(20)) if what == "recording" else b"7,3,9,2\n"
-    put(tmp_path, "0002-L", twin, None, folder)
+    duplicate = text_of(numbers(20)) if what == "recording" else b"7,3,9,2\n"
+    put(tmp_path, "0002-L", duplicate, None, folder)
     with pytest.raises(SkelepipeError, match=f"0002-L: {what} found twice") as refused:
         PkuSource("pku1", [tmp_path]).survey(keep_missing=False)
     assert str(tmp_path / folder / "0002-L.txt") in str(refused.value)

@@ -84,7 +84,7 @@ def test_windows_line_ends_and_a_byte_order_mark_are_ignored(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "told"),
+    ("old", "new", "message"),
     [
         ('left = ["left_hand"]', "left = []", "joint left_hand is in no part"),
         ('left = ["left_hand"]', 'left = ["left_hand", "head"]', "joint head is in parts trunk, left"),
@@ -106,14 +106,14 @@ def test_windows_line_ends_and_a_byte_order_mark_are_ignored(tmp_path: Path) -> 
     ],
 )
 def test_a_layout_that_contradicts_itself_is_refused_with_the_joint(
-    tmp_path: Path, old: str, new: str, told: str
+    tmp_path: Path, old: str, new: str, message: str
 ) -> None:
-    with pytest.raises(LayoutError, match=rf"skeleton\.toml: .*{told}"):
+    with pytest.raises(LayoutError, match=rf"skeleton\.toml: .*{message}"):
         read(tmp_path, edited(old, new))
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "told"),
+    ("old", "new", "message"),
     [
         (
             'name = "small"',
@@ -143,8 +143,8 @@ def test_a_layout_that_contradicts_itself_is_refused_with_the_joint(
         ("test = { subject = [3] }", "test = { subject = [[3]] }", r"splits\.xsub\.test: subject: expected a list"),
     ],
 )
-def test_an_invalid_key_is_refused_by_name(tmp_path: Path, old: str, new: str, told: str) -> None:
-    with pytest.raises(ConfigError, match=rf"skeleton\.toml: .*{told}"):
+def test_an_invalid_key_is_refused_by_name(tmp_path: Path, old: str, new: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=rf"skeleton\.toml: .*{message}"):
         read(tmp_path, edited(old, new))
 
 

@@ -143,7 +143,7 @@ def test_a_folder_data_set_needs_no_label_column(own: Path, tmp_path: Path) -> N
     shutil.copytree(own, tmp_path / "new")
     lines = [line.split(",") for line in (own / "manifest.csv").read_text().splitlines()]
     label = lines[0].index("label")
-    for change in (["?"], [""], []):  # what stands in the place of every label; in the end nothing, nor a column
+    for change in (["?"], [""], []):  # the text of each label; at the end nothing, nor a column
         text = [",".join([*cells[:label], *(change and ["label"]), *cells[label + 1 :]]) for cells in lines[:1]]
         text += [",".join([*cells[:label], *change, *cells[label + 1 :]]) for cells in lines[1:]]
         (tmp_path / "new" / "manifest.csv").write_text("\n".join(text) + "\n")
@@ -162,10 +162,10 @@ def test_arrays_use_the_named_or_the_nearest_skeleton_toml(own: Path, tmp_path: 
     text = (own / "skeleton.toml").read_text()
     layout = read_skeleton_toml(own / "skeleton.toml").layout
     xyz = np.random.default_rng(0).normal(size=(9, len(layout.joints), 3)).astype(np.float32)
-    place = tmp_path / "day" / "deep"
-    place.mkdir(parents=True)
-    np.save(place / "one.npy", xyz * 1000)
-    (bad,) = clips(find_recordings([place], layout))
+    folder = tmp_path / "day" / "deep"
+    folder.mkdir(parents=True)
+    np.save(folder / "one.npy", xyz * 1000)
+    (bad,) = clips(find_recordings([folder], layout))
     assert isinstance(bad, Refusal)
     assert "units and axes are unknown: no skeleton.toml in its folder or above" in bad.reason
     units = next(line for line in text.splitlines() if line.startswith("units"))
@@ -173,12 +173,12 @@ def test_arrays_use_the_named_or_the_nearest_skeleton_toml(own: Path, tmp_path: 
     per_metre = read_skeleton_toml(own / "skeleton.toml").per_metre
     spec = read_skeleton_toml(own / "skeleton.toml")
     wanted = replace(spec, per_metre=1000).metres(xyz * 1000)
-    np.testing.assert_array_equal(only(find_recordings([place], layout)).xyz[0], wanted)
-    np.save(place / "one.npy", xyz * per_metre)
-    named = only(find_recordings([place], layout, own / "skeleton.toml"))
+    np.testing.assert_array_equal(only(find_recordings([folder], layout)).xyz[0], wanted)
+    np.save(folder / "one.npy", xyz * per_metre)
+    named = only(find_recordings([folder], layout, own / "skeleton.toml"))
     np.testing.assert_array_equal(named.xyz[0], spec.metres(xyz * per_metre))
     with pytest.raises(ArtifactNotFound):
-        find_recordings([place], layout, tmp_path / "none.toml")
+        find_recordings([folder], layout, tmp_path / "none.toml")
 
 
 def test_kinect_arrays_without_skeleton_toml_are_in_the_sensors_space(tmp_path: Path) -> None:
