@@ -13,7 +13,7 @@ from trainer.config.pretrain import PretrainConfig
 
 
 @pytest.mark.parametrize("name", preset_names())
-def test_every_shipped_preset_is_valid_and_says_what_it_is_for(name: str) -> None:
+def test_every_shipped_preset_is_valid_and_has_a_description(name: str) -> None:
     shipped = load_preset(name)
     assert shipped.about.description
     assert compose_pretrain(shipped)
@@ -26,7 +26,7 @@ def test_every_shipped_preset_is_valid_and_says_what_it_is_for(name: str) -> Non
         assert load_recipe(asked).name == asked
 
 
-def test_every_official_split_has_a_preset_for_the_recipe_that_ingest_takes_and_its_settled_count() -> None:
+def test_every_official_split_has_a_preset_with_the_default_recipe_and_its_number_of_clips() -> None:
     counts = {
         ("ntu60", "xsub"): (40_091, 80.7),
         ("ntu60", "xview"): (37_646, 85.5),
@@ -43,7 +43,7 @@ def test_every_official_split_has_a_preset_for_the_recipe_that_ingest_takes_and_
             assert compose_pretrain(shipped).method == PretrainConfig().method
 
 
-def test_the_reference_presets_are_the_released_code_with_its_accidents() -> None:
+def test_the_reference_presets_match_the_released_code_with_its_quirks() -> None:
     plus = compose_pretrain(load_preset("reference-ntu60-xsub"))
     assert (plus.recipe, plus.frames, plus.schedule) == ("skelemixclr", 64, "constant")
     older = compose_pretrain(load_preset("reference-skeletonclr-ntu60-xview"))
@@ -66,7 +66,7 @@ def test_the_defaults_are_the_released_configuration() -> None:
     assert (config.encoder.hidden_channels, config.encoder.hidden_dim, config.encoder.feature_dim) == (16, 256, 128)
 
 
-def test_set_beats_file_beats_preset(tmp_path: Path) -> None:
+def test_set_overrides_file_overrides_preset(tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
     file.write_text("epochs = 7\nbatch_size = 9\n[encoder]\nhidden_channels = 4\n")
     config = compose_pretrain(
@@ -111,7 +111,7 @@ def test_an_impossible_setting_is_refused_by_its_key(setting: str, complaint: st
 
 
 @pytest.mark.parametrize("part", ["", "augment", "encoder", "method", "method.mix", "pair"])
-def test_a_configuration_stays_as_it_was_checked(part: str) -> None:
+def test_a_configuration_is_immutable(part: str) -> None:
     config = attrgetter(part)(PretrainConfig()) if part else PretrainConfig()
     for name in type(config).model_fields:
         with pytest.raises(ValidationError, match="frozen"):
@@ -123,7 +123,7 @@ def test_an_unreadable_file_is_refused_by_name(tmp_path: Path) -> None:
         compose_pretrain(load_preset("quick"), tmp_path / "none.toml")
 
 
-def test_the_preset_of_data_set_and_split_is_taken_and_quick_is_named_without_a_gpu() -> None:
+def test_the_preset_of_data_set_and_split_is_chosen_and_quick_suggested_without_a_gpu() -> None:
     name, _, advice = choose_preset(None, "ntu60", "xview", has_gpu=False)
     assert name == "ntu60-xview"
     assert "--preset quick" in advice[0]
@@ -145,13 +145,13 @@ def test_fitting_scales_the_queue_and_the_key_momentum_with_the_data(clips: int,
     assert 0.9 <= config.pair.momentum <= 0.999
 
 
-def test_fitting_leaves_what_was_given_by_name() -> None:
+def test_fitting_keeps_explicit_values() -> None:
     config = compose_pretrain(load_preset("quick"), None, ["pair.queue_size=96", "bodies=2"]).fitted(1188, bodies=1)
     assert (config.pair.queue_size, config.bodies) == (96, 2)
     assert config.pair.momentum == compose_pretrain(load_preset("quick")).fitted(1188, bodies=1).pair.momentum
 
 
-def test_without_fitting_nothing_is_changed_and_a_batch_must_fit() -> None:
+def test_without_fitting_nothing_changes_and_the_batch_must_fit() -> None:
     config = PretrainConfig()
     assert config.fitted(NTU60.captured, bodies=1) == config
     with pytest.raises(ConfigError, match="batch_size 128 is more than the 100 training clips"):

@@ -7,7 +7,7 @@ from pipeline.store.store import Store
 from trainer.data.loader import load_clips
 
 
-def test_clips_come_in_the_order_asked_resized_and_finite(shared_store: Store) -> None:
+def test_clips_are_in_the_requested_order_resized_and_finite(shared_store: Store) -> None:
     rows = np.array([7, 3, 40, 0])
     clips = load_clips(shared_store, rows, frames=20, bodies=2)
     assert clips.shape == (4, 3, 20, 25, 2)

@@ -17,13 +17,13 @@ from trainer.runtime.memory import available_memory
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 CLIP = 4 * 3 * 16 * 25 * 2
-"""Bytes of a prepared clip here."""
+"""Bytes of a clip in these tests."""
 
 
 def choose(
     store: Store, monkeypatch: pytest.MonkeyPatch, asked: Residency, device: torch.device, **free: int
 ) -> tuple[str, str]:
-    """What is taken for 72 clips, with a buffer of 10, when GPU and host have memory for so many of them."""
+    """The residency chosen for 72 clips, with a buffer of 10, if GPU and host have memory for `free` clips."""
     monkeypatch.setattr(residency, "available_memory", lambda where: CLIP * free[where.type])
     rows = np.arange(len(store))
     order = ShuffleOrder(store.blocks(rows), 10, 0)
@@ -34,7 +34,7 @@ def choose(
 
 
 @pytest.mark.parametrize(
-    ("device", "free", "taken"),
+    ("device", "free", "chosen"),
     [
         (GPU, {"cuda": 181, "cpu": 0}, "gpu"),
         (GPU, {"cuda": 179, "cpu": 104}, "host"),
@@ -43,34 +43,34 @@ def choose(
         (CPU, {"cuda": 999, "cpu": 44}, "stream"),
     ],
 )
-def test_auto_takes_the_first_that_fits_and_says_why(
+def test_auto_chooses_the_first_residency_that_fits_and_gives_the_reason(
     shared_store: Store,
     monkeypatch: pytest.MonkeyPatch,
     device: torch.device,
     free: dict[str, int],
-    taken: str,
+    chosen: str,
 ) -> None:
-    found, why = choose(shared_store, monkeypatch, "auto", device, **free)
-    assert found == taken
-    assert f"of {_format_bytes(CLIP * free['cuda' if taken == 'gpu' else 'cpu'])} free" in why
-    assert ("host would take" in why) == (taken == "stream")
+    found, reason = choose(shared_store, monkeypatch, "auto", device, **free)
+    assert found == chosen
+    assert f"of {_format_bytes(CLIP * free['cuda' if chosen == 'gpu' else 'cpu'])} free" in reason
+    assert ("host would take" in reason) == (chosen == "stream")
 
 
-def test_what_fits_nowhere_is_refused_with_the_remedy(shared_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_clips_that_do_not_fit_are_refused_with_advice(shared_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigError, match=r"do not fit: host would take .*; stream would take .*stream_buffer=N"):
         choose(shared_store, monkeypatch, "auto", CPU, cuda=999, cpu=42)
     with pytest.raises(ConfigError, match=r"--residency host: the clips do not fit: host would take"):
         choose(shared_store, monkeypatch, "host", CPU, cuda=999, cpu=71)
-    with pytest.raises(ConfigError, match=r"--residency gpu: the training runs on cpu"):
+    with pytest.raises(ConfigError, match=r"--residency gpu: training runs on cpu"):
         choose(shared_store, monkeypatch, "gpu", CPU, cuda=999, cpu=999)
 
 
-def test_who_names_a_place_may_fill_it(shared_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_explicit_residency_can_use_all_memory(shared_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     for asked, free in (("gpu", 73), ("host", 73), ("stream", 31)):
         assert choose(shared_store, monkeypatch, asked, GPU, cuda=free, cpu=free)[0] == asked  # type: ignore[arg-type]
 
 
-def test_clips_lie_where_they_were_asked_for(shared_store: Store) -> None:
+def test_clips_are_held_in_the_requested_residency(shared_store: Store) -> None:
     rows, config = np.arange(40), PretrainConfig(frames=16, batch_size=8, stream_buffer=16)
     assert isinstance(open_feed(shared_store, rows, config, CPU).clips, ResidentClips)
     found = open_feed(shared_store, rows, config, CPU, "stream")
@@ -93,7 +93,7 @@ def test_on_a_gpu_every_residency_gives_the_same_batches(shared_store: Store) ->
         assert all(a[0] == b[0] and torch.equal(a[1], b[1]) for a, b in zip(found[0], other, strict=True))
 
 
-def test_available_memory_is_the_least_that_machine_and_batch_system_leave(
+def test_available_memory_is_limited_by_machine_and_batch_system(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "meminfo").write_text("MemTotal: 9000 kB\nMemAvailable: 4000 kB\n")

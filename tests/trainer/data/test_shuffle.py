@@ -9,7 +9,7 @@ def blocks(clips: int, each: int) -> NDArray[np.int64]:
     return np.arange(clips) // each
 
 
-def test_every_epoch_shows_every_clip_once_in_its_own_order() -> None:
+def test_every_epoch_contains_every_clip_once_in_a_different_order() -> None:
     for buffer in (1, 7, 49, 50, 1000):
         orders = [
             ShuffleOrder(blocks(50, 6), buffer, seed).epoch_order(epoch) for seed, epoch in ((0, 0), (0, 1), (1, 0))
@@ -19,14 +19,14 @@ def test_every_epoch_shows_every_clip_once_in_its_own_order() -> None:
         assert len({tuple(order.tolist()) for order in orders}) == 3
 
 
-def test_a_set_that_fits_in_the_buffer_is_permuted_whatever_the_store_looks_like() -> None:
+def test_a_training_set_that_fits_in_the_buffer_is_fully_permuted() -> None:
     for each in (1, 9, 50):
         order = ShuffleOrder(blocks(50, each), 50, seed=2).epoch_order(4)
         np.testing.assert_array_equal(order, np.random.default_rng([2, 4]).permutation(50))
 
 
 @pytest.mark.parametrize("buffer", [5, 1000])
-def test_batches_from_the_middle_are_those_of_the_whole(buffer: int) -> None:
+def test_a_plan_from_the_middle_has_the_same_batches(buffer: int) -> None:
     order = ShuffleOrder(blocks(25, 4), buffer, seed=5)
     whole = list(plan_batches(order, 8, first_step=0, last_step=9))
     assert [epoch for _, epoch, _ in whole] == [0, 0, 0, 1, 1, 1, 2, 2, 2]
@@ -37,7 +37,7 @@ def test_batches_from_the_middle_are_those_of_the_whole(buffer: int) -> None:
 
 @pytest.mark.parametrize(("clips", "each", "buffer"), [(1000, 10, 100), (1000, 90, 300), (997, 1, 5), (400, 399, 50)])
 def test_a_reader_holds_at_most_the_buffer_and_a_block(clips: int, each: int, buffer: int) -> None:
-    """A block is read at its first clip, and a clip dropped once seen."""
+    """A block is read at its first clip, and a clip is dropped after use."""
     names = blocks(clips, each)
     for epoch in range(3):
         held, read, most = 0, set(), 0
@@ -51,8 +51,8 @@ def test_a_reader_holds_at_most_the_buffer_and_a_block(clips: int, each: int, bu
         assert held == 0
 
 
-def test_a_buffer_mixes_labels_that_the_store_has_sorted() -> None:
-    """20,000 clips of 60 classes, sorted; blocks of 80; a buffer of 4,096: how far batches are from the whole."""
+def test_a_buffer_mixes_labels_that_are_sorted_in_the_store() -> None:
+    """20,000 sorted clips of 60 classes, blocks of 80, buffer of 4,096: how far batches are from the whole."""
     clips, batch = 20_000, 128
     labels = np.arange(clips) * 60 // clips
     spread = {}

@@ -6,7 +6,7 @@ from tests.support import reference
 from trainer.data.streams import derive_stream
 
 
-def test_streams_agree_with_their_twins_and_leave_their_input():
+def test_streams_match_their_reference_and_keep_their_input():
     x = torch.randn(3, 3, 9, 25, 2, generator=torch.Generator().manual_seed(0))
     before = x.clone()
     assert torch.equal(derive_stream(x, "joint", KINECT_V2), x)
@@ -17,7 +17,7 @@ def test_streams_agree_with_their_twins_and_leave_their_input():
     assert torch.equal(x, before)
 
 
-def test_bones_add_up_to_where_a_joint_is_from_the_root():
+def test_bones_add_up_to_the_position_relative_to_the_root():
     x = torch.randn(1, 3, 2, 25, 1, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     bone = derive_stream(x, "bone", KINECT_V2)
     for joint in range(25):

@@ -1,4 +1,4 @@
-"""One training step held against the reference code's, in both precisions, on the device of `--device`."""
+"""One training step compared with the reference code's, in both precisions, on the device of `--device`."""
 
 from collections.abc import Callable
 from typing import Any
@@ -20,5 +20,7 @@ def stepped(golden: golden_step.Golden) -> Any:
 
 
 @pytest.mark.parametrize("check", golden_step.CHECKS, ids=lambda check: check.__name__)
-def test_the_step_is_the_references(check: Callable[..., None], golden: golden_step.Golden, stepped: Any) -> None:
+def test_the_step_matches_the_reference_code(
+    check: Callable[..., None], golden: golden_step.Golden, stepped: Any
+) -> None:
     check(golden, stepped)

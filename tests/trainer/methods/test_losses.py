@@ -14,7 +14,7 @@ def vectors(count, dim=6, seed=0):
     return normalize(noise, dim=1)
 
 
-def test_the_loss_agrees_with_its_twin():
+def test_the_loss_matches_its_reference():
     query, key, extra, queue = vectors(5), vectors(5, seed=1), vectors(5, seed=2), vectors(9, seed=3).T
     arrays = [vectors.numpy() for vectors in (query, key, queue)]
     for also in (None, extra):
@@ -24,7 +24,7 @@ def test_the_loss_agrees_with_its_twin():
             assert float(found) == pytest.approx(expected, rel=1e-13)
 
 
-def test_without_any_information_it_is_the_logarithm_of_the_choices():
+def test_for_equal_vectors_it_is_the_logarithm_of_the_number_of_choices():
     one = vectors(1)
     same = one.expand(4, -1)
     queue = one.expand(31, -1).T

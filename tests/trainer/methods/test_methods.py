@@ -55,7 +55,7 @@ def test_plus_sums_over_repeats_where_the_plain_method_averages():
     torch.testing.assert_close(plain.total, plain.instance + plain.mixed)
 
 
-def test_skeletonclr_is_the_instance_term_alone():
+def test_skeletonclr_has_only_the_instance_term():
     _, mixing = stepped("skelemixclr+")
     _, terms = stepped("skeletonclr")
     assert torch.equal(terms.instance, mixing.instance)
@@ -83,7 +83,7 @@ def test_gradients_reach_the_query_encoder_and_never_the_key_encoder():
     assert all(parameter.grad is None for parameter in made.pair.key.parameters())
 
 
-def test_the_query_runs_once_for_each_clip_and_its_head_once_for_each_half():
+def test_the_query_encoder_runs_once_per_clip_and_its_head_once_per_half():
     made, _ = stepped("skelemixclr+")
     head = [layer for layer in made.pair.query.head if isinstance(layer, torch.nn.BatchNorm1d)][0]  # noqa: RUF015
     assert int(made.pair.query.input_norm.num_batches_tracked) == 1 + 2
@@ -116,7 +116,7 @@ def test_the_default_pair_has_the_published_sizes():
 @pytest.mark.parametrize(
     "mode", [{"per": "sample"}, {"joints": "random"}, {"fill": "zeros"}, {"fill": "noise"}], ids=str
 )
-def test_ablations_hold_what_was_pasted_against_the_partners_key_as_the_reference(mode):
+def test_ablations_contrast_the_pasted_region_with_the_partners_key(mode):
     made = method("skelemixclr", repeats=1)
     made.pair.train()
     query, key = batch(count=6)
@@ -147,7 +147,7 @@ def test_under_autocast_the_loss_and_the_queue_stay_float32():
     torch.testing.assert_close(made.pair.queue.norm(dim=0), torch.ones(13))
 
 
-def test_losses_see_the_queue_as_it_was_and_leave_their_keys_in_it():
+def test_losses_use_the_queue_before_the_update_and_then_enqueue_their_keys():
     made = method("skeletonclr", momentum=1.0)
     before = made.pair.queue.clone()
     query, key = batch()
@@ -177,8 +177,8 @@ def test_a_few_steps_on_two_classes_lower_the_loss():
         terms.total.backward()
         optimiser.step()
         losses.append(float(terms.total.detach()))
-    # The first step does not count: the queue still holds noise, which is told from keys at once. Afterwards each
-    # query's own last key is in the queue, so that the loss stays well above zero.
+    # The first step does not count: the queue still holds noise, which is easily distinguished from keys. Afterwards
+    # each query's own last key is in the queue, so that the loss stays well above zero.
     assert sum(losses[-5:]) < 0.85 * sum(losses[1:6]), losses
     with torch.no_grad():
         features = torch.nn.functional.normalize(made.pair.query.eval().backbone(clips), dim=1)
@@ -186,6 +186,6 @@ def test_a_few_steps_on_two_classes_lower_the_loss():
     assert torch.equal(nearest // 8, torch.arange(count) // 8)
 
 
-def test_every_method_and_encoder_that_may_be_set_is_there():
+def test_every_configurable_method_and_encoder_is_registered():
     assert get_args(MethodConfig.model_fields["name"].annotation) == tuple(METHODS)
     assert get_args(EncoderConfig.model_fields["name"].annotation) == tuple(ENCODERS)

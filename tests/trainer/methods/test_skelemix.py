@@ -12,7 +12,7 @@ from pipeline.skeleton.layout import KINECT_V2, Layout
 from tests.support import reference
 from trainer.config.method import MixConfig
 from trainer.data.counter_rng import generator, normal
-from trainer.methods.skelemix import OwnRegions, Region, draw_region, mix
+from trainer.methods.skelemix import PerSampleRegions, Region, draw_region, mix
 
 PARTS = [set(part) for part in KINECT_V2.parts.values()]
 
@@ -44,7 +44,7 @@ def test_small_batches_find_a_partner(batch, shifts):
     assert {region.shift for region in drawn(batch, 16, count=100)} == shifts
 
 
-def test_a_clip_shorter_than_what_was_asked_gives_all_its_frames():
+def test_a_clip_shorter_than_the_region_is_pasted_completely():
     for region in drawn(8, 5, MixConfig(frames=(7, 11)), count=100):
         assert (region.start, region.frames) == (0, 5)
 
@@ -67,13 +67,13 @@ def test_the_smallest_region_is_one_part_in_one_frame():
     assert {region.joints for region in smallest} == {tuple(sorted(part)) for part in PARTS}
 
 
-def test_all_parts_but_one_may_go():
+def test_all_parts_but_one_can_be_pasted():
     assert {len(region.joints) for region in drawn(8, 16, MixConfig(parts=(4, 4)), count=100)} == {
         25 - len(part) for part in PARTS
     }
 
 
-def test_random_joints_are_as_many_as_the_references_and_any_of_them():
+def test_random_joints_have_the_references_number_and_cover_all_joints():
     regions = drawn(8, 16, MixConfig(joints="random"))
     assert {len(region.joints) for region in regions} == set(range(10, 16))
     taken = np.array([[joint in region.joints for joint in range(25)] for region in regions])
@@ -82,7 +82,7 @@ def test_random_joints_are_as_many_as_the_references_and_any_of_them():
 
 
 def chain(*parts):
-    """A skeleton of joints in a row, its parts of so many joints each."""
+    """A skeleton with joints in a chain, and parts of the given numbers of joints."""
     ends = np.cumsum([0, *parts]).tolist()
     members = {f"p{part}": tuple(range(ends[part], ends[part + 1])) for part in range(len(parts))}
     joints = tuple(f"j{joint}" for joint in range(ends[-1]))
@@ -119,7 +119,7 @@ def test_parts_that_are_not_given_are_two_to_three_fifths(parts, amounts):
 
 @pytest.mark.parametrize("joints", ["parts", "random"])
 @pytest.mark.parametrize(("batch", "frames_out"), [(2, 16), (3, 1), (9, 13)])
-def test_a_draw_for_each_sample_agrees_with_its_twin(joints, batch, frames_out):
+def test_per_sample_draws_match_their_reference(joints, batch, frames_out):
     groups = list(KINECT_V2.parts.values()) if joints == "parts" else [(joint,) for joint in range(25)]
     for step in range(20):
         config = MixConfig(joints=joints, per="sample", frames=(3, 9))
@@ -131,7 +131,7 @@ def test_a_draw_for_each_sample_agrees_with_its_twin(joints, batch, frames_out):
                 for shift, mask in zip(region.shift, region.pasted, strict=True)] == expected  # fmt: skip
 
 
-def test_draws_for_each_sample_cover_what_the_batchs_cover_and_differ_within_it():
+def test_per_sample_draws_cover_the_same_regions_and_differ_within_a_batch():
     regions = [draw_region(KINECT_V2, MixConfig(per="sample"), 8, 16, generator(1, step, 0)) for step in range(300)]
     shifts = torch.cat([region.shift for region in regions])
     pasted = torch.cat([region.pasted for region in regions])
@@ -141,7 +141,7 @@ def test_draws_for_each_sample_cover_what_the_batchs_cover_and_differ_within_it(
     assert len({tuple(mask.flatten().tolist()) for mask in regions[0].pasted}) == 8
 
 
-def test_a_samples_own_region_is_the_same_in_a_batch_of_any_size():
+def test_per_sample_regions_do_not_depend_on_the_batch_size():
     small, large = (
         draw_region(KINECT_V2, MixConfig(per="sample"), batch, 16, generator(1, 2, 0)).pasted for batch in (5, 9)
     )
@@ -149,7 +149,7 @@ def test_a_samples_own_region_is_the_same_in_a_batch_of_any_size():
 
 
 @pytest.mark.parametrize("per", ["batch", "sample"])
-def test_draws_belong_to_seed_step_and_repeat(per):
+def test_draws_depend_on_seed_step_and_repeat(per):
     config = MixConfig(per=per, fill="noise")
     places = [(1, 0, 0), (2, 0, 0), (1, 1, 0), (1, 0, 1)]
     x = torch.randn(8, 3, 64, 25, 2, generator=torch.Generator().manual_seed(0))
@@ -158,7 +158,7 @@ def test_draws_belong_to_seed_step_and_repeat(per):
     assert all(not torch.equal(a, b) for number, a in enumerate(clips[:-1]) for b in clips[:number])
 
 
-def test_regions_are_what_they_always_were():
+def test_regions_have_not_changed_between_versions():
     region = draw_region(KINECT_V2, MixConfig(fill="noise"), 8, 16, generator(7, 3, 1))
     trunk_and_leg = (0, 1, 2, 3, 16, 17, 18, 19, 20)
     assert region == Region(shift=3, joints=trunk_and_leg, start=3, frames=11, fill="noise", noise=7788911857906190992)
@@ -168,7 +168,7 @@ def test_regions_are_what_they_always_were():
     assert draw_region(KINECT_V2, MixConfig(), 8, 16, generator(7, 3, 1)).noise == 0
 
 
-def test_regions_of_clips_of_another_length_or_skeleton_are_a_programmers_mistake():
+def test_regions_of_another_length_or_skeleton_raise_an_assertion():
     region = draw_region(KINECT_V2, MixConfig(per="sample"), 4, 16, generator(0, 0, 0))
     assert region.mask(16, 25) is region.pasted
     for frames_out, joints in ((15, 25), (17, 25), (16, 24), (16, 26)):
@@ -182,10 +182,12 @@ def test_a_batch_of_one_and_a_region_of_everything_are_refused():
     with pytest.raises(ConfigError, match=r"mix\.parts: 5 of layout kinect-v2's 5 parts"):
         drawn(8, 16, MixConfig(parts=(2, 5)), count=1)
     whole = dataclasses.replace(KINECT_V2, parts={"all": tuple(range(25))})
-    with pytest.raises(ConfigError, match=r"has one part.*divide the skeleton into parts, --set method.mix.joints"):
+    with pytest.raises(
+        ConfigError, match=r"has only one part.*divide the skeleton into parts, use --set method.mix.joints"
+    ):
         draw_region(whole, MixConfig(), 8, 16, generator(1, 0, 0))
     assert len(draw_region(whole, MixConfig(joints="random"), 8, 16, generator(1, 0, 0)).joints) in range(10, 16)
-    with pytest.raises(ConfigError, match=r"has one joint, .* host; train skeletonclr"):
+    with pytest.raises(ConfigError, match=r"has only one joint, .* clip; train skeletonclr"):
         draw_region(chain(1), MixConfig(joints="random"), 8, 16, generator(1, 0, 0))
 
 
@@ -202,7 +204,7 @@ def test_an_impossible_configuration_is_refused(wrong):
 @pytest.mark.parametrize("fill", ["swap", "zeros", "noise"])
 @pytest.mark.parametrize("mode", MODES, ids=lambda mode: "-".join(mode.values()))
 @pytest.mark.parametrize("frames", [1, 37, 50, 64])
-def test_mixing_agrees_with_its_twin_at_any_length(frames, mode, fill):
+def test_mixing_matches_its_reference_at_any_length(frames, mode, fill):
     x = torch.randn(4, 3, frames, 25, 1, generator=torch.Generator().manual_seed(frames))
     before = x.clone()
     for step in range(1 if fill == "noise" else 3):
@@ -217,15 +219,15 @@ def test_mixing_agrees_with_its_twin_at_any_length(frames, mode, fill):
     assert torch.equal(x, before)
 
 
-def test_the_same_region_for_each_sample_is_the_batchs():
+def test_equal_per_sample_regions_match_a_batch_region():
     x = torch.randn(6, 3, 64, 25, 2, generator=torch.Generator().manual_seed(0))
     region = draw_region(KINECT_V2, MixConfig(), 6, 16, generator(0, 0, 0))
-    each = OwnRegions(shift=torch.full((6,), region.shift), pasted=region.mask(16, 25).expand(6, -1, -1))
+    each = PerSampleRegions(shift=torch.full((6,), region.shift), pasted=region.mask(16, 25).expand(6, -1, -1))
     for found, expected in zip(mix(x, each, 4), mix(x, region, 4), strict=True):
         assert torch.equal(found, expected.expand_as(found))
 
 
-def test_noise_is_gaussian_and_each_samples_own():
+def test_noise_is_gaussian_and_differs_between_samples():
     noise = normal(3, torch.arange(200), 501)
     assert noise.shape == (200, 501)
     assert abs(float(noise.mean())) < 5 / np.sqrt(noise.numel())

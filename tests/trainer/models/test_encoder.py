@@ -29,18 +29,18 @@ def test_any_length_passes_and_the_feature_map_has_the_promised_frames(frames):
     assert [half.shape for half in encoder.encode_masked_halves(x, mask)] == [(3, 8), (3, 8)]
 
 
-def test_another_layout_and_one_body_are_as_good():
+def test_other_layouts_and_a_single_body_are_supported():
     assert Encoder(CHAIN, NARROW)(torch.randn(2, 3, 9, 3, 1)).shape == (2, 8)
 
 
-def test_samples_do_not_touch_each_other_in_evaluation():
+def test_samples_are_independent_in_evaluation_mode():
     encoder = Encoder(KINECT_V2, NARROW).eval()
     x = torch.randn(4, 3, 16, JOINTS, 2)
     with torch.no_grad():
         assert torch.allclose(encoder(x)[2:3], encoder(x[2:3]), atol=1e-6)
 
 
-def test_the_mean_over_bodies_may_leave_out_the_absent():
+def test_the_mean_over_bodies_can_exclude_absent_bodies():
     everyone = Encoder(KINECT_V2, NARROW).eval()
     present = Encoder(KINECT_V2, NARROW.model_copy(update={"body_mean": "present"})).eval()
     present.load_state_dict(everyone.state_dict())
@@ -61,7 +61,7 @@ def test_the_mean_over_bodies_may_leave_out_the_absent():
         assert not torch.allclose(everyone.backbone(x)[1], present.backbone(x)[1])
 
 
-def test_a_limb_pasted_into_an_absent_body_counts_in_the_pasted_half_alone():
+def test_joints_pasted_into_an_absent_body_count_only_in_the_pasted_half():
     encoder = Encoder(KINECT_V2, NARROW.model_copy(update={"body_mean": "present"})).eval()
     x = torch.randn(1, 3, 16, JOINTS, 2, generator=torch.Generator().manual_seed(0))
     mask = torch.zeros(4, JOINTS, dtype=torch.bool)
@@ -74,12 +74,12 @@ def test_a_limb_pasted_into_an_absent_body_counts_in_the_pasted_half_alone():
         torch.testing.assert_close(truncated, encoder.head(features[:1, :, ~mask].mean(dim=(0, 2))[None]))
 
 
-def test_dropout_acts_in_every_block_but_the_first():
+def test_dropout_is_active_in_every_block_but_the_first():
     rates = [block.dropout.p for block in Encoder(KINECT_V2, NARROW).blocks]
     assert rates == [0.0] + [0.5] * 9
 
 
-def test_reference_start_has_its_spread_and_no_bias():
+def test_reference_initialisation_has_its_deviation_and_zero_biases():
     torch.manual_seed(0)
     encoder = Encoder(KINECT_V2, EncoderConfig(init="reference"))
     weight = encoder.blocks[-1].temporal.weight
@@ -89,7 +89,7 @@ def test_reference_start_has_its_spread_and_no_bias():
     assert all(not bias.any() for bias in biases)
 
 
-def test_the_head_can_go_without_batch_norm():
+def test_the_head_can_have_no_batch_norm():
     encoder = Encoder(KINECT_V2, NARROW.model_copy(update={"head_norm": False}))
     assert not any(isinstance(layer, torch.nn.BatchNorm1d) for layer in encoder.head)
 

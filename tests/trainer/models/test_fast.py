@@ -1,4 +1,4 @@
-"""The fast encoder is the plain one but for rounding: outputs, gradients, statistics, whole steps."""
+"""The fast encoder matches the plain one up to rounding: outputs, gradients, statistics and training steps."""
 
 import copy
 import os
@@ -30,7 +30,7 @@ SMALL = EncoderConfig(hidden_channels=4, hidden_dim=24, feature_dim=8, dropout=0
 
 @pytest.fixture(params=["cpu", "gpu"])
 def of_either_device(request, monkeypatch):
-    """The fast way of a CPU, and that of a GPU, which computes the same here."""
+    """The implementation for CPUs, and that for GPUs, which also runs on CPUs."""
     if request.param == "gpu":
         monkeypatch.setattr(fast_cpu, "feature_map", fast_gpu.feature_map)
 
@@ -48,7 +48,7 @@ def clips(count=3, frames=18, joints=25, bodies=2, dtype=torch.float64):
 
 
 def answers(encoder, x, per_sample):
-    """Outputs of every entrance, gradients by weights and input, and running statistics after them."""
+    """Outputs of every entry point, gradients of weights and input, and running statistics afterwards."""
     x = x.clone().requires_grad_()
     frames_out, joints = encoder.frames_out(x.shape[2]), x.shape[3]
     mask = torch.zeros(frames_out, joints, dtype=torch.bool)
@@ -70,7 +70,7 @@ def answers(encoder, x, per_sample):
     ],
 )
 @pytest.mark.parametrize("training", [True, False])
-def test_every_answer_is_the_plain_encoders(config, training):
+def test_outputs_gradients_and_statistics_match_the_plain_encoder(config, training):
     plain, fast = both(config)
     x = clips()
     x[1, ..., 1] = 0
@@ -82,7 +82,7 @@ def test_every_answer_is_the_plain_encoders(config, training):
 
 @pytest.mark.usefixtures("of_either_device")
 @pytest.mark.parametrize(("layout", "frames", "bodies"), [(CHAIN, 4, 1), (CHAIN, 33, 2), (KINECT_V2, 7, 1)])
-def test_other_skeletons_and_lengths_are_as_good(layout, frames, bodies):
+def test_other_skeletons_and_lengths_match(layout, frames, bodies):
     plain, fast = both(layout=layout)
     x = clips(4, frames, len(layout.joints), bodies)
     for found, expected in zip(answers(fast, x, True), answers(plain, x, True), strict=True):
@@ -90,7 +90,7 @@ def test_other_skeletons_and_lengths_are_as_good(layout, frames, bodies):
 
 
 @pytest.mark.usefixtures("of_either_device")
-def test_half_precision_is_as_near_to_the_truth_as_the_plain_encoders():
+def test_half_precision_is_as_accurate_as_in_the_plain_encoder():
     exact, _ = both()
     plain, fast = both(dtype=torch.float32)
     x = clips(8, 32)
@@ -107,7 +107,7 @@ STEP_CLIPS = 8
 
 
 def made(*, fast, dtype):
-    """Method, optimiser and run of a training at full width, dropout off, at the rate of preset quick."""
+    """Method, optimiser and run of a training at full width, without dropout, with the rate of preset quick."""
     config = PretrainConfig(
         frames=32,
         batch_size=STEP_CLIPS,
@@ -125,8 +125,8 @@ def made(*, fast, dtype):
 
 @pytest.mark.usefixtures("of_either_device")
 @pytest.mark.parametrize(("dtype", "near"), [(torch.float64, 1e-9), (torch.float32, 1e-5)])
-def test_whole_steps_are_the_plain_ones(dtype, near):
-    """Loss and state; in float32 each step from the plain one's state, since rounding grows from step to step."""
+def test_training_steps_match_the_plain_encoder(dtype, near):
+    """Loss and state. In float32, each step starts from the plain state, because rounding errors grow over steps."""
     plain, fast = made(fast=False, dtype=dtype), made(fast=True, dtype=dtype)
     for step in range(2):
         if dtype == torch.float32:
@@ -149,7 +149,7 @@ def test_whole_steps_are_the_plain_ones(dtype, near):
 
 @cache
 def gradients(*, fast, dtype):
-    """Of all weights, (D,), in the first step."""
+    """Gradients of all weights, (D,), in the first step."""
     method, optimiser, run = made(fast=fast, dtype=dtype)
     x = clips(16, 32, dtype=torch.float32).to(dtype)
     train_step(method, optimiser, x, np.arange(16), 0, 0, run)
@@ -158,14 +158,14 @@ def gradients(*, fast, dtype):
 
 @pytest.mark.thorough
 @pytest.mark.usefixtures("of_either_device")
-def test_float32_gradients_are_about_as_near_to_the_truth_as_the_plain_ones():
+def test_float32_gradients_are_about_as_accurate_as_in_the_plain_encoder():
     exact, plain = gradients(fast=False, dtype=torch.float64), gradients(fast=False, dtype=torch.float32)
     fast = gradients.__wrapped__(fast=True, dtype=torch.float32)  # of one device after the other
     assert (fast - exact).norm() < 3 * (plain - exact).norm() < 1e-2 * exact.norm()
 
 
 @pytest.mark.usefixtures("of_either_device")
-def test_dropout_drops_in_training_alone_and_is_drawn_from_torchs_generator():
+def test_dropout_is_active_only_in_training_and_uses_torchs_generator():
     _, fast = both(SMALL.model_copy(update={"dropout": 0.5}))
     x = clips()
 
@@ -181,7 +181,7 @@ def test_dropout_drops_in_training_alone_and_is_drawn_from_torchs_generator():
 
 @pytest.mark.usefixtures("of_either_device")
 @pytest.mark.parametrize("body_mean", ["all", "present"])
-def test_absent_bodies_are_encoded_once_and_count_as_before(body_mean, monkeypatch):
+def test_absent_bodies_are_encoded_once_with_the_same_result(body_mean, monkeypatch):
     plain, fast = both(SMALL.model_copy(update={"body_mean": body_mean}))
     x = clips(6)
     x[1, ..., 1] = x[2, ..., 0] = x[3] = x[4, ..., 1] = 0
@@ -197,7 +197,7 @@ def test_absent_bodies_are_encoded_once_and_count_as_before(body_mean, monkeypat
 
 
 @pytest.mark.usefixtures("of_either_device")
-def test_statistics_taken_afresh_are_of_absent_bodies_too():
+def test_recalibrated_statistics_include_absent_bodies():
     plain, fast = both(SMALL)
     x = clips(6)
     x[1:, ..., 1] = 0
@@ -207,7 +207,7 @@ def test_statistics_taken_afresh_are_of_absent_bodies_too():
     assert float(plain.input_norm.running_var.max()) < 0.8  # more than a third of all rows are zeros
 
 
-def test_the_switch_reaches_training_and_is_no_part_of_the_run(train_request, tmp_path, monkeypatch):
+def test_the_fast_option_reaches_training_and_is_not_stored_in_the_run(train_request, tmp_path, monkeypatch):
     calls = []
     real = cpu_ops.mix
     monkeypatch.setattr(cpu_ops, "mix", lambda *given: calls.append(1) or real(*given))
@@ -228,8 +228,8 @@ def test_the_switch_reaches_training_and_is_no_part_of_the_run(train_request, tm
 
 
 @pytest.mark.thorough
-def test_kernels_compiled_beforehand_are_all_that_a_step_needs(tmp_path):
-    """In a process with a cache of its own, training compiles nothing after `compile_kernels`."""
+def test_a_step_needs_no_compilation_after_compile_kernels(tmp_path):
+    """In a process with an empty cache, training compiles nothing after `compile_kernels`."""
     program = """
 import torch
 from pipeline.skeleton.layout import KINECT_V2

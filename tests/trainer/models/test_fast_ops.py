@@ -1,4 +1,4 @@
-"""Compiled batch norm and joint mixing against the same in torch, their slow twins; rounding and dropout bits."""
+"""Compiled batch norm and joint mixing match simple torch implementations; rounding and dropout bits."""
 
 import numpy as np
 import pytest
@@ -35,7 +35,7 @@ def mask_of(drop, shape):
 
 
 def twin(z, norm, relu, mask, residual):
-    """What `normalise` says it does, a step a line."""
+    """`normalise`, one operation per line."""
     y = functional.batch_norm(
         z, norm.running_mean, norm.running_var, norm.weight, norm.bias, norm.training, norm.momentum, norm.eps
     )
@@ -47,7 +47,7 @@ def twin(z, norm, relu, mask, residual):
 @pytest.mark.parametrize("dtype", TYPES)
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize(("relu", "dropped", "added"), [(1, 0, 0), (0, 0, 0), (1, 0, 1), (1, 1, 1), (1, 1, 0)])
-def test_normalise_is_its_twin(monkeypatch, dtype, training, relu, dropped, added):
+def test_normalise_matches_its_reference(monkeypatch, dtype, training, relu, dropped, added):
     drawn = []
     real = cpu_kernels.batchnorm_forward
     monkeypatch.setattr(cpu_kernels, "batchnorm_forward", lambda *given: drawn.append(given[5]) or real(*given))
@@ -83,7 +83,7 @@ def test_statistics_are_exact_far_from_zero():
     torch.testing.assert_close(norm.running_var.double(), z.double().var(0), rtol=1e-6, atol=0)
 
 
-def test_what_is_no_number_stays_none():
+def test_nan_stays_nan():
     z = normal(8, 2, dtype=torch.float32)
     z[3, 1] = torch.nan
     y = cpu_ops.normalise(z, norm_of(2, torch.float32, False))
@@ -91,7 +91,7 @@ def test_what_is_no_number_stays_none():
     assert y.isnan().sum() == 1
 
 
-def test_dropout_takes_its_share_and_follows_torchs_seed():
+def test_dropout_has_its_rate_and_follows_torchs_seed():
     norm, z = BatchNorm2d(4), torch.ones(5000, 4)
     with torch.no_grad():
         norm.bias.fill_(1)
@@ -109,7 +109,7 @@ def test_dropout_takes_its_share_and_follows_torchs_seed():
 
 
 def test_hashes_of_neighbours_and_of_seeds_are_independent():
-    """Pairs of kept places, and of the same place under other seeds, are as many as by chance: a quarter."""
+    """Adjacent values, and the same value with other seeds, survive together as often as by chance: a quarter."""
     torch.manual_seed(0)
     first, *others = (
         np.array(
@@ -123,7 +123,7 @@ def test_hashes_of_neighbours_and_of_seeds_are_independent():
 
 @pytest.mark.parametrize("dtype", TYPES)
 @pytest.mark.parametrize("graph", ["agcn", "spatial"])
-def test_mixing_joints_is_its_einsum(dtype, graph):
+def test_mixing_joints_matches_einsum(dtype, graph):
     matrices = build_adjacency(KINECT_V2, graph).to(torch.promote_types(dtype, torch.float32))
     edges = cpu_ops.find_edges(matrices)
     weights = (matrices * (1 + 0.1 * normal(*matrices.shape, seed=1)).to(matrices.dtype))[
@@ -145,7 +145,7 @@ def test_mixing_joints_is_its_einsum(dtype, graph):
         assert (ours.double() - theirs).abs().max() <= NEAR[dtype] * theirs.abs().max()
 
 
-def test_columns_beyond_the_mixed_are_zero_and_edges_are_those_of_the_graph():
+def test_padding_columns_are_zero_and_edges_are_those_of_the_graph():
     matrices = torch.zeros(2, 3, 3)
     matrices[0, 0, 1] = matrices[1, 2, 0] = matrices[1, 1, 0] = 1
     edges = cpu_ops.find_edges(matrices)

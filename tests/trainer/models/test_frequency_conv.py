@@ -1,4 +1,4 @@
-"""Convolution by frequencies against torch's direct sum, which is its slow twin."""
+"""Convolution in the frequency domain matches torch's direct convolution."""
 
 import pytest
 import torch
@@ -27,7 +27,7 @@ def with_gradients(convolve, given, stride):
 @pytest.mark.parametrize("kernel", [1, 3, 5, 9])
 @pytest.mark.parametrize("stride", [1, 2, 3])
 @pytest.mark.parametrize("frames", [1, 2, 5, 16, 17, 64])
-def test_it_is_the_direct_sum_and_so_are_its_gradients(frames, stride, kernel):
+def test_results_and_gradients_match_the_direct_sum(frames, stride, kernel):
     given = case(frames, 7, 3, 4, kernel)
     for found, expected in zip(
         with_gradients(frequency_conv.convolve, given, stride), with_gradients(direct, given, stride), strict=True
@@ -35,7 +35,7 @@ def test_it_is_the_direct_sum_and_so_are_its_gradients(frames, stride, kernel):
         torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
 
 
-def test_rows_in_pieces_are_rows_in_one(monkeypatch):
+def test_chunked_rows_give_the_same_result(monkeypatch):
     given = case(16, 50, 3, 4, 9)
     whole = with_gradients(frequency_conv.convolve, given, 2)
     monkeypatch.setattr(frequency_conv, "MAX_CHUNK_NUMBERS", 1)
@@ -45,7 +45,7 @@ def test_rows_in_pieces_are_rows_in_one(monkeypatch):
         torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
 
 
-def test_float32_loses_no_more_than_the_direct_sum_does():
+def test_float32_is_as_accurate_as_the_direct_sum():
     exact = with_gradients(direct, case(16, 40, 64, 64, 9), 1)
     ours, theirs = (
         with_gradients(convolve, case(16, 40, 64, 64, 9, torch.float32), 1)
@@ -57,7 +57,7 @@ def test_float32_loses_no_more_than_the_direct_sum_does():
 
 
 @pytest.mark.parametrize("products", [None, torch.bfloat16])
-def test_half_precision_stays_near(products):
+def test_half_precision_is_close(products):
     exact = with_gradients(direct, case(16, 40, 64, 64, 9), 1)
     x, weight, bias = case(16, 40, 64, 64, 9, torch.float32)
     x = x.detach().to(torch.bfloat16).requires_grad_()

@@ -7,7 +7,7 @@ from tests.support import released_checkpoints
 from trainer.models.graph import build_adjacency
 
 
-def test_each_joint_takes_from_itself_its_parent_and_its_children():
+def test_each_joint_receives_from_itself_its_parent_and_its_children():
     itself, inward, outward = build_adjacency(KINECT_V2)
     for joint, parent in enumerate(KINECT_V2.parents):
         children = [child for child, its in enumerate(KINECT_V2.parents) if its == joint]
@@ -17,7 +17,7 @@ def test_each_joint_takes_from_itself_its_parent_and_its_children():
         assert torch.allclose(outward[children, joint], torch.full((len(children),), 1 / max(len(children), 1)))
 
 
-def test_spatial_is_st_gcns_graph_with_its_distances_cut_at_one_bone():
+def test_spatial_is_st_gcns_graph_with_distances_limited_to_one_bone():
     found = build_adjacency(KINECT_V2, "spatial")
     np.testing.assert_allclose(found.numpy(), released_checkpoints.spatial_graph(), atol=1e-7)
     assert found.dtype == torch.float32
@@ -28,7 +28,7 @@ def test_spatial_is_st_gcns_graph_with_its_distances_cut_at_one_bone():
 
 
 @pytest.mark.parametrize("graph", ["agcn", "spatial"])
-def test_every_joint_hears_itself_and_its_neighbours_and_nothing_else(graph):
+def test_every_joint_receives_only_from_itself_and_its_neighbours(graph):
     heard = build_adjacency(KINECT_V2, graph).sum(0) > 0
     for joint, parent in enumerate(KINECT_V2.parents):
         children = [child for child, its in enumerate(KINECT_V2.parents) if its == joint]

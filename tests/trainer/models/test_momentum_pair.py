@@ -21,7 +21,7 @@ def clips(count=3):
     return torch.randn(count, 3, 8, 25, 2, generator=torch.Generator().manual_seed(1))
 
 
-def test_the_key_encoder_starts_as_an_exact_copy_that_shares_nothing():
+def test_the_key_encoder_is_initially_an_exact_copy_without_shared_memory():
     both = pair()
     theirs = both.key.state_dict()
     for name, value in both.query.state_dict().items():
@@ -30,7 +30,7 @@ def test_the_key_encoder_starts_as_an_exact_copy_that_shares_nothing():
 
 
 @pytest.mark.parametrize("init", ["torch", "reference"])
-def test_a_key_encoder_that_starts_apart_is_what_a_second_encoder_would_be(init):
+def test_an_independent_key_encoder_equals_a_second_encoder(init):
     both = pair(start="apart", init=init)
     torch.manual_seed(0)
     query, key = (Encoder(KINECT_V2, both.query.config).state_dict() for _ in range(2))
@@ -51,7 +51,7 @@ def test_keys_have_length_one_and_no_gradient():
 
 
 @pytest.mark.parametrize("momentum", [0.0, 0.3, 0.999, 1.0])
-def test_following_mixes_parameters_by_momentum_and_leaves_statistics(momentum):
+def test_update_key_encoder_averages_parameters_and_keeps_statistics(momentum):
     both = pair(momentum=momentum)
     with torch.no_grad():
         for parameter in both.query.parameters():
@@ -69,7 +69,7 @@ def test_following_mixes_parameters_by_momentum_and_leaves_statistics(momentum):
 
 @pytest.mark.parametrize("size", [1, 3, 7, 10, 16])
 @pytest.mark.parametrize("batch", [1, 3, 7, 10, 23])
-def test_the_queue_wraps_anywhere(size, batch):
+def test_the_queue_wraps_around(size, batch):
     both = pair(queue_size=size)
     expected, pointer = list(both.queue.T.clone()), 0
     for step in range(5):
@@ -81,7 +81,7 @@ def test_the_queue_wraps_anywhere(size, batch):
         assert int(both.pointer) == pointer
 
 
-def test_the_queue_starts_as_noise_of_length_one_from_the_generator_given_and_is_kept_in_the_state():
+def test_the_queue_is_initially_noise_of_length_one_and_part_of_the_state():
     both = pair(seed=3)
     assert torch.allclose(both.queue.norm(dim=0), torch.ones(10))
     assert torch.equal(both.queue, pair(seed=3).queue)

@@ -16,7 +16,7 @@ def test_pooling_is_the_mean_over_everything_but_sample_and_feature(features):
     np.testing.assert_allclose(pool(features, bodies=2), expected, rtol=0, atol=1e-15)
 
 
-def test_masked_pooling_agrees_with_its_twin_for_one_mask_and_for_one_each(features):
+def test_masked_pooling_matches_its_reference_for_shared_and_per_sample_masks(features):
     masks = torch.rand(3, 4, 7, generator=torch.Generator().manual_seed(1)) < 0.3
     for mask in (masks, masks[0]):
         expected = reference.masked_means(features.numpy(), mask.expand(3, 4, 7).numpy(), bodies=2)
@@ -29,7 +29,7 @@ def test_an_absent_body_counts_as_zeros(features):
     assert torch.allclose(pool(features, bodies=2), pool(alone, bodies=1) / 2)
 
 
-def test_bodies_that_are_not_there_do_not_count_when_so_asked(features):
+def test_absent_bodies_can_be_excluded(features):
     present = torch.tensor([[True, False], [True, True], [False, False]])
     both = features.mean(dim=(2, 3)).view(3, 2, 5)
     expected = torch.stack([both[0, 0], both[1].mean(0), both[2].mean(0)])

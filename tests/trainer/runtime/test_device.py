@@ -1,4 +1,4 @@
-"""Devices by name; and, with `--device cuda`, that another device answers as the CPU does."""
+"""Choosing a device; and, with `--device cuda`, comparing a GPU with the CPU."""
 
 from collections.abc import Callable
 
@@ -27,7 +27,7 @@ def test_processes_of_one_host_do_not_share_a_gpu(monkeypatch: pytest.MonkeyPatc
     assert choose_device("cpu") == torch.device("cpu")
 
 
-def test_float32_means_float32_once_a_device_is_picked(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_choosing_a_device_disables_reduced_precision(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
     choose_device("cpu")
     assert not torch.backends.cudnn.allow_tf32
@@ -35,7 +35,9 @@ def test_float32_means_float32_once_a_device_is_picked(monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize("check", [*device_checks.CHECKS, *device_checks.ON_GPU], ids=lambda check: check.__name__)
-def test_another_device_answers_as_the_cpu(check: Callable[[torch.device], None], device: torch.device) -> None:
+def test_another_device_gives_the_results_of_the_cpu(
+    check: Callable[[torch.device], None], device: torch.device
+) -> None:
     if device.type == "cpu":
         pytest.skip("compares the CPU with --device cuda")
     check(device)

@@ -1,4 +1,4 @@
-"""Several processes are one: the same step, the same queue, the same batch norm."""
+"""Several processes give the results of a single process: training step, queue and batch norm."""
 
 import pytest
 import torch
@@ -22,7 +22,7 @@ TWO, THREE = pytest.param(2, id="two"), pytest.param(3, id="three", marks=pytest
 
 @pytest.fixture(scope="module", params=[TWO, THREE])
 def together(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Found:
-    """What each rank of two or three has found."""
+    """Results of each rank, for two and three ranks."""
     folder = tmp_path_factory.mktemp("ranks")
     with rank_processes.started(
         request.param, [rank_processes.ROOT / "tests" / "support" / "rank_work.py", folder]
@@ -32,7 +32,7 @@ def together(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     return [load_file(folder / f"{rank}.safetensors") for rank in range(request.param)]
 
 
-def test_all_ranks_end_in_the_same_bits(together: Found) -> None:
+def test_all_ranks_end_with_the_same_bits(together: Found) -> None:
     kept = [name for name in together[0] if name.startswith("steps/")]
     assert any("queue" in name for name in kept)
     for other in together[1:]:
@@ -40,7 +40,7 @@ def test_all_ranks_end_in_the_same_bits(together: Found) -> None:
             assert torch.equal(other[name], together[0][name]), name
 
 
-def test_ten_steps_are_those_of_one_process(together: Found, alone: dict[str, torch.Tensor]) -> None:
+def test_ten_steps_match_a_single_process(together: Found, alone: dict[str, torch.Tensor]) -> None:
     kept = [name.removeprefix("steps/") for name in together[0] if name.startswith("steps/")]
     assert {name.split("/")[0] for name in kept} == (set(rank_work.CASES) if len(together) == 2 else {"in parts"})
     for name in kept:
@@ -61,7 +61,7 @@ def test_ranks_drop_different_activations(together: Found) -> None:
 
 
 @pytest.mark.parametrize("case", rank_work.SHAPES)
-def test_batch_norm_is_torchs_on_all_that_the_ranks_have(case: str, together: Found) -> None:
+def test_batch_norm_matches_torch_on_the_data_of_all_ranks(case: str, together: Found) -> None:
     norm, x, gradient = rank_work.norm_case(rank_work.SHAPES[case])
     plain = (torch.nn.BatchNorm2d if x.ndim == 4 else torch.nn.BatchNorm1d)(4).double()
     plain.load_state_dict(norm.state_dict())
@@ -79,7 +79,7 @@ def test_batch_norm_is_torchs_on_all_that_the_ranks_have(case: str, together: Fo
         torch.testing.assert_close(found, value, rtol=0, atol=1e-12, msg=lambda text, name=name: f"{name}: {text}")
 
 
-def test_batch_norm_of_half_floats_has_statistics_in_float32(together: Found) -> None:
+def test_batch_norm_in_half_precision_has_float32_statistics(together: Found) -> None:
     norm, x, gradient = rank_work.norm_case(rank_work.SHAPES["plane"])
     expected = rank_work.normalised(norm.float(), x.bfloat16().float(), gradient.bfloat16().float())
     assert together[0]["norms/half/y"].dtype == together[0]["norms/half/dx"].dtype == torch.bfloat16
@@ -91,7 +91,7 @@ def test_batch_norm_of_half_floats_has_statistics_in_float32(together: Found) ->
 
 
 @pytest.mark.parametrize("case", rank_work.SHAPES)
-def test_alone_batch_norm_is_torchs_to_the_bit_and_under_its_names(case: str) -> None:
+def test_batch_norm_of_one_process_is_torchs_bit_for_bit_with_the_same_names(case: str) -> None:
     norm, x, gradient = rank_work.norm_case(rank_work.SHAPES[case])
     plain = (torch.nn.BatchNorm2d if x.ndim == 4 else torch.nn.BatchNorm1d)(4).double()
     assert isinstance(norm, BatchNorm1d | BatchNorm2d)
@@ -100,7 +100,7 @@ def test_alone_batch_norm_is_torchs_to_the_bit_and_under_its_names(case: str) ->
     assert all(torch.equal(found[name], value) for name, value in expected.items())
 
 
-def test_a_process_that_nobody_started_with_others_is_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_without_torchrun_is_not_distributed(monkeypatch: pytest.MonkeyPatch) -> None:
     for size in (None, "1"):
         for name, value in (("RANK", "0"), ("WORLD_SIZE", size)):
             monkeypatch.setenv(name, value) if value else monkeypatch.delenv(name, raising=False)
@@ -108,7 +108,7 @@ def test_a_process_that_nobody_started_with_others_is_alone(monkeypatch: pytest.
             assert (distributed.rank(), distributed.world_size()) == (0, 1)
 
 
-def test_half_of_what_torchrun_sets_is_refused_by_the_name_of_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_torchrun_variables_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in (("RANK", "0"), ("WORLD_SIZE", "2"), ("MASTER_ADDR", "localhost")):
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("MASTER_PORT", raising=False)
