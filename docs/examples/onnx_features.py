@@ -1,11 +1,11 @@
-"""Features of clips by an exported encoder, with nothing but onnxruntime and numpy: no torch, no skelepipe.
+"""Compute features of clips with an exported encoder, using only onnxruntime and numpy.
 
 Run: python docs/examples/onnx_features.py MODEL.onnx CLIPS.npz FEATURES.npz
 
-CLIPS.npz holds `data` (N, 3, T, V, M) in metres and perhaps `lengths` (N,), as `skelepipe export STORE --format npz`
-writes them. With `lengths`, each clip is cut to its frames and resized to those of the training: FEATURES.npz gets the
-`features` that `skelepipe embed --store STORE` gives. Without, clips are taken as they are, as by `embed --input`. A
-model with a classifier gives `scores`, too, and the likeliest class of each clip is printed.
+CLIPS.npz has `data` (N, 3, T, V, M) in metres and optionally `lengths` (N,), as written by `skelepipe export STORE
+--format npz`. With `lengths`, each clip is cut to its length and resized as in training; FEATURES.npz then has the same
+`features` as `skelepipe embed --store STORE`. Without, clips are used as they are, as by `embed --input`. A model with
+a classifier also gives `scores`, and the most likely class of each clip is printed.
 """
 
 import json
@@ -16,11 +16,11 @@ import numpy as np
 import onnxruntime
 
 BATCH = 32
-"""Clips at a time: any number gives the same features."""
+"""Clips per batch; any number gives the same features."""
 
 
 def resized(clip: np.ndarray, frames: int) -> np.ndarray:
-    """A clip (3, T, V, M), NaN where missing, with so many frames, as a training has it: then missing is 0."""
+    """Resize a clip (3, T, V, M), NaN where missing, to this many frames, as in training; missing joints become 0."""
     T = clip.shape[1]
     if frames == T:
         return np.nan_to_num(clip)
@@ -31,10 +31,10 @@ def resized(clip: np.ndarray, frames: int) -> np.ndarray:
 
 
 def as_trained(data: np.ndarray, lengths: np.ndarray, frames: int) -> np.ndarray:
-    """Padded clips (N, 3, T, V, M) as a training has them: (N, 3, frames, V, M).
+    """Resize padded clips (N, 3, T, V, M) as in training: (N, 3, frames, V, M).
 
-    A body whose joints are all at 0 in a frame is missing there, as nobody is a point; a single joint at 0 may be one
-    that is missing or one at the origin, and is taken for the latter.
+    A body whose joints are all 0 in a frame is missing there. A single joint at 0 may be missing or at the origin; it
+    is treated as the latter.
     """
     missing = (data == 0).all(axis=(1, 3), keepdims=True)
     shown = np.where(missing, np.float32(np.nan), data)

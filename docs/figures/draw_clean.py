@@ -46,20 +46,20 @@ STYLE = {
     "svg.hashsalt": "clean",  # without it ids within the file are random
 }
 
-# Okabe and Ito's colours, which people of any colour vision tell apart.
+# Okabe and Ito's colours, which people with any colour vision can distinguish.
 BLUE, ORANGE, GREEN, RED, PURPLE = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7"
 GREY, BLACK = "#B0B0B0", "#000000"
 ONE_BY_ONE = (BLUE, ORANGE, GREEN, PURPLE, RED)
 WIDE = (7.2, 2.9)
-"""Inches: some 690 px in a browser."""
+"""Inches: about 690 px in a browser."""
 
-# Actions of synth_motion by what moves in them.
+# Actions of pipeline/synth/motion.py, named after their motion.
 WAVING, JABBING, BOTH_ARMS, SQUATTING, STEPPING = 96, 32, 105, 2, 7
 WRIST = KINECT_V2.index("right_wrist")
 BONES = [(joint, parent) for joint, parent in enumerate(KINECT_V2.parents) if parent >= 0]
 
 
-# People and what the sensor makes of them.
+# People, and the sensor data of them.
 
 
 def actor(
@@ -72,7 +72,7 @@ def actor(
     facing: float = 0.0,
     walks: float = 0.0,
 ) -> NDArray[np.float32]:
-    """Somebody who acts in front of the sensor: (T, V, 3) metres in its space.
+    """Return a person acting in front of the sensor: (T, V, 3) metres in its space.
 
     Args:
         action: what is done.
@@ -91,12 +91,12 @@ def actor(
 
 
 def clip(*bodies: NDArray[np.floating]) -> Clip:
-    """Bodies (T, V, 3) as a clip."""
+    """Return a clip of bodies (T, V, 3)."""
     return Clip(name="drawn", layout=KINECT_V2, xyz=np.array(bodies, np.float32))
 
 
 def only(xyz: NDArray[np.float32], *spans: tuple[int, int]) -> NDArray[np.float32]:
-    """A body that is seen in these frames, first to last + 1, and NaN in the others."""
+    """Return the body with NaN outside these frames (first to last + 1)."""
     seen = np.full_like(xyz, np.nan)
     for start, stop in spans:
         seen[start:stop] = xyz[start:stop]
@@ -104,14 +104,14 @@ def only(xyz: NDArray[np.float32], *spans: tuple[int, int]) -> NDArray[np.float3
 
 
 def still(pose: NDArray[np.float32], frames: int, trembles: float, seed: int) -> NDArray[np.float32]:
-    """A pose (V, 3) that trembles by so many metres, and drifts by less."""
+    """Return a pose (V, 3) that trembles by this many metres, and drifts by less."""
     noise = np.random.default_rng(seed).normal(0, trembles, (frames, *pose.shape))
     drift = 0.2 * trembles * np.sin(np.linspace(0, 7, frames))[:, None, None]
     return (pose + noise + drift).astype(np.float32)
 
 
 def damaged(fault: str, level: int, seed: int, person: NDArray[np.float32]) -> NDArray[np.float32]:
-    """One person (T, V, 3) with a fault of benchmarks/corruptions.py; NaN where it loses a joint."""
+    """Return one person (T, V, 3) with a fault of benchmarks/accuracy/corruptions.py; NaN where it loses a joint."""
     scene = corruptions.scene("drawn", [person], [])
     corruptions.FAULTS[fault](scene, level, np.random.default_rng(seed))
     xyz = scene.bodies[0].xyz
@@ -119,29 +119,29 @@ def damaged(fault: str, level: int, seed: int, person: NDArray[np.float32]) -> N
 
 
 def after(step: RecipeStep, of: Clip | Recording) -> Clip:
-    """What the step leaves, with the recipe's parameters."""
+    """Apply the step with the recipe's parameters."""
     return STEPS[step.name](of, **step.parameters)
 
 
 def centres(xyz: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(..., 3) where bodies (..., V, 3) are."""
+    """Return the positions (..., 3) of bodies (..., V, 3)."""
     return xyz[..., KINECT_V2.centre, :]
 
 
-# What pictures are made of.
+# Elements of the pictures.
 
 
 def panels(
     count: int, *, size: tuple[float, float] = WIDE, rows: bool = False, **how: object
 ) -> tuple[Figure, list[Axes]]:
-    """A figure with panels side by side, or one above the other."""
+    """Create a figure with panels side by side, or one above the other."""
     figure = Figure(figsize=size)
     grid = figure.subplots(*((count, 1) if rows else (1, count)), squeeze=False, **how)  # type: ignore[arg-type]
     return figure, list(grid.flat)
 
 
 def bars(axes: Axes, seen: Iterable[NDArray[np.bool_]], colours: Iterable[str], names: Iterable[str]) -> None:
-    """A time line: a row for each of some bodies, (T,) a bar where it is seen."""
+    """Draw a time line: one row per body, with bars where it is visible (T,)."""
     for row, (there, colour) in enumerate(zip(seen, colours, strict=True)):
         axes.broken_barh([(start, stop - start) for start, stop in runs(there)], (row - 0.36, 0.72), color=colour)
     labels = list(names)
@@ -152,13 +152,13 @@ def bars(axes: Axes, seen: Iterable[NDArray[np.bool_]], colours: Iterable[str], 
 
 
 def runs(there: NDArray[np.bool_]) -> list[tuple[int, int]]:
-    """First and last + 1 of every stretch of True in (T,)."""
+    """Return first and last + 1 of every run of True in (T,)."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], there, [False]]).astype(int)))
     return [(int(start), int(stop)) for start, stop in edges.reshape(-1, 2)]
 
 
 def skeleton(axes: Axes, pose: NDArray[np.float32], colour: str, **how: object) -> None:
-    """A pose (V, 3) as the sensor sees it."""
+    """Draw a pose (V, 3) from the sensor's view."""
     xs, ys = [], []
     for joint, parent in BONES:
         xs += [pose[joint, 0], pose[parent, 0], np.nan]
@@ -167,7 +167,7 @@ def skeleton(axes: Axes, pose: NDArray[np.float32], colour: str, **how: object) 
 
 
 def front(axes: Axes, title: str) -> None:
-    """Make axes those of the sensor's view."""
+    """Set axes to the sensor's view."""
     axes.margins(0.08, 0.03)
     axes.set_aspect("equal", adjustable="datalim")
     axes.set(title=title, xlabel="x (m)", ylabel="y, up (m)")
@@ -175,7 +175,7 @@ def front(axes: Axes, title: str) -> None:
 
 
 def over(axes: Axes, pose: NDArray[np.float32], text: str, colour: str = BLACK) -> None:
-    """Write over somebody's head."""
+    """Write text above a person's head."""
     at = (pose[:, 0].min() + pose[:, 0].max()) / 2, pose[:, 1].max() + 0.1
     axes.annotate(text, at, ha="center", va="bottom", color=colour)
     axes.update_datalim([(at[0], at[1] + 0.25)])  # room for the words
@@ -183,7 +183,7 @@ def over(axes: Axes, pose: NDArray[np.float32], text: str, colour: str = BLACK) 
 
 
 def paths(axes: Axes, truth: NDArray[np.float32], faulty: NDArray[np.float32], mended: NDArray[np.float32]) -> None:
-    """One coordinate (T,) over the frames: as it was, as the sensor gives it and as the step leaves it."""
+    """Draw one coordinate (T,) over the frames: truth, sensor data, and result of the step."""
     frames = np.arange(len(truth))
     axes.plot(frames, truth, color=BLACK, linewidth=0.9, label="truth")
     axes.plot(frames, faulty, "o", color=RED, markersize=4.5, markerfacecolor="none", label="sensor")
@@ -192,11 +192,11 @@ def paths(axes: Axes, truth: NDArray[np.float32], faulty: NDArray[np.float32], m
     axes.set(xlabel="frame (30 a second)", ylabel="height of the wrist (m)")
 
 
-# The pictures, one for each step.
+# The pictures, one per step.
 
 
 def follow_ids(step: RecipeStep) -> Figure:
-    """Places in the file change hands; bodies by id do not."""
+    """People change places in the file; bodies followed by id stay the same."""
     T = 90
     people = [actor(BOTH_ARMS, 1, x=-0.6), actor(WAVING, 2, x=0.6)]
     scene = corruptions.scene("drawn", people, [])
@@ -226,13 +226,13 @@ def follow_ids(step: RecipeStep) -> Figure:
 
 
 def owner(recording: Recording, xyz: NDArray[np.float32]) -> int:
-    """The id under which a body (T, V, 3) stands in the recording."""
+    """Return the id of a body (T, V, 3) in the recording."""
     row = next(row for row, frame in enumerate(recording.frame) if np.array_equal(recording.xyz[row], xyz[frame]))
     return int(recording.body[row])
 
 
 def rejoin(step: RecipeStep) -> Figure:
-    """Pieces that are near in time and place are one person."""
+    """Pieces that are close in time and space are one person."""
     people = [actor(STEPPING, 3, x=0.5, walks=0.5, facing=70), actor(BOTH_ARMS, 4, x=-0.7)]
     before = clip(
         only(people[0], (0, 32)), only(people[1], (0, 58)), only(people[0], (36, 90)), only(people[1], (64, 90))
@@ -254,7 +254,7 @@ def rejoin(step: RecipeStep) -> Figure:
 
 
 def drop_short(step: RecipeStep) -> Figure:
-    """Ghosts of a few frames go."""
+    """Ghosts of a few frames are removed."""
     people = [actor(WAVING, 5, x=0.5), actor(BOTH_ARMS, 6, x=-0.6)]
     ghost = still((people[1][0] - people[1][0, 0]) * [1.3, 0.5, 1] + [-1.7, -0.4, 3.2], 90, 0.05, 1)
     before = clip(*people, only(ghost, (38, 46)))
@@ -273,7 +273,7 @@ def drop_short(step: RecipeStep) -> Figure:
 
 
 def drop_shaky(step: RecipeStep) -> Figure:
-    """What trembles as nobody does goes."""
+    """Bodies that tremble more than a person are removed."""
     shadow = actor(WAVING, 8, x=-0.9) + np.random.default_rng(4).normal(0, 0.04, (90, 25, 3)).astype(np.float32)
     before = clip(actor(WAVING, 7, x=0.4), shadow)
     figure, (view, bar) = panels(2, width_ratios=(1.25, 1), size=(7.2, 3.1))
@@ -294,7 +294,7 @@ def drop_shaky(step: RecipeStep) -> Figure:
 
 
 def drop_furniture(step: RecipeStep) -> Figure:
-    """What is as wide as a table or as still as a chair goes."""
+    """Bodies as wide as a table or as still as a chair are removed."""
     people = [actor(SQUATTING, 8, x=1.2), actor(WAVING, 7, x=0.1)]
     pose = people[0][0] - people[0][0, 0]
     table = still(pose * [1.6, 0.35, 1] + [-0.95, -0.45, 3.3], 90, 0.012, 2)
@@ -325,7 +325,7 @@ def drop_furniture(step: RecipeStep) -> Figure:
 
 
 def pick_actors(step: RecipeStep) -> Figure:
-    """Who acts for longest stays, the most active first."""
+    """The people who act for longest are kept, the most active first."""
     ghost = np.full_like(actor(BOTH_ARMS, 9, x=0.9), np.nan)
     ghost[40:66] = actor(BOTH_ARMS, 9, x=0.9)[40:66]
     before = clip(ghost, actor(WAVING, 10, x=0.0), actor(BOTH_ARMS, 11, x=-1.0))
@@ -351,12 +351,12 @@ def pick_actors(step: RecipeStep) -> Figure:
 
 
 def kept(before: Clip, found: Clip) -> list[bool]:
-    """Which of the bodies are still there."""
+    """Return which of the bodies are kept."""
     return [any(np.array_equal(old, new, equal_nan=True) for new in found.xyz) for old in before.xyz]
 
 
 def trim(step: RecipeStep) -> Figure:
-    """Empty frames at both ends go, those in between stay."""
+    """Empty frames at both ends are removed, those in between are kept."""
     people = [actor(BOTH_ARMS, 12, x=0.5, frames=100), actor(WAVING, 13, x=-0.5, frames=100)]
     before = clip(only(people[0], (12, 46), (52, 85)), only(people[1], (20, 46), (52, 72)))
     figure, sides = panels(2, rows=True, size=(7.2, 2.9), sharex=True)
@@ -373,7 +373,7 @@ def trim(step: RecipeStep) -> Figure:
 
 
 def despike(step: RecipeStep) -> Figure:
-    """A joint that leaves its path for a frame is taken out."""
+    """A joint that leaves its path for a frame is removed."""
     person = actor(JABBING, 14, frames=60)
     faulty = person.copy()
     wrong = ((9, 0.35), (24, -0.45), (42, 0.25), (53, -0.3))
@@ -395,7 +395,7 @@ def despike(step: RecipeStep) -> Figure:
 
 
 def fill_gaps(step: RecipeStep) -> Figure:
-    """Short gaps follow the motion, long ones stay open."""
+    """Short gaps are interpolated, long ones stay."""
     person = actor(WAVING, 15, frames=90)
     lost = [(14, 19), (36, 44), (60, 78)]
     faulty = only(person, *zip([0, *(stop for _, stop in lost)], [*(start for start, _ in lost), 90], strict=True))
@@ -414,7 +414,7 @@ def fill_gaps(step: RecipeStep) -> Figure:
 
 
 def smooth(step: RecipeStep) -> Figure:
-    """Jitter goes, motion stays."""
+    """Jitter is removed, motion is kept."""
     person = actor(JABBING, 16, frames=90)
     faulty = damaged("jitter", 2, 4, person)
     mended = after(step, clip(faulty)).xyz[0]
@@ -442,7 +442,7 @@ def cameras() -> dict[str, Clip]:
 
 
 def from_above(axes: Axes, seen: Mapping[str, Clip], title: str) -> None:
-    """Shoulders, nose and way of the first actor from above, at the start, twice between and at the end."""
+    """Draw shoulders, nose and path of the first actor from above, at the start, twice in between and at the end."""
     left, right = KINECT_V2.shoulders
     for (name, clip), colour, width in zip(seen.items(), (BLUE, ORANGE), (7, 3), strict=True):
         xyz = clip.xyz[0]
@@ -460,7 +460,7 @@ def from_above(axes: Axes, seen: Mapping[str, Clip], title: str) -> None:
 
 
 def one_origin(step: RecipeStep) -> Figure:
-    """The chest is at the origin in the first frame, and the way from there stays."""
+    """The chest is at the origin in the first frame, and the path from there is kept."""
     seen = cameras()
     figure, sides = panels(2, size=(7.2, 3.6))
     from_above(sides[0], seen, "before: the sensor is at (0, 0)")
@@ -474,7 +474,7 @@ def one_origin(step: RecipeStep) -> Figure:
 
 
 def one_turn(step: RecipeStep) -> Figure:
-    """The shoulders lie along x, whatever the camera."""
+    """The shoulders are along x, for any camera."""
     seen = {name: STEPS["one_origin"](clip) for name, clip in cameras().items()}
     figure, sides = panels(2, size=(7.2, 3.6))
     from_above(sides[0], seen, "before: one walk, two cameras")
@@ -516,7 +516,7 @@ def draw_all(folder: Path) -> list[Path]:
 
 
 def rounded(svg: str) -> str:
-    """The picture with its coordinates to a hundredth of a point: smaller, and free of a machine's last bits."""
+    """Round the coordinates to a hundredth of a point: smaller files, and the same bytes on every machine."""
     return re.sub(r' (d|x|y)="[^"]+"', lambda found: re.sub(r"(\.\d\d)\d+", r"\1", found[0]), svg)
 
 

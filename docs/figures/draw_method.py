@@ -42,25 +42,25 @@ from trainer.models.encoder import STRIDE
 FRAMES = 64
 """T of the presets."""
 REGION_SEED, DRAWS = 16, 10_000
-"""The region that is shown, and how many are counted."""
+"""Seed of the region that is shown, and the number of regions that are counted."""
 
 
 def clips() -> torch.Tensor:
-    """A and B, somebody who squats and somebody with both arms: (2, C, T, V, 1) metres from the chest in frame 0."""
+    """Return clips A (squatting) and B (moving both arms): (2, C, T, V, 1) metres, chest at the origin in frame 0."""
     people = [actor(SQUATTING, 22, frames=FRAMES), actor(BOTH_ARMS, 21, frames=FRAMES)]
     placed = [xyz - xyz[0, KINECT_V2.centre] for xyz in people]
     return torch.from_numpy(np.stack(placed)).permute(0, 3, 1, 2)[..., None].contiguous()
 
 
 def region() -> Region:
-    """What is pasted in the pictures: as a step of a preset draws it."""
+    """Return the region of the pictures, drawn as in a training step of a preset."""
     drawn = draw_region(KINECT_V2, MixConfig(), 2, FRAMES // STRIDE, np.random.default_rng(REGION_SEED))
     assert isinstance(drawn, Region)
     return drawn
 
 
 def film(axes: Axes, clip: torch.Tensor, owner: NDArray[np.bool_], colours: tuple[str, str], title: str) -> None:
-    """Poses of a clip (C, T, V, 1) through time, each joint in the colour of its owner (T, V)."""
+    """Draw poses of a clip (C, T, V, 1), each joint in the colour of the clip it comes from (T, V)."""
     apart = 1.25
     shown = np.arange(3, FRAMES, 8)
     lines: dict[str, list[NDArray[np.float32]]] = {}
@@ -82,7 +82,7 @@ def film(axes: Axes, clip: torch.Tensor, owner: NDArray[np.bool_], colours: tupl
 
 
 def mixed() -> Figure:
-    """Two clips, and the first with joints of the second for a while."""
+    """Two clips, and the first one with joints of the second in some frames."""
     both, pasted = clips(), region()
     made, mask, _ = mix(both, pasted, STRIDE)
     whose = mask.numpy().repeat(STRIDE, axis=0)
@@ -99,7 +99,7 @@ def mixed() -> Figure:
 
 
 def cells() -> Figure:
-    """The feature map that the mixed clip becomes, by whose cell it is, and how much is pasted over many draws."""
+    """The feature map of the mixed clip, coloured by source clip, and the share of pasted cells over many regions."""
     mask = region().mask(FRAMES // STRIDE, len(KINECT_V2.joints)).numpy()
     order = [joint for joints in KINECT_V2.parts.values() for joint in joints]
     figure, (grid, share) = panels(2, size=(7.2, 3.6), width_ratios=(1.5, 1))
@@ -132,7 +132,7 @@ def cells() -> Figure:
 
 
 def views() -> Figure:
-    """One clip, and the two views that a step takes of it."""
+    """One clip, and two augmented views of it."""
     clip = clips()[1:]
     config = AugmentConfig()
     seen = [
