@@ -9,7 +9,7 @@ from pydantic import BaseModel, ValidationError
 
 from pipeline.errors import ConfigError, validation_reason
 from pipeline.files import safe_toml
-from pipeline.suggest import did_you_mean
+from pipeline.suggest import close_words, did_you_mean, format_suggestions
 from trainer.config.keys import key_groups, keys_of_model, known_names
 
 DEFAULT_ORIGIN, SET_ORIGIN, FITTED_ORIGIN = "default", "--set", "fitted to the data"
@@ -128,9 +128,10 @@ def _format_unknown_key(path: str, values: Mapping[str, Any], model: type[BaseMo
     """Format the error for an unknown key, with similar keys, else the known keys of its table."""
     typed = next((key for key in flatten(values) if key == path or key.startswith(f"{path}.")), path)
     table = path.rpartition(".")[0]
-    inside = [key for key in keys_of_model(model) if table and key.startswith(f"{table}.")]
-    if near := did_you_mean(typed, inside) or did_you_mean(typed, [*keys_of_model(model), *key_groups(model)]):
-        return f"{typed}: no such key{near}"
+    inside = {key.rpartition(".")[2]: key for key in keys_of_model(model) if table and key.startswith(f"{table}.")}
+    close = [inside[name] for name in close_words(typed.rpartition(".")[2], inside)]
+    if hint := format_suggestions(close) or did_you_mean(typed, [*keys_of_model(model), *key_groups(model)]):
+        return f"{typed}: no such key{hint}"
     known = known_names(model, table)
     return f"{typed}: no such key; known{f' in {table}' if table else ''}: {', '.join(known)}"
 
