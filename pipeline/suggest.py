@@ -45,6 +45,9 @@ def close_words(word: object, known: Iterable[str]) -> list[str]:
         return found[:MAX_SUGGESTIONS]
     cutoff = MIN_SIMILARITY if len(asked) > SHORT_CHARACTERS else MIN_SHORT_SIMILARITY
     close = difflib.get_close_matches(typed, by_spelling, MAX_SUGGESTIONS, cutoff)
+    # Words that are clearly worse than the best one would only distract.
+    ratios = [difflib.SequenceMatcher(None, spelling, typed).ratio() for spelling in close]
+    close = [spelling for spelling, ratio in zip(close, ratios, strict=True) if ratio >= ratios[0] - 0.1]
     return list(dict.fromkeys(other for spelling in close for other in by_spelling[spelling]))[:MAX_SUGGESTIONS]
 
 

@@ -242,7 +242,7 @@ def test_embed_writes_features_of_a_store_and_of_an_array(workplace: Path, skele
         ("rm -r processed/splits", "pretrain --preset quick", 2, "build splits with `skelepipe build-splits"),
         ("true", "pretrain nowhere.zarr", 2, "nowhere.zarr: no such file or folder"),
         ("true", "verify nowhere", 2, "no such file or folder"),
-        ("true", "verify runs", 1, "no store, split, run, checkpoint or classifier"),
+        ("true", "verify runs", 1, "is not a store, split, run, checkpoint or classifier"),
         ("true", "pretrain --preset quick --set epoch=1", 2, "epoch"),
         ("true", "pretrain --preset none", 2, "unknown preset 'none'; known: ntu120-xset, ntu120-xsub, ntu60-xsub"),
         ("true", "pretrain --split xset", 2, "there are xsub, xview"),
@@ -316,7 +316,7 @@ def test_a_split_is_named_by_its_file_too(workplace: Path, skelepipe: Skelepipe)
     )
     assert skelepipe("build-splits", "--label-fraction", "0.5").exit_code == 0
     refused = skelepipe("config", "show", "--split", "processed/splits/ntu60/xsub.train-0.5.seed0.json")
-    assert "labelled training clips, not a split" in refused.stderr
+    assert "labelled subset, not a split" in refused.stderr
 
 
 def test_help_has_whole_sentences_in_a_narrow_terminal() -> None:
