@@ -37,7 +37,7 @@ from pipeline.sources.ntu.names import NtuName
 from pipeline.store.build_splits import build_splits
 from pipeline.store.splits import Split
 from pipeline.store.store import Store
-from pipeline.synth.sensor import Sighting, skeleton_text
+from pipeline.synth.sensor import SensorBody, skeleton_text
 from trainer.bench.timing import git_commit
 from trainer.config.presets import compose_pretrain, load_preset
 from trainer.config.pretrain import PretrainConfig
@@ -77,7 +77,7 @@ def text(recording: Recording) -> bytes:
     for slot in range(int(recording.slot.max()) + 1):
         rows = recording.slot == slot
         at = recording.frame[rows]
-        sighting = Sighting(
+        sighting = SensorBody(
             body=np.zeros(recording.frames, np.int64),
             seen=np.zeros(recording.frames, np.bool_),
             xyz=np.zeros((recording.frames, *recording.xyz.shape[1:])),

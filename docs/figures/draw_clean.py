@@ -29,7 +29,7 @@ from pipeline.recipes.steps.selection_kernels import present, wide_share
 from pipeline.skeleton.layout import KINECT_V2
 from pipeline.skeleton.recording import Clip, Recording
 from pipeline.synth.motion import draw_person, perform, roles
-from pipeline.synth.sensor import from_camera, turned
+from pipeline.synth.sensor import from_camera, rotate_about_vertical
 
 IMAGES = Path(__file__).parent / "images"
 STYLE = {
@@ -86,7 +86,7 @@ def actor(
     rng = np.random.default_rng(seed)
     role = roles(action)[0]
     xyz = perform(replace(role, travel=walks, hop=0.0) if walks else role, draw_person(rng), frames, rng)
-    seen = from_camera(turned(xyz, facing), 0.9, away)
+    seen = from_camera(rotate_about_vertical(xyz, facing), 0.9, away)
     return (seen + np.array([x, 0, 0])).astype(np.float32)
 
 

@@ -1,11 +1,11 @@
-"""Synthetic bodies as a BVH, as motion capture writes it: a tree of offsets in centimetres, angles for every frame."""
+"""Write a synthetic body as BVH motion capture: a joint tree with offsets in centimetres, and angles per frame."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.skeleton.layout import KINECT_V2
 
-# Joint, its parent, the joint of the synthetic bodies that it is; children after parents.
+# Joint, its parent, and the corresponding joint of the synthetic bodies; parents first.
 TREE = (
     ("Hips", "", "spine_base"),
     ("Spine", "Hips", "spine_mid"),
@@ -31,16 +31,16 @@ TREE = (
         )
     ),
 )
-ENDS = {"Head": (0.0, 0.1, 0.0), "LeftHand": (0.0, -0.1, 0.0), "RightHand": (0.0, -0.1, 0.0),
+END_SITES = {"Head": (0.0, 0.1, 0.0), "LeftHand": (0.0, -0.1, 0.0), "RightHand": (0.0, -0.1, 0.0),
         "LeftFoot": (0.0, -0.06, -0.1), "RightFoot": (0.0, -0.06, -0.1)}  # fmt: skip
-"""Ends of branches, metres from their joint at rest."""
-FRAME_TIME = 1 / 30
+"""End sites: offsets from their joint in the rest pose, metres."""
+FRAME_SECONDS = 1 / 30
 
 Xyz = NDArray[np.float64]
 
 
-def text(xyz: Xyz) -> str:
-    """A BVH of bodies (T, 25, 3) in metres, x to the camera's left, y up: bones keep their mean lengths."""
+def bvh_text(xyz: Xyz) -> str:
+    """Return the BVH text of a body (T, 25, 3) in metres, x to the camera's left, y up; bones get mean lengths."""
     names = [name for name, _, _ in TREE]
     parents = [names.index(parent) if parent else -1 for _, parent, _ in TREE]
     points = xyz[:, [KINECT_V2.index(joint) for _, _, joint in TREE]]
@@ -54,22 +54,22 @@ def text(xyz: Xyz) -> str:
     angles = np.zeros((len(xyz), len(names), 3))
     world: list[Xyz] = []
     for at, parent in enumerate(parents):
-        over = np.broadcast_to(np.eye(3), (len(xyz), 3, 3)) if parent < 0 else world[parent]
+        parent_turn = np.broadcast_to(np.eye(3), (len(xyz), 3, 3)) if parent < 0 else world[parent]
         turn = np.broadcast_to(np.eye(3), (len(xyz), 3, 3))
         if len(children[at]) == 1:
             child = children[at][0]
-            turn = _onto(offsets[child], np.einsum("tji,tj->ti", over, bones[:, child]))
-        elif children[at]:  # hips and chest: as left and right lie
+            turn = _rotations_between(offsets[child], np.einsum("tji,tj->ti", parent_turn, bones[:, child]))
+        elif children[at]:  # hips and chest: oriented by their left and right children
             left, right = (names.index(f"{side}{'UpLeg' if at == 0 else 'Arm'}") for side in ("Left", "Right"))
             across = points[:, right] - points[:, left]
-            turn = _onto(np.array([1.0, 0.0, 0.0]), np.einsum("tji,tj->ti", over, across))
-        angles[:, at] = _zxy(turn)
-        world.append(over @ turn)
-    return _written(names, parents, offsets, points[:, 0], angles)
+            turn = _rotations_between(np.array([1.0, 0.0, 0.0]), np.einsum("tji,tj->ti", parent_turn, across))
+        angles[:, at] = _zxy_angles(turn)
+        world.append(parent_turn @ turn)
+    return _format_bvh(names, parents, offsets, points[:, 0], angles)
 
 
-def _onto(a: Xyz, b: Xyz) -> Xyz:
-    """(T, 3, 3) the smallest turns that take a direction (3,) to others (T, 3)."""
+def _rotations_between(a: Xyz, b: Xyz) -> Xyz:
+    """Return (T, 3, 3) the smallest rotations from one direction (3,) to others (T, 3)."""
     a, b = a / np.linalg.norm(a), b / np.linalg.norm(b, axis=1, keepdims=True)
     axis, cosine = np.cross(a, b), np.clip(b @ a, -0.9999, 1)
     zero = np.zeros(len(b))
@@ -79,8 +79,8 @@ def _onto(a: Xyz, b: Xyz) -> Xyz:
     return turn
 
 
-def _zxy(turn: Xyz) -> Xyz:
-    """(T, 3) degrees about z, x and y, in this order, of turns (T, 3, 3)."""
+def _zxy_angles(turn: Xyz) -> Xyz:
+    """Return (T, 3) angles in degrees about z, x and y, in this order, of rotations (T, 3, 3)."""
     x = np.arcsin(np.clip(turn[:, 2, 1], -1, 1))
     z = np.arctan2(-turn[:, 0, 1], turn[:, 1, 1])
     y = np.arctan2(-turn[:, 2, 0], turn[:, 2, 2])
@@ -88,7 +88,7 @@ def _zxy(turn: Xyz) -> Xyz:
     return degrees
 
 
-def _written(names: list[str], parents: list[int], offsets: Xyz, root: Xyz, angles: Xyz) -> str:
+def _format_bvh(names: list[str], parents: list[int], offsets: Xyz, root: Xyz, angles: Xyz) -> str:
     lines = ["HIERARCHY"]
     order: list[int] = []
 
@@ -104,15 +104,15 @@ def _written(names: list[str], parents: list[int], offsets: Xyz, root: Xyz, angl
         lines.append("\t" * (depth + 1) + f"CHANNELS {moves}Zrotation Xrotation Yrotation")
         for child in (child for child, parent in enumerate(parents) if parent == at):
             write(child, depth + 1)
-        if names[at] in ENDS:
+        if names[at] in END_SITES:
             lines.append("\t" * (depth + 1) + "End Site")
             lines.append("\t" * (depth + 1) + "{")
-            offset(np.array(ENDS[names[at]]), depth + 2)
+            offset(np.array(END_SITES[names[at]]), depth + 2)
             lines.append("\t" * (depth + 1) + "}")
         lines.append("\t" * depth + "}")
 
     write(0, 0)
-    lines += ["MOTION", f"Frames: {len(root)}", f"Frame Time: {FRAME_TIME:.7f}"]
+    lines += ["MOTION", f"Frames: {len(root)}", f"Frame Time: {FRAME_SECONDS:.7f}"]
     rows = np.concatenate([100 * root, angles[:, order].reshape(len(root), -1)], axis=1)
     lines += [" ".join(f"{value:.5f}" for value in row) for row in rows.tolist()]
     return "\n".join(lines) + "\n"

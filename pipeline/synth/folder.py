@@ -1,11 +1,12 @@
-"""Synthetic people as a folder of one's own: `skeleton.toml`, `manifest.csv`, and files of every kind.
+"""Write a synthetic folder data set: `skeleton.toml`, `manifest.csv`, and clips in all supported file formats.
 
-Nineteen joints of the synthetic bodies, in centimetres, z up. Clips come in blocks of 24, a movement a block (the first
-two blocks take turns); after 12 blocks the movements come round again, every sixth of them between two people. Pairs of
-clips go round ten subjects, of whom every second trains, so that four clips already have both movements on both sides
-of both splits (`xsub` by subject, `xsession` by a column of the data set's own). Four clips are .npy files, the next
-four segments of one long .h5 recording, four .csv files (joints in another order, as the header says; two people: a row
-for each) and four .npz files, and so on. A clip is a function of (seed, its own number). Some joints are missing.
+It has nineteen joints of the synthetic bodies, in centimetres, z up. Clips come in blocks of 24 of the same movement
+(the first two blocks alternate); after 12 blocks the movements repeat. Every sixth movement has two people. Pairs of
+clips cycle through ten subjects, of whom every second is a train subject, so four clips have both movements on both
+sides of both splits (`xsub` by subject, `xsession` by an extra column). Four clips are .npy files, the next four are
+segments of one long .h5 recording, then come four .csv files (joints in another order, given by the header; two people
+have one row each) and four .npz files, and so on. Each clip is a function of the seed and its own number. Some joints
+are missing.
 """
 
 import csv
@@ -20,17 +21,17 @@ from numpy.typing import NDArray
 from pipeline.files.atomic import new_folder
 from pipeline.skeleton.layout import KINECT_V2
 from pipeline.synth.motion import draw_person, gap, perform, roles
-from pipeline.synth.sensor import turned
-from pipeline.synth.summary import SynthSummary, refuse_impossible
+from pipeline.synth.sensor import rotate_about_vertical
+from pipeline.synth.summary import SynthSummary, check_counts
 
 BLOCK = 24
-"""Clips of one movement in a row."""
+"""Consecutive clips of one movement."""
 MOVEMENTS = (1, 2, 50, 3, 4, 5, 6, 7, 51, 8, 9, 10)
-"""The NTU RGB+D classes like which the movements go; 50 and 51 are between two people."""
+"""The NTU RGB+D classes whose motion the movements use; 50 and 51 have two people."""
 SUBJECTS = (1, 6, 2, 7, 3, 8, 4, 9, 5, 10)
-REST = 20
-"""Frames in which nobody is seen between two segments of a long recording."""
-MOST_BROKEN = 1000
+REST_FRAMES = 20
+"""Frames without people between two segments of a long recording."""
+MAX_BROKEN = 1000
 _CLIP, _PERSON, _BROKEN = range(3)
 
 JOINTS = {
@@ -40,8 +41,8 @@ JOINTS = {
     "l_hip": "left_hip", "l_knee": "left_knee", "l_ankle": "left_ankle", "l_toes": "left_foot",
     "r_hip": "right_hip", "r_knee": "right_knee", "r_ankle": "right_ankle", "r_toes": "right_foot",
 }  # fmt: skip
-"""The joints, and those of the synthetic bodies that they are."""
-_FROM = [KINECT_V2.index(joint) for joint in JOINTS.values()]
+"""Joint names, and the corresponding joints of the synthetic bodies."""
+_SOURCE_JOINTS = [KINECT_V2.index(joint) for joint in JOINTS.values()]
 
 SKELETON = f"""# Synthetic people; see docs/data/folder.md for what each key means.
 name = "synthetic-19"
@@ -85,28 +86,32 @@ def write_folder(out: Path, *, clips: int, seed: int, broken: int = 0) -> SynthS
     """Write a synthetic data set into a new folder, all of it or nothing.
 
     Args:
-        out: the folder; may be there if it is empty.
+        out: the folder; if it exists, it must be empty.
         clips: how many usable clips.
         seed: which people and performances; not negative.
         broken: how many clips more that cannot be used, each in another of `DAMAGE`'s ways.
 
     Raises:
-        ConfigError: a number out of range.
-        OutputExists: `out` holds something already.
+        ConfigError: a number is out of range.
+        OutputExists: `out` exists and is not empty.
         OutputFailed: the disk refuses.
     """
-    refuse_impossible(clips, broken, MOST_BROKEN, seed)
-    wrong: dict[str, str] = {}
+    check_counts(clips, broken, MAX_BROKEN, seed)
+    damage_kinds: dict[str, str] = {}
     with new_folder(out) as folder:
         (folder / "clips").mkdir()
         (folder / "skeleton.toml").write_text(SKELETON, encoding="utf-8")
-        rows = [row for four in range(0, clips, 4) for row in _four(folder, seed, range(four, min(four + 4, clips)))]
+        rows = [
+            row
+            for start in range(0, clips, 4)
+            for row in _write_group(folder, seed, range(start, min(start + 4, clips)))
+        ]
         for number in range(broken):
             kind = list(DAMAGE)[number % len(DAMAGE)]
             name = f"broken_{number + 1:04d}"
             row = _row(number) | {"file": f"clips/{name}.npy", "name": name}
             rows.append(DAMAGE[kind](folder, row, _performance(seed, _BROKEN, number)))
-            wrong[name] = kind
+            damage_kinds[name] = kind
         with (folder / "manifest.csv").open("w", encoding="utf-8", newline="") as stream:
             writer = csv.DictWriter(stream, COLUMNS, restval="", lineterminator="\n")
             writer.writeheader()
@@ -116,7 +121,7 @@ def write_folder(out: Path, *, clips: int, seed: int, broken: int = 0) -> SynthS
     good = [_row(number) for number in range(clips)]
     return SynthSummary(
         files=len(files) - 2,
-        broken=wrong,
+        broken=damage_kinds,
         classes=tuple(sorted({int(str(row["label"])) for row in good})),
         performers=tuple(sorted({int(str(row["subject"])) for row in good})),
         bytes=size,
@@ -124,7 +129,7 @@ def write_folder(out: Path, *, clips: int, seed: int, broken: int = 0) -> SynthS
 
 
 def _row(number: int) -> Row:
-    """What the manifest says of a clip, but for its file."""
+    """Return a clip's row of manifest.csv, without its file."""
     block, pair = number // BLOCK % len(MOVEMENTS), number // 2
     return {
         "label": number % 2 if block < 2 else block,
@@ -134,7 +139,7 @@ def _row(number: int) -> Row:
 
 
 def _performance(seed: int, purpose: int, number: int) -> Xyz:
-    """A clip's (M, T, V, 3) centimetres, z up; NaN where a joint is missing."""
+    """Return a clip, (M, T, V, 3) centimetres, z up; NaN where a joint is missing."""
     rng = np.random.default_rng([seed, purpose, number])
     row = _row(number)
     subject, action = int(str(row["subject"])), MOVEMENTS[int(str(row["label"]))]
@@ -143,36 +148,39 @@ def _performance(seed: int, purpose: int, number: int) -> Xyz:
     bodies = []
     for actor, role in enumerate(roles(action)):
         person = draw_person(np.random.default_rng([seed, _PERSON, subject, actor]))
-        apart = np.array([0.0, 0.0, gap(action) * (actor - 0.5)]) if len(roles(action)) > 1 else 0.0
-        body = turned(perform(role, person, frames, rng)[:, _FROM], 180.0 * actor) - apart
-        bodies.append(turned(body, facing) + np.array([0.3, 0.02, 2.5]))
-    x, y, z = np.moveaxis(np.array(bodies) + rng.normal(0.0, 0.004, (len(bodies), frames, len(_FROM), 3)), -1, 0)
+        distance = np.array([0.0, 0.0, gap(action) * (actor - 0.5)]) if len(roles(action)) > 1 else 0.0
+        body = rotate_about_vertical(perform(role, person, frames, rng)[:, _SOURCE_JOINTS], 180.0 * actor) - distance
+        bodies.append(rotate_about_vertical(body, facing) + np.array([0.3, 0.02, 2.5]))
+    x, y, z = np.moveaxis(
+        np.array(bodies) + rng.normal(0.0, 0.004, (len(bodies), frames, len(_SOURCE_JOINTS), 3)), -1, 0
+    )
     xyz: Xyz = np.round(100 * np.stack([x, -z, y], axis=-1), 3)
     xyz[rng.random(xyz.shape[:3]) < 0.005] = np.nan
     return xyz
 
 
-def _four(folder: Path, seed: int, numbers: range) -> list[Row]:
-    """Write up to four clips as one kind of file; returns their rows."""
+def _write_group(folder: Path, seed: int, numbers: range) -> list[Row]:
+    """Write up to four clips in one file format; return their rows."""
     clips = {number: _performance(seed, _CLIP, number) for number in numbers}
     rows = {number: _row(number) for number in numbers}
     suffix = (".npy", ".h5", ".csv", ".npz")[numbers.start // 4 % 4]
     if suffix == ".h5":
         path = folder / "clips" / f"long_{numbers.start // 16 + 1:04d}.h5"
-        whole = np.full((2, sum(REST + clip.shape[1] for clip in clips.values()) + REST, len(JOINTS), 3), np.nan)
-        start = REST
+        length = sum(REST_FRAMES + clip.shape[1] for clip in clips.values()) + REST_FRAMES
+        recording = np.full((2, length, len(JOINTS), 3), np.nan)
+        start = REST_FRAMES
         for number, clip in clips.items():
             end = start + clip.shape[1]
-            whole[: len(clip), start:end] = clip
+            recording[: len(clip), start:end] = clip
             rows[number] |= {"file": f"clips/{path.name}", "start": start, "end": end}
-            start = end + REST
+            start = end + REST_FRAMES
         with h5py.File(path, "w") as file:
-            file.create_dataset("xyz", data=whole.astype(np.float32), compression="gzip", shuffle=True)
+            file.create_dataset("xyz", data=recording.astype(np.float32), compression="gzip", shuffle=True)
         return list(rows.values())
     for number, clip in clips.items():
         path = folder / "clips" / f"clip_{number + 1:04d}{suffix}"
         rows[number]["file"] = f"clips/{path.name}"
-        FILES[suffix](path, clip)
+        WRITERS[suffix](path, clip)
     return list(rows.values())
 
 
@@ -181,7 +189,7 @@ def _npy(path: Path, xyz: Xyz) -> None:
 
 
 def _npz(path: Path, xyz: Xyz) -> None:
-    """Missing joints are zero here."""
+    """Write .npz, in which missing joints are zero."""
     np.savez_compressed(path, xyz=np.nan_to_num(xyz), confidence=np.isfinite(xyz[..., 0]).astype(np.float32))
 
 
@@ -198,11 +206,11 @@ def _csv(path: Path, xyz: Xyz) -> None:
     path.write_text(text.getvalue(), encoding="utf-8", newline="")
 
 
-FILES: Mapping[str, Callable[[Path, Xyz], None]] = {".npy": _npy, ".csv": _csv, ".npz": _npz}
+WRITERS: Mapping[str, Callable[[Path, Xyz], None]] = {".npy": _npy, ".csv": _csv, ".npz": _npz}
 
 
-def _damaged(change: Callable[[Path, Xyz], object]) -> Callable[[Path, Row, Xyz], Row]:
-    """A way of damage that writes the row's file otherwise than it should be."""
+def _damaged_file(change: Callable[[Path, Xyz], object]) -> Callable[[Path, Row, Xyz], Row]:
+    """Return a kind of damage that writes a damaged file."""
 
     def damage(folder: Path, row: Row, xyz: Xyz) -> Row:
         change(folder / str(row["file"]), xyz)
@@ -211,8 +219,8 @@ def _damaged(change: Callable[[Path, Xyz], object]) -> Callable[[Path, Row, Xyz]
     return damage
 
 
-def _misdescribed(**wrong: object) -> Callable[[Path, Row, Xyz], Row]:
-    """A way of damage that writes a good file, and a row that is wrong about it."""
+def _wrong_row(**wrong: object) -> Callable[[Path, Row, Xyz], Row]:
+    """Return a kind of damage that writes a good file and a wrong manifest row."""
 
     def damage(folder: Path, row: Row, xyz: Xyz) -> Row:
         _npy(folder / str(row["file"]), xyz)
@@ -222,24 +230,24 @@ def _misdescribed(**wrong: object) -> Callable[[Path, Row, Xyz], Row]:
 
 
 DAMAGE: Mapping[str, Callable[[Path, Row, Xyz], Row]] = {
-    "another joint count": _damaged(lambda path, xyz: _npy(path, xyz[:, :, 1:])),
-    "no such file": _damaged(lambda path, xyz: None),
-    "a label that is no class": _misdescribed(label="movement of another kind"),
-    "cut short": _damaged(lambda path, xyz: path.write_bytes(_bytes(xyz)[:-100])),
-    "a segment beyond the end": _misdescribed(start=10_000, end=10_100),
-    "a web page": _damaged(
+    "another joint count": _damaged_file(lambda path, xyz: _npy(path, xyz[:, :, 1:])),
+    "no such file": _damaged_file(lambda path, xyz: None),
+    "a label that is no class": _wrong_row(label="movement of another kind"),
+    "cut short": _damaged_file(lambda path, xyz: path.write_bytes(_npy_bytes(xyz)[:-100])),
+    "a segment beyond the end": _wrong_row(start=10_000, end=10_100),
+    "a web page": _damaged_file(
         lambda path, xyz: path.write_bytes(b"<!DOCTYPE html>\n<html><h1>403 Forbidden</h1></html>\n")
     ),
-    "an end before the start": _misdescribed(start=50, end=20),
-    "no frame": _damaged(lambda path, xyz: _npy(path, xyz[:, :0])),
-    "text in place of numbers": _damaged(lambda path, xyz: np.save(path, xyz.astype(str))),
-    "a file outside the folder": _misdescribed(file="../clip_0001.npy"),
-    "nobody in it": _damaged(lambda path, xyz: _npy(path, np.zeros_like(xyz))),
+    "an end before the start": _wrong_row(start=50, end=20),
+    "no frame": _damaged_file(lambda path, xyz: _npy(path, xyz[:, :0])),
+    "text in place of numbers": _damaged_file(lambda path, xyz: np.save(path, xyz.astype(str))),
+    "a file outside the folder": _wrong_row(file="../clip_0001.npy"),
+    "nobody in it": _damaged_file(lambda path, xyz: _npy(path, np.zeros_like(xyz))),
 }
-"""What can be wrong with a clip, in the order in which a set's broken clips take turns."""
+"""The kinds of damage, in the order in which the broken clips of a set use them."""
 
 
-def _bytes(xyz: Xyz) -> bytes:
+def _npy_bytes(xyz: Xyz) -> bytes:
     stream = io.BytesIO()
     np.save(stream, xyz)
     return stream.getvalue()

@@ -1,10 +1,10 @@
-"""Synthetic people that move: class, person and clip to joint positions. Nothing here knows files, cameras or dirt.
+"""Create the motion of synthetic people: joint positions from class, person and clip, without cameras or errors.
 
-Angles swing the bones of `KINECT_V2` about a standing rest pose. A class is a role (or two, when it is between two
-people): which limbs move, how far, how fast, in which order and from which posture, all drawn from the class number
-alone, so that two sets of different seeds agree on what a class looks like. It does not depict the class's name. A
-person brings body size, limb proportions, posture, tempo and vigour. Body axes are a camera's view of somebody who
-faces it: x to the person's right, y up, z behind the back; metres, radians and seconds.
+Joint angles rotate the bones of `KINECT_V2` relative to a standing rest pose. A class is one role, or two for classes
+with two people: which limbs move, how far, how fast, in which order and from which posture. All of this is drawn from
+the class number only, so sets with different seeds agree on a class. The motion does not depict the class's name. A
+person has a body size, limb proportions, a posture, a tempo and a vigour. The axes are those of a camera that the
+person faces: x to the person's right, y up, z backward; units are metres, radians and seconds.
 """
 
 from dataclasses import dataclass
@@ -18,8 +18,8 @@ from pipeline.sources.ntu.names import TWO_PERSON
 
 FPS = 30.0
 
-# Joint, then the bone from its parent at rest for a person of 1.70 m, metres; left is mirrored from right.
-# Proportions of segments: Winter 2009 (Biomechanics and Motor Control), table 4.1, rounded to what the sensor reports.
+# Joint, and the bone from its parent in the rest pose of a person of 1.70 m, metres; left is mirrored from right.
+# Proportions of segments: Winter 2009 (Biomechanics and Motor Control), table 4.1, rounded to the sensor's precision.
 _REST = {
     "spine_mid": (0.0, -0.21, 0.0),
     "spine_base": (0.0, -0.29, 0.0),
@@ -37,8 +37,8 @@ _REST = {
     "right_foot": (0.0, -0.06, -0.11),
 }
 
-# The joint at a swinging bone's far end, axis (0 pitch, 1 twist, 2 sideways), sign that makes a positive angle the
-# natural one (raise forward, outward, bend), lowest and highest angle. Moderate: nobody lies down or spreads both arms.
+# The joint at the far end of a rotating bone; axis (0 pitch, 1 twist, 2 sideways); sign that makes the natural
+# direction positive (forward, outward, bend); lowest and highest angle. Nobody lies down or spreads both arms.
 _ARM = (
     ("elbow", 0, 1, -0.5, 2.5),
     ("elbow", 2, 1, 0.0, 0.8),
@@ -93,7 +93,7 @@ _FEET = [KINECT_V2.index(joint) for joint in ("left_ankle", "right_ankle", "left
 
 
 def _from_root() -> list[int]:
-    """Joints in an order in which every parent comes before its children."""
+    """Return the joints, parents before their children."""
     order = [_ROOT]
     for joint in order:
         order += [child for child, parent in enumerate(KINECT_V2.parents) if parent == joint]
@@ -101,7 +101,7 @@ def _from_root() -> list[int]:
 
 
 def _rest_bones() -> NDArray[np.float64]:
-    """(V, 3) each joint's bone from its parent at rest; zero for the root."""
+    """Return (V, 3) the bone of each joint from its parent in the rest pose; zero for the root."""
     bones = np.zeros((len(KINECT_V2.joints), 3))
     for joint, bone in _REST.items():
         bones[KINECT_V2.index(joint)] = bone
@@ -113,39 +113,39 @@ def _rest_bones() -> NDArray[np.float64]:
 _ORDER = _from_root()
 _BONES = _rest_bones()
 
-# What a class moves first and what it may move besides; "both" arms go together, "turns" against each other.
+# The main motion of a class; "both" arms move together, "in_turn" they alternate.
 _MAIN = ("right_arm", "both_arms", "squat", "left_arm", "arms_in_turn", "right_leg", "bow", "steps")
 _TIME = ("cycle", "stroke", "ramp")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Role:
-    """What one actor of a class does; arrays are (D,), one entry an angle."""
+    """The motion of one actor of a class; arrays are (D,), one entry per angle."""
 
     posture: NDArray[np.float64]
-    """Angles that the motion starts from."""
+    """Angles at the start of the motion."""
     swing: NDArray[np.float64]
-    """How far each angle goes from there; 0 for a limb at rest."""
+    """Amplitude of each angle; 0 for a limb at rest."""
     lag: NDArray[np.float64]
     """Phase of each angle in cycles."""
     time: str
-    """`cycle` repeats, `stroke` goes there and back once or twice, `ramp` goes there and stays."""
+    """`cycle` repeats, `stroke` moves forth and back once or twice, `ramp` moves and stays."""
     pace: float
-    """Cycles a second; strokes a clip."""
+    """Cycles per second, or strokes per clip."""
     hop: float
-    """Height of a hop in metres, once every cycle; mostly 0."""
+    """Height of a hop per cycle, metres; mostly 0."""
     travel: float
-    """Metres walked forward over the clip; negative is backward."""
+    """Metres walked forward in the clip; negative is backward."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Person:
-    """One performer's body and manner."""
+    """The body and style of one performer."""
 
     bones: NDArray[np.float64]
-    """(V, 3) bones at rest, metres."""
+    """(V, 3) bones in the rest pose, metres."""
     habit: NDArray[np.float64]
-    """(D,) angles by which this person's posture differs from the class's."""
+    """(D,) differences of this person's posture from that of the class."""
     tempo: float
     vigour: float
     """Factors on pace and swing."""
@@ -153,14 +153,14 @@ class Person:
 
 @cache
 def roles(action: int) -> tuple[Role, ...]:
-    """What the actors of an action do: one role, or two when it is between two people."""
+    """Return the roles of an action: one, or two for an action with two people."""
     rng = np.random.default_rng([0x5EED, action])
-    main = action + 3 if action in TWO_PERSON else action  # the first classes of either kind differ in their limbs
+    main = action + 3 if action in TWO_PERSON else action  # first classes of both kinds: different limbs
     return tuple(_draw_role(main + 3 * actor, rng) for actor in range(2 if action in TWO_PERSON else 1))
 
 
 def gap(action: int) -> float:
-    """Metres between the two actors of an action at its start."""
+    """Return the distance between the two actors at the start of an action, metres."""
     return 0.7 + 0.1 * (action * 5 % 7)
 
 
@@ -174,11 +174,14 @@ def _draw_role(number: int, rng: np.random.Generator) -> Role:
     swing, lag = np.zeros(size), np.zeros(size)
 
     def move(limb: str, reach: float) -> None:
-        at = _LIMBS[limb]
-        count = at.stop - at.start
-        posture[at] = _LOW[at] + (_HIGH - _LOW)[at] * rng.uniform(0.1, 0.45, count)
-        swing[at] = (_HIGH - _LOW)[at] * reach * rng.uniform(0.2, 1.0, count) * rng.choice([-0.4, 1.0, 1.0], count)
-        lag[at] = rng.uniform(0.0, 0.35, count)
+        angles = _LIMBS[limb]
+        count = angles.stop - angles.start
+        span = (_HIGH - _LOW)[angles]
+        posture[angles] = _LOW[angles] + span * rng.uniform(0.1, 0.45, count)
+        swing[angles] = (
+            (_HIGH - _LOW)[angles] * reach * rng.uniform(0.2, 1.0, count) * rng.choice([-0.4, 1.0, 1.0], count)
+        )
+        lag[angles] = rng.uniform(0.0, 0.35, count)
 
     if main in ("right_arm", "left_arm"):
         move(main, 0.5)
@@ -216,12 +219,12 @@ def _draw_role(number: int, rng: np.random.Generator) -> Role:
 
 
 def draw_person(rng: np.random.Generator) -> Person:
-    """A body and a manner: height within 10 % of 1.70 m, limbs within 4 %, tempo and vigour within about 30 %."""
+    """Draw a person: height within 10 % of 1.70 m, limbs within 4 %, tempo and vigour within about 30 %."""
     height = 1.0 + 0.1 * rng.uniform(-1, 1)
     limbs = 1.0 + 0.04 * rng.uniform(-1, 1, len(_REST))
-    of_joint = dict(zip(_REST, limbs, strict=True))
+    scale_of_joint = dict(zip(_REST, limbs, strict=True))
     names = [joint.replace("left_", "right_") for joint in KINECT_V2.joints]
-    proportions = np.array([of_joint.get(joint, 1.0) for joint in names])
+    proportions = np.array([scale_of_joint.get(joint, 1.0) for joint in names])
     return Person(
         bones=_BONES * (height * proportions)[:, None],
         habit=0.06 * rng.standard_normal(len(_ANGLES)),
@@ -231,16 +234,16 @@ def draw_person(rng: np.random.Generator) -> Person:
 
 
 def perform(role: Role, person: Person, frames: int, rng: np.random.Generator) -> NDArray[np.float64]:
-    """One performance, never twice the same.
+    """Create one performance of a role by a person.
 
     Args:
-        role: what to do.
-        person: who does it.
-        frames: length of the clip at 30 frames a second.
-        rng: what differs from one performance to the next: when it starts, tempo, reach, posture, sway.
+        role: the motion.
+        person: the performer.
+        frames: length of the clip at 30 frames per second.
+        rng: determines the variation between performances: start, tempo, reach, posture, sway.
 
     Returns:
-        (T, V, 3) metres in body axes; the floor is y = 0, the pelvis starts over the origin.
+        (T, V, 3) metres in body axes; the floor is y = 0, the pelvis starts above the origin.
     """
     seconds = np.arange(frames)[:, None] / FPS
     tempo = person.tempo * rng.uniform(0.93, 1.07)
@@ -248,47 +251,47 @@ def perform(role: Role, person: Person, frames: int, rng: np.random.Generator) -
         turns = role.pace * tempo * seconds + rng.random() - role.lag
         wave = 0.5 - 0.5 * np.cos(2 * np.pi * turns)
     else:
-        # What happens once needs room before and after it: it fills 55 to 85 % of the clip.
+        # A motion that happens once fills 55 to 85 % of the clip, with time before and after it.
         length = min(0.85, rng.uniform(0.55, 0.75) / tempo)
         start = rng.uniform(0.03, 0.97 - length)
-        share = np.clip((seconds * FPS / frames - start) / length, 0.0, 1.0)
-        turns = np.clip(1.3 * share - 0.3 * role.lag, 0.0, 1.0)
+        progress = np.clip((seconds * FPS / frames - start) / length, 0.0, 1.0)
+        turns = np.clip(1.3 * progress - 0.3 * role.lag, 0.0, 1.0)
         wave = np.sin(np.pi * role.pace * turns) ** 2 if role.time == "stroke" else turns**2 * (3 - 2 * turns)
     reach = person.vigour * rng.uniform(0.88, 1.12)
     sway = 0.03 * np.sin(2 * np.pi * (0.3 * seconds + rng.random(len(_ANGLES))))
     stance = role.posture + person.habit + 0.05 * rng.standard_normal(len(_ANGLES))
     angles = np.clip(stance + reach * role.swing * wave + sway, _LOW, _HIGH) * _SIGN
-    xyz = _hang(angles, person.bones)
+    xyz = _forward_kinematics(angles, person.bones)
     hop = role.hop * np.abs(np.sin(np.pi * turns[:, 0])) if role.hop else 0.0
     ahead = role.travel * np.linspace(0.0, 1.0, frames)
-    place = xyz[:, _PELVIS].copy()
-    place[:, 0] += 0.01 * np.sin(2 * np.pi * 0.4 * seconds[:, 0])
-    place[:, 1] = xyz[:, _FEET, 1].min(axis=1) - hop
-    place[:, 2] += ahead
-    return xyz - place[:, None]
+    offset = xyz[:, _PELVIS].copy()
+    offset[:, 0] += 0.01 * np.sin(2 * np.pi * 0.4 * seconds[:, 0])
+    offset[:, 1] = xyz[:, _FEET, 1].min(axis=1) - hop
+    offset[:, 2] += ahead
+    return xyz - offset[:, None]
 
 
-def _hang(angles: NDArray[np.float64], bones: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Forward kinematics, (T, D) to (T, V, 3); the pelvis stays upright whatever the trunk does."""
+def _forward_kinematics(angles: NDArray[np.float64], bones: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Compute positions from angles, (T, D) to (T, V, 3); the pelvis stays upright, independent of the trunk."""
     turns = np.zeros((len(KINECT_V2.joints), 3, len(angles)))
     turns[_JOINT, _AXIS] = angles.T
     upright = np.broadcast_to(np.eye(3), (len(angles), 3, 3))
-    spun = {-1: upright}
+    rotations = {-1: upright}
     xyz = np.zeros((len(KINECT_V2.joints), len(angles), 3))
     for joint in _ORDER:
         parent = KINECT_V2.parents[joint]
-        spun[joint] = spun[parent]
+        rotations[joint] = rotations[parent]
         if joint == _PELVIS:
-            spun[joint] = upright
+            rotations[joint] = upright
         elif joint in _SWINGS:
-            spun[joint] = spun[parent] @ _rotation(*turns[joint])
+            rotations[joint] = rotations[parent] @ _rotation(*turns[joint])
         if parent >= 0:
-            xyz[joint] = xyz[parent] + spun[joint] @ bones[joint]
+            xyz[joint] = xyz[parent] + rotations[joint] @ bones[joint]
     return xyz.swapaxes(0, 1)
 
 
 def _rotation(pitch: NDArray[np.float64], twist: NDArray[np.float64], side: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Rotation about x after one about z after one about y (a bone hangs along y); (T,) each to (T, 3, 3)."""
+    """Return rotations about y, then z, then x (bones point along y in the rest pose); (T,) each to (T, 3, 3)."""
     cx, sx, cy, sy, cz, sz = np.cos(pitch), np.sin(pitch), np.cos(twist), np.sin(twist), np.cos(side), np.sin(side)
     rows = [
         [cz * cy, -sz, cz * sy],

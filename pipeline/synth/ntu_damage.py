@@ -1,4 +1,4 @@
-"""Ways to break a `.skeleton` text such that no correct reader accepts it."""
+"""Kinds of damage to a `.skeleton` text that no correct reader accepts."""
 
 from collections.abc import Callable
 
@@ -8,100 +8,102 @@ Lines = list[bytes]
 
 
 def damage(kind: str, text: bytes, rng: np.random.Generator) -> bytes:
-    """Break a good recording.
+    """Damage a good recording.
 
     Args:
         kind: one of `DAMAGE`.
         text: the recording, CR LF, with at least one body.
-        rng: where it is hit.
+        rng: determines where.
     """
     lines = text.removesuffix(b"\r\n").split(b"\r\n")
     return DAMAGE[kind](lines, rng)
 
 
-def _joined(lines: Lines) -> bytes:
+def _join(lines: Lines) -> bytes:
     return b"\r\n".join(lines) + b"\r\n"
 
 
-def _pick(lines: Lines, fields: int, rng: np.random.Generator) -> int:
-    """Number of a random line in the last half that has so many fields."""
-    return int(rng.choice([at for at in range(len(lines) // 2, len(lines)) if lines[at].count(b" ") == fields - 1]))
+def _random_line(lines: Lines, fields: int, rng: np.random.Generator) -> int:
+    """Return the index of a random line of the second half that has `fields` fields."""
+    return int(
+        rng.choice([index for index in range(len(lines) // 2, len(lines)) if lines[index].count(b" ") == fields - 1])
+    )
 
 
 def _cut_in_row(lines: Lines, rng: np.random.Generator) -> bytes:
-    at = _pick(lines, 12, rng)
-    fields = lines[at].split(b" ")
-    return _joined(lines[:at]) + b" ".join(fields[: rng.integers(1, 12)])
+    index = _random_line(lines, 12, rng)
+    fields = lines[index].split(b" ")
+    return _join(lines[:index]) + b" ".join(fields[: rng.integers(1, 12)])
 
 
 def _cut_between_rows(lines: Lines, rng: np.random.Generator) -> bytes:
-    return _joined(lines[: _pick(lines, 12, rng)])
+    return _join(lines[: _random_line(lines, 12, rng)])
 
 
 def _row_short(lines: Lines, rng: np.random.Generator) -> bytes:
-    at = _pick(lines, 12, rng)
-    lines[at] = lines[at].rpartition(b" ")[0]
-    return _joined(lines)
+    index = _random_line(lines, 12, rng)
+    lines[index] = lines[index].rpartition(b" ")[0]
+    return _join(lines)
 
 
 def _row_long(lines: Lines, rng: np.random.Generator) -> bytes:
-    lines[_pick(lines, 12, rng)] += b" 2"
-    return _joined(lines)
+    lines[_random_line(lines, 12, rng)] += b" 2"
+    return _join(lines)
 
 
 def _letters(lines: Lines, rng: np.random.Generator) -> bytes:
-    at = _pick(lines, 12, rng)
-    x, rest = lines[at].split(b" ", 1)
-    lines[at] = x[:-1] + b"l " + rest
-    return _joined(lines)
+    index = _random_line(lines, 12, rng)
+    x, rest = lines[index].split(b" ", 1)
+    lines[index] = x[:-1] + b"l " + rest
+    return _join(lines)
 
 
 def _comma(lines: Lines, rng: np.random.Generator) -> bytes:
-    at = _pick(lines, 12, rng)
-    _, rest = lines[at].split(b" ", 1)
-    lines[at] = b"0,2181153 " + rest
-    return _joined(lines)
+    index = _random_line(lines, 12, rng)
+    _, rest = lines[index].split(b" ", 1)
+    lines[index] = b"0,2181153 " + rest
+    return _join(lines)
 
 
 def _joint_missing(lines: Lines, rng: np.random.Generator) -> bytes:
-    del lines[_pick(lines, 12, rng)]
-    return _joined(lines)
+    del lines[_random_line(lines, 12, rng)]
+    return _join(lines)
 
 
 def _joint_count(lines: Lines, rng: np.random.Generator) -> bytes:
-    head = _pick(lines, 10, rng)
+    head = _random_line(lines, 10, rng)
     lines[head + 1] = b"24"
     del lines[head + 26]
-    return _joined(lines)
+    return _join(lines)
 
 
 def _head_short(lines: Lines, rng: np.random.Generator) -> bytes:
-    at = _pick(lines, 10, rng)
-    lines[at] = lines[at].rpartition(b" ")[0]
-    return _joined(lines)
+    index = _random_line(lines, 10, rng)
+    lines[index] = lines[index].rpartition(b" ")[0]
+    return _join(lines)
 
 
 def _frames_too_many(lines: Lines, rng: np.random.Generator) -> bytes:
     lines[0] = b"%d" % (int(lines[0]) + rng.integers(1, 10))
-    return _joined(lines)
+    return _join(lines)
 
 
 def _frames_too_few(lines: Lines, rng: np.random.Generator) -> bytes:
     lines[0] = b"%d" % (int(lines[0]) - rng.integers(1, 10))
-    return _joined(lines)
+    return _join(lines)
 
 
 def _blank_line(lines: Lines, rng: np.random.Generator) -> bytes:
-    lines.insert(_pick(lines, 12, rng), b"")
-    return _joined(lines)
+    lines.insert(_random_line(lines, 12, rng), b"")
+    return _join(lines)
 
 
 def _surplus(lines: Lines, rng: np.random.Generator) -> bytes:
-    return _joined(lines + lines[-int(rng.integers(1, 26)) :])
+    return _join(lines + lines[-int(rng.integers(1, 26)) :])
 
 
 def _zero_bytes(lines: Lines, rng: np.random.Generator) -> bytes:
-    text = _joined(lines)
+    text = _join(lines)
     at = int(rng.integers(len(text) // 4, len(text) - 1024))
     return text[:at] + bytes(512) + text[at + 512 :]
 
@@ -132,4 +134,4 @@ DAMAGE: dict[str, Callable[[Lines, np.random.Generator], bytes]] = {
     "blank line": _blank_line,
     "web page": _web_page,
 }
-"""What can be wrong with a file, in the order in which a set's broken files take turns."""
+"""The kinds of damage, in the order in which the broken files of a set use them."""

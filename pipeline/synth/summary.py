@@ -1,4 +1,4 @@
-"""Where a synthetic data set goes: a new folder that is there whole or not at all, and what was written into it."""
+"""The result of writing a synthetic data set, and the check of its parameters."""
 
 from dataclasses import dataclass
 
@@ -10,26 +10,26 @@ class SynthSummary:
     """What was written."""
 
     files: int
-    """Recordings, broken ones included."""
+    """Number of recordings, including broken ones."""
     broken: dict[str, str]
-    """Names of the broken recordings or clips, with what is wrong with each."""
+    """The kind of damage of each broken recording or clip, by name."""
     classes: tuple[int, ...]
     """Labels (from 0) of the good clips, ascending."""
     performers: tuple[int, ...]
-    """Performers of the good clips, ascending; empty where the data set does not tell them apart."""
+    """Performers of the good clips, ascending; empty if the data set has no performer ids."""
     bytes: int
-    """Size of all files together."""
+    """Total size of all files."""
 
 
-def refuse_impossible(clips: int, broken: int, most_broken: int, seed: int) -> None:
-    """Refuse numbers of which no set can be made.
+def check_counts(clips: int, broken: int, max_broken: int, seed: int) -> None:
+    """Check the parameters of a synthetic data set.
 
     Raises:
-        ConfigError: one is out of range.
+        ConfigError: a number is out of range.
     """
     if clips < 1:
-        raise ConfigError(f"clips {clips}: a set has at least one")
-    if not 0 <= broken <= most_broken:
-        raise ConfigError(f"broken {broken}: must be from 0 to {most_broken}")
+        raise ConfigError(f"clips {clips}: must be at least 1")
+    if not 0 <= broken <= max_broken:
+        raise ConfigError(f"broken {broken}: must be from 0 to {max_broken}")
     if seed < 0:
         raise ConfigError(f"seed {seed}: must not be negative")

@@ -1,4 +1,4 @@
-"""Write a synthetic data set by name."""
+"""Write a synthetic data set, chosen by name (`skelepipe synth`)."""
 
 from pathlib import Path
 
@@ -10,11 +10,11 @@ from pipeline.synth.tools import TOOLS, write_tool
 
 
 def write(dataset: str, out: Path, *, clips: int, seed: int, broken: int = 0) -> SynthSummary:
-    """Write a synthetic data set, or what a tool writes, into a new folder, all of it or nothing.
+    """Write a synthetic data set, or files of a tool, into a new folder, which appears whole or not at all.
 
     Raises:
-        ConfigError: a number out of range.
-        OutputExists: `out` holds something already.
+        ConfigError: a number is out of range.
+        OutputExists: `out` exists and is not empty.
         OutputFailed: the disk refuses.
     """
     if dataset == "folder":

@@ -1,13 +1,13 @@
-"""Numbers to text, fast: rows of synthetic recordings as NTU RGB+D and PKU-MMD print them."""
+"""Compiled loops that format the rows of synthetic recordings as NTU RGB+D and PKU-MMD print them."""
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
 ROW_BYTES = 11 * 14 + 3
-"""The longest a joint row can be: eleven numbers of at most 13 characters with a blank each, a state, CR, LF."""
+"""Maximum length of a joint row: eleven numbers of at most 13 characters with a blank each, a state, CR, LF."""
 
-_POWERS = 10.0 ** np.arange(23)  # each one exact in binary
+_POWERS = 10.0 ** np.arange(23)  # exact in binary
 
 
 @njit(cache=True)

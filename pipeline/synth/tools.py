@@ -1,8 +1,9 @@
-"""Synthetic people as other tools write them: MediaPipe, OpenPose, COCO, Azure Kinect, Kinect v1, BVH.
+"""Write synthetic files of other tools: MediaPipe, OpenPose, COCO, Azure Kinect, Kinect v1 and BVH.
 
-Clip n shows movement n % 6 by person n // 6 % 4, so that 24 clips have each of both once. A file lies in the folder of
-its movement and begins with its person, `movement_2/p3_0014.json`; MSR-Action3D has names of its own. Some joints are
-missing, some frames show nobody, people come in any order. A clip is a function of (seed, its own number).
+Clip n shows movement n % 6 by person n // 6 % 4, so 24 clips contain every combination once. A file is in the folder of
+its movement and its name starts with the person, `movement_2/p3_0014.json`; MSR-Action3D has its own names. Some joints
+are missing, some frames have no people, and people are in random order. Each clip is a function of the seed and its own
+number.
 """
 
 import json
@@ -19,40 +20,40 @@ from pipeline.files.disk import folder_size
 from pipeline.skeleton.shipped_layouts import load_layout
 from pipeline.synth import bvh
 from pipeline.synth.motion import draw_person, gap, perform, roles
-from pipeline.synth.sensor import turned
-from pipeline.synth.summary import SynthSummary, refuse_impossible
-from pipeline.synth.tool_skeletons import body_of
+from pipeline.synth.sensor import rotate_about_vertical
+from pipeline.synth.summary import SynthSummary, check_counts
+from pipeline.synth.tool_skeletons import to_tool_layout
 
 MOVEMENTS = (1, 2, 3, 4, 6, 50)
-"""The NTU RGB+D classes like which the movements go; 50 is between two people, but where a tool sees one."""
-ALONE = 7
-"""What the last of them is where a tool sees one person."""
+"""The NTU RGB+D classes whose motion the movements use; 50 has two people."""
+SINGLE_PERSON_CLASS = 7
+"""Replaces class 50 for tools that record one person."""
 PEOPLE = 4
-MOST_BROKEN = 1000
+MAX_BROKEN = 1000
 WIDTH, HEIGHT, FOCAL = 1280, 720, 900.0
-"""Pixels of the pictures."""
+"""Image size and focal length in pixels."""
 _CLIP, _PERSON, _BROKEN = range(3)
 
 Xyz = NDArray[np.float64]
 
 
 def write_tool(tool: str, out: Path, *, clips: int, seed: int, broken: int = 0) -> SynthSummary:
-    """Write a tool's files into a new folder, all of them or nothing.
+    """Write a tool's files into a new folder, which appears whole or not at all.
 
     Args:
         tool: a key of `TOOLS`.
-        out: the folder; may be there if it is empty.
-        clips: how many usable recordings.
-        seed: which people and performances; not negative.
-        broken: how many recordings more that cannot be used, each in another of `DAMAGE`'s ways.
+        out: the folder; if it exists, it must be empty.
+        clips: number of usable recordings.
+        seed: determines people and motion; not negative.
+        broken: number of additional recordings that cannot be used, damaged by the kinds of `DAMAGE` in turn.
 
     Raises:
-        ConfigError: a number out of range.
-        OutputExists: `out` holds something already.
+        ConfigError: a number is out of range.
+        OutputExists: `out` exists and is not empty.
         OutputFailed: the disk refuses.
     """
-    refuse_impossible(clips, broken, MOST_BROKEN, seed)
-    wrong: dict[str, str] = {}
+    check_counts(clips, broken, MAX_BROKEN, seed)
+    damage_kinds: dict[str, str] = {}
     with new_folder(out) as folder:
         for number in range(clips + broken):
             is_broken = number >= clips
@@ -63,14 +64,14 @@ def write_tool(tool: str, out: Path, *, clips: int, seed: int, broken: int = 0) 
                 kind = list(DAMAGE)[count % len(DAMAGE)]
                 first = min(files)
                 files[first] = DAMAGE[kind](files[first])
-                wrong[Path(first).name] = kind
+                damage_kinds[Path(first).name] = kind
             for name, content in files.items():
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 (folder / name).write_bytes(content)
         size = folder_size(folder)
     return SynthSummary(
         files=clips + broken,
-        broken=wrong,
+        broken=damage_kinds,
         classes=tuple(range(min(clips, len(MOVEMENTS)))),
         performers=tuple(sorted({_person(number) for number in range(clips)})),
         bytes=size,
@@ -82,7 +83,7 @@ DAMAGE: Mapping[str, Callable[[bytes], bytes]] = {
     "a web page": lambda content: b"<!DOCTYPE html>\n<html><h1>403 Forbidden</h1></html>\n",
     "an empty file": lambda content: b"",
 }
-"""What can be wrong with a recording, in the order in which a set's broken ones take turns."""
+"""The kinds of damage, in the order in which the broken recordings of a set use them."""
 
 
 def _person(number: int) -> int:
@@ -94,36 +95,36 @@ def _stem(number: int) -> str:
 
 
 def _performance(tool: str, seed: int, number: int, rng: np.random.Generator) -> list[Xyz]:
-    """The bodies of a clip, (T, 25, 3) metres each in the camera's view: x to its left, y up, z away."""
+    """Return the bodies of a clip, each (T, 25, 3) metres in camera axes: x to its left, y up, z forward."""
     action = MOVEMENTS[number % len(MOVEMENTS)]
     if tool in ("mediapipe", "kinect-v1", "bvh") and len(roles(action)) > 1:
-        action = ALONE
+        action = SINGLE_PERSON_CLASS
     frames, facing = int(rng.integers(40, 71)), rng.normal(0.0, 15.0)
     bodies = []
     for actor, role in enumerate(roles(action)):
         person = draw_person(np.random.default_rng([seed, _PERSON, _person(number), actor]))
         pair = len(roles(action)) > 1
-        body = turned(perform(role, person, frames, rng), 180.0 * actor)
+        body = rotate_about_vertical(perform(role, person, frames, rng), 180.0 * actor)
         body = body - np.array([0.0, 0.0, gap(action) * (actor - 0.5)]) if pair else body
-        bodies.append(turned(body, 90.0 + facing if pair else facing) + np.array([0.2, -1.0, 3.2]))
+        bodies.append(rotate_about_vertical(body, 90.0 + facing if pair else facing) + np.array([0.2, -1.0, 3.2]))
     return bodies
 
 
-def _noisy(xyz: Xyz, rng: np.random.Generator) -> Xyz:
+def _add_noise(xyz: Xyz, rng: np.random.Generator) -> Xyz:
     return xyz + rng.normal(0.0, 0.006, xyz.shape)
 
 
 def _pixels(xyz: Xyz, rng: np.random.Generator) -> Xyz:
-    """Where a picture shows positions (T, V, 3): (T, V, 2) pixels from the upper left."""
-    x, y, z = np.moveaxis(_noisy(xyz, rng), -1, 0)
+    """Project positions (T, V, 3) to an image: (T, V, 2) pixels from the upper left corner."""
+    x, y, z = np.moveaxis(_add_noise(xyz, rng), -1, 0)
     return np.stack([WIDTH / 2 - FOCAL * x / z, HEIGHT / 2 - FOCAL * y / z], axis=-1)
 
 
-def _seen(rng: np.random.Generator, shape: tuple[int, ...]) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
-    """Which joints are seen, and how sure a tool is of them."""
-    sure = np.round(np.clip(rng.normal(0.85, 0.1, shape), 0.3, 0.99), 4)
+def _visibility(rng: np.random.Generator, shape: tuple[int, ...]) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+    """Draw which joints are visible, and the tool's confidence in them."""
+    confidence = np.round(np.clip(rng.normal(0.85, 0.1, shape), 0.3, 0.99), 4)
     hidden = rng.random(shape) < 0.03
-    return ~hidden, np.where(hidden, np.round(rng.uniform(0.02, 0.25, shape), 4), sure)
+    return ~hidden, np.where(hidden, np.round(rng.uniform(0.02, 0.25, shape), 4), confidence)
 
 
 def _dump(document: Any) -> bytes:
@@ -131,18 +132,18 @@ def _dump(document: Any) -> bytes:
 
 
 def _mediapipe(bodies: list[Xyz], number: int, rng: np.random.Generator) -> dict[str, bytes]:
-    """What the ten lines in docs/data/own-data.md write."""
-    xyz = body_of("mediapipe-33", bodies[0])
+    """Return the file that the ten lines in docs/data/own-data.md write."""
+    xyz = to_tool_layout("mediapipe-33", bodies[0])
     hips = xyz[:, [23, 24]].mean(axis=1, keepdims=True)
-    world = np.round(_noisy((xyz - hips) * (-1, -1, 1), rng), 5)
+    world = np.round(_add_noise((xyz - hips) * (-1, -1, 1), rng), 5)
     flat = np.round(_pixels(xyz, rng) / (WIDTH, HEIGHT), 5)
-    _, sure = _seen(rng, xyz.shape[:2])
+    _, confidence = _visibility(rng, xyz.shape[:2])
     frames = []
     for t in range(len(xyz)):
         if rng.random() < 0.02:
             frames.append({"timestamp_ms": round(t * 1000 / 30), "pose_landmarks": [], "pose_world_landmarks": []})
             continue
-        rest = [{"visibility": v, "presence": min(0.999, v + 0.01)} for v in sure[t].tolist()]
+        rest = [{"visibility": v, "presence": min(0.999, v + 0.01)} for v in confidence[t].tolist()]
         depth = np.round((xyz[t, :, 2] - hips[t, 0, 2]) / 2, 5)
         image = [
             {"x": x, "y": y, "z": z, **r} for (x, y), z, r in zip(flat[t].tolist(), depth.tolist(), rest, strict=True)
@@ -155,21 +156,23 @@ def _mediapipe(bodies: list[Xyz], number: int, rng: np.random.Generator) -> dict
 
 
 def _people(layout: str, bodies: list[Xyz], rng: np.random.Generator) -> list[list[tuple[int, NDArray[np.float64]]]]:
-    """For each frame who is seen in it, in any order: (actor, (V, 3) pixels and confidence, zeros where missing)."""
+    """Return the people of each frame in random order: (actor, (V, 3) pixels and confidence, zeros where missing)."""
     tracks = []
     for xyz in bodies:
-        points = _pixels(body_of(layout, xyz), rng)
-        seen, sure = _seen(rng, points.shape[:2])
-        tracks.append(np.round(np.where(seen[..., None], np.concatenate([points, sure[..., None]], axis=2), 0), 3))
+        points = _pixels(to_tool_layout(layout, xyz), rng)
+        visible, confidence = _visibility(rng, points.shape[:2])
+        tracks.append(
+            np.round(np.where(visible[..., None], np.concatenate([points, confidence[..., None]], axis=2), 0), 3)
+        )
     frames = []
     for t in range(len(tracks[0])):
-        there = [(actor, track[t]) for actor, track in enumerate(tracks) if rng.random() >= 0.02]
-        frames.append([there[at] for at in rng.permutation(len(there))])
+        present = [(actor, track[t]) for actor, track in enumerate(tracks) if rng.random() >= 0.02]
+        frames.append([present[index] for index in rng.permutation(len(present))])
     return frames
 
 
 def _openpose(bodies: list[Xyz], number: int, rng: np.random.Generator) -> dict[str, bytes]:
-    """A file a frame, as --write_json has them: ids are -1."""
+    """Return one file per frame, as written by --write_json; ids are -1."""
     stem = _stem(number)
     name = stem.rpartition("/")[2]
     empty: dict[str, list[float]] = {
@@ -180,13 +183,13 @@ def _openpose(bodies: list[Xyz], number: int, rng: np.random.Generator) -> dict[
     }
     files = {}
     for t, people in enumerate(_people("body-25", bodies, rng)):
-        held = [{"person_id": [-1], "pose_keypoints_2d": points.ravel().tolist(), **empty} for _, points in people]
-        files[f"{stem}/{name}_{t:012d}_keypoints.json"] = _dump({"version": 1.3, "people": held})
+        entries = [{"person_id": [-1], "pose_keypoints_2d": points.ravel().tolist(), **empty} for _, points in people]
+        files[f"{stem}/{name}_{t:012d}_keypoints.json"] = _dump({"version": 1.3, "people": entries})
     return files
 
 
 def _coco(bodies: list[Xyz], number: int, rng: np.random.Generator) -> dict[str, bytes]:
-    """A result list as AlphaPose writes it; every third clip as MMPose does, every third as Ultralytics."""
+    """Return a result list in turn of AlphaPose, MMPose and Ultralytics."""
     frames = _people("coco-17", bodies, rng)
     document: Any
     if number % 3 == 0:
@@ -231,41 +234,41 @@ def _coco(bodies: list[Xyz], number: int, rng: np.random.Generator) -> dict[str,
 
 
 def _azure_kinect(bodies: list[Xyz], number: int, rng: np.random.Generator) -> dict[str, bytes]:
-    """As offline_processor writes it: millimetres, x to the right, y down, z away."""
+    """Return the output of offline_processor: millimetres, x to the right, y down, z forward."""
     layout = load_layout("azure-kinect-32")
-    tracks = [np.round(1000 * _noisy(body_of(layout.name, xyz), rng) * (-1, -1, 1), 2) for xyz in bodies]
+    tracks = [np.round(1000 * _add_noise(to_tool_layout(layout.name, xyz), rng) * (-1, -1, 1), 2) for xyz in bodies]
     upright = [[1.0, 0.0, 0.0, 0.0]] * len(layout.joints)
     frames = []
     for t in range(len(tracks[0])):
-        there = [
+        entries = [
             {"body_id": actor + 1, "joint_positions": track[t].tolist(), "joint_orientations": upright}
             for actor, track in enumerate(tracks)
             if rng.random() >= 0.02
         ]
-        frames.append({"frame_id": t, "timestamp_usec": 33333 * t, "num_bodies": len(there), "bodies": there})
+        frames.append({"frame_id": t, "timestamp_usec": 33333 * t, "num_bodies": len(entries), "bodies": entries})
     bones = [
         [layout.joints[parent].upper(), name.upper()]
         for name, parent in zip(layout.joints, layout.parents, strict=True)
         if parent >= 0
     ]
-    about = {"k4abt_sdk_version": "1.1.2", "source_file": f"{number:04d}.mkv", "bone_list": bones}
+    header = {"k4abt_sdk_version": "1.1.2", "source_file": f"{number:04d}.mkv", "bone_list": bones}
     names = [name.upper() for name in layout.joints]
-    return {f"{_stem(number)}.json": _dump({**about, "joint_names": names, "frames": frames})}
+    return {f"{_stem(number)}.json": _dump({**header, "joint_names": names, "frames": frames})}
 
 
 def _kinect_v1(bodies: list[Xyz], number: int, rng: np.random.Generator) -> dict[str, bytes]:
-    """As MSR-Action3D: metres and confidence, a row a joint."""
+    """Return a file of MSR-Action3D: metres and confidence, one row per joint."""
     layout = load_layout("kinect-v1")
-    xyz = _noisy(body_of(layout.name, bodies[0]), rng)[:, [layout.index(joint) for joint in MSR]]
-    _, sure = _seen(rng, xyz.shape[:2])
-    rows = np.concatenate([xyz, sure[..., None]], axis=2).reshape(-1, 4)
+    xyz = _add_noise(to_tool_layout(layout.name, bodies[0]), rng)[:, [layout.index(joint) for joint in MSR]]
+    _, confidence = _visibility(rng, xyz.shape[:2])
+    rows = np.concatenate([xyz, confidence[..., None]], axis=2).reshape(-1, 4)
     text = "".join(f"{x:.6f} {y:.6f} {z:.6f} {c:.4f}\n" for x, y, z, c in rows.tolist())
-    action, take = number % len(MOVEMENTS) + 1, number // (len(MOVEMENTS) * PEOPLE) + 1
-    return {f"a{action:02d}_s{_person(number):02d}_e{take:02d}_skeleton3D.txt": text.encode()}
+    action, repetition = number % len(MOVEMENTS) + 1, number // (len(MOVEMENTS) * PEOPLE) + 1
+    return {f"a{action:02d}_s{_person(number):02d}_e{repetition:02d}_skeleton3D.txt": text.encode()}
 
 
 def _bvh(bodies: list[Xyz], number: int, rng: np.random.Generator) -> dict[str, bytes]:
-    return {f"{_stem(number)}.bvh": bvh.text(bodies[0] + np.array([0.0, 1.0, 0.0])).encode()}
+    return {f"{_stem(number)}.bvh": bvh.bvh_text(bodies[0] + np.array([0.0, 1.0, 0.0])).encode()}
 
 
 TOOLS: Mapping[str, Callable[[list[Xyz], int, np.random.Generator], dict[str, bytes]]] = {
@@ -276,4 +279,4 @@ TOOLS: Mapping[str, Callable[[list[Xyz], int, np.random.Generator], dict[str, by
     "kinect-v1": _kinect_v1,
     "bvh": _bvh,
 }
-"""For each tool what writes the files of a clip."""
+"""The function of each tool that returns the files of a clip."""

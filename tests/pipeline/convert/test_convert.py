@@ -30,7 +30,7 @@ from pipeline.sources.source import Reading
 from pipeline.store.build_splits import build_splits
 from pipeline.store.store import Store
 from pipeline.synth.motion import draw_person, perform, roles
-from pipeline.synth.tool_skeletons import body_of
+from pipeline.synth.tool_skeletons import to_tool_layout
 
 T = 12
 
@@ -38,7 +38,7 @@ T = 12
 def standing(layout: str, frames: int = T, seed: int = 0) -> NDArray[np.float64]:
     """A person of 1.7 m who stands and sways, (T, V, 3) metres: x to their right, y up, z backward."""
     rng = np.random.default_rng(seed)
-    return body_of(layout, perform(roles(1)[0], draw_person(rng), frames, rng))
+    return to_tool_layout(layout, perform(roles(1)[0], draw_person(rng), frames, rng))
 
 
 def convert(tool: str, root: Path, out: Path, **options: Any) -> ConvertResult:

@@ -14,7 +14,7 @@ from pipeline.synth import ntu as synth_ntu
 from pipeline.synth.motion import draw_person, perform, roles
 from pipeline.synth.ntu import BLOCK, plan, plan_broken, write_ntu
 from pipeline.synth.ntu_damage import DAMAGE, damage
-from pipeline.synth.sensor import Sighting, skeleton_text
+from pipeline.synth.sensor import SensorBody, skeleton_text
 from pipeline.synth.text_kernels import ROW_BYTES, write_joint_rows
 
 CLIPS = 240
@@ -297,9 +297,9 @@ def test_names_of_the_larger_set_follow_its_rules_and_fill_all_sides_of_its_spli
 
 
 def test_broken_names_stay_clear_of_the_fullest_set():
-    with pytest.raises(ConfigError, match=r"no more than \d+ clips") as refusal:
+    with pytest.raises(ConfigError, match=r"names for at most \d+ clips") as refusal:
         plan(10**6)
-    fullest = int(re.search(r"than (\d+)", str(refusal.value)).group(1))
+    fullest = int(re.search(r"at most (\d+)", str(refusal.value)).group(1))
     assert not set(plan(fullest)) & set(plan_broken(6000))
 
 
@@ -414,7 +414,7 @@ def test_a_missing_joint_is_written_as_zero_and_its_pixels_too() -> None:
     xyz = np.full((2, 25, 3), 1.5)
     xyz[0, [0, 6, 20]] = 0  # both ends of the spine and a wrist
     seen, tracking = np.ones(2, bool), np.full((2, 25), 2, np.int8)
-    written = skeleton_text([Sighting(body=np.full(2, 7), seen=seen, xyz=xyz, tracking=tracking)])
+    written = skeleton_text([SensorBody(body=np.full(2, 7), present=seen, xyz=xyz, tracking=tracking)])
     text = np.frombuffer(written + bytes(PADDING), np.uint8).copy()
     read = parse(text, len(written), source="here", name="S001C001P001R001A001")
     np.testing.assert_array_equal(read.xyz, xyz.astype(np.float32))

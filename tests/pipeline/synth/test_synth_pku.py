@@ -183,8 +183,8 @@ def test_broken_names_stay_clear_of_the_fullest_set(dataset):
         plan(facts, 10**6)
     fullest = int(re.search(r"to (\d+)", str(refused.value)).group(1))
     good = {video.name for video in plan(facts, fullest)}
-    damaged = {video.name for video, _ in synth_pku._plan_damage(facts, synth_pku.BROKEN_LIMIT)}
-    assert len(damaged) == synth_pku.BROKEN_LIMIT // 2
+    damaged = {video.name for video, _ in synth_pku._plan_damage(facts, synth_pku.MAX_BROKEN)}
+    assert len(damaged) == synth_pku.MAX_BROKEN // 2
     assert not good & damaged
 
 
