@@ -98,7 +98,7 @@ def convert(request: ConvertRequest, progress: Callable[[int, int], None] = lamb
         refused += [_missing_label(row) for row in rows if "label" not in row]
         rows = [row for row in rows if "label" in row]
         classes, splits = data.classes_and_splits(rows)
-        comment = f"Made by skelepipe convert {request.tool}; docs/data/folder.md says what each key means."
+        comment = f"Made by skelepipe convert {request.tool}; docs/folder.md says what each key means."
         rate = rates.pop() if len(rates) == 1 else None
         output.write_skeleton_toml(folder, layout, comment=comment, rate=rate, classes=classes, splits=splits)
         output.write_manifest_csv(folder, rows)

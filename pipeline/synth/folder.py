@@ -44,7 +44,7 @@ JOINTS = {
 """Joint names, and the corresponding joints of the synthetic bodies."""
 _SOURCE_JOINTS = [KINECT_V2.index(joint) for joint in JOINTS.values()]
 
-SKELETON = f"""# Synthetic people; see docs/data/folder.md for what each key means.
+SKELETON = f"""# Synthetic people; see docs/folder.md for what each key means.
 name = "synthetic-19"
 units = "cm"
 up = "z"
