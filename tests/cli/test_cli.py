@@ -1,4 +1,4 @@
-"""The command line as a user meets it: output, JSON, exit codes, and one line for everything that goes wrong."""
+"""The command line as a user sees it: output, JSON, exit codes, and errors in one line."""
 
 import csv
 import json
@@ -41,7 +41,7 @@ def workplace(own_store: Path, shared_run: Run, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def process(*args: object, cwd: Path, **options: object) -> subprocess.Popen[str]:
+def start_process(*args: object, cwd: Path, **options: object) -> subprocess.Popen[str]:
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "cli", *map(str, args)]
     return subprocess.Popen(command, cwd=cwd, env=environment, text=True, **options)  # type: ignore[call-overload,no-any-return]
@@ -64,7 +64,7 @@ def test_repeatable_options_take_several_values() -> None:
     assert expand_repeatable_options(["--protocol"], repeatable) == ["--protocol"]
 
 
-def test_help_names_every_command_and_every_command_has_help(skelepipe: Skelepipe) -> None:
+def test_every_command_and_option_has_help(skelepipe: Skelepipe) -> None:
     listed = skelepipe("--help").output
     for name, command in main.commands.items():
         assert f"  {name} " in listed
@@ -75,13 +75,13 @@ def test_help_names_every_command_and_every_command_has_help(skelepipe: Skelepip
                 assert parameter.help, f"{name} {parameter.name} has no help"
 
 
-def test_help_is_quick_because_nothing_heavy_is_imported() -> None:
+def test_help_imports_nothing_heavy() -> None:
     heavy = "{'numpy', 'torch', 'zarr', 'numba', 'rich', 'pydantic'}"
     code = f"import sys, cli; cli.main(['--help'], standalone_mode=False); sys.exit(bool({heavy} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True).returncode == 0
 
 
-def test_ingest_without_torch(raw: Path, tmp_path: Path) -> None:
+def test_ingest_does_not_import_torch(raw: Path, tmp_path: Path) -> None:
     code = (
         f"import sys, cli; cli.main(['ingest', 'ntu60', {str(raw)!r}, '--workers', '1'], standalone_mode=False); "
         "sys.exit('torch' in sys.modules)"
@@ -92,7 +92,7 @@ def test_ingest_without_torch(raw: Path, tmp_path: Path) -> None:
     assert done.returncode == 0
 
 
-def test_ingest_says_what_it_did_and_exits_3_when_something_was_quarantined(raw: Path, skelepipe: Skelepipe) -> None:
+def test_ingest_prints_a_summary_and_exits_3_if_recordings_were_quarantined(raw: Path, skelepipe: Skelepipe) -> None:
     first = skelepipe("ingest", "ntu60", raw)
     assert first.exit_code == 3
     assert "processed/ntu60.zarr: ingested, 72 clips" in first.stdout
@@ -120,12 +120,12 @@ def test_json_is_one_object_on_stdout(raw: Path, skelepipe: Skelepipe, tmp_path:
     assert json.loads(skelepipe("ingest", "ntu60", raw, "--dry-run", "--json").stdout)["outcome"] == "dry run"
 
 
-def test_convert_says_what_it_took_and_what_it_refused(skelepipe: Skelepipe, tmp_path: Path) -> None:
+def test_convert_prints_a_summary_and_the_refused_files(skelepipe: Skelepipe, tmp_path: Path) -> None:
     skelepipe("synth", "coco", "raw", "--clips", "7", "--broken", "1")
     pattern = ("--pattern", "(?P<subject>p[0-9])_")
-    told = skelepipe("convert", "coco", "raw", "--to", "kinect-v2", *pattern, "--out", "own")
-    assert told.exit_code == 3
-    assert "own: converted, 7 clips of kinect-v2 skeletons (25 joints), " in told.stdout
+    done = skelepipe("convert", "coco", "raw", "--to", "kinect-v2", *pattern, "--out", "own")
+    assert done.exit_code == 3
+    assert "own: converted, 7 clips of kinect-v2 skeletons (25 joints), " in done.stdout
     for line in (
         "6 classes, 2 subjects, ",
         "label from the folders' names\nsubject from --pattern\nsplit xsub: trains on subject p1\n",
@@ -133,7 +133,7 @@ def test_convert_says_what_it_took_and_what_it_refused(skelepipe: Skelepipe, tmp
         "next: skelepipe ingest folder own\n1 refused",
         "p2_0007.json",
     ):
-        assert line in told.stdout
+        assert line in done.stdout
     found = json.loads(skelepipe("convert", "coco", "raw", "--out", "again", "--json").stdout)
     assert (found["clips"], found["confident"], found["layout"]) == (7, 7, "coco-17")
     assert found["refused"][0].keys() == {"name", "file", "line", "reason"}
@@ -157,14 +157,16 @@ def test_inspect_shows_a_store_and_its_quarantine(workplace: Path, skelepipe: Sk
     assert json.loads(skelepipe("inspect", "--quarantine", "--json").stdout)[0]["file"] == rows[0]["file"]
 
 
-def test_a_dry_run_says_what_it_will_cost(raw: Path, skelepipe: Skelepipe) -> None:
+def test_a_dry_run_estimates_time_and_space(raw: Path, skelepipe: Skelepipe) -> None:
     shown = skelepipe("ingest", "ntu60", raw, "--dry-run").stdout
     assert "dry run: 75 recordings" in shown
     assert re.search(r"expected: a store of [\d.]+ MB in \d+ s, up to [\d.]+ MB during the ingest", shown)
     assert not Path("processed").exists()
 
 
-def test_each_stage_without_argument_takes_what_the_stage_before_wrote(workplace: Path, skelepipe: Skelepipe) -> None:
+def test_each_stage_uses_the_newest_output_of_the_previous_stage_by_default(
+    workplace: Path, skelepipe: Skelepipe
+) -> None:
     built = skelepipe("build-splits")
     assert "store processed/ntu60.zarr (newest)" in built.stderr
     tiny = ["frames=16", "epochs=1", "batch_size=12", "encoder.hidden_channels=2", "encoder.hidden_dim=8"]
@@ -176,14 +178,16 @@ def test_each_stage_without_argument_takes_what_the_stage_before_wrote(workplace
     assert set(json.loads(found.stdout)) == {"knn", "linear"}
 
 
-def test_several_runs_are_one_json_object_too(workplace: Path, skelepipe: Skelepipe) -> None:
+def test_eval_of_several_runs_prints_one_json_object(workplace: Path, skelepipe: Skelepipe) -> None:
     shutil.copytree("runs/tiny", "runs/twin")
     found = json.loads(skelepipe("eval", "runs/tiny", "runs/twin", "--protocol", "knn", "--json").stdout)
     assert set(found) == {"runs/tiny", "runs/twin"}
     assert found["runs/tiny"]["knn"]["rows"] == found["runs/twin"]["knn"]["rows"]
 
 
-def test_a_demo_that_fails_stops_there(tmp_path: Path, skelepipe: Skelepipe, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_demo_stops_at_a_command_that_fails(
+    tmp_path: Path, skelepipe: Skelepipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(*_: object, **__: object) -> None:
         raise SkelepipeError("no splits today")
 
@@ -194,7 +198,7 @@ def test_a_demo_that_fails_stops_there(tmp_path: Path, skelepipe: Skelepipe, mon
     assert not (tmp_path / "demo" / "runs").exists()
 
 
-def test_eval_skips_unfinished_runs_by_name(workplace: Path, skelepipe: Skelepipe) -> None:
+def test_eval_skips_unfinished_runs_and_names_them(workplace: Path, skelepipe: Skelepipe) -> None:
     unfinished = workplace / "runs" / "half"
     unfinished.mkdir()
     record_latest(workplace / "runs", "run", "half")
@@ -206,7 +210,7 @@ def test_eval_skips_unfinished_runs_by_name(workplace: Path, skelepipe: Skelepip
         assert row in found.stdout
 
 
-def test_without_a_preset_that_of_the_data_set_is_taken_and_quick_is_named(
+def test_the_default_preset_is_that_of_the_data_set_and_quick_is_suggested(
     workplace: Path, skelepipe: Skelepipe
 ) -> None:
     refused = skelepipe("pretrain", "--device", "cpu")
@@ -295,7 +299,7 @@ def test_embed_writes_features_of_a_store_and_of_an_array(workplace: Path, skele
         ("true", "export processed/ntu60.zarr --out processed", 5, "cannot be written"),
     ],
 )
-def test_what_goes_wrong_is_one_line_with_its_own_exit_code(
+def test_errors_are_one_line_with_an_exit_code(
     workplace: Path, skelepipe: Skelepipe, harm: str, command: str, code: int, says: str
 ) -> None:
     (workplace / "raw").mkdir()
@@ -306,7 +310,7 @@ def test_what_goes_wrong_is_one_line_with_its_own_exit_code(
     assert "Traceback" not in done.output
 
 
-def test_a_split_is_named_by_its_file_too(workplace: Path, skelepipe: Skelepipe) -> None:
+def test_a_split_can_be_given_as_a_file(workplace: Path, skelepipe: Skelepipe) -> None:
     where = "processed/splits/ntu60/xview.json"
     shutil.copy(where, "copy.json")
     for path in (where, workplace / where, "copy.json"):
@@ -345,7 +349,7 @@ def test_a_second_writer_exits_6(raw: Path, tmp_path: Path, skelepipe: Skelepipe
 
 
 @pytest.mark.slow
-def test_ctrl_c_and_sigterm_leave_a_training_that_goes_on(workplace: Path) -> None:
+def test_a_training_resumes_after_ctrl_c_and_sigterm(workplace: Path) -> None:
     tiny = ["frames=16", "epochs=400", "batch_size=12", "encoder.hidden_channels=2", "encoder.hidden_dim=8"]
     tiny += ["method.mix.frames=[1,3]", "stream_buffer=16"]
     command = ["pretrain", "--preset", "quick", "--out", "runs/long", "--set", *tiny]
@@ -354,8 +358,8 @@ def test_ctrl_c_and_sigterm_leave_a_training_that_goes_on(workplace: Path) -> No
         (signal.SIGTERM, 143, "stream", 2),
         (signal.SIGUSR1, 138, "stream", 0),
     ):
-        lies = ("--residency", residency, "--workers", workers)
-        training = process(*command, *lies, cwd=workplace, stderr=subprocess.PIPE)
+        data_options = ("--residency", residency, "--workers", workers)
+        training = start_process(*command, *data_options, cwd=workplace, stderr=subprocess.PIPE)
         log = workplace / "runs" / "long" / "log.jsonl"
         before = len(log.read_text().splitlines()) if log.exists() else 0
         deadline = time.monotonic() + 60
@@ -364,16 +368,16 @@ def test_ctrl_c_and_sigterm_leave_a_training_that_goes_on(workplace: Path) -> No
             assert time.monotonic() < deadline
             time.sleep(0.05)
         training.send_signal(number)
-        _, said = training.communicate(timeout=60)
+        _, errors = training.communicate(timeout=60)
         assert training.returncode == code
-        assert f"stopped by {number.name}" in said
-        assert f"clips, residency {residency}: takes " in said
+        assert f"stopped by {number.name}" in errors
+        assert f"clips, residency {residency}: takes " in errors
     steps = [json.loads(line)["step"] for line in log.read_text().splitlines()]
     assert steps == list(range(len(steps)))
 
 
 @pytest.mark.parametrize(("how", "code"), [("ctrl-c", 130), ("ctrl-c in compiled code", 130), ("SIGTERM", 143)])
-def test_an_interrupted_ingest_says_so_and_goes_on(
+def test_an_interrupted_ingest_resumes(
     raw: Path, tmp_path: Path, skelepipe: Skelepipe, monkeypatch: pytest.MonkeyPatch, how: str, code: int
 ) -> None:
     monkeypatch.setattr(partitions, "MAX_RECORDINGS", 30)
@@ -400,8 +404,8 @@ def test_an_interrupted_ingest_says_so_and_goes_on(
     assert len(Store(tmp_path / "processed" / "ntu60.zarr")) == 72
 
 
-def test_output_is_plain_off_a_terminal_and_without_colour(workplace: Path) -> None:
-    shown = process("eval", "--protocol", "knn", cwd=workplace, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+def test_output_to_a_pipe_has_no_escape_codes(workplace: Path) -> None:
+    shown = start_process("eval", "--protocol", "knn", cwd=workplace, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     out, err = shown.communicate(timeout=120)
     assert shown.returncode == 0, err
     assert "\x1b" not in out + err
@@ -412,7 +416,7 @@ def test_the_commands_come_in_the_order_of_the_work() -> None:
     assert cli.main.list_commands(None) == list(main.commands)  # type: ignore[arg-type]
 
 
-def test_square_brackets_in_names_and_damage_are_shown_as_they_stand(raw: Path, skelepipe: Skelepipe) -> None:
+def test_square_brackets_in_names_and_messages_are_shown_literally(raw: Path, skelepipe: Skelepipe) -> None:
     folder = Path("odd")
     folder.mkdir()
     shutil.copy(min(raw.iterdir()), folder)
@@ -424,7 +428,7 @@ def test_square_brackets_in_names_and_damage_are_shown_as_they_stand(raw: Path, 
     assert "'[/red]'" in done.stdout
 
 
-def test_a_store_can_be_named_from_within(
+def test_a_store_can_be_named_as_the_current_folder(
     workplace: Path, skelepipe: Skelepipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(workplace / "processed" / "ntu60.zarr")
@@ -433,12 +437,12 @@ def test_a_store_can_be_named_from_within(
     assert (workplace / "processed" / "splits" / "ntu60" / "xsub.train-0.5.seed0.json").exists()
 
 
-def test_ingest_names_the_store_for_the_next_stage_when_it_is_not_the_default(raw: Path, skelepipe: Skelepipe) -> None:
+def test_the_next_command_names_a_store_that_is_not_the_default(raw: Path, skelepipe: Skelepipe) -> None:
     done = skelepipe("ingest", "ntu60", raw, "--out", "my data/s.zarr")
     assert "next: skelepipe build-splits 'my data/s.zarr'" in done.stdout
 
 
-def test_jobs_say_what_they_did_and_what_comes_next(
+def test_jobs_print_a_summary_and_the_next_command(
     raw: Path, skelepipe: Skelepipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(partitions, "MAX_RECORDINGS", 40)
@@ -462,7 +466,7 @@ def test_jobs_say_what_they_did_and_what_comes_next(
     assert (again.exit_code, "up to date, nothing to do for partition 2/2" in again.stdout) == (0, True)
 
 
-def test_finalise_finds_what_waits(raw: Path, skelepipe: Skelepipe) -> None:
+def test_finalise_finds_the_only_unfinished_store(raw: Path, skelepipe: Skelepipe) -> None:
     assert skelepipe("ingest", "ntu60", raw, "--partition", "1/1").exit_code == 3
     done = skelepipe("finalise", "--json")
     assert done.exit_code == 3
@@ -471,7 +475,7 @@ def test_finalise_finds_what_waits(raw: Path, skelepipe: Skelepipe) -> None:
     assert skelepipe("finalise", "processed/ntu60.zarr").exit_code == 0
 
 
-def test_the_bar_says_what_the_first_run_waits_for(
+def test_the_bar_mentions_compilation_at_the_start(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("TTY_COMPATIBLE", "1")
@@ -481,7 +485,7 @@ def test_the_bar_says_what_the_first_run_waits_for(
     assert "starting; the first run on a machine compiles for 10 to 30 s" in capsys.readouterr().err
 
 
-def test_what_is_left_is_judged_by_what_was_seen_done(
+def test_the_remaining_time_ignores_compiling_and_earlier_runs(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     clock = iter([0.0, 15.0, 16.0, 35.0])
@@ -495,7 +499,7 @@ def test_what_is_left_is_judged_by_what_was_seen_done(
     ]
 
 
-def test_an_ingest_imports_neither_torch_nor_dask(raw: Path, tmp_path: Path) -> None:
+def test_an_ingest_imports_no_optional_library(raw: Path, tmp_path: Path) -> None:
     code = (
         "import sys; from cli import main\n"
         f"main(['ingest', 'ntu60', {str(raw)!r}, '--out', {str(tmp_path / 's.zarr')!r}], standalone_mode=False)\n"
@@ -507,13 +511,13 @@ def test_an_ingest_imports_neither_torch_nor_dask(raw: Path, tmp_path: Path) -> 
     assert done.stdout.splitlines()[-1] == "[]"
 
 
-def test_weights_mean_nothing_without_fuse(skelepipe: Skelepipe, workplace: Path) -> None:
+def test_weights_without_fuse_are_refused(skelepipe: Skelepipe, workplace: Path) -> None:
     done = skelepipe("eval", "--weights", "1", "2")
     assert done.exit_code == 2
     assert "--weights belongs to --fuse" in done.output
 
 
-def test_a_demo_does_not_write_among_what_is_there(skelepipe: Skelepipe, tmp_path: Path) -> None:
+def test_the_demo_refuses_a_folder_that_is_not_empty(skelepipe: Skelepipe, tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.tex").touch()
     done = skelepipe("demo", "mine")

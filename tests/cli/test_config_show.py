@@ -1,4 +1,4 @@
-"""`config show`: every value and where it comes from, and what of it can be used again."""
+"""`config show`: every value and its origin, and the TOML file that it prints."""
 
 import json
 import tomllib
@@ -34,7 +34,7 @@ def values(done: Result) -> dict[str, tuple[object, str]]:
     return {key: (held["value"], held["origin"]) for key, held in json.loads(done.stdout)["values"].items()}
 
 
-def test_every_value_has_the_origin_that_won(show: Show, tmp_path: Path) -> None:
+def test_every_value_has_its_origin(show: Show, tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text("epochs = 7\nframes = 40\n[pair]\nstart = 'apart'\n")
     given = ("--preset", "quick", "--config", "mine.toml", "--set", "epochs=9", "encoder.dropout=0.1")
     done = show(*given, "--json")
@@ -50,7 +50,7 @@ def test_every_value_has_the_origin_that_won(show: Show, tmp_path: Path) -> None
     assert json.loads(done.stdout)["values"]["frames"]["about"] == "Number of frames T to which every clip is resized."
 
 
-def test_with_a_store_it_is_what_pretrain_records(show: Show, shared_store: Store, tmp_path: Path) -> None:
+def test_with_a_store_it_shows_what_pretrain_records(show: Show, shared_store: Store, tmp_path: Path) -> None:
     given = ["--preset", "quick", "--set", "epochs=1", "batch_size=36", "frames=16", "encoder.hidden_channels=2"]
     given += ["method.mix.frames=[1, 3]"]
     found = values(show(shared_store.path, *given, "--json"))
@@ -65,7 +65,7 @@ def test_with_a_store_it_is_what_pretrain_records(show: Show, shared_store: Stor
     assert values(show(tmp_path / "run", "--json")) == found | {"stream": ("bone", "--stream")}
 
 
-def test_the_file_that_it_prints_gives_the_same_configuration(show: Show, shared_store: Store, tmp_path: Path) -> None:
+def test_the_printed_file_gives_the_same_configuration(show: Show, shared_store: Store, tmp_path: Path) -> None:
     for name in preset_names():
         (tmp_path / "again.toml").write_text(show("--preset", name, "--toml", "--set", "warm_up=1e-05").stdout)
         again = compose_pretrain(load_preset(name), tmp_path / "again.toml")
@@ -77,13 +77,13 @@ def test_the_file_that_it_prints_gives_the_same_configuration(show: Show, shared
     assert "queue_size = 16  # fitted to the data" in fitted
 
 
-def test_strings_stand_in_the_file_as_toml_has_them() -> None:
+def test_strings_are_escaped_as_toml() -> None:
     odd = 'a"b\\c\x7f\t\u00e9\U0001f600'
     shown = EffectiveConfig(of="x", values=[EffectiveValue("recipe", odd, "default", "")], notes=[])
     assert tomllib.loads("\n".join(config_to_toml(shown)))["recipe"] == odd
 
 
-def test_a_run_of_before_origins_says_so(show: Show, shared_run: Run) -> None:
+def test_a_run_without_recorded_origins_says_so(show: Show, shared_run: Run) -> None:
     done = show(shared_run.path)  # made without the command line: it was told of no origins
     assert done.exit_code == 0
     assert "fitted to the data" in done.stdout
@@ -115,22 +115,20 @@ def test_the_settings_of_eval_are_shown(show: Show) -> None:
         ("--eval --set epochs=3", "did you mean linear.epochs or finetune.epochs or semi.epochs?"),
     ],
 )
-def test_what_cannot_be_shown_is_one_line(show: Show, given: str, says: str) -> None:
+def test_errors_are_one_line(show: Show, given: str, says: str) -> None:
     done = show(*given.split())
     assert done.exit_code == 2, done.output
     assert says in done.stderr
     assert "Traceback" not in done.output
 
 
-def test_what_pretrain_would_refuse_is_shown_and_said(show: Show, shared_store: Store) -> None:
+def test_a_configuration_that_pretrain_refuses_is_shown_with_a_note(show: Show, shared_store: Store) -> None:
     done = show(shared_store.path, "--preset", "ntu60-xsub")
     assert done.exit_code == 0
     assert "pretrain rejects this configuration: batch_size 128 is more than the 36 training clips" in done.stdout
 
 
-def test_a_terminal_that_is_wide_has_words_and_a_narrow_one_folds_no_key(
-    show: Show, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_descriptions_are_shown_in_wide_terminals_only(show: Show, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "60")
     narrow = show("--preset", "quick").stdout
     assert max(map(len, narrow.splitlines()[:-1])) <= 60
@@ -140,7 +138,9 @@ def test_a_terminal_that_is_wide_has_words_and_a_narrow_one_folds_no_key(
     assert "every clip is resized" in show("--preset", "quick").stdout
 
 
-def test_origins_are_no_part_of_what_a_run_is(train_request: Callable[..., PretrainRequest], shared_run: Run) -> None:
+def test_origins_do_not_change_which_run_is_resumed(
+    train_request: Callable[..., PretrainRequest], shared_run: Run
+) -> None:
     request = train_request(shared_run.path)
     assert request.origins == {}
     assert pretrain(request).outcome == "up to date"

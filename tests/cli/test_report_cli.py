@@ -1,4 +1,4 @@
-"""`skelepipe report` as a user meets it."""
+"""`skelepipe report` as a user sees it."""
 
 import json
 import shutil
@@ -21,13 +21,13 @@ Skelepipe = Callable[..., Result]
 
 @pytest.fixture
 def skelepipe(evaluated_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Skelepipe:
-    """Run a command where a store and an evaluated run lie."""
+    """Run a command in a folder with a store and an evaluated run."""
     shutil.copytree(evaluated_run.path.parents[1], tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
     return lambda *args: CliRunner().invoke(main, [str(arg) for arg in args])
 
 
-def test_without_an_argument_it_is_on_the_newest_run_and_the_run_stays_whole(skelepipe: Skelepipe) -> None:
+def test_the_default_is_the_newest_run_which_stays_valid(skelepipe: Skelepipe) -> None:
     done = skelepipe("report")
     assert done.exit_code == 0, done.output
     assert "run runs/tiny (newest)" in done.stderr
@@ -38,7 +38,7 @@ def test_without_an_argument_it_is_on_the_newest_run_and_the_run_stays_whole(ske
     assert "<h1>tiny</h1>" in Path("runs/tiny/report.html").read_text()
 
 
-def test_without_a_run_it_is_on_the_newest_store(skelepipe: Skelepipe) -> None:
+def test_without_a_run_the_default_is_the_newest_store(skelepipe: Skelepipe) -> None:
     shutil.rmtree("runs")
     done = skelepipe("report")
     assert done.exit_code == 0, done.output
@@ -48,14 +48,14 @@ def test_without_a_run_it_is_on_the_newest_store(skelepipe: Skelepipe) -> None:
     assert verify(Path("processed/ntu60.zarr")).findings == []
 
 
-def test_json_says_what_is_in_the_page(skelepipe: Skelepipe, raw: Path) -> None:
-    told = json.loads(skelepipe("report", "processed/ntu60.zarr", "--raw", raw, "--out", "s.html", "--json").stdout)
-    assert told["report"] == "s.html"
-    assert told["bytes"] == Path("s.html").stat().st_size
-    assert told["sections"]["examples"]["skeletons"] >= 8
-    told = json.loads(skelepipe("report", "runs/tiny", "--out", "r.html", "--json").stdout)
-    assert list(told["sections"])[:3] == ["results", "published", "training"]
-    assert told["sections"]["neighbours"]["skeletons"] >= 6
+def test_json_lists_the_sections(skelepipe: Skelepipe, raw: Path) -> None:
+    result = json.loads(skelepipe("report", "processed/ntu60.zarr", "--raw", raw, "--out", "s.html", "--json").stdout)
+    assert result["report"] == "s.html"
+    assert result["bytes"] == Path("s.html").stat().st_size
+    assert result["sections"]["examples"]["skeletons"] >= 8
+    result = json.loads(skelepipe("report", "runs/tiny", "--out", "r.html", "--json").stdout)
+    assert list(result["sections"])[:3] == ["results", "published", "training"]
+    assert result["sections"]["neighbours"]["skeletons"] >= 6
 
 
 @pytest.mark.parametrize(
@@ -71,13 +71,13 @@ def test_json_says_what_is_in_the_page(skelepipe: Skelepipe, raw: Path) -> None:
         ("runs/tiny --out runs", 5, "runs: cannot be written"),
     ],
 )
-def test_what_goes_wrong_is_one_line(skelepipe: Skelepipe, arguments: str, code: int, says: str) -> None:
+def test_errors_are_one_line(skelepipe: Skelepipe, arguments: str, code: int, says: str) -> None:
     done = skelepipe("report", *arguments.split())
     assert (done.exit_code, says in done.stderr) == (code, True), done.output
     assert "Traceback" not in done.output
 
 
-def test_a_run_without_a_best_checkpoint_says_so_in_the_page(skelepipe: Skelepipe) -> None:
+def test_a_missing_best_checkpoint_is_reported_in_the_page(skelepipe: Skelepipe) -> None:
     assert skelepipe("report", "runs/tiny", "--checkpoint", "best").exit_code == 0
     assert (
         "has no best checkpoint, because it was trained with validate_every=0"
@@ -85,17 +85,17 @@ def test_a_run_without_a_best_checkpoint_says_so_in_the_page(skelepipe: Skelepip
     )
 
 
-def test_a_second_writer_waits_not(skelepipe: Skelepipe) -> None:
+def test_a_second_writer_exits_with_6(skelepipe: Skelepipe) -> None:
     with sole_writer(Path("s.html")):
         done = skelepipe("report", "processed/ntu60.zarr", "--out", "s.html")
     assert done.exit_code == 6
 
 
-def test_the_demo_ends_by_a_page() -> None:
+def test_the_demo_ends_with_a_report() -> None:
     assert demo_commands(48, 1)[-1] == "report"
 
 
-def test_a_page_on_a_store_needs_no_torch(skelepipe: Skelepipe, tmp_path: Path) -> None:
+def test_a_report_on_a_store_does_not_import_torch(skelepipe: Skelepipe, tmp_path: Path) -> None:
     code = (
         "import sys, cli; cli.main(['report', 'processed/ntu60.zarr'], standalone_mode=False); "
         "sys.exit('torch' in sys.modules or 'sklearn' in sys.modules)"

@@ -42,7 +42,9 @@ COMMANDS = commands_of(README)
 README_COMMANDS = [command for command in COMMANDS if command.startswith("skelepipe ")]
 DOCS = ROOT / "docs"
 DOC_PAGES = {
-    path.stem: path for path in sorted(DOCS.rglob("*.md")) if not path.relative_to(DOCS).parts[0].startswith("_")
+    path.stem: path
+    for path in sorted(DOCS.rglob("*.md"))
+    if not path.relative_to(DOCS).parts[0].startswith("_") and path != DOCS / "folder.md"  # a pointer to data/folder.md
 }
 """The pages of docs/ by name; names are unique, so that pages can move between folders."""
 PAGES = {
@@ -346,9 +348,9 @@ def test_every_page_is_in_the_table_of_contents() -> None:
 
 
 def test_page_names_are_unique() -> None:
-    assert len(DOC_PAGES) == len(
-        [path for path in DOCS.rglob("*.md") if not path.relative_to(DOCS).parts[0].startswith("_")]
-    )
+    paths = [path for path in DOCS.rglob("*.md") if not path.relative_to(DOCS).parts[0].startswith("_")]
+    assert {path.stem for path in paths} == DOC_PAGES.keys()
+    assert len(paths) == len(DOC_PAGES) + 1  # the pointer
 
 
 @pytest.mark.parametrize("path", [path for path in MARKDOWN if path not in LISTS], ids=lambda path: path.name)

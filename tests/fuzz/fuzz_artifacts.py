@@ -54,7 +54,7 @@ def several(place: Path) -> tuple[Sequence[bytes], Judge]:
         schemas.CLASSIFIER,
         schemas.STORE,
     ]
-    files = [versions.V1 / which.file for which in versions.DOCUMENTS if which.sealed_by is None and not which.within]
+    files = [versions.V1 / which.file for which in versions.DOCUMENTS if which.checksum_folder is None and not which.within]
 
     def judge(content: bytes) -> Outcome:
         try:
@@ -98,7 +98,7 @@ def put_document(which: versions.Document, root: Path, content: bytes) -> None:
     """Put bytes in the place of a document; three times in four, and when it is JSON, sealed as if it were ours."""
     try:
         plain = json.loads(content)
-        if zlib.crc32(content) % 4 and (isinstance(plain, dict) or which.sealed_by):
+        if zlib.crc32(content) % 4 and (isinstance(plain, dict) or which.checksum_folder):
             which.write(root, plain)
             return
     except (ValueError, RecursionError):
@@ -112,7 +112,7 @@ def sealed_file(folder: str, file: str) -> Callable[[Path], tuple[Sequence[bytes
     def start(place: Path) -> tuple[Sequence[bytes], Judge]:
         golden = versions.copied(place / "v1")
         path, sealed = golden.root / folder / file, golden.root / folder / manifest.MANIFEST
-        about, form = versions.without_digest(json.loads(sealed.read_bytes())), versions.SEALED_FOLDERS[folder]
+        about, form = versions.without_digest(json.loads(sealed.read_bytes())), versions.CHECKSUMMED_FOLDERS[folder]
 
         def read() -> None:
             if form is schemas.STORE:
@@ -142,7 +142,7 @@ def shard(place: Path) -> tuple[Sequence[bytes], Judge]:
     def judge(content: bytes) -> Outcome:
         path.write_bytes(content)
         store._files[name] = {"size": len(content), "sha256": manifest.file_digest(path)}
-        store._seen.clear()
+        store._verified_states.clear()
         return Outcome(isinstance(ask(lambda: store.motion(0, int(store.offset[-1])), str(path)), SkelepipeError))
 
     return [path.read_bytes()], judge

@@ -135,8 +135,8 @@ def reference_feeder(clips: NDArray[np.float32], count: int) -> None:
     """Make views as the feeder of CrosSCLR, AimCLR and SkeleMixCLR does (rewritten): arrays and views in numpy."""
     rng = np.random.default_rng(0)
     order = rng.permutation(len(clips))[:count]
-    for at in range(0, count, BATCH):
-        samples = [reference_views(clips[place], rng) for place in order[at : at + BATCH]]
+    for start in range(0, count, BATCH):
+        samples = [reference_views(clips[row], rng) for row in order[start : start + BATCH]]
         for view in range(2):
             torch.from_numpy(np.stack([sample[view] for sample in samples]))
 

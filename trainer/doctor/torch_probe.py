@@ -88,7 +88,7 @@ def collect_state() -> TorchState:
 def judge(state: TorchState) -> Iterator[Finding]:
     """Turn the state into findings: one for torch, then one for each GPU, or one that says why there is none."""
     build = f"CUDA {state.cuda}" if state.cuda else f"ROCm {state.rocm}" if state.rocm else "CPU"
-    text = f"torch {state.version}, {build} build; {state.threads} threads"
+    text = f"torch {state.version}, {build} build; threads: {state.threads}"
     if state.fault:
         yield Finding("torch", "problem", f"{text}; {state.fault}", "pip install --force-reinstall torch numpy")
     else:

@@ -18,7 +18,7 @@ from pipeline.errors import RawFileError
 from pipeline.sources.ntu.parser import parse
 from pipeline.sources.text_buffer import PADDING, PIECE_BYTES, TextReader
 from tests.support.reference import BrokenTextError, parse_skeleton
-from trainer.bench.ingest import read_as_peers_do
+from trainer.bench.ingest import read_with_reference_reader
 
 pytestmark = pytest.mark.kernels
 of_megabytes = pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="plain Python would take an hour")
@@ -89,7 +89,7 @@ def test_coordinates_equal_those_of_the_reference_readers(path):
     first_two = recording.slot < 2
     xyz = np.zeros((3, recording.frames, 25, 2), np.float32)
     xyz[:, recording.frame[first_two], :, recording.slot[first_two]] = recording.xyz[first_two].transpose(0, 2, 1)
-    np.testing.assert_array_equal(xyz, read_as_peers_do(path).astype(np.float32))
+    np.testing.assert_array_equal(xyz, read_with_reference_reader(path).astype(np.float32))
 
 
 def refusal(text):

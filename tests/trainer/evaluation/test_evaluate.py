@@ -83,7 +83,7 @@ def test_another_split_gets_its_own_result_file(shared_run: Run, shared_store: S
     assert Path(result["written"]).name == "knn-ntu60-xview.json"
     seen = np.intersect1d(find_split(shared_store, "xsub").train, split.test)
     assert result["lineage"]["test_clips_pretrained_on"] == len(seen) > 0
-    assert f"{len(seen)} of the test clips were pre-trained on" in "\n".join(
+    assert f"{len(seen)} of the test clips were used in pre-training" in "\n".join(
         evaluation_output.results_notes({"knn": result})
     )
 
@@ -222,5 +222,5 @@ def test_the_table_has_every_row_and_fits_a_terminal(shared_run: Run, shared_sto
     assert "±" in shown
     notes = "\n".join(evaluation_output.results_notes(found))
     assert "semi-0.25: " in notes
-    assert "over 2 draws" in notes
-    assert "finetune is the last epoch" in notes
+    assert "over 2 subsets" in notes
+    assert "finetune: accuracy after the last epoch" in notes
