@@ -54,7 +54,8 @@ def several(place: Path) -> tuple[Sequence[bytes], Judge]:
         schemas.CLASSIFIER,
         schemas.STORE,
     ]
-    files = [versions.V1 / which.file for which in versions.DOCUMENTS if which.checksum_folder is None and not which.within]
+    own_digest = [entry for entry in versions.DOCUMENTS if entry.checksum_folder is None and not entry.within]
+    files = [versions.V1 / entry.file for entry in own_digest]
 
     def judge(content: bytes) -> Outcome:
         try:

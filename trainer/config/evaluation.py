@@ -68,7 +68,7 @@ class FinetuneConfig(ConfigModel):
     init_std: float = Field(default=0.02, ge=0)
     """Standard deviation of the new classifier's initial weights."""
     augmented: bool = False
-    """Augment training clips with the crop and shear of pre-training, newly drawn in every epoch; not in the reference."""
+    """Augment training clips with the crop and shear of pre-training, redrawn in every epoch; not in the reference."""
     frozen_statistics: bool = False
     """Train in evaluation mode (batch-norm statistics of the pre-training, no dropout), as the reference does."""
     precision: Literal["fp32", "bf16"] = "fp32"
