@@ -79,5 +79,9 @@ def convert_to_onnx(model: ExportedModel) -> onnx.ModelProto:
         reason = str(error).strip().partition("\n")[0]
         raise SkelepipeError(f"{run.path}: torch cannot convert the encoder {name} to ONNX: {reason}") from error
     proto = onnx.load_model_from_string(content.getvalue())
+    with torch.no_grad():
+        sizes = [output.shape[1] for output in model(clips)]
+    for output, size in zip(proto.graph.output, sizes, strict=True):
+        output.type.tensor_type.shape.dim[1].dim_value = size  # the exporter leaves D open where it follows a reduction
     onnx.checker.check_model(proto, full_check=True)
     return proto

@@ -41,7 +41,7 @@ setting_option = click.option(
     multiple=True,
     metavar="KEY=VALUE",
     shell_complete=complete_setting,
-    help="Override single values of preset and file: epochs=50. docs/training/training.md lists all keys.",
+    help="Override single values of preset and file: epochs=50. docs/training/settings.md lists all keys.",
 )
 
 

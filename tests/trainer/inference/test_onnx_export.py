@@ -165,6 +165,8 @@ def test_metadata_and_description(run: Run, shared_store: Store, tmp_path: Path)
     assert str(run.path) not in (tmp_path / "x").read_bytes().decode("latin-1")
     (clips,) = proto.graph.input
     assert [dim.dim_param or dim.dim_value for dim in clips.type.tensor_type.shape.dim] == ["N", 3, "T", 25, "M"]
+    shapes = [[dim.dim_param or dim.dim_value for dim in out.type.tensor_type.shape.dim] for out in proto.graph.output]
+    assert shapes == [["N", run.config.encoder.hidden_dim], ["N", len(classes)]]
     assert (proto.opset_import[0].version, proto.producer_name) == (17, "skelepipe")
 
 
