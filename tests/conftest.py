@@ -24,7 +24,7 @@ from trainer.pretrain.pretrain import PretrainRequest, pretrain
 from trainer.runs.run import Run, load_run
 from trainer.runtime.device import choose_device
 
-# On models this small threads only wait for each other, and for whatever else the machine does.
+# For models this small, several threads are slower than one: they mostly wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 torch.set_num_threads(1)
 
@@ -33,25 +33,25 @@ CLIPS, BROKEN = 72, 3
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`--device cuda` runs the tests that train and compute there."""
-    parser.addoption("--device", default="cpu", help="where the tests that need torch run: cpu, cuda or cuda:N")
+    """Add `--device`: `--device cuda` runs training and inference tests on a GPU."""
+    parser.addoption("--device", default="cpu", help="device for tests that use torch: cpu, cuda or cuda:N")
 
 
 @pytest.fixture(scope="session")
 def device(request: pytest.FixtureRequest) -> torch.device:
-    """The device of `--device`."""
+    """Return the device chosen with `--device`."""
     return choose_device(request.config.getoption("--device"))
 
 
 @pytest.fixture(scope="session")
 def golden() -> Path:
-    """The folder of what reference implementations answer."""
+    """Return the folder with results of reference implementations."""
     return GOLDEN
 
 
 @pytest.fixture(scope="session")
 def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """72 synthetic recordings of three classes, one of two people, and 3 damaged ones; read-only by agreement."""
+    """Write 72 synthetic recordings of three classes (one has two people) and 3 damaged ones. Do not change them."""
     folder = tmp_path_factory.mktemp("shared") / "raw"
     write_ntu("ntu60", folder, clips=CLIPS, seed=1, broken=BROKEN)
     return folder
@@ -59,7 +59,7 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def request_for() -> Callable[..., IngestRequest]:
-    """An ingest request for some folder and output."""
+    """Return a function that builds an ingest request for a folder and an output."""
 
     def make(raw: Path, output: Path, name: str = "clean", **options: object) -> IngestRequest:
         roots = (raw,)
@@ -70,7 +70,7 @@ def request_for() -> Callable[..., IngestRequest]:
 
 @pytest.fixture(scope="session")
 def shared_store(raw: Path, request_for: Callable[..., IngestRequest]) -> Store:
-    """The store of `raw` with all official splits; read-only by agreement."""
+    """Ingest `raw` and build all official splits. Tests must not change the store."""
     output = raw.parent / "processed" / "ntu60.zarr"
     ingest(request_for(raw, output, workers=1))
     store = Store(output)
@@ -80,14 +80,14 @@ def shared_store(raw: Path, request_for: Callable[..., IngestRequest]) -> Store:
 
 @pytest.fixture
 def own_store(shared_store: Store, tmp_path: Path) -> Path:
-    """A copy of the store and its splits to damage at will."""
+    """Return a copy of the store and its splits that a test may damage."""
     shutil.copytree(shared_store.path.parent, tmp_path / "processed")
     return tmp_path / "processed" / shared_store.path.name
 
 
 @pytest.fixture
 def copy(raw: Path, shared_store: Store, tmp_path: Path) -> Path:
-    """The first dozen good recordings, to change at will."""
+    """Return a folder with the first twelve good recordings, which a test may change."""
     folder = tmp_path / "raw"
     folder.mkdir()
     for name in shared_store.names[:12]:
@@ -97,7 +97,7 @@ def copy(raw: Path, shared_store: Store, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def skelepipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
-    """Run a command in an empty folder."""
+    """Return a function that runs a skelepipe command in an empty folder."""
     monkeypatch.chdir(tmp_path)
     return lambda *args: CliRunner().invoke(main, [str(arg) for arg in args])
 
@@ -112,12 +112,12 @@ TINY = (
     "method.mix.frames=[1, 3]",
     "method.mix.repeats=2",
 )
-"""Settings over the preset `quick` under which a whole training takes a second."""
+"""Settings on top of the preset `quick`: a whole training takes about a second."""
 
 
 @pytest.fixture(scope="session")
 def train_request(shared_store: Store, device: torch.device) -> Callable[..., PretrainRequest]:
-    """A tiny pre-training of the shared store into some folder, 3 steps an epoch."""
+    """Return a function that builds a request for a tiny pre-training on the shared store, 3 steps per epoch."""
 
     def make(output: Path, *settings: str, store: Store = shared_store, **options: object) -> PretrainRequest:
         config = compose_pretrain(load_preset("quick"), None, [*TINY, *settings])
@@ -131,7 +131,7 @@ def train_request(shared_store: Store, device: torch.device) -> Callable[..., Pr
 
 @pytest.fixture(scope="session")
 def shared_run(train_request: Callable[..., PretrainRequest], shared_store: Store) -> Run:
-    """A finished tiny run; read-only by agreement, but for its results."""
+    """Train a tiny run. Tests must not change it, except for its results."""
     return pretrain(train_request(shared_store.path.parents[1] / "runs" / "tiny")).run
 
 
@@ -139,7 +139,7 @@ def shared_run(train_request: Callable[..., PretrainRequest], shared_store: Stor
 def evaluated_run(
     shared_run: Run, shared_store: Store, tmp_path_factory: pytest.TempPathFactory, device: torch.device
 ) -> Run:
-    """A run with its store beside it, as a user has them, evaluated twice: kNN and a short linear training."""
+    """Return a run next to its store, evaluated with kNN and with a short linear training."""
     folder = tmp_path_factory.mktemp("evaluated")
     shutil.copytree(shared_store.path.parent, folder / "processed")
     shutil.copytree(shared_run.path, folder / "runs" / "tiny", ignore=shutil.ignore_patterns("eval"))

@@ -80,7 +80,7 @@ def agreement(findings: Findings, device: Any) -> None:
     """Draws, augmentation, mixing, pooling, queue and loss against the CPU's."""
     from tests.support import device_checks
 
-    for check in device_checks.CHECKS + (device_checks.ON_GPU if device.type == "cuda" else ()):
+    for check in device_checks.CHECKS + (device_checks.GPU_CHECKS if device.type == "cuda" else ()):
         findings.check(check.__name__.replace("_", " "), lambda check=check: check(device))
 
 

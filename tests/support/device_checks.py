@@ -28,17 +28,17 @@ def clips():
 
 def draws_are_equal_bit_for_bit(device):
     for seed, epoch, view in [(0, 0, 0), (7, 3, 1), (2**63 + 5, 300, 0)]:
-        found = counter_rng.uniform(seed, epoch, SAMPLES.to(device), view, augment.DRAWS_PER_VIEW)
-        assert torch.equal(found.cpu(), counter_rng.uniform(seed, epoch, SAMPLES, view, augment.DRAWS_PER_VIEW))
+        actual = counter_rng.uniform(seed, epoch, SAMPLES.to(device), view, augment.DRAWS_PER_VIEW)
+        assert torch.equal(actual.cpu(), counter_rng.uniform(seed, epoch, SAMPLES, view, augment.DRAWS_PER_VIEW))
 
 
 def crops_are_equal_and_views_close(device):
     x, uniforms = clips(), counter_rng.uniform(1, 2, SAMPLES, 0, augment.DRAWS_PER_VIEW)
-    found = augment.crop(x.to(device), uniforms[:, 0].to(device), 6)
-    assert torch.equal(found.cpu(), augment.crop(x, uniforms[:, 0], 6))
+    actual = augment.crop(x.to(device), uniforms[:, 0].to(device), 6)
+    assert torch.equal(actual.cpu(), augment.crop(x, uniforms[:, 0], 6))
     config = AugmentConfig()
-    found = augment.random_view(x.to(device), uniforms.to(device), config)
-    torch.testing.assert_close(found.cpu(), augment.random_view(x, uniforms, config), rtol=1e-6, atol=1e-6)
+    actual = augment.random_view(x.to(device), uniforms.to(device), config)
+    torch.testing.assert_close(actual.cpu(), augment.random_view(x, uniforms, config), rtol=1e-6, atol=1e-6)
 
 
 def streams_are_equal(device):
@@ -50,31 +50,31 @@ def streams_are_equal(device):
 
 def mixing_is_equal(device):
     region = skelemix.draw_region(KINECT_V2, MixConfig(), 5, 8, counter_rng.generator(0, 1, 2))
-    found = skelemix.mix(clips().to(device), region, 4)
+    actual = skelemix.mix(clips().to(device), region, 4)
     assert all(
-        torch.equal(a.cpu(), b) for a, b in zip(found, skelemix.mix(clips(), region, 4), strict=True)
+        torch.equal(a.cpu(), b) for a, b in zip(actual, skelemix.mix(clips(), region, 4), strict=True)
     )  # fmt: skip
 
 
 def pooling_is_close(device):
     features, mask = torch.randn(10, 6, 8, 25, generator=torch.Generator().manual_seed(1)), torch.zeros(8, 25).bool()
     mask[2:6, 3:11] = True
-    near = {"rtol": 1e-5, "atol": 1e-6}
-    torch.testing.assert_close(pool(features.to(device), 2).cpu(), pool(features, 2), **near)
-    found = pool_masked(features.to(device), mask.to(device), 2)
-    for ours, theirs in zip(found, pool_masked(features, mask, 2), strict=True):
-        torch.testing.assert_close(ours.cpu(), theirs, **near)
+    tolerance = {"rtol": 1e-5, "atol": 1e-6}
+    torch.testing.assert_close(pool(features.to(device), 2).cpu(), pool(features, 2), **tolerance)
+    actual = pool_masked(features.to(device), mask.to(device), 2)
+    for ours, expected in zip(actual, pool_masked(features, mask, 2), strict=True):
+        torch.testing.assert_close(ours.cpu(), expected, **tolerance)
 
 
-def the_queue_turns_alike(device):
+def queues_are_equal(device):
     config = EncoderConfig(hidden_channels=2, hidden_dim=8, feature_dim=4)
     pairs = []
-    for where in ("cpu", device):
+    for target in ("cpu", device):
         torch.manual_seed(0)
         pair = MomentumPair(Encoder(KINECT_V2, config), PairConfig(queue_size=7), torch.Generator().manual_seed(0))
-        pair = pair.to(where)
+        pair = pair.to(target)
         for count in (3, 5, 9):
-            pair.enqueue(torch.arange(4.0 * count, device=where).view(count, 4))
+            pair.enqueue(torch.arange(4.0 * count, device=target).view(count, 4))
         pairs.append(pair)
     assert torch.equal(pairs[0].queue, pairs[1].queue.cpu())
     assert int(pairs[0].pointer) == int(pairs[1].pointer)
@@ -82,10 +82,12 @@ def the_queue_turns_alike(device):
 
 def losses_are_close(device):
     generator = torch.Generator().manual_seed(2)
-    parts = [torch.nn.functional.normalize(torch.randn(6, 16, generator=generator), dim=1) for _ in range(3)]
+    query, key, mixed = (
+        torch.nn.functional.normalize(torch.randn(6, 16, generator=generator), dim=1) for _ in range(3)
+    )
     queue = torch.nn.functional.normalize(torch.randn(16, 50, generator=generator), dim=0)
-    found = info_nce(parts[0].to(device), parts[1].to(device), queue.to(device), 0.2, parts[2].to(device))
-    torch.testing.assert_close(found.cpu(), info_nce(parts[0], parts[1], queue, 0.2, parts[2]), rtol=1e-5, atol=1e-6)
+    actual = info_nce(query.to(device), key.to(device), queue.to(device), 0.2, mixed.to(device))
+    torch.testing.assert_close(actual.cpu(), info_nce(query, key, queue, 0.2, mixed), rtol=1e-5, atol=1e-6)
 
 
 def fast_and_plain_encoders_are_close(device):
@@ -95,30 +97,30 @@ def fast_and_plain_encoders_are_close(device):
     torch.manual_seed(0)
     start = Encoder(KINECT_V2, config).state_dict()
     for training in (False, True):
-        answers = []
-        for where, fast in (("cpu", False), (device, True)):
+        results = []
+        for target, fast in (("cpu", False), (device, True)):
             encoder = Encoder(KINECT_V2, config)
             encoder.load_state_dict(start)
-            encoder.to(where).train(training)
+            encoder.to(target).train(training)
             encoder.fast = fast
-            outputs = (encoder(x.to(where)), *encoder.encode_masked_halves(x.to(where), mask.to(where)))
-            # Means, not sums: biases before a batch norm have a gradient of rounding alone, in proportion to the rest.
+            outputs = (encoder(x.to(target)), *encoder.encode_masked_halves(x.to(target), mask.to(target)))
+            # Means, not sums: biases before a batch norm have a gradient of rounding errors, in proportion to the rest.
             sum(output.square().mean() for output in outputs).backward()
             gradients = {name: parameter.grad.cpu() for name, parameter in encoder.named_parameters()}
-            answers.append(([output.detach().cpu() for output in outputs], gradients))
-        torch.testing.assert_close(answers[1], answers[0], rtol=1e-4, atol=1e-5)
+            results.append(([output.detach().cpu() for output in outputs], gradients))
+        torch.testing.assert_close(results[1], results[0], rtol=1e-4, atol=1e-5)
 
 
-def recorded_steps_are_those_taken_one_by_one(device):
-    """Three steps with dropout and a queue: losses and weights."""
+def captured_steps_match_plain_steps(device):
+    """Compare losses and weights of three steps with dropout and a queue, with and without CUDA graph capture."""
     states = []
-    for recorded in (False, True):
+    for captured in (False, True):
         config = compose_pretrain(load_preset("quick"), None, ("batch_size=12", "precision=fp32", "pair.queue_size=64"))
         run = Run(path=Path(), preset="", config=config, layout=KINECT_V2, lineage={}, total_steps=9, digest="")
         method = build_run_method(run)
         method.pair.to(device).train()
         optimiser = torch.optim.SGD(method.pair.query.parameters(), lr=0.005, momentum=0.9)
-        replay = capture_step(method, optimiser, config) if recorded else None
+        replay = capture_step(method, optimiser, config) if captured else None
         x = torch.randn(12, 3, config.frames, 25, 1, generator=torch.Generator().manual_seed(4)).to(device)
         losses = [
             train_step(method, optimiser, x + step, np.arange(12), step, 0, run, replay)["total"].cpu()
@@ -134,9 +136,9 @@ CHECKS = (
     streams_are_equal,
     mixing_is_equal,
     pooling_is_close,
-    the_queue_turns_alike,
+    queues_are_equal,
     losses_are_close,
     fast_and_plain_encoders_are_close,
 )
-ON_GPU = (recorded_steps_are_those_taken_one_by_one,)
-"""What no CPU can do."""
+GPU_CHECKS = (captured_steps_match_plain_steps,)
+"""Checks that need a GPU."""

@@ -20,15 +20,15 @@ from trainer.models.momentum_pair import MomentumPair
 from trainer.runs.imported.released_keys import infer_config, released_names
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "skelemixclr_step.npz"
-LARGEST_ERROR = {torch.float32: 2e-5, torch.float64: 1e-10}
-"""Of eval outputs, losses, statistics and keys, relative to one or to the largest entry, whichever is greater."""
+MAX_ERROR = {torch.float32: 2e-5, torch.float64: 1e-10}
+"""For eval outputs, losses, statistics and keys, relative to one or to the largest entry, whichever is greater."""
 
-LAST_PLACE = float(torch.finfo(torch.float32).eps)
-"""The answers' own rounding, for weights of about one; a missing update would show as up to 2e-4."""
+FLOAT32_EPSILON = float(torch.finfo(torch.float32).eps)
+"""Rounding error of the stored weights of about one. A missing update would cause a difference of up to 2e-4."""
 
 
 class Golden:
-    """The file in one precision on one device: state always from float32, answers from `float64/` where they are."""
+    """The golden file in one precision on one device: state from float32, results from `float64/` for float64."""
 
     def __init__(self, dtype, device="cpu"):
         self.dtype = dtype
@@ -42,30 +42,30 @@ class Golden:
         self.ours = released_names(self.fresh())
         self.repeats = len({name.split("/")[1] for name in self.arrays if name.startswith("mix/")})
 
-    def given(self, name):
+    def inputs(self, name):
         tensor = self.tensor(name)
         return tensor.to(self.dtype) if tensor.is_floating_point() else tensor
 
-    def answer(self, name):
+    def expected(self, name):
         return self.tensor(self.prefix + name)
 
     def tensor(self, name):
         return torch.from_numpy(self.arrays[name]).to(self.device)
 
     def group(self, start):
-        """Our names and the file's answers below a group, in this precision."""
+        """Return the expected values of a group in this precision, by our parameter names."""
         start = self.prefix + start
         return {self.ours[name[len(start) :]]: self.tensor(name) for name in self.arrays if name.startswith(start)}
 
     def state(self):
         return {
-            self.ours[name.removeprefix("state/")]: self.given(name)
+            self.ours[name.removeprefix("state/")]: self.inputs(name)
             for name in self.arrays
             if name.startswith("state/")
         }
 
     def fresh(self):
-        """A pair of the file's sizes, as it starts."""
+        """Build a newly initialised pair with the sizes in the file."""
         return MomentumPair(Encoder(KINECT_V2, self.config), PairConfig(queue_size=self.queue_size), torch.Generator())
 
     def pair(self):
@@ -89,69 +89,69 @@ class Golden:
             found,
             expected.to(self.dtype),
             rtol=0,
-            atol=LARGEST_ERROR[self.dtype] * max(1.0, float(expected.abs().max())),
+            atol=MAX_ERROR[self.dtype] * max(1.0, float(expected.abs().max())),
         )
 
 
 def step(golden):
-    """The pair after the golden step and its backward, and the step's losses."""
+    """Run the golden step and its backward pass; return the pair and the losses."""
     pair = golden.pair()
     pair.train()
     config = MethodConfig(mix=MixConfig(repeats=golden.repeats))
     method = METHODS[config.name](pair, config)
     regions = [golden.region(repeat, pair.query.stride) for repeat in range(golden.repeats)]
-    terms = whole_batch_step.losses(method, golden.given("input/query"), golden.given("input/key"), regions)
+    terms = whole_batch_step.losses(method, golden.inputs("input/query"), golden.inputs("input/key"), regions)
     terms.total.backward()
     return pair, terms
 
 
-def every_state_name_maps_to_one_of_ours_and_back(golden, _):
+def state_names_map_one_to_one(golden, _):
     theirs = {name.removeprefix("state/") for name in golden.arrays if name.startswith("state/")}
     assert set(golden.ours) == theirs
     assert sorted(golden.ours.values()) == sorted(golden.pair().state_dict())
 
 
-def adjacency_is_the_references(golden, _):
+def adjacency_matches_the_reference(golden, _):
     assert torch.equal(build_adjacency(KINECT_V2), golden.tensor("state/encoder_q.A").cpu())
 
 
-def eval_mode_answers_as_the_reference(golden, _):
+def eval_outputs_match_the_reference(golden, _):
     query = golden.pair().query.eval()
-    x = golden.given("input/query")
-    mask = golden.given("eval/mask") > 0
+    x = golden.inputs("input/query")
+    mask = golden.inputs("eval/mask") > 0
     with torch.no_grad():
-        golden.close(query.backbone(x), golden.answer("eval/backbone"))
-        golden.close(query(x), golden.answer("eval/embedding"))
+        golden.close(query.backbone(x), golden.expected("eval/backbone"))
+        golden.close(query(x), golden.expected("eval/embedding"))
         trimmed, truncated = query.encode_masked_halves(x, mask)
-    golden.close(trimmed, golden.answer("eval/trimmed"))
-    golden.close(truncated, golden.answer("eval/truncated"))
+    golden.close(trimmed, golden.expected("eval/trimmed"))
+    golden.close(truncated, golden.expected("eval/truncated"))
 
 
-def mixing_pastes_what_the_reference_pastes(golden, _):
+def mixing_matches_the_reference(golden, _):
     for repeat in range(golden.repeats):
-        mixed, mask, partner = mix(golden.given("input/query"), golden.region(repeat, 4), stride=4)
-        assert torch.equal(mixed, golden.given(f"mix/{repeat}/mixed"))
-        assert torch.equal(mask, golden.given(f"mix/{repeat}/mask") > 0)
-        assert torch.equal(partner, golden.given(f"mix/{repeat}/partner"))
+        mixed, mask, partner = mix(golden.inputs("input/query"), golden.region(repeat, 4), stride=4)
+        assert torch.equal(mixed, golden.inputs(f"mix/{repeat}/mixed"))
+        assert torch.equal(mask, golden.inputs(f"mix/{repeat}/mask") > 0)
+        assert torch.equal(partner, golden.inputs(f"mix/{repeat}/partner"))
 
 
-def every_loss_term_is_the_references(golden, stepped):
+def loss_terms_match_the_reference(golden, stepped):
     _, terms = stepped
-    golden.close(terms.instance, golden.answer("loss/instance"))
+    golden.close(terms.instance, golden.expected("loss/instance"))
     for repeat in range(golden.repeats):
-        golden.close(terms.trimmed[repeat], golden.answer(f"loss/{repeat}/trimmed"))
-        golden.close(terms.truncated[repeat], golden.answer(f"loss/{repeat}/truncated"))
-    golden.close(terms.mixed, golden.answer("loss/mixed_sum_over_repeats"))
-    golden.close(terms.total, golden.answer("loss/total"))
+        golden.close(terms.trimmed[repeat], golden.expected(f"loss/{repeat}/trimmed"))
+        golden.close(terms.truncated[repeat], golden.expected(f"loss/{repeat}/truncated"))
+    golden.close(terms.mixed, golden.expected("loss/mixed_sum_over_repeats"))
+    golden.close(terms.total, golden.expected("loss/total"))
 
 
-def gradients_are_the_references(golden, stepped):
+def gradients_match_the_reference(golden, stepped):
     pair, _ = stepped
     expected = golden.group("grad/")
     found = {name: parameter.grad for name, parameter in pair.named_parameters() if parameter.grad is not None}
     assert set(found) == set(expected)
     largest = max(float(gradient.abs().max()) for gradient in expected.values())
-    # In float32 a ReLU whose input is within rounding of zero opens on one processor and not on another: up to 2.8e-3.
+    # In float32 the output of a ReLU with an input near zero differs between processors: up to 2.8e-3 in the gradient.
     tolerance = (5e-3 if golden.dtype == torch.float32 else 1e-9) * largest
     for name, gradient in expected.items():
         torch.testing.assert_close(
@@ -159,7 +159,7 @@ def gradients_are_the_references(golden, stepped):
         )
 
 
-def the_state_after_the_step_is_the_references(golden, stepped):
+def state_after_the_step_matches_the_reference(golden, stepped):
     pair, _ = stepped
     state = pair.state_dict()
     expected = golden.group("after/")
@@ -170,29 +170,29 @@ def the_state_after_the_step_is_the_references(golden, stepped):
             assert torch.equal(state[name], value.reshape(state[name].shape))
         elif name in statistics or name == "queue":
             golden.close(state[name], value)
-    assert int(state["pointer"]) == len(golden.given("input/query")) % pair.queue.shape[1]
+    assert int(state["pointer"]) == len(golden.inputs("input/query")) % pair.queue.shape[1]
 
 
-def the_key_encoder_follows_as_the_references(golden, stepped):
+def key_encoder_matches_the_reference(golden, stepped):
     pair, _ = stepped
     start = "after/encoder_k."
     parameters = dict(pair.key.named_parameters())
-    seen = set()
-    for name in golden.arrays:  # kept in float32 alone
+    compared = set()
+    for name in golden.arrays:  # stored only in float32
         own = golden.ours[name.removeprefix("after/")].removeprefix("key.") if name.startswith(start) else ""
         if own in parameters:
-            seen.add(own)
-            torch.testing.assert_close(parameters[own].float(), golden.tensor(name), rtol=LAST_PLACE, atol=1e-7)
-    assert seen == set(parameters)
+            compared.add(own)
+            torch.testing.assert_close(parameters[own].float(), golden.tensor(name), rtol=FLOAT32_EPSILON, atol=1e-7)
+    assert compared == set(parameters)
 
 
 CHECKS = (
-    every_state_name_maps_to_one_of_ours_and_back,
-    adjacency_is_the_references,
-    eval_mode_answers_as_the_reference,
-    mixing_pastes_what_the_reference_pastes,
-    every_loss_term_is_the_references,
-    gradients_are_the_references,
-    the_state_after_the_step_is_the_references,
-    the_key_encoder_follows_as_the_references,
+    state_names_map_one_to_one,
+    adjacency_matches_the_reference,
+    eval_outputs_match_the_reference,
+    mixing_matches_the_reference,
+    loss_terms_match_the_reference,
+    gradients_match_the_reference,
+    state_after_the_step_matches_the_reference,
+    key_encoder_matches_the_reference,
 )

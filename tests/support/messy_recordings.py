@@ -3,15 +3,15 @@
 import numpy as np
 
 from pipeline.skeleton.recording import Recording
-from tests.support.people import STANDING, WIDE, of_rows
+from tests.support.people import STANDING, WIDE, recording_from_rows
 
 
-def dirty(seed: int) -> Recording:
-    """A short recording of up to five bodies.
+def messy_recording(seed: int) -> Recording:
+    """Return a short random recording of up to five bodies.
 
-    Ids taken again (even twice in one frame), gaps, one-frame overlaps, empty frames, ghosts, furniture, bodies on one
-    spot, copies of bodies, bodies and joints of zeros, NaN, frames that sum to zero exactly or nearly, 10 m away, in
-    any order.
+    Defects: reused ids (even twice in one frame), gaps, overlaps of one frame, empty frames, ghosts, furniture, bodies
+    with all joints at one point, copied bodies, bodies and joints of zeros, NaN, frames that sum to zero exactly or
+    nearly, bodies 10 m away. The order of the bodies in a frame is random.
     """
     rng = np.random.default_rng(seed)
 
@@ -19,9 +19,9 @@ def dirty(seed: int) -> Recording:
         return bool(rng.random() < share)
 
     frames = int(rng.integers(1, 16) if chance(0.2) else rng.integers(12, 60))
-    names = rng.integers(0, 4, 5) if chance(0.2) else rng.permutation(5)  # some shared, or none
+    names = rng.integers(0, 4, 5) if chance(0.2) else rng.permutation(5)  # with or without shared ids
     rows: list[list[tuple[int, np.ndarray]]] = [[] for _ in range(frames)]
-    cuts = rng.integers(0, frames, 2)  # where pieces of people meet
+    cuts = rng.integers(0, frames, 2)  # frames at which one piece of a person ends and the next begins
     bodies = []
     for name in names[: rng.integers(1, 6)]:
         pose = (WIDE if chance(0.25) else STANDING) * rng.uniform(0.5, 1.5) + rng.normal(0, 1, 3)
@@ -46,15 +46,15 @@ def dirty(seed: int) -> Recording:
             body[rng.integers(frames), rng.integers(25), rng.integers(3)] = np.nan
         bodies.append(body)
         first, last = sorted(rng.choice([0, 0, *cuts, frames - 1, frames - 1], 2))
-        there = np.arange(first, last + 1)
+        present = np.arange(first, last + 1)
         if chance(0.3):
-            there = there[rng.random(len(there)) < 0.7]
-        for t in there:
+            present = present[rng.random(len(present)) < 0.7]
+        for t in present:
             rows[t].append((int(name), body[t]))
     silent = rng.random(frames) < (0.3 if chance(0.3) else 0)
     flat = []
-    for t, there in enumerate(rows):
+    for t, listed in enumerate(rows):
         if chance(0.2):
-            there = [there[i] for i in rng.permutation(len(there))]
-        flat += [(t, slot, *row) for slot, row in enumerate(there) if not silent[t]]
-    return of_rows(flat, frames)
+            listed = [listed[i] for i in rng.permutation(len(listed))]
+        flat += [(t, slot, *row) for slot, row in enumerate(listed) if not silent[t]]
+    return recording_from_rows(flat, frames)

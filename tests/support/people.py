@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from pipeline.skeleton.layout import KINECT_V2, Layout
 from pipeline.skeleton.recording import Clip, Recording
 
-# One person standing, arms down, in the order of KINECT_V2.joints: metres, x, y up, z away from the sensor.
+# A person who stands with arms down. Joints in the order of KINECT_V2.joints; metres; x, y up, z away from the sensor.
 STANDING = np.array(
     [
         (0.00, -0.10, 3.0), (0.00, 0.20, 3.0), (0.00, 0.60, 3.0), (0.00, 0.75, 3.0),
@@ -18,16 +18,16 @@ STANDING = np.array(
     ]
 )  # fmt: skip
 WIDE = STANDING[:, [1, 0, 2]]
-"""The same, lying along x: the shape of a table."""
+"""The same pose with x and y exchanged: as wide as a table."""
 
 
 def people(
     rng: np.random.Generator, *, bodies: int = 1, frames: int = 80, reach: float = 0.08, highest: float = 1.5
 ) -> NDArray[np.float32]:
-    """Smooth motion without any fault, (M, T, V, 3) metres, the bodies a metre apart.
+    """Return smooth motion without defects, (M, T, V, 3) in metres; bodies are one metre apart.
 
-    Every joint swings as two sines of at most `reach` metres and `highest` hertz at 30 frames a second on each axis,
-    and everybody sways.
+    On each axis, every joint follows the sum of two sines of at most `reach` metres and `highest` hertz, at 30 frames
+    per second. Each whole body sways, too.
     """
     seconds = np.arange(frames)[:, None, None, None] / 30
     out = []
@@ -48,7 +48,7 @@ CHAIN = Layout(
     spine=(0, 2),
     shoulders=(0, 2),
 )
-"""As simple as a skeleton may be."""
+"""The simplest valid skeleton."""
 
 
 def recorded(
@@ -57,11 +57,11 @@ def recorded(
     *,
     order: list[int] | None = None,
 ) -> Recording:
-    """What a sensor would report of bodies (M, T, V, 3), which are absent where all is NaN.
+    """Return the recording a sensor would make of bodies (M, T, V, 3). A body is absent where all its joints are NaN.
 
     Args:
-        bodies: where the joints are.
-        ids: the bodies' ids (M,), or in every frame (M, T); ten apart when not given.
+        bodies: joint positions in metres.
+        ids: ids of the bodies (M,), or ids per frame (M, T); by default they differ by ten.
         order: the order in which a frame lists its bodies.
     """
     M, T = bodies.shape[:2]
@@ -69,13 +69,13 @@ def recorded(
     names = np.broadcast_to(names[:, None] if names.ndim == 1 else names, (M, T))
     rows = []
     for t in range(T):
-        there = [m for m in (order or range(M)) if not np.isnan(bodies[m, t]).all()]
-        rows += [(t, slot, names[m, t], bodies[m, t]) for slot, m in enumerate(there)]
-    return of_rows(rows, T)
+        present = [m for m in (order or range(M)) if not np.isnan(bodies[m, t]).all()]
+        rows += [(t, slot, names[m, t], bodies[m, t]) for slot, m in enumerate(present)]
+    return recording_from_rows(rows, T)
 
 
-def of_rows(rows: list[tuple[int, int, int, NDArray[np.floating]]], frames: int) -> Recording:
-    """A recording of so many frames out of rows as a file has them: frame, slot, id, joints (V, 3) metres."""
+def recording_from_rows(rows: list[tuple[int, int, int, NDArray[np.floating]]], frames: int) -> Recording:
+    """Build a recording of `frames` frames from rows (frame, slot, id, joints (V, 3) in metres) in file order."""
     frame, slot, body, xyz = zip(*rows, strict=True) if rows else ((), (), (), ())
     return Recording(
         name="S001C001P001R001A001",
@@ -90,16 +90,16 @@ def of_rows(rows: list[tuple[int, int, int, NDArray[np.floating]]], frames: int)
 
 
 def clip(xyz: NDArray[np.floating]) -> Clip:
-    """Bodies (M, T, V, 3) as a clip."""
+    """Return bodies (M, T, V, 3) as a clip."""
     return Clip(name="S001C001P001R001A001", layout=KINECT_V2, xyz=xyz.astype(np.float32))
 
 
-def seen(xyz: NDArray[np.float32]) -> list[list[int]]:
-    """For each body of (M, T, V, 3) the frames in which a joint of it is known."""
+def known_frames(xyz: NDArray[np.float32]) -> list[list[int]]:
+    """Return, for each body of (M, T, V, 3), the frames in which at least one joint is known."""
     return [np.flatnonzero(np.isfinite(body[..., 0]).any(axis=1)).tolist() for body in xyz]
 
 
 def errors(found: NDArray[np.float32], truth: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Millimetres between joints, without the missing ones."""
+    """Return distances between joints in millimetres, without missing joints."""
     distances = 1000 * np.linalg.norm(found.astype(np.float64) - truth, axis=-1)
     return distances[np.isfinite(distances)]

@@ -7,11 +7,11 @@ from pipeline.recipes.reference.agcn import bodies_by_energy, centre_on_first, r
 from pipeline.recipes.reference.zero_sums import ZeroSums
 from pipeline.skeleton.layout import Layout
 from pipeline.skeleton.recording import Clip
-from tests.support.messy_recordings import dirty
+from tests.support.messy_recordings import messy_recording
 from tests.support.people import STANDING, clip, people
 from tests.support.reference_code import naive_agcn
 
-FRAMES = 70  # length of clips instead of 300: more than a dirty recording has
+FRAMES = 70  # length of clips instead of 300: more than a messy recording has
 
 
 def prepared(bodies, frames=FRAMES):
@@ -27,7 +27,7 @@ def two():
 def test_dirty_recordings_give_the_result_of_2s_agcn():
     rotated = 0
     for seed in range(200):
-        bodies = bodies_by_energy(dirty(seed)).xyz
+        bodies = bodies_by_energy(messy_recording(seed)).xyz
         expected = naive_agcn(bodies, FRAMES)
         np.testing.assert_allclose(prepared(bodies), expected, atol=1e-6, rtol=0)
         rotated += np.isfinite(expected).all()
@@ -37,7 +37,7 @@ def test_dirty_recordings_give_the_result_of_2s_agcn():
 @pytest.mark.kernels
 def test_dirty_recordings_give_the_same_without_compilation():
     for seed in range(6):
-        bodies = bodies_by_energy(dirty(seed)).xyz
+        bodies = bodies_by_energy(messy_recording(seed)).xyz
         np.testing.assert_allclose(prepared(bodies, 60), naive_agcn(bodies, 60), atol=1e-6, rtol=0)
 
 

@@ -7,7 +7,7 @@ from pipeline.recipes.reference.skelemixclr import centre_each_frame, turn_each_
 from pipeline.recipes.steps import normalise_kernels
 from pipeline.recipes.steps.normalise import one_origin, one_turn
 from pipeline.skeleton.layout import KINECT_V2
-from tests.support.messy_recordings import dirty
+from tests.support.messy_recordings import messy_recording
 from tests.support.people import STANDING, clip, people
 from tests.support.reference import naive_one_origin, naive_one_turn
 from tests.support.reference_code import naive_denoised, naive_translated
@@ -157,8 +157,8 @@ def test_ctrgcns_origin_agrees_for_dirty_recordings():
     refused = 0
     for seed in range(600):
         try:
-            columns = naive_denoised(dirty(seed))
-            bodies = bodies_by_motion(dirty(seed))
+            columns = naive_denoised(messy_recording(seed))
+            bodies = bodies_by_motion(messy_recording(seed))
         except (AssertionError, IndexError, ValueError, UnusableClip):
             continue
         try:

@@ -6,7 +6,7 @@ import pytest
 from pipeline.errors import UnusableClip
 from pipeline.recipes.recipe import load_recipe
 from pipeline.recipes.reference.pyskl import bodies_as_pyskl
-from tests.support.messy_recordings import dirty
+from tests.support.messy_recordings import messy_recording
 from tests.support.people import people, recorded
 from tests.support.reference_code import naive_pyskl
 
@@ -20,7 +20,7 @@ CRASHES = {
 def test_dirty_recordings_give_the_result_of_pyskl():
     outcomes = Counter()
     for seed in SEEDS:
-        recording = dirty(seed)
+        recording = messy_recording(seed)
         try:
             expected = naive_pyskl(recording)
         except tuple(CRASHES) as crash:

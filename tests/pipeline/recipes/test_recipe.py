@@ -13,7 +13,7 @@ from pipeline.recipes.registry import STEPS
 from pipeline.skeleton.recording import STEP_COUNTS, Recording
 from pipeline.sources.ntu.parser import parse
 from pipeline.sources.text_buffer import TextReader
-from tests.support.people import STANDING, WIDE, errors, people, recorded, seen
+from tests.support.people import STANDING, WIDE, errors, known_frames, people, recorded
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 FILES = sorted(path.stem for path in (GOLDEN / "raw").glob("*.skeleton"))
@@ -110,7 +110,7 @@ def test_clean_finds_the_people_of_every_dirty_file(clean, name):
     recording = read_rows(GOLDEN / "raw" / f"{name}.skeleton")
     found = apply_recipe(clean, recording)
     frames, done = CLEANED[name]
-    assert seen(found.xyz) == [list(present) for present in frames]
+    assert known_frames(found.xyz) == [list(present) for present in frames]
     untold = ("bodies_found", "joints_smoothed")
     assert {key: count for key, count in found.step_counts.items() if count and key not in untold} == done
     assert found.step_counts["bodies_found"] == len(np.unique(recording.body))

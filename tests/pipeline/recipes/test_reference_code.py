@@ -9,7 +9,7 @@ from pipeline.recipes.reference import ctrgcn_kernels
 from pipeline.recipes.reference.agcn import bodies_by_energy
 from pipeline.recipes.reference.ctrgcn import bodies_by_motion
 from pipeline.recipes.reference.stgcn import bodies_by_slot
-from tests.support.messy_recordings import dirty
+from tests.support.messy_recordings import messy_recording
 from tests.support.people import STANDING, people, recorded
 from tests.support.reference_code import naive_by_energy, naive_denoised, naive_slots
 
@@ -71,7 +71,7 @@ def test_recordings_with_too_many_frames_are_refused_cut_or_kept(reader):
 @pytest.mark.parametrize("longer", ["first", "centre"])
 def test_cutting_keeps_the_right_rows_of_a_dirty_recording(longer):
     for seed in range(100):
-        recording = dirty(seed)
+        recording = messy_recording(seed)
         start = (recording.frames - 7) // 2 if longer == "centre" else 0
         expected = naive_slots(recording, 2)[:, max(0, start) :][:, :7]
         np.testing.assert_array_equal(bodies_by_slot(recording, max_frames=7, longer=longer).xyz, expected)
@@ -79,7 +79,7 @@ def test_cutting_keeps_the_right_rows_of_a_dirty_recording(longer):
 
 def test_dirty_recordings_give_the_result_of_the_reference_readers():
     for seed in SEEDS:
-        recording = dirty(seed)
+        recording = messy_recording(seed)
         np.testing.assert_array_equal(bodies_by_slot(recording).xyz, naive_slots(recording, 2))
         np.testing.assert_array_equal(bodies_by_energy(recording).xyz, naive_by_energy(recording))
 
@@ -118,7 +118,7 @@ CRASHES = {
 def test_dirty_recordings_give_the_result_of_ctrgcn():
     outcomes = Counter()
     for seed in SEEDS:
-        recording = dirty(seed)
+        recording = messy_recording(seed)
         try:
             expected = naive_denoised(recording)
             refusal = "" if len(expected) else "the coordinates of every frame sum to zero; CTR-GCN crashes on it"

@@ -5,7 +5,7 @@ from pipeline.errors import UnusableClip
 from pipeline.recipes.reference.skelemixclr import counted_frames
 from pipeline.recipes.steps import noise_kernels, selection_kernels
 from pipeline.recipes.steps.selection import drop_furniture, drop_shaky, drop_short, motion, pick_actors, trim
-from tests.support.people import STANDING, WIDE, clip, people, seen
+from tests.support.people import STANDING, WIDE, clip, known_frames, people
 from tests.support.reference import naive_motion, naive_tremble
 
 pytestmark = pytest.mark.kernels
@@ -182,7 +182,7 @@ def test_empty_ends_are_removed_and_gaps_are_kept(rng):
     found = trim(clip(two))
     np.testing.assert_array_equal(found.xyz, two[:, 10:78])
     assert found.step_counts == {"frames_trimmed": 12, "frames_empty": 5}
-    assert seen(found.xyz)[0][0] == 2
+    assert known_frames(found.xyz)[0][0] == 2
 
 
 def test_a_body_in_too_few_frames_is_refused_with_their_number(rng):

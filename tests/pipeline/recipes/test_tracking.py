@@ -7,7 +7,7 @@ from pipeline.errors import UnusableClip
 from pipeline.recipes.steps import tracking_kernels
 from pipeline.recipes.steps.selection_kernels import present
 from pipeline.recipes.steps.tracking import follow_ids, rejoin
-from tests.support.people import clip, errors, people, recorded, seen
+from tests.support.people import clip, errors, known_frames, people, recorded
 from tests.support.reference import naive_handover, naive_rejoined
 
 pytestmark = pytest.mark.kernels
@@ -37,7 +37,7 @@ def test_rows_stay_in_their_frames(one):
     one[:, :10] = np.nan
     one[:, 30:50] = np.nan
     found = followed(recorded(one))
-    assert seen(found.xyz) == [[*range(10, 30), *range(50, 80)]]
+    assert known_frames(found.xyz) == [[*range(10, 30), *range(50, 80)]]
     np.testing.assert_array_equal(found.xyz, one)
 
 
@@ -116,7 +116,7 @@ def test_the_old_and_the_new_id_may_share_a_frame(one):
     pieces = np.concatenate([one, one + np.float32(0.01)])
     pieces[0, 41:] = np.nan
     pieces[1, :40] = np.nan
-    assert seen(followed(recorded(pieces)).xyz) == [list(range(80))]
+    assert known_frames(followed(recorded(pieces)).xyz) == [list(range(80))]
     pieces[1, 39] = one[0, 39]
     assert len(followed(recorded(pieces)).xyz) == 2
 
@@ -144,7 +144,7 @@ def test_a_body_displaced_for_one_frame_stays_one_body(one):
     thrown = one.copy()
     thrown[0, 40] += np.float32(1.5)
     found = followed(recorded(thrown)).xyz
-    longest = found[np.argmax([len(frames) for frames in seen(found)])]
+    longest = found[np.argmax([len(frames) for frames in known_frames(found)])]
     assert errors(longest, one[0]).max() == 0
     assert np.isnan(longest[40]).all()
 

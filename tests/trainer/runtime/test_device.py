@@ -34,7 +34,7 @@ def test_choosing_a_device_disables_reduced_precision(monkeypatch: pytest.Monkey
     assert torch.backends.cudnn.deterministic
 
 
-@pytest.mark.parametrize("check", [*device_checks.CHECKS, *device_checks.ON_GPU], ids=lambda check: check.__name__)
+@pytest.mark.parametrize("check", [*device_checks.CHECKS, *device_checks.GPU_CHECKS], ids=lambda check: check.__name__)
 def test_another_device_gives_the_results_of_the_cpu(
     check: Callable[[torch.device], None], device: torch.device
 ) -> None:
