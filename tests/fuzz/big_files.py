@@ -27,8 +27,8 @@ CASES: dict[str, tuple[str, bytes, bytes]] = {
     "ntu: line ends without end": ("ntu", b"", b"\n" * PIECE),
     "ntu: a coordinate without end": ("ntu", b"1\n1\n" + HEADER + b"0.5 ", b"3" * PIECE),
     "ntu: fields without end": ("ntu", b"1\n1\n" + HEADER, b"1 " * (PIECE // 2)),
-    "ntu: says 999999999 frames": ("ntu", b"999999999\n", b"0\n" * (PIECE // 2)),
-    "ntu: says 999999999 bodies": ("ntu", b"1\n999999999\n", HEADER + ROW * 25),
+    "ntu: claims 999999999 frames": ("ntu", b"999999999\n", b"0\n" * (PIECE // 2)),
+    "ntu: claims 999999999 bodies": ("ntu", b"1\n999999999\n", HEADER + ROW * 25),
     "pku: digits without end": ("pku", b"", b"9" * PIECE),
     "pku: blanks without end": ("pku", b"", b" " * PIECE),
     "pku: fields without end": ("pku", b"", b"1 " * (PIECE // 2)),
@@ -36,9 +36,9 @@ CASES: dict[str, tuple[str, bytes, bytes]] = {
     "labels: digits without end": ("labels", b"", b"9" * PIECE),
     "split list: a name without end": ("split", b"Training videos:\n", b"x" * PIECE),
 }
-"""What reads it, how it begins, and what follows as often as it fits."""
-TIMES, ROOM = 6, 300 << 20
-"""Bytes of memory for each byte of a file, and for the program itself, that a refusal may take."""
+"""Parser, first bytes of the file, and the bytes repeated after them up to the size of the file."""
+MAX_TIMES, BASE_BYTES = 6, 300 << 20
+"""Memory that a refusal may use: bytes per byte of the file, and bytes for the program itself."""
 
 
 def pieces(begin: bytes, piece: bytes, size: int) -> Iterator[bytes]:
@@ -48,7 +48,7 @@ def pieces(begin: bytes, piece: bytes, size: int) -> Iterator[bytes]:
 
 
 def refuse(kind: str, path: Path) -> str:
-    """Read a file as its parser reads it; the refusal."""
+    """Read a file with its parser; return the error message."""
     try:
         if kind in ("ntu", "pku"):
             reader = TextReader()
@@ -62,14 +62,14 @@ def refuse(kind: str, path: Path) -> str:
             split_file.read_split_file(path)
     except SkelepipeError as error:
         return str(error)
-    raise AssertionError("it was accepted")
+    raise AssertionError("the file was accepted")
 
 
 def run(name: str, size: int) -> tuple[bool, str]:
-    """Write a big file, have it refused, remove it; whether all was well, and a line of the table."""
+    """Write a big file, read it in a new process, remove it; return success and a line of the table."""
     kind, begin, piece = CASES[name]
-    with tempfile.TemporaryDirectory() as place:  # on a disk: what lies in memory would count twice
-        path = Path(place) / "big.txt"
+    with tempfile.TemporaryDirectory() as folder:  # on disk: a file in memory would count twice
+        path = Path(folder) / "big.txt"
         with path.open("wb") as handle:
             handle.writelines(pieces(begin, piece, size))
         began, size = time.monotonic(), path.stat().st_size
@@ -78,14 +78,14 @@ def run(name: str, size: int) -> tuple[bool, str]:
         seconds = time.monotonic() - began
     if done.returncode:
         return False, f"{name:34}{size:15,}  FAILED ({done.returncode}): {done.stderr[-600:]}"
-    memory, _, said = done.stdout.partition(" ")
-    good = int(memory) <= TIMES * size + ROOM and str(path) in said and len(said) < 1000
-    told = f"{int(memory) / size:6.1f} x {seconds:6.1f} s  {said.strip().removeprefix(str(path))[:90]}"
-    return good, f"{name:34}{size:15,}{told}{'' if good else '  TOO MUCH, or the file is not named'}"
+    memory, _, message = done.stdout.partition(" ")
+    good = int(memory) <= MAX_TIMES * size + BASE_BYTES and str(path) in message and len(message) < 1000
+    result = f"{int(memory) / size:6.1f} x {seconds:6.1f} s  {message.strip().removeprefix(str(path))[:90]}"
+    return good, f"{name:34}{size:15,}{result}{'' if good else '  TOO MUCH, or the message does not name the file'}"
 
 
 def run_all(size: int) -> int:
-    """All big files; prints a table, and gives how many failed."""
+    """Run all big files and print a table; return the number of failures."""
     print(f"{'big file':34}{'bytes':>15}{'memory':>8} {'took':>8}  refused as")
     bad = 0
     for name in CASES:
@@ -97,6 +97,6 @@ def run_all(size: int) -> int:
 
 if __name__ == "__main__":
     refusal = refuse(sys.argv[1], Path(sys.argv[2]))
-    # Not getrusage: that counts what the process was before it became this program.
+    # Not getrusage: its peak includes the forked parent before exec.
     status = Path("/proc/self/status").read_text()
     print(int(re.search(r"VmHWM:\s+(\d+)", status)[1]) << 10, refusal)

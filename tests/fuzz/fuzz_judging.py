@@ -16,19 +16,19 @@ from typing import Any, NamedTuple
 from pipeline.errors import RawFileError, SkelepipeError
 from tests.fuzz import damage
 
-LONGEST_MESSAGE = 5000
+MAX_MESSAGE_CHARACTERS = 5000
 
 
 class Wrong(Exception):
-    """What a parser did that it must not."""
+    """A parser behaved incorrectly."""
 
 
 class Outcome(NamedTuple):
-    """What came of a case."""
+    """The result of a case."""
 
     refused: bool
     twin: bool = False
-    """Whether a twin was asked, and said the same."""
+    """Whether a twin parsed the file, too, and agreed."""
 
 
 Judge = Callable[[bytes], Outcome]
@@ -36,27 +36,27 @@ Judge = Callable[[bytes], Outcome]
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """A parser under fire."""
+    """A parser to be fuzzed."""
 
     name: str
     start: Callable[[Path], tuple[Sequence[bytes], Judge]]
-    """Makes what it needs in an empty folder; gives the files to begin with, and the judge."""
+    """Prepare an empty folder; return the seed files and the judge."""
     ways: tuple[damage.Way, ...]
     share: int
-    """Of a thousand parts of all cases."""
+    """Share of all cases, in thousandths."""
     room: int = 8 << 20
-    """Bytes of memory that a case may take however small its file."""
+    """Bytes of memory that a case may use regardless of the file size."""
     times: int = 32
-    """Bytes of memory that each byte of a file may take beyond that."""
+    """Additional bytes of memory allowed per byte of the file."""
 
     def content(self, seeds: Sequence[bytes], seed: int, number: int) -> bytes:
-        """The file of one case, which follows from the fuzzer's seed, the target and the number alone."""
+        """Return the file of one case. It depends only on the seed of the fuzzer, the target and the number."""
         chance = random.Random(f"{seed} {self.name} {number}")
         return damage.damaged(chance.choice(seeds), self.ways, chance, seeds)
 
 
 def ask(read: Callable[[], Any], named: str, lines: int | None = None) -> Any:
-    """What a parser gives, or its refusal: an error of ours that names the file, and one of its lines if so asked."""
+    """Return the result of a parser, or its SkelepipeError after checking that the message names the file and line."""
     try:
         return read()
     except SkelepipeError as error:
@@ -67,7 +67,7 @@ def ask(read: Callable[[], Any], named: str, lines: int | None = None) -> Any:
             text.encode()
         except UnicodeEncodeError:
             raise Wrong(f"the message cannot be printed: {text[:300]!r}") from error
-        if len(text) > LONGEST_MESSAGE:
+        if len(text) > MAX_MESSAGE_CHARACTERS:
             raise Wrong(f"the message has {len(text)} characters: {text[:300]!r}") from error
         if re.search(r"[\n\r\x1b\0]", text):
             raise Wrong(f"the message is not one plain line: {text[:300]!r}") from error
@@ -79,12 +79,13 @@ def ask(read: Callable[[], Any], named: str, lines: int | None = None) -> Any:
 
 
 def same(found: Any, wanted: Any) -> None:
-    """Hold an answer against the twin's."""
+    """Raise Wrong if a result differs from that of the twin."""
     if found != wanted:
-        raise Wrong(f"other than the twin: {str(found)[:300]} for {str(wanted)[:300]}")
+        raise Wrong(f"differs from the twin: {str(found)[:300]} instead of {str(wanted)[:300]}")
 
 
 def written(write: Callable[..., None], *arrays: Any, **named: Any) -> bytes:
-    made = io.BytesIO()
-    write(made, *arrays, **named)
-    return made.getvalue()
+    """Return the bytes that a writer such as np.savez writes."""
+    buffer = io.BytesIO()
+    write(buffer, *arrays, **named)
+    return buffer.getvalue()

@@ -13,8 +13,8 @@ from trainer.config.evaluation import compose_eval
 from trainer.config.presets import compose_pretrain, load_preset
 
 
-def recipe_file(place: Path) -> tuple[Sequence[bytes], Judge]:
-    path = place / "r.toml"
+def recipe_file(folder: Path) -> tuple[Sequence[bytes], Judge]:
+    path = folder / "r.toml"
     seeds = [file.read_bytes() for file in sorted(Path(recipe.__file__).with_name("shipped").glob("*.toml"))]
 
     def judge(content: bytes) -> Outcome:
@@ -51,8 +51,8 @@ queue_size = 64
 """
 
 
-def pretrain_config(place: Path) -> tuple[Sequence[bytes], Judge]:
-    path, quick = place / "c.toml", load_preset("quick")
+def pretrain_config(folder: Path) -> tuple[Sequence[bytes], Judge]:
+    path, quick = folder / "c.toml", load_preset("quick")
     presets = [file.read_bytes() for file in sorted(Path(pretrain.__file__).with_name("presets").glob("*.toml"))]
     seeds = [CONFIG, *(text.partition(b"[config]")[2].replace(b"[config.", b"[") for text in presets[:4])]
 
@@ -65,7 +65,7 @@ def pretrain_config(place: Path) -> tuple[Sequence[bytes], Judge]:
 
 
 def settings(_: Path) -> tuple[Sequence[bytes], Judge]:
-    """Texts of --set, of both commands that take it."""
+    """Arguments of --set, for both commands that accept it."""
     seeds = [
         *(b"seed=3", b"linear.epochs=5", b"finetune.decay_at=[0.5]", b"knn.k=20", b"semi.nesterov=true"),
         *(b"frames=16", b"method.mix.frames=[1, 3]", b"encoder.hidden_channels=2", b"stream=bone", b"a.b.c='x'"),

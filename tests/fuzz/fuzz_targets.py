@@ -9,5 +9,5 @@ TARGETS = (
     *fuzz_packed.TARGETS,
     *fuzz_artifacts.TARGETS,
 )
-"""By their names unique."""
+"""Their names are unique."""
 BY_NAME = {target.name: target for target in TARGETS}

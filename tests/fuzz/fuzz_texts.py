@@ -9,7 +9,7 @@ from pipeline.errors import RawFileError, SkelepipeError
 from pipeline.sources.pku import labels as pku_labels
 from pipeline.store import split_file
 from tests.fuzz import damage
-from tests.fuzz.fuzz_judging import LONGEST_MESSAGE, Judge, Outcome, Target, Wrong, ask, same
+from tests.fuzz.fuzz_judging import MAX_MESSAGE_CHARACTERS, Judge, Outcome, Target, Wrong, ask, same
 from tests.pipeline.artifacts import test_format_versions as versions
 from tests.pipeline.sources import test_ntu_parser, test_pku_parser
 from tests.support import reference
@@ -25,7 +25,7 @@ def ntu_text(_: Path) -> tuple[Sequence[bytes], Judge]:
     seeds = [one, one.replace(b"\r\n", b"\n"), test_ntu_parser.skeleton([[], [body], []]), odd, first_frame]
 
     def judge(content: bytes) -> Outcome:
-        found = ask(lambda: test_ntu_parser.parse_bytes(content), "there.skeleton", content.count(b"\n") + 1)
+        found = ask(lambda: test_ntu_parser.parse_bytes(content), "input.skeleton", content.count(b"\n") + 1)
         wanted = test_ntu_parser.twin_outcome(content)
         if isinstance(found, RawFileError):
             same(("refused", found.line or 1), wanted)
@@ -49,7 +49,7 @@ def pku_text(_: Path) -> tuple[Sequence[bytes], Judge]:
     ]
 
     def judge(content: bytes) -> Outcome:
-        found = ask(lambda: test_pku_parser.parse_bytes(content), "there.txt", content.count(b"\n") + 1)
+        found = ask(lambda: test_pku_parser.parse_bytes(content), "input.txt", content.count(b"\n") + 1)
         wanted = test_pku_parser.twin_outcome(content)
         if isinstance(found, RawFileError):
             same(("refused", found.line or 1), wanted)
@@ -69,23 +69,23 @@ LABELS = (
 
 def pku_label_rows(_: Path) -> tuple[Sequence[bytes], Judge]:
     def judge(content: bytes) -> Outcome:
-        found = ask(lambda: pku_labels.parse(content, "there.txt"), "there.txt", content.count(b"\n") + 1)
+        found = ask(lambda: pku_labels.parse(content, "input.txt"), "input.txt", content.count(b"\n") + 1)
         wanted = reference.parse_label_rows(content)
         if isinstance(found, RawFileError):
-            same(found.line == 1 or not wanted, True)  # no text at all, as its first bytes say, or no row
+            same(found.line == 1 or not wanted, True)  # not a text file, judged by its first bytes, or without any row
             return Outcome(True, True)
         rows = [(row.line, None if row.fault else (row.action, row.start, row.end, row.confidence)) for row in found]
         same(rows, wanted)
         for row in found:
-            if len(row.fault) > LONGEST_MESSAGE or not row.fault.isprintable():
-                raise Wrong(f"the fault is no plain line: {row.fault[:300]!r}")
+            if len(row.fault) > MAX_MESSAGE_CHARACTERS or not row.fault.isprintable():
+                raise Wrong(f"the fault is not one plain line: {row.fault[:300]!r}")
         return Outcome(False, True)
 
     return LABELS, judge
 
 
-def split_list(place: Path) -> tuple[Sequence[bytes], Judge]:
-    path = place / "cross-subject.txt"
+def split_list(folder: Path) -> tuple[Sequence[bytes], Judge]:
+    path = folder / "cross-subject.txt"
     shipped = b"Training videos: \n0002-L, 0002-M, 0002-R\nValidataion videos: \n0291-L, 0291-M\n"
     seeds = [shipped, shipped.replace(b"\n", b"\r\n"), shipped.replace(b", ", b",\n"), b"train:a\nTest clips:b.c,d-e"]
 
@@ -96,7 +96,7 @@ def split_list(place: Path) -> tuple[Sequence[bytes], Judge]:
         if isinstance(found, SkelepipeError):
             line = re.match(rf"{re.escape(str(path))}:(\d+): ", str(found))
             if line and int(line[1]) > len(re.split(rb"\r\n|\n|\r", content)):
-                raise Wrong(f"the message names a line that there is not: {found}")
+                raise Wrong(f"the message names a line that does not exist: {found}")
             same(None, wanted if not str(found).startswith(f"{path}: this is") else None)
             return Outcome(True, True)
         same((found.train, found.test), wanted)
@@ -105,8 +105,8 @@ def split_list(place: Path) -> tuple[Sequence[bytes], Judge]:
     return seeds, judge
 
 
-def log(place: Path) -> tuple[Sequence[bytes], Judge]:
-    path = place / "log.jsonl"
+def log(folder: Path) -> tuple[Sequence[bytes], Judge]:
+    path = folder / "log.jsonl"
     whole = (versions.V1 / versions.RUN / "log.jsonl").read_bytes()
     seeds = [whole, whole * 2, b'{"step": 3}\n{"step": 4}\n{"ste']
 
@@ -115,11 +115,11 @@ def log(place: Path) -> tuple[Sequence[bytes], Judge]:
         wanted = reference.log_lines(content)
         same(repr(ask(lambda: read_log(path), str(path))), repr(wanted))
 
-        def go_on() -> list[Any]:
+        def truncate() -> list[Any]:
             with RunLog(path, 1):
                 return read_log(path)
 
-        same(repr(ask(go_on, str(path))), repr([event for event in wanted if event["step"] < 1]))
+        same(repr(ask(truncate, str(path))), repr([event for event in wanted if event["step"] < 1]))
         return Outcome(False, True)
 
     return seeds, judge

@@ -21,11 +21,11 @@ from tests.fuzz.fuzz_judging import Outcome, Target, Wrong
 from tests.fuzz.fuzz_targets import BY_NAME, TARGETS
 
 CASES = {True: 150, False: 8}
-"""Drawn from a seed, of a target that is quick and of one that opens whole artifacts."""
+"""Number of cases for a quick target and for one that opens whole artifacts."""
 
 
 @pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.name)
-def test_damaged_files_are_refused_in_our_words_or_read_as_the_twin_reads_them(target: Target, tmp_path: Path) -> None:
+def test_damaged_files_are_refused_or_read_like_the_twin(target: Target, tmp_path: Path) -> None:
     seeds, judge = target.start(tmp_path)
     refused = []
     for content in seeds:
@@ -58,7 +58,7 @@ ends = st.sampled_from(["\n", "\r\n", "\n", "\r\n", " \n", "\r", "\n\n"])
 
 @st.composite
 def ntu_texts(draw: st.DrawFn) -> bytes:
-    """Frames, bodies and joints, mostly as many as their counts say, with a damaged place here and there."""
+    """Frames, bodies and joints that mostly match their counts, with occasional damage."""
     end, rare = draw(ends), st.integers(0, 24).map(lambda drawn: drawn == 0)
 
     def line(fields: list[str]) -> str:
@@ -91,8 +91,8 @@ def pku_texts(draw: st.DrawFn) -> bytes:
     rows = [row.copy() for _ in range(draw(st.integers(1, 3)))]
     for _ in range(draw(st.integers(0, 2))):
         chosen = rows[draw(st.integers(0, len(rows) - 1))]
-        place = draw(st.integers(0, 149))
-        chosen[place : place + draw(st.sampled_from([1, 1, 1, 0, 2]))] = [draw(numbers)]
+        column = draw(st.integers(0, 149))
+        chosen[column : column + draw(st.sampled_from([1, 1, 1, 0, 2]))] = [draw(numbers)]
     gap, end = draw(st.sampled_from([" ", " ", "  ", "\t"])), draw(ends)
     text = end.join(gap.join(row) for row in rows) + draw(st.sampled_from([end, end, "", "\n \n"]))
     return text.encode()[: draw(st.none() | st.integers(0, len(text)))]
@@ -111,7 +111,7 @@ label_texts = st.lists(label_rows, max_size=5).flatmap(lambda rows: ends.map(lam
 @pytest.mark.parametrize(
     ("name", "texts"), [("ntu text", ntu_texts()), ("pku text", pku_texts()), ("pku labels", label_texts)]
 )
-def test_whole_texts_out_of_the_grammar_are_read_as_the_twin_reads_them(
+def test_texts_generated_from_the_grammar_are_read_like_the_twin(
     name: str, texts: st.SearchStrategy[bytes], tmp_path: Path
 ) -> None:
     judge = BY_NAME[name].start(tmp_path)[1]
@@ -132,7 +132,7 @@ def test_whole_texts_out_of_the_grammar_are_read_as_the_twin_reads_them(
 LABELS = BY_NAME["pku labels"]
 
 
-def lies(content: bytes, source: str) -> list[pku_labels.LabelRow]:
+def shifts_start(content: bytes, source: str) -> list[pku_labels.LabelRow]:
     return [dataclasses.replace(row, start=row.start + 1) for row in parse(content, source)]
 
 
@@ -150,37 +150,37 @@ def takes_memory(content: bytes, source: str) -> list[pku_labels.LabelRow]:
 
 parse = pku_labels.parse
 FAULTS = {
-    "another value": (lies, "other than the twin"),
-    "a crash of Python's": (raises(IndexError("list index out of range")), "IndexError: list index"),
-    "no file": (raises(RawFileError("elsewhere", 1, "wrong")), "does not name 'there.txt'"),
-    "no such line": (raises(RawFileError("there.txt", 99, "wrong")), "names no line"),
+    "wrong value": (shifts_start, "differs from the twin"),
+    "a Python exception": (raises(IndexError("list index out of range")), "IndexError: list index"),
+    "file not named": (raises(RawFileError("elsewhere", 1, "wrong")), "does not name 'input.txt'"),
+    "line does not exist": (raises(RawFileError("input.txt", 99, "wrong")), "names no line"),
     "memory": (takes_memory, "bytes of memory for a file of"),
 }
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_parser_with_a_fault_is_noticed(fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_faulty_parser_is_detected(fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seeds, judge = LABELS.start(tmp_path)
     fuzz.run_case(LABELS, judge, seeds[0], traced=True)
-    parser, said = FAULTS[fault]
+    parser, message = FAULTS[fault]
     monkeypatch.setattr(pku_labels, "parse", parser)
-    with pytest.raises(Wrong, match=said):
+    with pytest.raises(Wrong, match=message):
         fuzz.run_case(LABELS, judge, seeds[0], traced=True)
 
 
 @pytest.fixture
-def found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where findings are kept."""
-    monkeypatch.setattr(fuzz, "FOUND", tmp_path / "found")
-    return tmp_path / "found"
+def findings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Redirect findings to a temporary folder."""
+    monkeypatch.setattr(fuzz, "FINDINGS_FOLDER", tmp_path / "findings")
+    return tmp_path / "findings"
 
 
-def test_a_process_that_dies_or_hangs_is_noticed_with_its_case_and_the_rest_goes_on(
-    found: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_process_that_dies_or_hangs_is_reported_and_the_other_cases_still_run(
+    findings: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     contents = {number: LABELS.content(fuzz_texts.LABELS, 3, number) for number in range(50)}
-    once = [n for n, held in contents.items() if [*contents.values(), *fuzz_texts.LABELS].count(held) == 1]
-    first, second = once[5], once[15]
+    unique = [n for n, text in contents.items() if [*contents.values(), *fuzz_texts.LABELS].count(text) == 1]
+    first, second = unique[5], unique[15]
     deadly, endless = contents[first], contents[second]
 
     def judge(content: bytes) -> Outcome:
@@ -195,31 +195,33 @@ def test_a_process_that_dies_or_hangs_is_noticed_with_its_case_and_the_rest_goes
     monkeypatch.setitem(BY_NAME, LABELS.name, target)
     lane, tally = fuzz.Lane(seed=3, hang=1.0, method="fork"), fuzz.Tally()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of a fork beside threads, from Python 3.12 on
+        warnings.simplefilter("ignore")  # since Python 3.12, a fork of a process with threads warns
         lane.run(target, 0, 50, tally)
         lane.stop()
     assert (tally.cases, tally.twin, tally.findings) == (50, 48, 2)
-    kept = {path.name: path.read_bytes() for path in found.iterdir()}
-    assert kept[f"pku-labels-{first}.bin"] == deadly
-    assert kept[f"pku-labels-{second}.bin"] == endless
-    assert b"ended with -11" in kept[f"pku-labels-{first}.txt"]
-    assert b"no answer within 1 s" in kept[f"pku-labels-{second}.txt"]
+    saved = {path.name: path.read_bytes() for path in findings.iterdir()}
+    assert saved[f"pku-labels-{first}.bin"] == deadly
+    assert saved[f"pku-labels-{second}.bin"] == endless
+    assert b"ended with -11" in saved[f"pku-labels-{first}.txt"]
+    assert b"no answer within 1 s" in saved[f"pku-labels-{second}.txt"]
 
 
-def test_a_case_is_repeated_by_its_number(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_case_can_be_repeated_by_its_number(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert fuzz.repeat("pku labels:5", 0) == 0
-    monkeypatch.setattr(pku_labels, "parse", lies)
+    monkeypatch.setattr(pku_labels, "parse", shifts_start)
     assert fuzz.repeat("pku labels:5", 0) == 1
-    assert "other than the twin" in capsys.readouterr().out
+    assert "differs from the twin" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", ["ntu: digits without end", "pku: blanks without end", "labels: digits without end"])
-def test_big_files_are_refused_in_little_memory(name: str) -> None:
+def test_big_files_are_refused_with_little_memory(name: str) -> None:
     good, line = big_files.run(name, 20_000_000)
     assert good, line
 
 
-def test_a_refusal_that_takes_much_memory_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(big_files, "ROOM", 0)
+def test_a_refusal_that_uses_much_memory_is_detected(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(big_files, "BASE_BYTES", 0)
     good, line = big_files.run("labels: digits without end", 2_000_000)
     assert not good, line

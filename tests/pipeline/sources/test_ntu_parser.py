@@ -35,7 +35,7 @@ generous = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def parse_bytes(text):
     buffer = np.full(len(text) + PADDING, ord("7"), np.uint8)  # what lay behind the text before must not matter
     buffer[: len(text)] = np.frombuffer(text, np.uint8)
-    return parse(buffer, len(text), source="there.skeleton", name="there")
+    return parse(buffer, len(text), source="input.skeleton", name="there")
 
 
 def skeleton(frames, eol=b"\r\n"):
@@ -227,7 +227,7 @@ def test_damage_is_reported_with_its_line(line, damage, says):
     error = refusal(text)
     assert says in error.reason
     assert error.line == line == twin_outcome(text)[1]
-    assert str(error).startswith(f"there.skeleton:{line}: ")
+    assert str(error).startswith(f"input.skeleton:{line}: ")
     assert len(str(error)) < 300
 
 

@@ -22,7 +22,7 @@ generous = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def parse_bytes(text):
     buffer = np.full(len(text) + PADDING, ord("7"), np.uint8)  # what lay behind the text before must not matter
     buffer[: len(text)] = np.frombuffer(text, np.uint8)
-    return parse(buffer, len(text), source="there.txt", name="0002-L")
+    return parse(buffer, len(text), source="input.txt", name="0002-L")
 
 
 def fixed(numbers):
@@ -197,7 +197,7 @@ def test_damage_is_reported_with_its_line(line, message):
     error = refusal(text)
     assert message in error.reason
     assert error.line == twin_outcome(text)[1] == 2
-    assert str(error).startswith("there.txt:2: ")
+    assert str(error).startswith("input.txt:2: ")
 
 
 @pytest.mark.parametrize(("text", "message"), [
@@ -230,7 +230,7 @@ def test_a_buffer_without_padding_raises_value_error():
 
 @of_megabytes
 @pytest.mark.parametrize(
-    ("endless", "message"), [(b"9", "there.txt:1: a line of"), (b"1 ", "a line of"), (b" ", "blank lines only")]
+    ("endless", "message"), [(b"9", "input.txt:1: a line of"), (b"1 ", "a line of"), (b" ", "blank lines only")]
 )
 def test_a_line_without_end_is_refused_with_little_memory(endless, message):
     size = 8_000_000
@@ -239,7 +239,7 @@ def test_a_line_without_end_is_refused_with_little_memory(endless, message):
     parse_bytes(SMALL)  # what compiling takes is not meant
     tracemalloc.start()
     with pytest.raises(RawFileError, match=message) as caught:
-        parse(buffer, size, source="there.txt", name="there")
+        parse(buffer, size, source="input.txt", name="there")
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 2 * size
