@@ -73,22 +73,22 @@ def write(data: Path, every: int, fault: str, level: str, damaged: Path, undamag
 
 def text(recording: Recording) -> bytes:
     """A recording as an NTU file, each body at its place in each frame."""
-    sightings = []
+    bodies = []
     for slot in range(int(recording.slot.max()) + 1):
         rows = recording.slot == slot
         at = recording.frame[rows]
-        sighting = SensorBody(
+        body = SensorBody(
             body=np.zeros(recording.frames, np.int64),
-            seen=np.zeros(recording.frames, np.bool_),
+            present=np.zeros(recording.frames, np.bool_),
             xyz=np.zeros((recording.frames, *recording.xyz.shape[1:])),
             tracking=np.zeros((recording.frames, recording.xyz.shape[1]), np.int8),
         )
-        sighting.seen[at] = True
-        sighting.body[at] = recording.body[rows]
-        sighting.xyz[at] = recording.xyz[rows]
-        sighting.tracking[at] = recording.tracking[rows]
-        sightings.append(sighting)
-    return skeleton_text(sightings)
+        body.present[at] = True
+        body.body[at] = recording.body[rows]
+        body.xyz[at] = recording.xyz[rows]
+        body.tracking[at] = recording.tracking[rows]
+        bodies.append(body)
+    return skeleton_text(bodies)
 
 
 def store(raw: Path, recipe: str, output: Path) -> tuple[Store, Split, int]:
