@@ -55,6 +55,9 @@ html_theme_options = {
 BUILT = DOCS / "_made"
 """Folder of the pages written by this file; ignored by git."""
 OUTSIDE_PAGES = {
+    "benchmarks/RESULTS.md": "results",
+    "benchmarks/UI-PRMD.md": "results-ui-prmd",
+    "benchmarks/NOTES.md": "optimisation-notes",
     "pipeline/store/FORMAT.md": "store-format",
     "CONTRIBUTING.md": "contributing",
     "CHANGELOG.md": "changelog",
