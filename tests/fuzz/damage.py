@@ -20,28 +20,28 @@ NUMBERS = (
     *(b"2147483648", b"4294967296", b"9223372036854775807", b"9223372036854775808", b"18446744073709551615"),
     *(b"999999999", b"1000000000", b"1e400000", b"00", b"007", b"1.2.3", b"--1", b"", b"true", b"2025-01-01"),
 )
-"""What may stand where a number stood."""
-TEMPTING = b"0129.-+e \t\r\n\0,;:=\"'[]{}#\\/_%\x0b\x0c\x1a\x1c\x85\xa0\xff\xfe\xef\xbb\xbf"
+"""Replacements for a number."""
+SPECIAL_BYTES = b"0129.-+e \t\r\n\0,;:=\"'[]{}#\\/_%\x0b\x0c\x1a\x1c\x85\xa0\xff\xfe\xef\xbb\xbf"
 NUMBER = re.compile(rb"[+-]?[0-9][0-9.]*(?:[eE][+-]?[0-9]+)?")
 MARKS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff", b"PK\x03\x04", b"\x1f\x8b", b"#", b"\0")
 
 
 def damaged(content: bytes, ways: Sequence[Way], chance: random.Random, others: Sequence[bytes]) -> bytes:
-    """The bytes after one way of damage, or several: each further one is half as likely."""
+    """Apply one or more mutations; each additional one is half as likely."""
     while True:
         content = chance.choice(ways)(content, chance, others)
         if chance.random() < 0.5:
             return content
 
 
-def _place(content: bytes, chance: random.Random) -> int:
-    """Anywhere, the ends more often than their share."""
+def _random_offset(content: bytes, chance: random.Random) -> int:
+    """Return a random offset; both ends of the file are more likely than other offsets."""
     near = chance.choice((0, 1, len(content) - 1, len(content)))
     return min(max(0, near), len(content)) if chance.random() < 0.1 else chance.randint(0, len(content))
 
 
 def _span(content: bytes, chance: random.Random) -> tuple[int, int]:
-    start = _place(content, chance)
+    start = _random_offset(content, chance)
     return start, min(len(content), start + (chance.randint(1, 8) if chance.random() < 0.7 else chance.randint(1, 200)))
 
 
@@ -49,18 +49,18 @@ def _span(content: bytes, chance: random.Random) -> tuple[int, int]:
 
 
 def flip_bit(content: bytes, chance: random.Random, _: Sequence[bytes]) -> bytes:
-    at = min(_place(content, chance), len(content) - 1)
+    at = min(_random_offset(content, chance), len(content) - 1)
     return content[:at] + bytes([content[at] ^ 1 << chance.randrange(8)]) + content[at + 1 :] if content else content
 
 
 def set_byte(content: bytes, chance: random.Random, _: Sequence[bytes]) -> bytes:
-    at = _place(content, chance)
-    return content[:at] + bytes([chance.choice(TEMPTING)]) + content[at + 1 :]
+    at = _random_offset(content, chance)
+    return content[:at] + bytes([chance.choice(SPECIAL_BYTES)]) + content[at + 1 :]
 
 
 def insert_bytes(content: bytes, chance: random.Random, _: Sequence[bytes]) -> bytes:
-    at, count = _place(content, chance), chance.choice((1, 1, 1, 2, 7, 64))
-    made = chance.randbytes(count) if chance.random() < 0.3 else bytes([chance.choice(TEMPTING)]) * count
+    at, count = _random_offset(content, chance), chance.choice((1, 1, 1, 2, 7, 64))
+    made = chance.randbytes(count) if chance.random() < 0.3 else bytes([chance.choice(SPECIAL_BYTES)]) * count
     return content[:at] + made + content[at:]
 
 
@@ -71,17 +71,17 @@ def delete_span(content: bytes, chance: random.Random, _: Sequence[bytes]) -> by
 
 def copy_span(content: bytes, chance: random.Random, _: Sequence[bytes]) -> bytes:
     start, end = _span(content, chance)
-    at = _place(content, chance)
+    at = _random_offset(content, chance)
     return content[:at] + content[start:end] * chance.choice((1, 1, 2, 30)) + content[at:]
 
 
 def splice(content: bytes, chance: random.Random, others: Sequence[bytes]) -> bytes:
     other = chance.choice(others)
-    return content[: _place(content, chance)] + other[_place(other, chance) :]
+    return content[: _random_offset(content, chance)] + other[_random_offset(other, chance) :]
 
 
 def cut(content: bytes, chance: random.Random, _: Sequence[bytes]) -> bytes:
-    return content[: _place(content, chance)]
+    return content[: _random_offset(content, chance)]
 
 
 def cut_in_number(content: bytes, chance: random.Random, _: Sequence[bytes]) -> bytes:
@@ -90,7 +90,7 @@ def cut_in_number(content: bytes, chance: random.Random, _: Sequence[bytes]) -> 
 
 
 def behead(content: bytes, chance: random.Random, _: Sequence[bytes]) -> bytes:
-    return content[_place(content, chance) :]
+    return content[_random_offset(content, chance) :]
 
 
 def repeat(content: bytes, chance: random.Random, _: Sequence[bytes]) -> bytes:
@@ -114,7 +114,7 @@ def nothing(content: bytes, chance: random.Random, _: Sequence[bytes]) -> bytes:
     return chance.choice((b"", b"\n", b"\0" * 64, b" ", b"\r\n" * 9))
 
 
-# Each rare one beside several common ones.
+# Common mutations are listed several times.
 BYTES: tuple[Way, ...] = (
     *(flip_bit, set_byte, insert_bytes, delete_span) * 3,
     *(copy_span, splice, cut, behead, zero_span) * 2,
@@ -127,8 +127,8 @@ RARE: tuple[Way, ...] = (as_utf16, nothing)
 
 
 def _any_number(content: bytes, chance: random.Random) -> re.Match[bytes] | None:
-    """One from a random place on, else the first."""
-    return NUMBER.search(content, _place(content, chance)) or NUMBER.search(content)
+    """Return the first number after a random offset, otherwise the first number of the file."""
+    return NUMBER.search(content, _random_offset(content, chance)) or NUMBER.search(content)
 
 
 def other_number(content: bytes, chance: random.Random, _: Sequence[bytes]) -> bytes:
@@ -139,7 +139,7 @@ def other_number(content: bytes, chance: random.Random, _: Sequence[bytes]) -> b
 
 
 def wrong_count(content: bytes, chance: random.Random, _: Sequence[bytes]) -> bytes:
-    """A whole number that is off by one, negative, or gigantic."""
+    """Replace an integer by one that is off by one, negative or huge."""
     whole = list(re.finditer(rb"(?<![0-9.eE])[0-9]{1,9}(?![0-9.eE])", content[: 1 << 14]))
     if not whole:
         return content
@@ -150,7 +150,7 @@ def wrong_count(content: bytes, chance: random.Random, _: Sequence[bytes]) -> by
 
 
 def change_lines(content: bytes, chance: random.Random, others: Sequence[bytes]) -> bytes:
-    """A line dropped, doubled, exchanged with another, emptied, or taken from another file."""
+    """Delete, duplicate, swap, empty or join a line, or copy one from another file."""
     lines = content.split(b"\n")
     one, other = chance.randrange(len(lines)), chance.randrange(len(lines))
     how = chance.randrange(6)
@@ -170,7 +170,7 @@ def change_lines(content: bytes, chance: random.Random, others: Sequence[bytes])
 
 
 def change_fields(content: bytes, chance: random.Random, _: Sequence[bytes]) -> bytes:
-    """A field of a line dropped, doubled, or exchanged with the next."""
+    """Delete or duplicate a field of a line, or swap it with the next."""
     lines = content.split(b"\n")
     at = chance.randrange(len(lines))
     parts = re.split(rb"([ \t,;=:]+)", lines[at])
@@ -223,21 +223,21 @@ ODD: tuple[Any, ...] = (
 )
 
 
-def _places(plain: Any, above: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    held = plain.items() if isinstance(plain, dict) else enumerate(plain) if isinstance(plain, list) else ()
-    return [place for key, value in held for place in ((*above, key), *_places(value, (*above, key)))]
+def _all_paths(plain: Any, above: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    items = plain.items() if isinstance(plain, dict) else enumerate(plain) if isinstance(plain, list) else ()
+    return [path for key, value in items for path in ((*above, key), *_all_paths(value, (*above, key)))]
 
 
 def change_plain(plain: Any, chance: random.Random) -> Any:
-    """Plain data with a value exchanged, a key dropped, added or renamed, something doubled, or nested deeply."""
+    """Return plain data with one change: a value replaced, or a key or item deleted, added, renamed or duplicated."""
     changed = holder = deepcopy(plain)
-    places = _places(changed)
-    if not places:
+    paths = _all_paths(changed)
+    if not paths:
         return chance.choice(ODD)
-    place = chance.choice(places)
-    for key in place[:-1]:
+    path = chance.choice(paths)
+    for key in path[:-1]:
         holder = holder[key]
-    last, how = place[-1], chance.randrange(10)
+    last, how = path[-1], chance.randrange(10)
     if how == 0:
         del holder[last]
     elif how == 1 and isinstance(holder, dict):
@@ -247,11 +247,11 @@ def change_plain(plain: Any, chance: random.Random) -> Any:
     elif how == 3 and isinstance(holder, list):
         holder.insert(chance.randint(0, len(holder)), deepcopy(holder[last]))
     elif how == 4:
-        other = chance.choice(places)
-        there = changed
+        other = chance.choice(paths)
+        source = changed
         for key in other:
-            there = there[key]
-        holder[last] = deepcopy(there)
+            source = source[key]
+        holder[last] = deepcopy(source)
     elif how == 5 and type(holder[last]) is int:
         holder[last] += chance.choice((1, -1, 1000, 2**31))
     elif how == 6:
@@ -272,7 +272,7 @@ def change_json(content: bytes, chance: random.Random, _: Sequence[bytes]) -> by
 
 
 def deep(content: bytes, chance: random.Random, _: Sequence[bytes]) -> bytes:
-    """Brackets within brackets, in the place of some number or at the end."""
+    """Insert deeply nested brackets instead of a number or at the end."""
     depth = chance.choice((3, 50, 900, 20_000))
     opening, closing = chance.choice(((b"[", b"]"), (b'{"a":', b"}"), (b"{a=", b"}")))
     nested = opening * depth + chance.choice((b"", b"0", b"[]")) + chance.choice((closing * depth, b""))
@@ -296,7 +296,7 @@ def change_toml_value(content: bytes, chance: random.Random, _: Sequence[bytes])
 
 
 def change_toml_key(content: bytes, chance: random.Random, _: Sequence[bytes]) -> bytes:
-    """A key or table renamed, doubled or dotted."""
+    """Rename a key or table, or make its name dotted."""
     found = list(re.finditer(rb"(?m)^[ \t]*(?:\[+)?([\w.-]+)", content))
     if not found:
         return content
@@ -308,7 +308,7 @@ def change_toml_key(content: bytes, chance: random.Random, _: Sequence[bytes]) -
 
 
 def dotted(content: bytes, chance: random.Random, _: Sequence[bytes]) -> bytes:
-    """A table under a name of very many parts."""
+    """Append a table whose name has very many parts."""
     return content + b"\n[" + b"a." * chance.choice((3, 500, 20_000)) + b"b]\nx = 1\n"
 
 
@@ -328,11 +328,11 @@ TOML: tuple[Way, ...] = (
 
 EXTREMES = (0, 1, 2, 3, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x7FFF_FFFF, 0x8000_0000, 0xFFFF_FFFE, 0xFFFF_FFFF)
 SIGNATURES = {b"PK\x03\x04": 30, b"PK\x01\x02": 46, b"PK\x05\x06": 22}
-"""Of a zip's headers, with their lengths."""
+"""Signatures of zip headers and the header lengths in bytes."""
 
 
 def change_zip_header(content: bytes, chance: random.Random, _: Sequence[bytes]) -> bytes:
-    """Two or four bytes of a local header, of an entry of the directory, or of its end."""
+    """Change two or four bytes of a local header, a central directory entry or the end record."""
     found = list(re.finditer(rb"PK(?:\x03\x04|\x01\x02|\x05\x06)", content))
     if not found:
         return content
@@ -350,7 +350,7 @@ ZIP: tuple[Way, ...] = (*(change_zip_header,) * 20, *BYTES, *RARE)
 
 
 def change_safetensors(content: bytes, chance: random.Random, _: Sequence[bytes]) -> bytes:
-    """The length of the header, or what it says of tensors: types, shapes, places."""
+    """Change the header length, or the type, shape or offsets of a tensor."""
     if len(content) < 8:
         return content
     (length,) = struct.unpack_from("<Q", content)
@@ -426,7 +426,7 @@ KINDS = (b"<f4", b">f8", b"|O", b"|b1", b"<c8", b"<U9", b"|V0", b"|S0", b"<i8", 
 
 
 def change_npy_header(content: bytes, chance: random.Random, _: Sequence[bytes]) -> bytes:
-    """Version, header length, type, order or shape."""
+    """Change the version, header length, type, memory order or shape."""
     at = content.find(b"\x93NUMPY")
     if at < 0:
         return content
@@ -443,7 +443,7 @@ def change_npy_header(content: bytes, chance: random.Random, _: Sequence[bytes])
     else:
         new = head.replace(b"False", chance.choice((b"True", b"0", b"None", b"[]", b"__import__('os')")))
     if how > 1:
-        # The length stays what it was, so that the rest stands where it stood.
+        # Keep the length, so that the rest of the file does not move.
         new = new[: len(head)].ljust(len(head))
     return content[:at] + new + content[end:]
 

@@ -23,10 +23,10 @@ from tests.pipeline.artifacts import test_format_versions as versions
 from trainer.runs.run import load_encoder
 
 
-def notes(place: Path) -> tuple[Sequence[bytes], Judge]:
-    """LATEST.json and a job's plan, which nobody is asked to mend: what cannot be read counts as not there."""
-    path = place / LATEST_FILE
-    (place / "a.zarr").mkdir()
+def notes(folder: Path) -> tuple[Sequence[bytes], Judge]:
+    """LATEST.json and the plan of a job. They need no repair: an unreadable file counts as missing."""
+    path = folder / LATEST_FILE
+    (folder / "a.zarr").mkdir()
     plan = {"dataset": "ntu60", "tool": "0.1.0", "format_version": 1, "keep_missing": False, "partition": [1, 2]}
     plan |= {"recipe": {"name": "none", "steps": []}, "shared": "x", "roots": ["raw"]}
     asked = manifest.canonical_json({**plan, "entries": [["a", [["/raw/a", "", 3]]]]})
@@ -34,18 +34,18 @@ def notes(place: Path) -> tuple[Sequence[bytes], Judge]:
 
     def judge(content: bytes) -> Outcome:
         path.write_bytes(content)
-        found, _ = ask(lambda: open_newest(place, "store", "*.zarr", lambda path: path.name, "make"), str(place))
-        same(Path(found).name in {"a.zarr", place.name, ".."} or found == "", True)
+        found, _ = ask(lambda: open_newest(folder, "store", "*.zarr", lambda path: path.name, "make"), str(folder))
+        same(Path(found).name in {"a.zarr", folder.name, ".."} or found == "", True)
         ask(lambda: without_roots(content), "")
-        told = ask(lambda: plan_differences(content, asked), "")
-        return Outcome(bool(told))
+        differences = ask(lambda: plan_differences(content, asked), "")
+        return Outcome(bool(differences))
 
     return seeds, judge
 
 
-def several(place: Path) -> tuple[Sequence[bytes], Judge]:
-    """Any of our sealed documents, asked for by the name of another: the kinds are told apart."""
-    path = place / "d.json"
+def several(folder: Path) -> tuple[Sequence[bytes], Judge]:
+    """Documents with a digest, opened as every kind of document: only the right kind may be accepted."""
+    path = folder / "d.json"
     forms = [
         schemas.SPLIT,
         schemas.SUBSET,
@@ -65,29 +65,29 @@ def several(place: Path) -> tuple[Sequence[bytes], Judge]:
         except (ValueError, RecursionError, AttributeError):
             pass
         path.write_bytes(content)
-        taken = [
+        accepted = [
             not isinstance(ask(lambda form=form: manifest.open_document(path, form), str(path)), SkelepipeError)
             for form in forms
         ]
-        return Outcome(not any(taken))
+        return Outcome(not any(accepted))
 
     return [file.read_bytes() for file in files], judge
 
 
-def document(which: versions.Document) -> Callable[[Path], tuple[Sequence[bytes], Judge]]:
-    """A sealed document, opened as it is opened in use."""
+def document(entry: versions.Document) -> Callable[[Path], tuple[Sequence[bytes], Judge]]:
+    """Return a target for a document with a digest, opened by the function that opens it in use."""
 
-    def start(place: Path) -> tuple[Sequence[bytes], Judge]:
-        golden = versions.copied(place / "v1")
-        path = golden.root / which.file
-        # zarr.json, of which a part is the document, is damaged as the group's metadata.
-        first = json.dumps(which.read(golden.root), indent=1).encode()
+    def start(folder: Path) -> tuple[Sequence[bytes], Judge]:
+        golden = versions.copied(folder / "v1")
+        path = golden.root / entry.file
+        # The document may be a part of zarr.json; then the metadata of the group is damaged.
+        first = json.dumps(entry.read(golden.root), indent=1).encode()
         seeds = [first, first, path.read_bytes()]
 
         def judge(content: bytes) -> Outcome:
-            put_document(which, golden.root, content)
-            found = ask(lambda: which.opens(golden), str(golden.root))
-            ask(lambda: verify.verify(golden.root / which.looked_at), str(golden.root))
+            put_document(entry, golden.root, content)
+            found = ask(lambda: entry.opens(golden), str(golden.root))
+            ask(lambda: verify.verify(golden.root / entry.looked_at), str(golden.root))
             return Outcome(isinstance(found, SkelepipeError))
 
         return seeds, judge
@@ -95,25 +95,28 @@ def document(which: versions.Document) -> Callable[[Path], tuple[Sequence[bytes]
     return start
 
 
-def put_document(which: versions.Document, root: Path, content: bytes) -> None:
-    """Put bytes in the place of a document; three times in four, and when it is JSON, sealed as if it were ours."""
+def put_document(entry: versions.Document, root: Path, content: bytes) -> None:
+    """Write bytes as a document. If they are JSON, correct the digest in three of four cases."""
     try:
         plain = json.loads(content)
-        if zlib.crc32(content) % 4 and (isinstance(plain, dict) or which.checksum_folder):
-            which.write(root, plain)
+        if zlib.crc32(content) % 4 and (isinstance(plain, dict) or entry.checksum_folder):
+            entry.write(root, plain)
             return
     except (ValueError, RecursionError):
         pass
-    (root / which.file).write_bytes(content)
+    (root / entry.file).write_bytes(content)
 
 
-def sealed_file(folder: str, file: str) -> Callable[[Path], tuple[Sequence[bytes], Judge]]:
-    """A file of a sealed folder, which is sealed again over whatever stands there; then all of the artifact is read."""
+def checksummed_file(folder: str, file: str) -> Callable[[Path], tuple[Sequence[bytes], Judge]]:
+    """Return a target for a file of an artifact. The manifest is updated, then the artifact is read."""
 
-    def start(place: Path) -> tuple[Sequence[bytes], Judge]:
-        golden = versions.copied(place / "v1")
-        path, sealed = golden.root / folder / file, golden.root / folder / manifest.MANIFEST
-        about, form = versions.without_digest(json.loads(sealed.read_bytes())), versions.CHECKSUMMED_FOLDERS[folder]
+    def start(work_folder: Path) -> tuple[Sequence[bytes], Judge]:
+        golden = versions.copied(work_folder / "v1")
+        path, manifest_path = golden.root / folder / file, golden.root / folder / manifest.MANIFEST
+        about, form = (
+            versions.without_digest(json.loads(manifest_path.read_bytes())),
+            versions.CHECKSUMMED_FOLDERS[folder],
+        )
 
         def read() -> None:
             if form is schemas.STORE:
@@ -125,7 +128,7 @@ def sealed_file(folder: str, file: str) -> Callable[[Path], tuple[Sequence[bytes
         def judge(content: bytes) -> Outcome:
             path.write_bytes(content)
             about["files"][file] = {"size": len(content), "sha256": manifest.file_digest(path)}
-            sealed.write_bytes(manifest.encode_document(form, about))
+            manifest_path.write_bytes(manifest.encode_document(form, about))
             return Outcome(isinstance(ask(read, str(golden.root)), SkelepipeError))
 
         return [path.read_bytes()], judge
@@ -133,9 +136,9 @@ def sealed_file(folder: str, file: str) -> Callable[[Path], tuple[Sequence[bytes
     return start
 
 
-def shard(place: Path) -> tuple[Sequence[bytes], Judge]:
-    """A shard of a store that is open, sealed again: what stands behind every checksum."""
-    golden = versions.copied(place / "v1")
+def shard(folder: Path) -> tuple[Sequence[bytes], Judge]:
+    """A shard of an open store, with its checksum corrected."""
+    golden = versions.copied(folder / "v1")
     store = golden.store
     name = "xyz/c/0/0/0"
     path = store.path / name
@@ -149,28 +152,28 @@ def shard(place: Path) -> tuple[Sequence[bytes], Judge]:
     return [path.read_bytes()], judge
 
 
-INDEX = 16 * SHARD_BODY_FRAMES // CHUNK_BODY_FRAMES + 4
+INDEX_BYTES = 16 * SHARD_BODY_FRAMES // CHUNK_BODY_FRAMES + 4
 
 
 def change_index(content: bytes, chance: random.Random, _: Sequence[bytes]) -> bytes:
-    """Where a shard's index says that a chunk lies, or its length, with the index's checksum made to fit."""
-    if len(content) < INDEX:
+    """Change the offset or length of a chunk in the index of a shard and correct the checksum of the index."""
+    if len(content) < INDEX_BYTES:
         return content
-    index = bytearray(content[-INDEX:-4])
+    index = bytearray(content[-INDEX_BYTES:-4])
     at = 8 * chance.choice((0, 1, 2, 3, chance.randrange(len(index) // 8)))
     (old,) = struct.unpack_from("<Q", index, at)
     new = chance.choice(
         (0, 1, 3, 4, 5, 2**31, 2**40, 2**62, 2**63, 2**64 - 1, old + 1, old - 1, len(content), old + 16)
     )
     struct.pack_into("<Q", index, at, new % 2**64)
-    return content[:-INDEX] + index + struct.pack("<I", google_crc32c.value(bytes(index)))
+    return content[:-INDEX_BYTES] + index + struct.pack("<I", google_crc32c.value(bytes(index)))
 
 
 def change_chunk(content: bytes, chance: random.Random, _: Sequence[bytes]) -> bytes:
-    """Bytes of the first chunk, those of blosc's header the likeliest, with the chunk's checksum made to fit."""
-    if len(content) < INDEX:
+    """Change bytes of the first chunk, mostly in the blosc header, and correct the checksum of the chunk."""
+    if len(content) < INDEX_BYTES:
         return content
-    offset, length = struct.unpack_from("<QQ", content, len(content) - INDEX)
+    offset, length = struct.unpack_from("<QQ", content, len(content) - INDEX_BYTES)
     if not 20 <= length <= len(content) - offset:
         return content
     chunk = bytearray(content[offset : offset + length - 4])
@@ -198,29 +201,37 @@ STORE = versions.STORE
 
 TARGETS = (
     Target(name="LATEST, plans", start=notes, ways=damage.JSON, share=15, times=300),
-    Target(name="sealed documents", start=several, ways=damage.JSON, share=15, times=300),
+    Target(name="documents with digests", start=several, ways=damage.JSON, share=15, times=300),
     *(
         Target(
-            name=str(which),
-            start=document(which),
+            name=str(entry),
+            start=document(entry),
             ways=damage.JSON,
-            share=4 if which.file in QUICK else 1,
+            share=4 if entry.file in QUICK else 1,
             times=300,
             room=64 << 20,
         )
-        for which in versions.DOCUMENTS
+        for entry in versions.DOCUMENTS
     ),
-    Target(name="zarr group", start=sealed_file(STORE, "zarr.json"), ways=damage.JSON, share=1, room=64 << 20),
-    Target(name="zarr column", start=sealed_file(STORE, "frames/zarr.json"), ways=damage.JSON, share=1, room=64 << 20),
-    Target(name="zarr names", start=sealed_file(STORE, "name/zarr.json"), ways=damage.JSON, share=1, room=64 << 20),
-    Target(name="zarr xyz", start=sealed_file(STORE, "xyz/zarr.json"), ways=damage.JSON, share=1, room=64 << 20),
+    Target(name="zarr group", start=checksummed_file(STORE, "zarr.json"), ways=damage.JSON, share=1, room=64 << 20),
     Target(
-        name="zarr column's bytes", start=sealed_file(STORE, "bodies/c/0"), ways=damage.BYTES, share=1, room=64 << 20
+        name="zarr column", start=checksummed_file(STORE, "frames/zarr.json"), ways=damage.JSON, share=1, room=64 << 20
+    ),
+    Target(
+        name="zarr names", start=checksummed_file(STORE, "name/zarr.json"), ways=damage.JSON, share=1, room=64 << 20
+    ),
+    Target(name="zarr xyz", start=checksummed_file(STORE, "xyz/zarr.json"), ways=damage.JSON, share=1, room=64 << 20),
+    Target(
+        name="zarr column's bytes",
+        start=checksummed_file(STORE, "bodies/c/0"),
+        ways=damage.BYTES,
+        share=1,
+        room=64 << 20,
     ),
     Target(name="zarr shard", start=shard, ways=SHARD_WAYS, share=10, room=64 << 20),
     Target(
         name="checkpoint",
-        start=sealed_file(versions.LAST, "model.safetensors"),
+        start=checksummed_file(versions.LAST, "model.safetensors"),
         ways=damage.SAFETENSORS,
         share=2,
         room=64 << 20,

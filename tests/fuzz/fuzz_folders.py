@@ -23,8 +23,8 @@ from tests.pipeline.sources import test_folder_arrays, test_skeleton_toml
 TOML_OF_FOLDER = test_skeleton_toml.SMALL.encode()
 
 
-def folder_toml(place: Path) -> tuple[Sequence[bytes], Judge]:
-    path = place / "skeleton.toml"
+def folder_toml(folder: Path) -> tuple[Sequence[bytes], Judge]:
+    path = folder / "skeleton.toml"
     seeds = [TOML_OF_FOLDER, TOML_OF_FOLDER.replace(b'names = ["wave", "bow"]', b'0 = "wave"\n7 = "bow"')]
 
     def judge(content: bytes) -> Outcome:
@@ -34,9 +34,9 @@ def folder_toml(place: Path) -> tuple[Sequence[bytes], Judge]:
     return seeds, judge
 
 
-def folder_table(place: Path) -> tuple[Sequence[bytes], Judge]:
-    place.joinpath("skeleton.toml").write_bytes(TOML_OF_FOLDER)
-    spec, path = read_skeleton_toml(place / "skeleton.toml"), place / "manifest.csv"
+def folder_table(folder: Path) -> tuple[Sequence[bytes], Judge]:
+    folder.joinpath("skeleton.toml").write_bytes(TOML_OF_FOLDER)
+    spec, path = read_skeleton_toml(folder / "skeleton.toml"), folder / "manifest.csv"
     seeds = [
         b"file,label,subject,correct\na.npy,0,1,yes\nb.npy,wave,2,no\nc/d.csv,bow,3,yes\n",
         b"\xef\xbb\xbffile;key;label;subject;start;end;correct\r\na.h5;x;0;1;0;10;no\r\na.h5::y;1;2;5;;yes\r\n",
@@ -45,24 +45,24 @@ def folder_table(place: Path) -> tuple[Sequence[bytes], Judge]:
 
     def judge(content: bytes) -> Outcome:
         path.write_bytes(content)
-        found = ask(lambda: read_manifest_csv(path, spec), str(place))
-        unlabelled = ask(lambda: read_manifest_csv(path, spec, with_labels=False), str(place))
+        found = ask(lambda: read_manifest_csv(path, spec), str(folder))
+        unlabelled = ask(lambda: read_manifest_csv(path, spec, with_labels=False), str(folder))
         for row in () if isinstance(unlabelled, SkelepipeError) else unlabelled.rows:
             if row.file and (row.file.startswith("/") or ".." in row.file.split("/")):
-                raise Wrong(f"a file that leads out of the folder: {row.file!r}")
+                raise Wrong(f"a file outside the folder: {row.file!r}")
         return Outcome(isinstance(found, SkelepipeError))
 
     return seeds, judge
 
 
 def tool_file(tool: str, *clips: tuple[str, int]) -> Callable[[Path], tuple[Sequence[bytes], Judge]]:
-    """What another tool writes, read as `convert` does; small files to begin with: name and number of a clip each."""
+    """Return a target for output files of another tool, read like `convert`. Each clip is a file name and a number."""
 
-    def start(place: Path) -> tuple[Sequence[bytes], Judge]:
+    def start(folder: Path) -> tuple[Sequence[bytes], Judge]:
         chance = np.random.default_rng(5)
         bodies = [chance.normal(0, 0.3, (4, 25, 3)) + np.array([0, 0, 3]) for _ in range(2)]
         seeds = [min(tools.TOOLS[tool](bodies, number, chance).values(), key=len) for _, number in clips]
-        path = place / clips[0][0]
+        path = folder / clips[0][0]
         found = FoundRecording(path.stem, (RawFile(path),), (0,) if tool == "openpose" else ())
 
         def read() -> Any:
@@ -81,7 +81,7 @@ def tool_file(tool: str, *clips: tuple[str, int]) -> Callable[[Path], tuple[Sequ
             if not M or not frames or (joints, axes) != (len(take.layout.joints), 3):
                 raise Wrong(f"bodies of {take.xyz.shape}")
             if take.confidence is not None and take.confidence.shape != (M, frames, joints):
-                raise Wrong(f"confidence of {take.confidence.shape} beside {take.xyz.shape}")
+                raise Wrong(f"confidence of {take.confidence.shape} for positions of {take.xyz.shape}")
             return Outcome(False)
 
         return seeds, judge
@@ -90,10 +90,10 @@ def tool_file(tool: str, *clips: tuple[str, int]) -> Callable[[Path], tuple[Sequ
 
 
 def folder_clip(suffix: str, seeds: Callable[[], list[bytes]]) -> Callable[[Path], tuple[Sequence[bytes], Judge]]:
-    """Clips of a folder data set, of one kind of file."""
+    """Return a target for clips of a folder data set in one file format."""
 
-    def start(place: Path) -> tuple[Sequence[bytes], Judge]:
-        path, spec = place / f"clip{suffix}", test_folder_arrays.spec()
+    def start(folder: Path) -> tuple[Sequence[bytes], Judge]:
+        path, spec = folder / f"clip{suffix}", test_folder_arrays.spec()
 
         def read() -> Any:
             with arrays.open_arrays(RawFile(path, "", path.stat().st_size), spec) as bodies:
@@ -105,7 +105,7 @@ def folder_clip(suffix: str, seeds: Callable[[], list[bytes]]) -> Callable[[Path
             if isinstance(found, SkelepipeError):
                 return Outcome(True)
             if found.xyz.ndim != 4 or found.xyz.shape[2:] != (5, 3) or np.isnan(found.xyz).any():
-                raise Wrong(f"bodies {found.xyz.shape} that are none")
+                raise Wrong(f"bodies {found.xyz.shape} are not valid")
             return Outcome(False)
 
         return seeds(), judge
@@ -137,20 +137,27 @@ def npz_files() -> list[bytes]:
     ]
 
 
-TOLD: tuple[damage.Way, ...] = (*damage.JSON, *damage.TEXT)
+JSON_AND_TEXT: tuple[damage.Way, ...] = (*damage.JSON, *damage.TEXT)
 
 
 TARGETS = (
     Target(name="skeleton.toml", start=folder_toml, ways=damage.TOML, share=25, times=300, room=64 << 20),
     Target(name="manifest.csv", start=folder_table, ways=damage.TEXT, share=35, times=300),
     Target(
-        name="mediapipe", start=tool_file("mediapipe", ("a.json", 0)), ways=TOLD, share=10, times=300, room=64 << 20
+        name="mediapipe",
+        start=tool_file("mediapipe", ("a.json", 0)),
+        ways=JSON_AND_TEXT,
+        share=10,
+        times=300,
+        room=64 << 20,
     ),
-    Target(name="openpose", start=tool_file("openpose", ("a_0_keypoints.json", 0)), ways=TOLD, share=10, times=300),
+    Target(
+        name="openpose", start=tool_file("openpose", ("a_0_keypoints.json", 0)), ways=JSON_AND_TEXT, share=10, times=300
+    ),
     Target(
         name="coco",
         start=tool_file("coco", *((f"{number}.json", number) for number in range(3))),
-        ways=TOLD,
+        ways=JSON_AND_TEXT,
         share=10,
         times=300,
         room=64 << 20,
@@ -158,7 +165,7 @@ TARGETS = (
     Target(
         name="azure kinect",
         start=tool_file("azure-kinect", ("a.json", 0)),
-        ways=TOLD,
+        ways=JSON_AND_TEXT,
         share=10,
         times=300,
         room=64 << 20,

@@ -30,31 +30,31 @@ from trainer.runs.safetensors_file import read_tensors
 
 
 def change_member(content: bytes, chance: random.Random, others: Sequence[bytes]) -> bytes:
-    """A member of a zip damaged, and the zip made anew around it: what stands behind its checksums."""
+    """Damage a member of a zip and write the zip again, so that its checksums are correct."""
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            held = {name: archive.read(name) for name in archive.namelist()}
-    except Exception:  # damaged already, in any way
+            members = {name: archive.read(name) for name in archive.namelist()}
+    except Exception:  # already damaged, in whatever way
         return content
-    if not held:
+    if not members:
         return content
-    # Of torch's files the small pickle says what the rest means.
-    name = next((name for name in held if name.endswith("data.pkl") and chance.random() < 0.6), None)
-    name = name or chance.choice(list(held))
-    held[name] = chance.choice((*damage.BYTES, damage.change_npy_header))(held[name], chance, others)
-    made = io.BytesIO()
-    with zipfile.ZipFile(made, "w", chance.choice((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED))) as archive:
-        for member, inner in held.items():
+    # In files of torch, a small pickle describes the rest.
+    name = next((name for name in members if name.endswith("data.pkl") and chance.random() < 0.6), None)
+    name = name or chance.choice(list(members))
+    members[name] = chance.choice((*damage.BYTES, damage.change_npy_header))(members[name], chance, others)
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", chance.choice((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED))) as archive:
+        for member, inner in members.items():
             archive.writestr(member, inner)
-    return made.getvalue()
+    return buffer.getvalue()
 
 
 PACKED: tuple[damage.Way, ...] = (*(change_member,) * 8, *damage.NPZ)
 
 
-def zips(place: Path) -> tuple[Sequence[bytes], Judge]:
-    """Archives of recordings: what is taken out of one must be what zipfile finds there."""
-    path, text = place / "raw.zip", test_safe_zip.recording(1)[:900]
+def zips(folder: Path) -> tuple[Sequence[bytes], Judge]:
+    """Archives of recordings. Extracted members must match their recorded checksums."""
+    path, text = folder / "raw.zip", test_safe_zip.recording(1)[:900]
     member = test_safe_zip.member
     seeds = [
         test_safe_zip.archive(*test_safe_zip.good(text)),
@@ -64,7 +64,7 @@ def zips(place: Path) -> tuple[Sequence[bytes], Judge]:
 
     def judge(content: bytes) -> Outcome:
         path.write_bytes(content)
-        os.utime(path, ns=(0, zlib.crc32(content)))  # a file of the same size and second is another one all the same
+        os.utime(path, ns=(0, zlib.crc32(content)))  # a file of the same size must not look unchanged
         raw_files._archive.cache_clear()
         found = ask(lambda: raw_files.find([path]), str(path))
         if isinstance(found, SkelepipeError):
@@ -74,14 +74,14 @@ def zips(place: Path) -> tuple[Sequence[bytes], Judge]:
             bytes_of = ask(lambda file=file: raw_files.read(file), str(path))
             refused += isinstance(bytes_of, SkelepipeError)
             if isinstance(bytes_of, bytes) and zlib.crc32(bytes_of) != Archive(path).members[file.member].CRC:
-                raise Wrong(f"{file}: other bytes than the archive records")
+                raise Wrong(f"{file}: the bytes do not match the checksum in the archive")
         return Outcome(refused == len(found.files))
 
     return seeds, judge
 
 
-def safetensors(place: Path) -> tuple[Sequence[bytes], Judge]:
-    path = place / "x.safetensors"
+def safetensors(folder: Path) -> tuple[Sequence[bytes], Judge]:
+    path = folder / "x.safetensors"
     seeds = [
         save({"a": torch.arange(6.0).reshape(2, 3), "b": torch.arange(4), "c": torch.zeros(0, 3)}),
         save({"weight": torch.ones(2, 2, dtype=torch.bfloat16), "on": torch.tensor([True, False])}, {"format": "pt"}),
@@ -105,9 +105,9 @@ def safetensors(place: Path) -> tuple[Sequence[bytes], Judge]:
     return seeds, judge
 
 
-def torch_files(place: Path) -> tuple[Sequence[bytes], Judge]:
-    """Checkpoints of other code bases, whole and small ones, in both formats; the old one holds addresses in memory."""
-    path = place / "x.pt"
+def torch_files(folder: Path) -> tuple[Sequence[bytes], Judge]:
+    """Whole and small checkpoints of other code bases in both formats. The old format contains memory addresses."""
+    path = folder / "x.pt"
     source = RELEASED_CODES["skelemixclr"]
     state = released_checkpoints.Checkpoint("skelemixclr", channels=1, hidden=4, feature=2, queue=4).state
     few = {name: state[name] for name in list(state)[:9]}
@@ -142,12 +142,12 @@ def torch_files(place: Path) -> tuple[Sequence[bytes], Judge]:
     return seeds, judge
 
 
-def partition(place: Path) -> tuple[Sequence[bytes], Judge]:
-    path = place / "part.npz"
+def partition(folder: Path) -> tuple[Sequence[bytes], Judge]:
+    path = folder / "part.npz"
     note = {"names": ["a"], "recordings": ["a"], "extra": [[]], "quarantine": [], "stamps": [["a", [["", 1, 2]]]]}
     columns = np.ones((1, len(COLUMNS)), np.int64)
-    held = {"columns": columns, "xyz": np.ones((3, 25, 3), np.float32)}
-    seeds = [written(np.savez, note=np.frombuffer(json.dumps(note).encode(), np.uint8), **held)]
+    arrays = {"columns": columns, "xyz": np.ones((3, 25, 3), np.float32)}
+    seeds = [written(np.savez, note=np.frombuffer(json.dumps(note).encode(), np.uint8), **arrays)]
 
     def judge(content: bytes) -> Outcome:
         path.write_bytes(content)
@@ -158,8 +158,8 @@ def partition(place: Path) -> tuple[Sequence[bytes], Judge]:
     return seeds, judge
 
 
-def embedded(place: Path) -> tuple[Sequence[bytes], Judge]:
-    path, run = place / "x.npz", versions.copied(place / "v1").run
+def embedded(folder: Path) -> tuple[Sequence[bytes], Judge]:
+    path, run = folder / "x.npz", versions.copied(folder / "v1").run
     clips = np.ones((2, 3, 2, 25, 1), np.float32)
     seeds = [
         written(np.savez, data=clips),

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-QUIET = (
-    "--no-sandbox",  # as root, where Chromium's own sandbox does not start; all that it opens is ours
+ARGUMENTS = (
+    "--no-sandbox",  # the sandbox does not start for root; only our own pages are opened
     "--disable-gpu",
     "--no-first-run",
     "--disable-background-networking",
@@ -20,35 +20,35 @@ QUIET = (
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    """Chromium as the system has it."""
+    """Start the Chromium installed on the system."""
     program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if program is None:
-        pytest.skip("no Chromium here; Debian's package is called chromium")
+        pytest.skip("Chromium is not installed (Debian package: chromium)")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=list(QUIET))
+        browser = playwright.chromium.launch(executable_path=program, args=list(ARGUMENTS))
         yield browser
         browser.close()
 
 
 @contextmanager
 def opened(browser: Browser, path: Path, *, width: int = 1200, dark: bool = False) -> Iterator[Page]:
-    """A page out of a file, which must ask for nothing else and find no fault with its scripts."""
+    """Open a page from a file. It must not make other requests, and its scripts must not log or raise anything."""
     context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme="dark" if dark else "light")
     page = context.new_page()
-    asked: list[str] = []
-    faults: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
-    page.on("console", lambda message: faults.append(message.text))
-    page.on("pageerror", lambda error: faults.append(str(error)))
+    requests: list[str] = []
+    messages: list[str] = []
+    page.on("request", lambda request: requests.append(request.url))
+    page.on("console", lambda message: messages.append(message.text))
+    page.on("pageerror", lambda error: messages.append(str(error)))
     page.goto(path.as_uri())
     yield page
-    assert asked == [path.as_uri()]
-    assert faults == []
+    assert requests == [path.as_uri()]
+    assert messages == []
     context.close()
 
 
 def overflows(page: Page) -> list[str]:
-    """What stands out at the right of the window, where one would have to scroll sideways."""
+    """Return elements beyond the right edge of the window, which would need horizontal scrolling."""
     found: list[str] = page.evaluate(
         """() => [...document.querySelectorAll("body *")].filter((element) => {
             const box = element.getBoundingClientRect();
@@ -59,7 +59,7 @@ def overflows(page: Page) -> list[str]:
 
 
 def ink(page: Page, canvas: str) -> int:
-    """How many pixels of a canvas are drawn on."""
+    """Return the number of pixels of a canvas that are not transparent."""
     count: int = page.evaluate(
         """(selector) => {
             const canvas = document.querySelector(selector);
@@ -73,10 +73,10 @@ def ink(page: Page, canvas: str) -> int:
     return count
 
 
-def until(page: Page, holds: str) -> None:
-    """Wait until an expression holds; Playwright's own wait evaluates text, which the page's policy forbids."""
+def until(page: Page, expression: str) -> None:
+    """Wait until an expression is true. Playwright's own wait evaluates text, which the page's policy forbids."""
     for _ in range(200):
-        if page.evaluate(holds):
+        if page.evaluate(expression):
             return
         page.wait_for_timeout(50)
-    raise AssertionError(f"never within 10 s: {holds}")
+    raise AssertionError(f"not true within 10 s: {expression}")

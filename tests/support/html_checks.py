@@ -9,7 +9,7 @@ VOID = {"meta", "br", "img", "input", "hr", "link", "path", "use", "rect"}
 
 
 class Page(HTMLParser):
-    """A page, read tag by tag."""
+    """Parse a page tag by tag and collect its faults."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -21,7 +21,7 @@ class Page(HTMLParser):
         self.close()
         self.faults += [f"<{tag}> is never closed" for tag in self._open]
         ids = [attributes["id"] for _, attributes in self.tags if attributes.get("id")]
-        self.faults += [f"id {one} stands twice" for one in set(ids) if ids.count(one) > 1]
+        self.faults += [f"id {one} is used twice" for one in set(ids) if ids.count(one) > 1]
         self._check()
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -44,7 +44,7 @@ class Page(HTMLParser):
 
     @property
     def text(self) -> str:
-        """All that is to be read."""
+        """The visible text."""
         return " ".join(" ".join(self.words).split())
 
     def count(self, tag: str) -> int:
@@ -56,11 +56,11 @@ class Page(HTMLParser):
         for tag, attributes in self.tags:
             for name, value in attributes.items():
                 if name in {"src", "href", "xlink:href", "action", "data"} and not (value or "").startswith("#"):
-                    self.faults.append(f"{tag} {name}={value} would be loaded")
+                    self.faults.append(f"{tag} {name}={value} would load another resource")
                 if name.startswith("on"):
                     self.faults.append(f"{tag} has a handler {name}")
                 if name == "href" and (value or "").startswith("#") and (value or "")[1:] not in ids:
-                    self.faults.append(f"{value} leads nowhere")
+                    self.faults.append(f"{value} has no target")
             if tag in {"h1", "h2", "h3", "h4"}:
                 if int(tag[1]) > level + 1:
                     self.faults.append(f"{tag} after h{level}")
@@ -74,7 +74,7 @@ class Page(HTMLParser):
 
 
 def page_of(made: Report, out: Path) -> Page:
-    """A report's page, written and read again, without a fault."""
+    """Write the page of a report, read it again and check that it has no faults."""
     write_report(made, out)
     page = Page(out.read_text(encoding="utf-8"))
     assert page.faults == []

@@ -28,7 +28,7 @@ from trainer.runtime import distributed
 torch.set_num_threads(1)
 torch.set_default_dtype(torch.float64)
 store, output, event, *settings = sys.argv[1:]
-what, _, when = event.partition("@")
+action, _, event_step = event.partition("@")
 load, plain, losses, calls = residency.load_clips, distributed.process_group, Method.losses, []
 
 
@@ -41,13 +41,13 @@ distributed.process_group = lambda device: plain(device, timedelta(seconds=100))
 
 
 def interfere(*arguments):
-    """The losses, which each step asks for once, after keys have moved and before anything is added up."""
+    """Wrap the losses, which each step computes once, after the key update and before gradients are reduced."""
     calls.append(1)
-    if what != "none" and len(calls) == int(when) + 1:
-        if what == "stuck":  # not from the start: processes may come up far apart
+    if action != "none" and len(calls) == int(event_step) + 1:
+        if action == "stuck":  # not from the start: processes may start at very different times
             _set_pg_timeout(timedelta(seconds=5))
         if distributed.rank() == 1:
-            threading.Event().wait(90) if what == "stuck" else os.kill(os.getpid(), signal.Signals[what])
+            threading.Event().wait(90) if action == "stuck" else os.kill(os.getpid(), signal.Signals[action])
     return losses(*arguments)
 
 

@@ -16,14 +16,14 @@ ROOT = Path(__file__).parents[2]
 def started(
     count: int, command: Sequence[object], cwd: Path = ROOT, **environment: str
 ) -> Iterator[list[subprocess.Popen[str]]]:
-    """`python COMMAND` as each of `count` ranks; those that still run at the end are killed.
+    """Start `python COMMAND` as `count` ranks. Kill the processes that are still running at the end.
 
-    The store by which they meet is held here, as torchrun's agent holds it: no port is guessed.
+    The rendezvous store lives in this process, as in the agent of torchrun, so no port has to be guessed.
     """
     store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
     processes = []
     for rank in range(count):
-        own = {
+        variables = {
             "RANK": str(rank),
             "LOCAL_RANK": str(rank),
             "WORLD_SIZE": str(count),
@@ -37,7 +37,7 @@ def started(
             subprocess.Popen(
                 [sys.executable, *map(str, command)],
                 cwd=cwd,
-                env=os.environ | own | environment,
+                env=os.environ | variables | environment,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 text=True,
@@ -52,6 +52,6 @@ def started(
 
 
 def ended(processes: Sequence[subprocess.Popen[str]], seconds: float) -> list[tuple[int, str, str]]:
-    """Exit code, stdout and stderr of each; none may take longer than that."""
-    said = [process.communicate(timeout=seconds) for process in processes]
-    return [(process.returncode, *both) for process, both in zip(processes, said, strict=True)]
+    """Wait at most `seconds` for each process; return exit code, stdout and stderr of each."""
+    outputs = [process.communicate(timeout=seconds) for process in processes]
+    return [(process.returncode, *output) for process, output in zip(processes, outputs, strict=True)]

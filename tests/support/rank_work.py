@@ -40,7 +40,7 @@ def run_of(name, batch, micro_batch=None, dropout=0.0):
 
 
 def trained(run, steps=STEPS):
-    """Everything that is kept of a training, and the losses of each step, as tensors by name."""
+    """Train; return the whole training state and the losses of each step as tensors by name."""
     method = build_run_method(run)
     pair = method.pair.double().train()
     optimiser = torch.optim.SGD(pair.query.parameters(), lr=0.05, momentum=0.9)
@@ -51,7 +51,7 @@ def trained(run, steps=STEPS):
     for name in losses[0]:
         found[f"loss.{name}"] = torch.stack([loss[name] for loss in losses])
     momenta = (optimiser.state[parameter]["momentum_buffer"] for parameter in pair.query.parameters())
-    return found | {f"momentum.{place}": value for place, value in enumerate(momenta)}
+    return found | {f"momentum.{index}": value for index, value in enumerate(momenta)}
 
 
 def steps():
@@ -63,7 +63,7 @@ def steps():
 
 
 def dropout():
-    """A step whose ranks drop different activations of the same clip."""
+    """Run a step in which ranks drop different activations of the same clip."""
     run = run_of("skeletonclr", 4, dropout=0.5)
     torch.manual_seed(0)
     same = torch.randn(1, 3, 16, 25, 1).expand(4, -1, -1, -1, -1).double()
@@ -78,7 +78,7 @@ SHAPES = {"flat": (11, 4), "long": (11, 4, 6), "plane": (11, 4, 6, 5)}
 
 
 def norm_case(shape):
-    """A norm with weights of its own, an input far from zero, and a gradient: float64, the same everywhere."""
+    """Return a norm with random weights, an input far from zero and a gradient: float64, equal on all ranks."""
     rng = torch.Generator().manual_seed(len(shape))
     norm = (BatchNorm2d if len(shape) == 4 else BatchNorm1d)(4).double()
     with torch.no_grad():

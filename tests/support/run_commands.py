@@ -19,12 +19,12 @@ MAY_QUARANTINE = {"ingest", "finalise", "predict", "convert"}
 
 
 def run(words: list[str]) -> tuple[int, str]:
-    """The exit code of a command, and what it said."""
-    with tempfile.TemporaryFile("w+") as said:
+    """Run a command in a forked process; return its exit code and output."""
+    with tempfile.TemporaryFile("w+") as output:
         child = os.fork()
         if not child:
             for stream in (1, 2):
-                os.dup2(said.fileno(), stream)
+                os.dup2(output.fileno(), stream)
             code = 1
             try:
                 main(words)
@@ -35,22 +35,22 @@ def run(words: list[str]) -> tuple[int, str]:
                 sys.stderr.flush()
                 os._exit(code)
         _, status = os.waitpid(child, 0)
-        said.seek(0)
-        return os.waitstatus_to_exitcode(status), said.read()
+        output.seek(0)
+        return os.waitstatus_to_exitcode(status), output.read()
 
 
 def run_all(commands: list[list[str]]) -> str:
-    """Run them in this folder; what the first one that failed said, or nothing."""
+    """Run commands in the current folder; return the output of the first that failed, or an empty string."""
     for words in commands:
-        code, said = run(words)
+        code, output = run(words)
         if code and not (code == QUARANTINED and words[0] in MAY_QUARANTINE):
-            return f"{' '.join(words)}: exit code {code}: {said}"
+            return f"{' '.join(words)}: exit code {code}: {output}"
     return ""
 
 
 if __name__ == "__main__":
     for package in (pipeline, trainer):
         for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
-            if not module.name.endswith("dask_cluster"):  # needs the extra `cluster`
+            if not module.name.endswith("dask_cluster"):  # needs the optional dependencies `cluster`
                 importlib.import_module(module.name)
     sys.exit(run_all(json.load(sys.stdin)) or 0)
