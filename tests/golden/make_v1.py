@@ -39,7 +39,7 @@ HERE = Path(__file__).parent / "v1"
 CPU = torch.device("cpu")
 CLIPS, BROKEN, FRACTION = 6, 1, 0.5
 SHOWN = (0, 5)
-"""The clips whose bytes, features and scores are kept: one that trains and one that tests."""
+"""Clips whose bytes, features and scores are stored: a training clip and a test clip."""
 TINY = (
     "frames=16",
     "epochs=2",
@@ -56,12 +56,12 @@ TINY = (
 
 def main() -> None:
     if HERE.exists():
-        raise SystemExit(f"{HERE} is there already: it is made once and never again")
+        raise SystemExit(f"{HERE} already exists; golden artifacts are made only once")
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         made = Path(folder) / "v1"
         made.mkdir()
-        # Relative paths throughout: an evaluation notes its run's path as it was given.
+        # Use relative paths: an evaluation records the path of its run as given.
         with contextlib.chdir(made):
             make(Path(folder) / "raw")
         shutil.copytree(made, HERE)
@@ -98,7 +98,7 @@ def make(raw: Path) -> None:
 
 
 def expected(store: Store, split_path: Path, subset_path: Path, run: Run) -> dict[str, Any]:
-    """What the artifacts answer."""
+    """Return the expected contents and results of the artifacts."""
     split = load_split(split_path, store)
     subset = load_subset(subset_path, split)
     newest, _, _ = newest_checkpoint(run)
@@ -133,16 +133,16 @@ def expected(store: Store, split_path: Path, subset_path: Path, run: Run) -> dic
                 "row": row,
                 "shape": list(store.shape(row)),
                 "sha256": hashlib.sha256(store.clip(row).tobytes()).hexdigest(),
-                "features": rounded(described[place]),
-                "scores": rounded(kept.scores(features.extract(kept.encoder, clips[place : place + 1]))[0]),
+                "features": rounded(described[index]),
+                "scores": rounded(kept.scores(features.extract(kept.encoder, clips[index : index + 1]))[0]),
             }
-            for place, row in enumerate(SHOWN)
+            for index, row in enumerate(SHOWN)
         ],
     }
 
 
 def rounded(values: torch.Tensor) -> list[float]:
-    """Numbers to six digits: machines differ in the seventh."""
+    """Round to six digits, because machines differ in the seventh."""
     return [float(f"{value:.6g}") for value in values.tolist()]
 
 

@@ -33,7 +33,7 @@ def test_imports_follow_the_order_without_cycles() -> None:
     assert violations(read_modules(ROOT)) == []
 
 
-def test_every_folder_has_a_place_in_the_order() -> None:
+def test_every_folder_is_in_the_import_order() -> None:
     folders = {".".join(path.relative_to(ROOT).with_suffix("").parts[:2]) for path in FILES if path.name != "cli.py"}
     assert folders - {"pipeline.__init__", "trainer.__init__"} == set(USES)
 
@@ -87,7 +87,7 @@ def test_each_library_has_its_owners(library: str) -> None:
     assert users == OWNERS[library]
 
 
-def test_only_the_terminal_shows_anything() -> None:
+def test_only_the_terminal_prints() -> None:
     for path in FILES:
         if path.name != "cli.py" and "terminal" not in path.parts:
             assert not libraries(path) & {"rich", "click"}, path

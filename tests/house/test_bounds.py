@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.sources.text_kernels import BLOCK, find_breaks
 
-# Four numbers of which the array holds three: an unchecked read of the next one is wrong, but harms nobody.
+# Reads four numbers from a view of three: the unchecked read is wrong but stays inside allocated memory.
 OVERRUN = """
 import numpy as np
 from numba import njit
@@ -40,16 +40,16 @@ def test_a_read_outside_an_array_raises_in_checked_code(tmp_path):
     assert "IndexError: index is out of bounds" in done.stderr
 
 
-def test_code_compiled_without_the_check_never_raises_even_where_it_is_asked_for(tmp_path):
-    """So `make bounds` needs a cache of its own: numba does not ask how cached code was compiled."""
+def test_cached_code_compiled_without_the_check_never_raises(tmp_path):
+    """Therefore `make bounds` needs a separate cache: numba ignores how cached code was compiled."""
     assert overrun(tmp_path, "0").stdout == "6.0\n"
     assert overrun(tmp_path, "1").stdout == "6.0\n"
 
 
 @pytest.mark.kernels
 @pytest.mark.skipif(os.environ.get("NUMBA_BOUNDSCHECK") != "1", reason="for `make bounds`")
-def test_the_kernels_at_hand_are_checked():
-    """Marks for two blocks of a text that has one: in `make bounds`, cached unchecked code would pass over it."""
+def test_kernels_are_compiled_with_bounds_checks():
+    """Pass output arrays for two blocks and a text of one; cached code without checks would not raise."""
     text = np.zeros(2 * BLOCK, np.uint8)
     with pytest.raises(IndexError):
         find_breaks(text[:BLOCK], np.zeros((2, 2), np.uint64))

@@ -15,8 +15,8 @@ from trainer.doctor import packages
 ROOT = Path(__file__).parents[2]
 
 
-def test_the_packages_that_are_imported_are_the_ones_in_this_tree() -> None:
-    """`trainer` is also the name of a package by others: in one environment they overwrite each other."""
+def test_packages_are_imported_from_this_tree() -> None:
+    """Another package is also called `trainer`; in one environment they would overwrite each other."""
     for name in ("pipeline", "trainer", "cli"):
         spec = importlib.util.find_spec(name)
         assert spec is not None
@@ -26,7 +26,7 @@ def test_the_packages_that_are_imported_are_the_ones_in_this_tree() -> None:
 
 @pytest.mark.slow
 def test_the_wheel_works_without_the_tree(tmp_path: Path) -> None:
-    """Built, installed alone into an empty environment, used from elsewhere; this one lends its dependencies."""
+    """Build the wheel, install it into an empty environment that borrows our dependencies, and use it elsewhere."""
     quiet = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
     build = ["wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(tmp_path), str(ROOT)]
     subprocess.run([*quiet, *build], check=True)
@@ -80,26 +80,26 @@ def test_every_dependency_is_pinned_for_reproducible_installs() -> None:
         if "==" in line
     }
     extras = project["optional-dependencies"]
-    assert set(packages.EXTRAS) == set(extras) - {"dev", "docs", "proof"}  # what doctor tells of
+    assert set(packages.EXTRAS) == set(extras) - {"dev", "docs", "proof"}  # the extras that doctor reports
     for wanted in [*project["dependencies"], *(wanted for extra in extras.values() for wanted in extra)]:
         assert wanted.split(">=")[0].lower() in pinned, f"{wanted} is not in constraints.txt"
 
 
-def test_the_workflow_of_forges_is_what_ci_runs() -> None:
+def test_the_ci_workflow_runs_only_the_ci_script() -> None:
     job = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text())["jobs"]["test"]
     assert [step["run"] for step in job["steps"] if "run" in step] == [".ci/run"]
     assert os.access(ROOT / ".ci" / "run", os.X_OK)
 
 
-def test_what_is_checked_before_a_commit_is_what_ci_checks_and_downloads_nothing() -> None:
+def test_pre_commit_hooks_match_ci_and_download_nothing() -> None:
     config = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())
     assert [repository["repo"] for repository in config["repos"]] == ["local"]
     hooks = config["repos"][0]["hooks"]
     assert {hook["language"] for hook in hooks} == {"system"}
     planned = ["make", "-C", str(ROOT), "-n", "lint", "types", "VENV=/x"]
-    told = subprocess.run(planned, capture_output=True, text=True, check=True).stdout
+    output = subprocess.run(planned, capture_output=True, text=True, check=True).stdout
     for hook in hooks:
-        assert f"bin/{' '.join(hook['entry'].split()[:2])}".removesuffix(" --force-exclude") in told
+        assert f"bin/{' '.join(hook['entry'].split()[:2])}".removesuffix(" --force-exclude") in output
 
 
 def test_the_citation_names_this_version_and_licence() -> None:

@@ -94,7 +94,7 @@ LABEL_ROW = re.compile(
 
 
 def parse_label_rows(text, classes=51):
-    """For every line that is not blank its number and what it labels, (action, start, end, confidence), or None."""
+    """Return, for each line that is not blank, its number and (action, start, end, confidence), or None if invalid."""
     text = text[3:] if text[:3] == b"\xef\xbb\xbf" else text
     rows = []
     for number, line in enumerate(text.split(b"\n"), 1):
@@ -106,7 +106,7 @@ def parse_label_rows(text, classes=51):
 
 
 def parse_split_names(text):
-    """The training and the test names of a list, or None where it leaves doubt."""
+    """Return the training and test names of a list, or None if it is ambiguous."""
     text = text[3:] if text[:3] == b"\xef\xbb\xbf" else text
     sections, side = {}, None
     for line in re.split(rb"\r\n|\n|\r", text):
@@ -127,7 +127,7 @@ def parse_split_names(text):
 
 
 def read_safetensors(content):
-    """Of every tensor its type, shape and bytes, by what the header says."""
+    """Return the type, shape and bytes of every tensor according to the header."""
     length = int.from_bytes(content[:8], "little")
     about = json.loads(content[8 : 8 + length])
     about.pop("__metadata__", None)
@@ -138,7 +138,7 @@ def read_safetensors(content):
 
 
 def log_lines(text):
-    """The events of a log up to the first line that is none."""
+    """Return the events of a log up to the first invalid line."""
     events = []
     for line in re.split(rb"\r\n|\n|\r", text):
         try:
@@ -252,7 +252,7 @@ def naive_despike(xyz, parents, min_height, motion_factor, min_stretch, noise_fa
 
 
 def naive_fill(xyz, max_gap):
-    """(M, T, V, 3) with short gaps bridged by the cubic with the rims' places and slopes, found by solving for it."""
+    """(M, T, V, 3) with short gaps filled by the cubic that matches positions and slopes at both rims."""
     out = xyz.astype(np.float64)
     for m, v, axis in np.ndindex(xyz.shape[0], xyz.shape[2], 3):
         path = xyz[m, :, v, axis].astype(np.float64)
@@ -275,7 +275,7 @@ def naive_fill(xyz, max_gap):
 
 
 def naive_smooth(xyz, min_noise, max_ratio, max_move):
-    """(M, T, V, 3) with each path drawn to local parabolas as far as its body's noise warrants."""
+    """(M, T, V, 3) with each path moved towards local parabolas, as far as the noise of its body justifies."""
     out = xyz.astype(np.float64)
     for m, v in np.ndindex(xyz.shape[0], xyz.shape[2]):
         path = xyz[m, :, v].astype(np.float64)
@@ -326,7 +326,7 @@ def naive_tremble(xyz):
 
 
 def naive_handover(one, other, max_gap, max_overlap, max_distance, pace, pose_gap):
-    """How far two bodies (T, V, 3) are apart where one takes over from the other; infinite when they cannot be one."""
+    """Return the distance of two bodies (T, V, 3) at their handovers; infinite if they cannot be one person."""
 
     def mean_of_known(rows):
         rows = rows[~np.isnan(rows).any(axis=-1)]
@@ -366,7 +366,7 @@ def naive_handover(one, other, max_gap, max_overlap, max_distance, pace, pose_ga
 
 
 def naive_rejoined(xyz, max_gap, max_overlap, max_distance, pace, pose_gap):
-    """(M', T, V, 3) bodies with the nearest two made one until none are near; all distances anew each time."""
+    """(M', T, V, 3) after merging the two nearest bodies until none are near; recomputes all distances."""
     bodies, rule = list(xyz), (max_gap, max_overlap, max_distance, pace, pose_gap)
     while True:
         pairs = list(combinations(range(len(bodies)), 2))
