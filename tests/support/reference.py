@@ -403,7 +403,7 @@ def naive_one_turn(xyz, left, right, min_agreement):
 
 
 def hashed_uniforms(seed, epoch, sample, view, count):
-    """Twin of trainer.draws.uniform for one sample, in Python's own integers."""
+    """Twin of trainer.data.counter_rng.uniform for one sample, in Python's own integers."""
     word = 2**64
 
     def absorb(state, value):
@@ -419,7 +419,7 @@ def hashed_uniforms(seed, epoch, sample, view, count):
 
 
 def cropped(clip, uniform, ratio):
-    """Twin of trainer.augment.crop for one clip (C, T, V, M): mirror both ends for real, then cut."""
+    """Twin of trainer.data.augment.crop for one clip (C, T, V, M): mirror both ends for real, then cut."""
     frames = clip.shape[1]
     pad = frames // ratio
     front = [clip[:, t] for t in range(pad)][::-1]
@@ -430,7 +430,7 @@ def cropped(clip, uniform, ratio):
 
 
 def sheared(clip, uniforms, amplitude):
-    """Twin of trainer.augment.shear for one clip (3, T, V, M): point by point."""
+    """Twin of trainer.data.augment.shear for one clip (3, T, V, M): point by point."""
     a, b, c, d, e, f = [amplitude * (2 * u - 1) for u in uniforms]
     matrix = np.array([[1, a, b], [c, 1, d], [e, f, 1]])
     result = np.empty_like(clip)
@@ -457,7 +457,7 @@ def bone(clip, layout):
 
 
 def mixed(clips, region, stride):
-    """Twin of trainer.skelemix.mix for clips (N, C, T, V, M): clips, mask of each sample (N, T', V), partners."""
+    """Twin of trainer.methods.skelemix.mix for (N, C, T, V, M): clips, mask of each sample (N, T', V), partners."""
     samples, coordinates, frames, joints, bodies = clips.shape
     result = clips.copy()
     mask = np.zeros((samples, math.ceil(frames / stride), joints), dtype=bool)
@@ -488,7 +488,7 @@ def is_pasted(region, sample, step, joint):
 
 
 def gaussians(seed, sample, count):
-    """Twin of trainer.draws.normal for one sample."""
+    """Twin of trainer.data.counter_rng.normal for one sample."""
     half = math.ceil(count / 2)
     uniforms = hashed_uniforms(seed, 0, sample, 0, 2 * half)
     pairs = list(zip(uniforms[:half], uniforms[half:], strict=True))
