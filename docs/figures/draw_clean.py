@@ -182,12 +182,12 @@ def over(axes: Axes, pose: NDArray[np.float32], text: str, colour: str = BLACK) 
     axes.autoscale_view()
 
 
-def paths(axes: Axes, truth: NDArray[np.float32], faulty: NDArray[np.float32], mended: NDArray[np.float32]) -> None:
+def paths(axes: Axes, truth: NDArray[np.float32], faulty: NDArray[np.float32], repaired: NDArray[np.float32]) -> None:
     """Draw one coordinate (T,) over the frames: truth, sensor data, and result of the step."""
     frames = np.arange(len(truth))
     axes.plot(frames, truth, color=BLACK, linewidth=0.9, label="truth")
     axes.plot(frames, faulty, "o", color=RED, markersize=4.5, markerfacecolor="none", label="sensor")
-    axes.plot(frames, mended, color=BLUE, linewidth=1.6, label="result")
+    axes.plot(frames, repaired, color=BLUE, linewidth=1.6, label="result")
     axes.set_xlim(-1, len(truth))
     axes.set(xlabel="frame (30 a second)", ylabel="height of the wrist (m)")
 
@@ -379,9 +379,9 @@ def despike(step: RecipeStep) -> Figure:
     wrong = ((9, 0.35), (24, -0.45), (42, 0.25), (53, -0.3))
     for t, off in wrong:
         faulty[t, WRIST, 1] += off
-    mended = after(step, clip(faulty)).xyz[0]
+    repaired = after(step, clip(faulty)).xyz[0]
     figure, (axes,) = panels(1)
-    height = (xyz[:, WRIST, 1] for xyz in (person, faulty, mended))
+    height = (xyz[:, WRIST, 1] for xyz in (person, faulty, repaired))
     paths(axes, *height)
     for t, _ in wrong:
         way = 9 if 10 < t < 45 else -9
@@ -399,9 +399,9 @@ def fill_gaps(step: RecipeStep) -> Figure:
     person = actor(WAVING, 15, frames=90)
     lost = [(14, 19), (36, 44), (60, 78)]
     faulty = only(person, *zip([0, *(stop for _, stop in lost)], [*(start for start, _ in lost), 90], strict=True))
-    mended = after(step, clip(faulty)).xyz[0]
+    repaired = after(step, clip(faulty)).xyz[0]
     figure, (axes,) = panels(1)
-    paths(axes, *(xyz[:, WRIST, 1] for xyz in (person, faulty, mended)))
+    paths(axes, *(xyz[:, WRIST, 1] for xyz in (person, faulty, repaired)))
     for start, stop in lost:
         axes.axvspan(start - 0.5, stop - 0.5, color=GREY, alpha=0.3, linewidth=0)
         axes.annotate(
@@ -417,11 +417,11 @@ def smooth(step: RecipeStep) -> Figure:
     """Jitter is removed, motion is kept."""
     person = actor(JABBING, 16, frames=90)
     faulty = damaged("jitter", 2, 4, person)
-    mended = after(step, clip(faulty)).xyz[0]
+    repaired = after(step, clip(faulty)).xyz[0]
     figure, (axes, errors) = panels(2, rows=True, size=(7.2, 4.4), sharex=True, height_ratios=(1.4, 1))
-    paths(axes, *(xyz[:, WRIST, 1] for xyz in (person, faulty, mended)))
+    paths(axes, *(xyz[:, WRIST, 1] for xyz in (person, faulty, repaired)))
     axes.set(title="smooth", xlabel="")
-    off = [1000 * (xyz - person)[:, WRIST, 1] for xyz in (faulty, mended)]
+    off = [1000 * (xyz - person)[:, WRIST, 1] for xyz in (faulty, repaired)]
     errors.axhline(0, color=BLACK, linewidth=0.9)
     errors.plot(off[0], "o", color=RED, markersize=4.5, markerfacecolor="none")
     errors.plot(off[1], color=BLUE, linewidth=1.6)

@@ -4,7 +4,7 @@
 
 Run once for each format version, when that version is settled; it refuses to write over what is there, since a golden
 artifact that is made again proves nothing of old ones. The next version gets a script and a folder of its own, and
-tests/pipeline/artifacts/test_format_versions.py goes on reading this one.
+tests/pipeline/artifacts/test_format_versions.py keeps reading this one.
 """
 
 import contextlib

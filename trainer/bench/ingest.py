@@ -48,7 +48,7 @@ def bench_ingest(rounds: int, progress: Progress, *, small: bool = False) -> lis
         size, sample_size = _megabytes(paths), _megabytes(sample)
         variants = [
             Variant(
-                "read and kept as the peers do",
+                "reference code: read and save",
                 f"{sample_size:.1f} MB",
                 "MB/s",
                 sample_size,

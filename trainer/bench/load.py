@@ -57,7 +57,7 @@ def bench_views(store: Store, rounds: int, progress: Progress, device: torch.dev
     whole = load_clips(store, np.arange(len(store)), config.frames, 2)
     few = min(len(store), 8 * batch)
     variants = [
-        Variant("the peers' way", f"{few} clips, T 64", "samples/s", few, lambda: reference_feeder(whole.numpy(), few))
+        Variant("reference code", f"{few} clips, T 64", "samples/s", few, lambda: reference_feeder(whole.numpy(), few))
     ]
     count = len(store) // batch * batch
     size = f"{count} clips, T 64"

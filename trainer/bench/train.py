@@ -92,7 +92,7 @@ def reference_variant(config: PretrainConfig, device: torch.device) -> Variant:
         torch.autograd.backward(reference.loss(query, key, method.mixes(query, regions)))
         optimiser.step()
 
-    return Variant("the peers' way, fp32", _size(config), "samples/s", config.batch_size, with_timer(step, device))
+    return Variant("reference code, fp32", _size(config), "samples/s", config.batch_size, with_timer(step, device))
 
 
 def with_timer(work: Callable[[], None], device: torch.device) -> Callable[[], float | None]:

@@ -668,7 +668,7 @@ def test_whatever_bytes_are_changed_it_ends_in_one_line_or_the_recording(tmp_pat
 
 
 def test_members_that_share_bytes_are_found_whatever_their_order() -> None:
-    """Against every pair of them held against each other."""
+    """The simple twin: compare every pair."""
     chance = random.Random(2)
     for _ in range(300):
         entries = []

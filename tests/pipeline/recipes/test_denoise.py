@@ -11,7 +11,7 @@ from tests.support.reference import naive_despike, naive_fill, naive_smooth
 pytestmark = pytest.mark.kernels
 
 
-def mended(xyz):
+def denoised(xyz):
     return smooth(fill_gaps(despike(clip(xyz))))
 
 
@@ -64,7 +64,7 @@ def test_smoothing_agrees_with_the_naive_implementation(seed):
 @pytest.mark.parametrize("reach", [0.05, 0.15])
 def test_a_waving_hand_is_not_changed(hertz, reach):
     wave = along_x(reach * np.sin(2 * np.pi * hertz * (np.arange(90) / 30) + 0.4))
-    found = mended(wave)
+    found = denoised(wave)
     assert found.step_counts["joints_despiked"] == 0
     assert errors(found.xyz, wave).max() < 1
 
@@ -73,7 +73,7 @@ def test_a_waving_hand_is_not_changed(hertz, reach):
 def test_a_punch_keeps_its_reach(frames):
     turn = np.clip((np.arange(60) - 25.3) / frames, 0, 1)
     punch = along_x(0.3 * (1 - np.cos(2 * np.pi * turn)))
-    found = mended(punch)
+    found = denoised(punch)
     assert found.step_counts["joints_despiked"] == 0
     assert errors(found.xyz, punch).max() < 3
 
@@ -81,7 +81,7 @@ def test_a_punch_keeps_its_reach(frames):
 def test_clean_motion_hardly_changes():
     for seed in range(10):
         truth = people(np.random.default_rng(seed), bodies=2)
-        found = mended(truth).xyz
+        found = denoised(truth).xyz
         speed = np.linalg.norm(np.diff(truth, axis=1), axis=-1)
         fastest = speed > np.quantile(speed, 0.95)
         assert errors(found, truth).mean() < 1
@@ -103,7 +103,7 @@ def test_spikes_are_replaced_by_values_near_the_truth(height, share, frames):
             off[:, 1:] += np.where(off[:, 1:] == 0, off[:, :-1], 0)
             at[:, 1:] |= at[:, :-1].copy()
         spiked += off
-        found = mended(spiked)
+        found = denoised(spiked)
         left = errors(found.xyz[at], truth[at])
         # The others do not change bone lengths, which a limb could do as well.
         assert (left < 25).mean() > share - 0.1 * (frames - 1)
@@ -186,7 +186,7 @@ def test_an_arm_that_jumps_with_its_bone_lengths_is_not_changed():
 def test_a_joint_seen_in_one_frame_alone_is_no_spike():
     alone = np.full((1, 9, 25, 3), np.nan, np.float32)
     alone[0, 4] = 1
-    np.testing.assert_array_equal(mended(alone).xyz, alone)
+    np.testing.assert_array_equal(denoised(alone).xyz, alone)
 
 
 @pytest.mark.parametrize(("gap", "mean"), [(1, 0.2), (3, 1), (5, 3), (10, 15)])
@@ -238,7 +238,7 @@ def test_more_jitter_is_reduced_more(jitter, left):
         rng = np.random.default_rng(seed)
         truth = people(rng, bodies=2)
         shaken = (truth + rng.normal(0, jitter, truth.shape)).astype(np.float32)
-        assert errors(mended(shaken).xyz, truth).mean() < left * errors(shaken, truth).mean()
+        assert errors(denoised(shaken).xyz, truth).mean() < left * errors(shaken, truth).mean()
 
 
 def test_no_joint_is_smoothed_further_than_allowed():

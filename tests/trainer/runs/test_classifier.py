@@ -23,7 +23,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture
 def own_run(shared_run: Run, tmp_path: Path) -> Run:
-    """A copy of the run without results, to damage at will."""
+    """A copy of the run without results, that tests may damage."""
     shutil.copytree(shared_run.path, tmp_path / "run", ignore=shutil.ignore_patterns("eval"))
     return load_run(tmp_path / "run")
 

@@ -1,4 +1,4 @@
-"""Released checkpoints through the command line to features, held against encoders that share no code with ours."""
+"""Released checkpoints through the command line to features, compared with encoders that share no code with ours."""
 
 import errno
 import hashlib
