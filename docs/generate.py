@@ -6,10 +6,13 @@ fails when a page is out of date.
 
 import ast
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # of this checkout, whatever is installed
 
 from trainer.config.evaluation import EvalConfig
 from trainer.config.keys import keys_of_model
