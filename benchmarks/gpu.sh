@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
-# Everything that wants a GPU, in nine minutes at most: does it compute what it should, how fast, in how much memory.
+# Run all GPU checks and benchmarks in at most nine minutes: correctness, speed, memory and accuracy.
 #
-#   make wheels                where there is a network: fills wheels/
+#   make wheels                on a machine with a network: fills wheels/
 #   bash benchmarks/gpu.sh     on the machine with the GPU
 #
-# That machine needs Python 3.12 as python3, with torch (CUDA), numpy, numba, h5py and click; what else is missing comes out
-# of wheels/, into a temporary folder. processed/ui-prmd.zarr is trained on when it is there with its split xsub.
+# The GPU machine needs Python 3.12 as python3, with torch (CUDA), numpy, numba, h5py and click. Other missing packages are
+# installed from wheels/ into a temporary folder. The training uses processed/ui-prmd.zarr and its split xsub if they exist.
 #
-# Each part has a limit of its own, 540 s in all, and one that fails stops no other. Results go to $OUT (gpu/ when not set);
-# a table of them is printed last. Exit 0: all parts ended well.
+# Each part has its own time limit, 540 s in total. A failing part does not stop the others. Results go to $OUT (default gpu/);
+# a summary table is printed at the end. Exit code 0: all parts succeeded.
 #
-#   SMALL=1 DEVICE=cpu bash benchmarks/gpu.sh       a rehearsal anywhere; its figures mean nothing
-#   ONLY="checks,bench eval" bash benchmarks/gpu.sh  these parts alone
+#   SMALL=1 DEVICE=cpu bash benchmarks/gpu.sh       a rehearsal without a GPU; its figures mean nothing
+#   ONLY="checks,bench eval" bash benchmarks/gpu.sh  only these parts
 set -u
 cd "$(dirname "$0")/.."
 PYTHON=${PYTHON:-python3}
@@ -24,7 +24,7 @@ site=$scratch/site
 export PYTHONPATH="$PWD:$site" PYTHONUNBUFFERED=1
 ONLY=${ONLY:+,$ONLY,wheels,}
 
-part() {  # NAME LIMIT COMMAND...: runs it for LIMIT seconds at most; notes name, seconds, limit, exit status
+part() {  # NAME LIMIT COMMAND...: run COMMAND for at most LIMIT seconds; record name, seconds, limit, exit status
     local name=$1 limit=$2 began=$SECONDS
     shift 2
     if [[ -n $ONLY && $ONLY != *",$name,"* ]]; then return; fi
@@ -34,20 +34,20 @@ part() {  # NAME LIMIT COMMAND...: runs it for LIMIT seconds at most; notes name
     printf '%s\t%s\t%s\t%s\n' "$name" $((SECONDS - began)) "$limit" "$status" >>"$OUT/parts.tsv"
 }
 
-bench() {  # WHAT LIMIT OPTIONS: a part of `skelepipe bench`
+bench() {  # WHAT LIMIT OPTIONS: run one part of `skelepipe bench`
     local options=$3
     [[ -z ${SMALL:-} ]] || options='--small --rounds 1'
     part "bench $1" "$2" bash -c '"$0" -m cli bench "$1" --device "$2" --json $4 >"$3"' \
         "$PYTHON" "$1" "$DEVICE" "$OUT/bench_$1.json" "$options"
 }
 
-install() {  # what this Python lacks
+install() {  # install missing packages
     local needed='import click, filelock, google_crc32c, h5py, isal, numba, numcodecs, pydantic, rich, safetensors, zarr'
     if ! "$PYTHON" -c "$needed" 2>/dev/null; then
         part wheels 25 "$PYTHON" -m pip install -q --no-index --no-deps --no-compile --target "$site" wheels/*.whl
     fi
     if ! "$PYTHON" -c 'import importlib.metadata as m; m.version("skelepipe")' 2>/dev/null; then
-        mkdir -p "$site/skelepipe-0.dist-info"  # stores and runs name the version that made them
+        mkdir -p "$site/skelepipe-0.dist-info"  # stores and runs record the version that wrote them
         printf 'Metadata-Version: 2.1\nName: skelepipe\nVersion: %s\n' \
             "$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)" >"$site/skelepipe-0.dist-info/METADATA"
     fi

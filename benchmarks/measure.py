@@ -10,26 +10,26 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 INTERVAL = 0.1
-"""Seconds between two looks at the memory."""
+"""Seconds between two memory measurements."""
 
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """A command that has ended well."""
+    """The measurements of a successful command."""
 
     seconds: float
     output: str
     peak: int
-    """Bytes: the most that all its processes held together at one look, pages that they share counted once."""
+    """Peak memory of all its processes together, in bytes; shared pages are counted once."""
 
 
 def watch(
     command: Sequence[str | Path], environment: Mapping[str, str] | None = None, good: Sequence[int] = (0,)
 ) -> Watched:
-    """Run a command to its end; its standard output, wall time and peak memory.
+    """Run a command and return its standard output, wall time and peak memory.
 
     Raises:
-        SystemExit: it ended otherwise than `good`.
+        SystemExit: the exit code is not in `good`.
     """
     started = time.perf_counter()
     process = subprocess.Popen(
@@ -54,13 +54,13 @@ def watch(
 
 
 def family(root: int) -> list[int]:
-    """A process and all that descend from it."""
+    """Return the ids of a process and all its descendants."""
     parents = {}
-    for place in Path("/proc").iterdir():
-        if place.name.isdigit():
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
             try:
-                parents[int(place.name)] = int((place / "stat").read_text().rpartition(")")[2].split()[1])
-            except OSError:  # it has just ended
+                parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            except OSError:  # the process has just ended
                 continue
     found = [root]
     for member in found:
@@ -69,7 +69,7 @@ def family(root: int) -> list[int]:
 
 
 def proportional(process: int) -> int:
-    """Bytes that a process holds, its share of pages shared with others; 0 when it has just ended."""
+    """Return the proportional set size of a process in bytes; 0 if it has just ended."""
     try:
         lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
     except OSError:

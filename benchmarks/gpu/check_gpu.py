@@ -29,7 +29,7 @@ TINY = ("frames=16", "epochs=2", "batch_size=12", "method.mix.frames=[1, 3]", "e
 
 
 class Findings:
-    """What was checked and measured; written down after every entry, so that a crash leaves what came before."""
+    """Checks and figures. The file is written after every entry, so that a crash keeps the earlier ones."""
 
     def __init__(self, path: Path, about: dict[str, Any]) -> None:
         self.path = path
@@ -38,7 +38,7 @@ class Findings:
         self.figures: dict[str, Any] = {}
 
     def check(self, name: str, work: Callable[[], Any]) -> Any:
-        """Run a check; an exception of any kind is its failure and stops nothing else."""
+        """Run a check. Any exception makes it fail, but does not stop the other checks."""
         began, answer = time.perf_counter(), None
         try:
             answer = work()
@@ -62,7 +62,7 @@ class Findings:
 
 
 def golden(findings: Findings, device: Any) -> None:
-    """The step against the reference code's, in the tests' own tolerances."""
+    """Compare a training step with the reference code, with the tolerances of the tests."""
     import torch
 
     from tests.support import golden_step
@@ -77,7 +77,7 @@ def golden(findings: Findings, device: Any) -> None:
 
 
 def agreement(findings: Findings, device: Any) -> None:
-    """Draws, augmentation, mixing, pooling, queue and loss against the CPU's."""
+    """Compare random draws, augmentation, mixing, pooling, queue and loss with the CPU."""
     from tests.support import device_checks
 
     for check in device_checks.CHECKS + (device_checks.GPU_CHECKS if device.type == "cuda" else ()):
@@ -85,7 +85,7 @@ def agreement(findings: Findings, device: Any) -> None:
 
 
 def whole_job(findings: Findings, device: Any, small: bool, folder: Path) -> None:
-    """Synthetic recordings, training, resuming and evaluation on the device."""
+    """Run synthesis, training, resume and evaluation on the device."""
     import torch
     from safetensors.torch import load_file
 
@@ -124,13 +124,13 @@ def whole_job(findings: Findings, device: Any, small: bool, folder: Path) -> Non
     def weights(name: str) -> dict[str, torch.Tensor]:
         newest, _ = checkpoint.newest_intact(folder / "runs" / name / "checkpoints")
         tensors = [load_file(newest / file) for file in (checkpoint.MODEL, checkpoint.OPTIMISER)]
-        return {f"{place}.{key}": value for place, held in enumerate(tensors) for key, value in held.items()}
+        return {f"{index}.{key}": value for index, state in enumerate(tensors) for key, value in state.items()}
 
     def train() -> PretrainResult:
         losses: list[float] = []
         report = pretrain(request("whole"), lambda tick: losses.append(tick.loss["total"]))
         epoch = len(losses) // config.epochs
-        # In the first epoch the queue is filled: its random vectors are easier to tell apart than clips are.
+        # The first epoch fills the queue; its initial random vectors are easier negatives than clips.
         second, last = statistics.fmean(losses[epoch : 2 * epoch]), statistics.fmean(losses[-epoch:])
         findings.figure("training, quick preset, samples/s", round(report.samples_per_second, 1))
         findings.figure("training, mean loss of second and last epoch", [second, last])
@@ -162,8 +162,10 @@ def whole_job(findings: Findings, device: Any, small: bool, folder: Path) -> Non
 def main() -> int:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--out", type=Path, default=Path("gpu"), help="folder of checks.json")
-    options.add_argument("--device", default="cuda", help="cuda, cuda:N, or cpu to try the script itself")
-    options.add_argument("--small", action="store_true", help="tiny sizes: the path and not the figures")
+    options.add_argument("--device", default="cuda", help="cuda, cuda:N, or cpu to test the script")
+    options.add_argument(
+        "--small", action="store_true", help="tiny sizes, to test the script; the figures mean nothing"
+    )
     given = options.parse_args()
     if missing := [name for name in NEEDED if importlib.util.find_spec(name) is None]:
         print(f"missing packages: {', '.join(missing)}; pip install {' '.join(missing)}", file=sys.stderr)
@@ -199,7 +201,7 @@ def main() -> int:
         findings.check(
             "synthetic recordings become a run", lambda: whole_job(findings, device, given.small, Path(folder))
         )
-    failed = [name for name, said in findings.checks.items() if said != "passed"]
+    failed = [name for name, status in findings.checks.items() if status != "passed"]
     print(f"{len(findings.checks) - len(failed)} of {len(findings.checks)} checks passed; {findings.path}")
     return 1 if failed else 0
 

@@ -16,7 +16,7 @@ ASKED = "name,memory.total,driver_version,clocks.max.sm,power.limit"
 
 
 def machine() -> None:
-    """Print what runs the parts."""
+    """Print the GPU, the processor and the versions."""
     import torch
 
     from trainer.bench.timing import git_commit
@@ -33,7 +33,7 @@ def machine() -> None:
 
 
 def table(folder: Path) -> bool:
-    """Print parts and figures; whether all parts ended well."""
+    """Print parts and figures; return whether all parts succeeded."""
     parts = [line.split("\t") for line in (folder / "parts.tsv").read_text().splitlines()]
     print("\n| part | seconds | limit | exit |\n|---|---|---|---|")
     for part in parts:
@@ -51,7 +51,7 @@ def table(folder: Path) -> bool:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """What a part has written; nothing, when it has not come so far."""
+    """Read the results of a part; return an empty dict if it wrote none."""
     try:
         return json.loads(path.read_text())
     except (OSError, ValueError):
@@ -59,11 +59,11 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def checks(found: dict[str, Any]) -> Iterator[str]:
-    said = found.get("checks", {})
-    if said:
-        where = f"{found['device']}, torch {found['torch']}, CUDA {found['cuda']}, commit {found['commit']}"
-        yield f"{sum(one == 'passed' for one in said.values())} of {len(said)} passed on {where}"
-    for name, one in said.items():
+    status = found.get("checks", {})
+    if status:
+        machine_text = f"{found['device']}, torch {found['torch']}, CUDA {found['cuda']}, commit {found['commit']}"
+        yield f"{sum(one == 'passed' for one in status.values())} of {len(status)} passed on {machine_text}"
+    for name, one in status.items():
         if one != "passed":
             yield f"{name}: {one[:200]}"
 
@@ -81,14 +81,14 @@ def training(found: dict[str, Any]) -> Iterator[str]:
 
 
 def bench(found: dict[str, Any]) -> Iterator[str]:
-    """A line for each size of work."""
+    """Yield a line for each problem size."""
     for rows in found.get("parts", {}).values():
         for size, group in groupby(rows, key=lambda row: row["size"]):
             yield f"{size}: {'; '.join(map(bench_cell, group))}"
 
 
 def bench_cell(row: dict[str, Any]) -> str:
-    """A way of `skelepipe bench` and its figure."""
+    """Format one row of `skelepipe bench`."""
     if row["median"] is None:
         return f"{row['what']} does not fit"
     ratio = "" if row["ratio"] is None else f" x{row['ratio']:.2f}"

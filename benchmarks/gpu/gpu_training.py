@@ -25,7 +25,9 @@ def main() -> None:
     options.add_argument("--device", default="cuda")
     options.add_argument("--epochs", type=int, default=20)
     options.add_argument("--out", type=Path, default=Path("training.json"))
-    options.add_argument("--small", action="store_true", help="tiny sizes: the path and not the figures")
+    options.add_argument(
+        "--small", action="store_true", help="tiny sizes, to test the script; the figures mean nothing"
+    )
     given = options.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)

@@ -32,21 +32,21 @@ from trainer.runs import checkpoint
 from trainer.runs.classifier import load_classifier
 from trainer.runs.run import load_encoder, load_run, newest_checkpoint
 
-HEADS = ("harmed", "verify said", "reading said", "read as written", "BAD")
+HEADS = ("damaged", "verify found", "read refused", "read intact", "BAD")
 SMALL_CHUNK, CHUNKS = 64, 4
-"""Body-frames of a chunk, and chunks of a shard: in place of 2,048 and 32."""
+"""Body frames per chunk and chunks per shard, instead of 2,048 and 32."""
 HARMS = ("lost", "empty", "cut", "exchanged", "stale", "added")
 
 
 def small_shards() -> None:
-    """Have several shards in a store of some thousand body-frames."""
+    """Use small shards, so that a store of some thousand body frames has several."""
     for module in (columns, store_module, writer):
-        module.CHUNK, module.SHARD = SMALL_CHUNK, SMALL_CHUNK * CHUNKS  # type: ignore[attr-defined]
+        module.CHUNK_BODY_FRAMES, module.SHARD_BODY_FRAMES = SMALL_CHUNK, SMALL_CHUNK * CHUNKS  # type: ignore[attr-defined]
     store_module.READ_BODY_FRAMES = SMALL_CHUNK * CHUNKS
 
 
 def told(store: Store) -> list[bytes]:
-    """Everything that a store says."""
+    """Read everything that a store contains."""
     rows = np.arange(len(store))
     clips = [clip.tobytes() for clip in store.clips()] + [store.clip(row).tobytes() for row in rows[::5]]
     columns = [store.columns[name].tobytes() for name in sorted(store.columns)]
@@ -55,7 +55,7 @@ def told(store: Store) -> list[bytes]:
 
 
 class Flips:
-    """The artifacts of one folder, what is said of them, and how often that was right."""
+    """Damage the artifacts of one folder and count how often the damage is reported."""
 
     def __init__(self, folder: Path, chance: random.Random) -> None:
         self.folder, self.chance = folder, chance
@@ -63,23 +63,23 @@ class Flips:
         self.store = folder / "processed" / "s.zarr"
 
     def count(self, what: str, where: str, *, said: bool, refused: bool, right: bool) -> None:
-        """Count a harm: what verify said, whether reading refused, and whether what was read was what was written."""
+        """Count one damage: whether `verify` reported it, and whether reading failed or returned intact data."""
         found = self.found.setdefault(what, Counter())
-        found["harmed"] += 1
-        found["verify said"] += said
-        found["reading said"] += refused
-        found["read as written"] += not refused and right
+        found["damaged"] += 1
+        found["verify found"] += said
+        found["read refused"] += refused
+        found["read intact"] += not refused and right
         if not said or not (refused or right):
             found["BAD"] += 1
             print(
-                f"{what}: {where}: verify {'said so' if said else 'SAID NOTHING'}; read {'right' if right else 'WRONG'}"
+                f"{what}: {where}: verify {'found it' if said else 'MISSED IT'}; read {'right' if right else 'WRONG'}"
             )
 
     def look(self, what: str, where: str, artifact: Path, read: Callable[[], Any], wanted: Any) -> None:
-        """See what verify and reading say of an artifact that has been harmed."""
+        """Run `verify` on a damaged artifact and read it."""
         try:
             said = bool(verify(artifact).findings)
-        except SkelepipeError:  # so harmed that it is not known what it was
+        except SkelepipeError:  # damaged so badly that the kind of artifact is unknown
             said = True
         try:
             right, refused = read() == wanted, False
@@ -88,7 +88,7 @@ class Flips:
         self.count(what, where, said=said, refused=refused, right=right)
 
     def bits(self, what: str, files: list[Path], artifact: Path, read: Callable[[], Any], count: int) -> None:
-        """Flip so many bits, one at a time, anywhere in some files."""
+        """Flip `count` bits in some files, one at a time."""
         wanted = read()
         for _ in range(count):
             path = self.chance.choice(files)
@@ -96,7 +96,7 @@ class Flips:
                 self.look(what, where, artifact, read, wanted)
 
     def open_store(self, count: int) -> None:
-        """Flip bits of shards under a reader who has read them all before, and leave the files' times as they were."""
+        """Flip bits of shards of an open store whose shards have all been read. File times are restored."""
         store = Store(self.store)
         wanted = told(store)
         for _ in range(count):
@@ -104,14 +104,14 @@ class Flips:
             status = path.stat()
             with flipped(path, self.chance) as where:
                 os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
-                self.look("store, of one who had read it", where, self.store, lambda: told(store), wanted)
+                self.look("store, already open", where, self.store, lambda: told(store), wanted)
             os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
 
     def shards(self) -> list[Path]:
         return sorted((self.store / "xyz" / "c" / "0" / "0").iterdir())
 
     def index(self, count: int) -> None:
-        """Flip bits of the shards' indices alone."""
+        """Flip bits of the shard indices only."""
         wanted, size = told(Store(self.store)), 16 * CHUNKS + 4
         for _ in range(count):
             path = self.chance.choice(self.shards())
@@ -119,7 +119,7 @@ class Flips:
                 self.look("store, index", where, self.store, lambda: told(Store(self.store)), wanted)
 
     def files(self, what: str, artifact: Path, stale: Path, read: Callable[[], Any]) -> None:
-        """Harm each file of an artifact in each way."""
+        """Damage each file of an artifact in each way."""
         wanted, paths = read(), sorted(path for path in artifact.rglob("*") if path.is_file())
         for path in paths:
             whole = path.read_bytes()
@@ -151,19 +151,19 @@ class Flips:
 
 @contextmanager
 def flipped(path: Path, chance: random.Random, last: int | None = None) -> Iterator[str]:
-    """Have one bit of a file flipped, of its last bytes if so asked; says which."""
+    """Flip one bit of a file (of its last `last` bytes, if given) inside the block; yield a description."""
     whole = path.read_bytes()
-    place = chance.randrange(len(whole) - (last or len(whole)), len(whole))
+    position = chance.randrange(len(whole) - (last or len(whole)), len(whole))
     bit = chance.randrange(8)
-    path.write_bytes(whole[:place] + bytes([whole[place] ^ 1 << bit]) + whole[place + 1 :])
+    path.write_bytes(whole[:position] + bytes([whole[position] ^ 1 << bit]) + whole[position + 1 :])
     try:
-        yield f"{path}, bit {bit} of byte {place}"
+        yield f"{path}, bit {bit} of byte {position}"
     finally:
         path.write_bytes(whole)
 
 
 def prove(flips: Flips, stale: Path, count: int) -> None:
-    """Harm everything there is: about two fifths of `count` flips in the store's data, the rest elsewhere."""
+    """Damage all artifacts: about two fifths of the `count` flips in the store's data, the rest elsewhere."""
     store, run = flips.store, flips.folder / RUN
 
     def read_store() -> list[bytes]:
@@ -190,7 +190,7 @@ def prove(flips: Flips, stale: Path, count: int) -> None:
 
     def read_checkpoint() -> list[bytes]:
         if newest_checkpoint(loaded)[0] == before:
-            raise ArtifactError("the run goes on from the one before")
+            raise ArtifactError("training resumes from the previous checkpoint")
         encoder, facts = load_encoder(loaded, torch.device("cpu"))
         return [value.numpy().tobytes() for value in encoder.state_dict().values()] + [repr(facts).encode()]
 
@@ -211,7 +211,7 @@ def prove(flips: Flips, stale: Path, count: int) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--flips", type=int, default=3200, help="about so many bits")
+    parser.add_argument("--flips", type=int, default=3200, help="approximate number of bit flips")
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
     small_shards()
@@ -219,7 +219,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(dir=faults.MEMORY) as place:
         world = World(Path(place))
         commands = (*TRAINED, EVALUATE, FRACTIONS)
-        folder = world.fresh(Case("all", [], [], commands), "harmed")
+        folder = world.fresh(Case("all", [], [], commands), "damaged")
         stale = world.fresh(Case("all", [], [], commands), "stale")
         faults.quiet(
             ("ingest ntu60 raw --recipe none --out processed/s.zarr --force", "build-splits processed/s.zarr"), stale

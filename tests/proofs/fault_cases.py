@@ -38,14 +38,14 @@ EXPORTS = {"npz": "s.npz", "ctrgcn": "c.npz", "hdf5": "s.h5", "pyskl": "s.pkl", 
 
 @dataclass(frozen=True)
 class Case:
-    """Commands, and what they make."""
+    """Commands and their outputs."""
 
     name: str
     commands: Sequence[str]
     outputs: Sequence[str]
-    """Each of them is absent, the old or the complete new one, whatever happens."""
+    """After a fault each output is absent, the old one or the complete new one."""
     before: Sequence[str] = ()
-    """Commands that make what is there before."""
+    """Commands that prepare the folder."""
 
     def __str__(self) -> str:
         return self.name
@@ -117,19 +117,19 @@ CASES = (
 
 
 class World:
-    """Folders that look as they do before each case, and as they do after it undisturbed."""
+    """Prepared folders for all cases."""
 
     def __init__(self, place: Path) -> None:
         self.place = place
         partitions.MAX_RECORDINGS = RECORDINGS
-        pretrain_module.CHECKPOINT_SECONDS = 0.0  # one after every step
+        pretrain_module.CHECKPOINT_SECONDS = 0.0  # a checkpoint after every step
         self.raw, self.weights = place / "raw", place / "w.pt"
         write("ntu60", self.raw, clips=CLIPS, seed=3)
         released_checkpoints.Checkpoint("skelemixclr", ("joint",)).save(self.weights)
         self._made: dict[tuple[str, ...], Path] = {}
 
     def before(self, case: Case) -> Path:
-        """A folder as it is before a case; made once for all that want the same."""
+        """Return the prepared folder of a case; cases with the same preparation share it."""
         wanted = tuple(case.before)
         if wanted not in self._made:
             folder = self.place / f"before-{len(self._made)}"
@@ -141,25 +141,25 @@ class World:
         return self._made[wanted]
 
     def fresh(self, case: Case, name: str = "now") -> Path:
-        """A copy of that, in place of the last one."""
+        """Replace the working folder with a new copy of the prepared folder."""
         folder = self.place / name
         shutil.rmtree(folder, ignore_errors=True)
         return Path(shutil.copytree(self.before(case), folder))
 
 
 class Trial:
-    """One case, undisturbed once and then disturbed as often as one likes, each time from the start."""
+    """One case: run once undisturbed, then repeatedly with faults, each time from the start."""
 
     def __init__(self, world: World, case: Case) -> None:
         self.world, self.case = world, case
         self.found: Counter[str] = Counter()
         self.folder = world.fresh(case)
-        faults.quiet(case.commands, self.folder)  # imports and compiles whatever it needs, before processes are forked
+        faults.quiet(case.commands, self.folder)  # imports and compiles everything before processes are forked
         self.fresh()
         self.old = {name: faults.bytes_of(self.folder / name) for name in case.outputs if (self.folder / name).exists()}
         outcome = faults.run(case.commands, self.folder, log=world.place / "log", no_network=True)
         if outcome.code or outcome.network:
-            raise SystemExit(f"{case}: asked for the network, or does not even run undisturbed: {outcome}")
+            raise SystemExit(f"{case}: used the network or failed without a fault: {outcome}")
         self.steps = self.found["steps"] = outcome.steps
         self.records: list[Record] = faults.records(world.place / "log")
         self.new = {name: faults.bytes_of(self.folder / name) for name in case.outputs}
@@ -189,8 +189,10 @@ class Trial:
             trouble.append(f"the next run failed: {again.said.strip()}")
         whole, there = faults.bytes_of(self.folder), names(self.folder)
         changed = sorted(name for name in whole.keys() & self.whole.keys() if whole[name] != self.whole[name])
-        trouble += [f"other bytes in {', '.join(changed[:3])}"] if changed else []
-        trouble += [f"left or lost: {', '.join(sorted(there ^ self.there)[:4])}"] if there != self.there else []
+        trouble += [f"different bytes in {', '.join(changed[:3])}"] if changed else []
+        trouble += (
+            [f"additional or missing: {', '.join(sorted(there ^ self.there)[:4])}"] if there != self.there else []
+        )
         if trouble:
             self.found["BAD"] += 1
             print(f"{self.case}, {when}: {'; '.join(trouble)}", flush=True)
@@ -208,7 +210,7 @@ class Trial:
         return trouble
 
     def _checkpoints(self, newest: str) -> list[str]:
-        """What is wrong with the checkpoints of the case's own run: none may be damaged, and none be lost."""
+        """Check the checkpoints of the run: none may be damaged or lost."""
         if self.case.outputs:
             return []
         there = sorted((self.folder / RUN / CHECKPOINTS_FOLDER).glob("step-*"))
@@ -223,25 +225,25 @@ def _content(path: Path) -> bytes | None:
 
 
 def names(folder: Path) -> set[str]:
-    """Every file and folder that lies there."""
+    """Return the relative paths of all files and folders."""
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*")}
 
 
 Disturb = Callable[[Trial, argparse.Namespace], None]
 ABOUT_INGEST = ("ingest, two workers", "ingest --force over another store", "two jobs and finalise")
-"""The cases that go much the way of `ingest`."""
+"""Cases that are similar to `ingest`."""
 
 
 def parser(about: str | None) -> argparse.ArgumentParser:
-    """A parser with what all provers ask."""
+    """Return a parser with the options that all proofs share."""
     asking = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
-    asking.add_argument("--cases", nargs="+", choices=[case.name for case in CASES], help="only these")
+    asking.add_argument("--cases", nargs="+", choices=[case.name for case in CASES], help="run only these cases")
     asking.add_argument("--seed", type=int, default=0)
     return asking
 
 
 def prove(asked: argparse.Namespace, heads: Sequence[str], *disturbances: Disturb) -> int:
-    """Disturb each case, print a row of counts for it and one for all; 1 when anything was bad."""
+    """Run each case with faults and print a table of counts; return 1 if anything failed."""
     faults.start()
     torch.set_num_threads(1)
     print(f"{'case':42}" + "".join(f"{head:>14}" for head in heads), flush=True)
@@ -253,7 +255,7 @@ def prove(asked: argparse.Namespace, heads: Sequence[str], *disturbances: Distur
                 continue
             trial = Trial(world, case)
             gc.collect()
-            gc.freeze()  # what is forked copies no page of what is there for the sake of looking for garbage
+            gc.freeze()  # garbage collection in forked processes would copy memory pages
             for disturb in disturbances:
                 disturb(trial, asked)
             print(f"{case!s:42}" + "".join(f"{trial.found[head]:14,}" for head in heads), flush=True)

@@ -30,22 +30,22 @@ from cli import QUARANTINED, main
 ROOT = Path(__file__).parents[2]
 SOURCE = Path(__file__).with_name("faults.c")
 SUBREAPER = 36
-"""prctl: orphans become children of this process, so that it can wait for all of a group."""
+"""prctl option: orphans become children of this process, so that it can wait for a whole group."""
 MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-"""Where folders to try things in are made: thousands of syncs take half the time where no disk is waited for."""
+"""Parent of temporary folders: without waiting for a disk, thousands of syncs take half the time."""
 LIMIT = 120.0
 """Seconds after which a run counts as hanging."""
 FAILED, CREATE, WRITE, TRUNCATE, SYNC, RENAME, MKDIR, UNLINK, RMDIR, OTHER = range(10)
-"""What a record is of, as in faults.c."""
+"""Kinds of records, as in faults.c."""
 
 
 def compiler() -> str | None:
-    """The C compiler, if this machine has one that makes libraries to preload."""
+    """Return the C compiler, or None where there is none or LD_PRELOAD is not supported."""
     return shutil.which("cc") if sys.platform == "linux" else None
 
 
 def library() -> Path:
-    """faults.c compiled, once for each version of it."""
+    """Compile faults.c, once for each version of it."""
     made = Path(tempfile.gettempdir(), f"skelepipe-faults-{hashlib.sha256(SOURCE.read_bytes()).hexdigest()[:16]}.so")
     if not made.exists():
         own = made.with_suffix(f".{os.getpid()}")
@@ -55,14 +55,14 @@ def library() -> Path:
 
 
 def start() -> None:
-    """Be a process with faults.c beneath it: start this program again if it is none."""
+    """Restart this program with faults.c preloaded, unless it is already."""
     if os.environ.get("LD_PRELOAD") != str(library()):
         whole = {"LD_PRELOAD": str(library()), "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
         whole["PYTHONPATH"] = str(ROOT)
-        whole["NUMBA_THREADING_LAYER"] = "workqueue"  # GNU OpenMP ends what has been forked
+        whole["NUMBA_THREADING_LAYER"] = "workqueue"  # GNU OpenMP aborts in forked processes
         os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | whole)
     ctypes.CDLL(None).prctl(SUBREAPER, 1, 0, 0, 0)
-    whole_context = multiprocessing.get_context  # workers are forked, for speed
+    whole_context = multiprocessing.get_context  # fork worker processes, for speed
     multiprocessing.get_context = lambda method=None: whole_context("fork")  # type: ignore[assignment,misc]
 
 
@@ -78,7 +78,7 @@ class Record:
 
 
 def records(log: Path) -> list[Record]:
-    """What a run was seen to do."""
+    """Read the recorded changes of a run."""
     content, found, at = log.read_bytes(), [], 0
     while at < len(content):
         what, _, offset, size, path, second, _ = struct.unpack_from("7q", content, at)
@@ -101,13 +101,13 @@ class Outcome:
     """How a run ended."""
 
     code: int
-    """Exit code, or minus the signal."""
+    """Exit code, or the negative signal number."""
     said: str
     """Its stderr."""
     steps: int
-    """Changes of the file system that it made, or tried."""
+    """Number of successful and failed changes of the file system."""
     network: int
-    """Times that it asked for the network."""
+    """Number of network calls."""
 
 
 def run(
@@ -120,16 +120,16 @@ def run(
     no_network: bool = False,
     before: Callable[[], Any] = lambda: None,
 ) -> Outcome:
-    """Run commands of skelepipe one after the other in a folder, to the first that fails.
+    """Run commands of skelepipe in a folder until one fails.
 
     Args:
-        commands: without the program's name.
-        folder: where, and what is watched.
-        at: the number of the step at which something happens; 0: nothing does.
-        do: what happens there, as faults.c has it.
-        log: gets a record of every step.
-        no_network: let none have it.
-        before: runs first, in the forked process.
+        commands: command lines without the program's name.
+        folder: the working folder, whose changes are counted.
+        at: the number of the step with the fault; 0: no fault.
+        do: the fault, in the notation of faults.c.
+        log: file to which every step is recorded.
+        no_network: refuse network access.
+        before: called first in the forked process.
     """
     child, notes = launch(commands, folder, at=at, do=do, log=log, no_network=no_network, before=before)
     code = ended(child)
@@ -149,7 +149,7 @@ def launch(
     no_network: bool = False,
     before: Callable[[], Any] = lambda: None,
 ) -> tuple[int, Path]:
-    """Begin a run, as `run`; gives its process and the folder of its notes: `state`, `stdout`, `stderr`."""
+    """Start a run like `run`; return its process id and the folder with `state`, `stdout` and `stderr`."""
     notes = Path(tempfile.mkdtemp(prefix="faults-"))
     (notes / "state").write_bytes(bytes(16))
     settings = {"FAULTS_FOLDER": str(folder.resolve()), "FAULTS_STATE": str(notes / "state")}
@@ -174,7 +174,7 @@ def launch(
 
 
 def first_failure(commands: Sequence[str]) -> int:
-    """Run commands in this process; the exit code of the first that fails, or 0; quarantined recordings are none."""
+    """Run commands in this process; return the first failing exit code, or 0. Quarantined recordings are no failure."""
     for command in commands:
         try:
             main(shlex.split(command))
@@ -186,7 +186,7 @@ def first_failure(commands: Sequence[str]) -> int:
 
 
 def forked(job: Callable[[], int]) -> int:
-    """Run a job in a forked process, in a group of its own; gives its number."""
+    """Run a job in a forked process with its own process group; return its process id."""
     sys.stdout.flush()
     child = os.fork()
     if child:
@@ -205,7 +205,7 @@ def forked(job: Callable[[], int]) -> int:
 
 
 def ended(child: int) -> int:
-    """Wait for a process and all of its group; gives its exit code, or minus the signal that ended it."""
+    """Wait for a process and its group; return its exit code, or the negative signal number."""
     handle = os.pidfd_open(child)
     if not select.select([handle], [], [], LIMIT)[0]:
         os.killpg(child, signal.SIGKILL)
@@ -218,7 +218,7 @@ def ended(child: int) -> int:
 
 
 def quiet(commands: Sequence[str], folder: Path) -> None:
-    """Run commands in this very process, which then has all that they import and compile; they must not fail."""
+    """Run commands in this process, so that later forks have their imports and compiled code; they must not fail."""
     was = Path.cwd()
     os.chdir(folder)
     said = io.StringIO()
@@ -228,11 +228,11 @@ def quiet(commands: Sequence[str], folder: Path) -> None:
     finally:
         os.chdir(was)
     if code:
-        raise SystemExit(f"{commands}: does not even run undisturbed: {said.getvalue()}")
+        raise SystemExit(f"{commands}: failed without a fault: {said.getvalue()}")
 
 
 def bytes_of(path: Path) -> dict[str, str]:
-    """sha256 of every file at or below a path, by its name there; logs of a training without its speed."""
+    """Return the SHA-256 of every file at or below a path; the speed in training logs is ignored."""
     files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
     return {str(file.relative_to(path)): hashlib.sha256(_told(file)).hexdigest() for file in files}
 
@@ -248,7 +248,7 @@ def _told(file: Path) -> bytes:
 
 
 def spread(total: int, count: int) -> Iterator[int]:
-    """Steps from 1 to `total`: all of them when `count` is 0 or not less, else so many at even distances."""
+    """Yield `count` evenly spaced steps from 1 to `total`; all steps if `count` is 0 or too large."""
     if count in (0, total) or count > total:
         yield from range(1, total + 1)
     else:

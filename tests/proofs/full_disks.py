@@ -14,18 +14,18 @@ from tests.proofs import fault_cases, faults
 from tests.proofs.fault_cases import Trial
 
 FAILURES = {"full": f"{errno.ENOSPC}+", "broken once": f"{errno.EIO}", "read-only": f"{errno.EROFS}+"}
-HEADS = ("steps", "failed", "exit 5", "exit 0", "said needed", "absent", "old", "new", "BAD")
+HEADS = ("steps", "failed", "exit 5", "exit 0", "space named", "absent", "old", "new", "BAD")
 
 
 def fail(trial: Trial, asked: argparse.Namespace) -> None:
-    """Fail steps of a case in each way."""
+    """Fail calls of a case in each way."""
     for way, do in FAILURES.items():
         for at in faults.spread(trial.steps, some(way, trial, asked)):
             trial.fresh()
             outcome = faults.run(trial.case.commands, trial.folder, at=at, do=do)
             trial.found["failed"] += 1
             trial.found[f"exit {outcome.code}"] += 1
-            trial.found["said needed"] += "needs about" in outcome.said
+            trial.found["space named"] += "needs about" in outcome.said
             trouble = []
             if outcome.code not in {0, OutputFailed.exit_code}:
                 trouble.append(f"exit {outcome.code}: {outcome.said.strip()}")
@@ -35,23 +35,25 @@ def fail(trial: Trial, asked: argparse.Namespace) -> None:
 
 
 def some(way: str, trial: Trial, asked: argparse.Namespace) -> int:
-    """How many steps fail: all where `--every` says so, of cases that go another's way as many as `--steps` says."""
+    """Return the number of steps to fail, 0 for all: `--every` applies to all cases except variants of `ingest`."""
     return 0 if way in asked.every and trial.case.name not in fault_cases.ABOUT_INGEST else asked.steps
 
 
 def untold(way: str, said: str) -> list[str]:
-    """What the message of a disk that refused lacks."""
+    """List what is missing from the message of a failed write."""
     lines = [line for line in said.splitlines() if line.startswith("Error: ")]
     if "Traceback" in said or len(lines) != 1:
         return [f"not one line: {said.strip()}"]
     wanted = {"full": "No space left on device (", "broken once": "Input/output error", "read-only": "Read-only"}[way]
     lacking = [part for part in (wanted, "cannot be written: ") if part not in lines[0]]
     lacking += ["MB free"] if way == "full" and "MB free" not in lines[0] else []
-    return [f"does not say {', '.join(lacking)}: {lines[0]}"] if lacking else []
+    return [f"the message lacks {', '.join(lacking)}: {lines[0]}"] if lacking else []
 
 
 if __name__ == "__main__":
     asking = fault_cases.parser(__doc__)
-    asking.add_argument("--steps", type=int, default=0, help="steps that fail in each way, for each case; 0: every one")
-    asking.add_argument("--every", nargs="*", default=[], choices=FAILURES, help="ways in which every step fails")
+    asking.add_argument("--steps", type=int, default=0, help="number of steps to fail in each way and case; 0: all")
+    asking.add_argument(
+        "--every", nargs="*", default=[], choices=FAILURES, help="ways of failure that are tested at every step"
+    )
     sys.exit(fault_cases.prove(asking.parse_args(), HEADS, fail))

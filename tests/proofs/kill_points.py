@@ -19,8 +19,8 @@ HEADS = ("steps", "killed", "ended before", "absent", "old", "new", "BAD")
 
 
 def kill(trial: Trial, asked: argparse.Namespace) -> None:
-    """Kill a case at steps and at random times."""
-    several = "two workers" in trial.case.name  # then the records are in no certain order
+    """Kill the commands of a case at single steps and at random times."""
+    several = "two workers" in trial.case.name  # the order of records is not deterministic
     for at in faults.spread(trial.steps, asked.steps):
         torn = at % 2 and not several and trial.records[at - 1].what == faults.WRITE
         trial.fresh()
@@ -36,7 +36,7 @@ def kill(trial: Trial, asked: argparse.Namespace) -> None:
         time.sleep(when)
         try:
             os.killpg(child, signal.SIGKILL)
-        except ProcessLookupError:  # it has no group yet
+        except ProcessLookupError:  # the process group does not exist yet
             os.kill(child, signal.SIGKILL)
         done = int.from_bytes((notes / "state").read_bytes()[:8], "little")
         count(trial, faults.ended(child))
@@ -44,7 +44,7 @@ def kill(trial: Trial, asked: argparse.Namespace) -> None:
 
 
 def seconds(trial: Trial) -> float:
-    """How long the case takes undisturbed."""
+    """Return the duration of the undisturbed case."""
     trial.fresh()
     began = time.perf_counter()
     trial.again()
@@ -56,7 +56,7 @@ def count(trial: Trial, code: int) -> None:
 
 
 def published(trial: Trial, steps: int) -> str:
-    """The newest checkpoint that the undisturbed run had published within its first so many steps."""
+    """Return the newest checkpoint that the undisturbed run had published after `steps` steps."""
     done = trial.records[: max(steps, 0)]
     renamed = [Path(record.second).name for record in done if record.what == faults.RENAME]
     return max((name for name in renamed if name.startswith("step-")), default="")
@@ -64,6 +64,6 @@ def published(trial: Trial, steps: int) -> str:
 
 if __name__ == "__main__":
     asking = fault_cases.parser(__doc__)
-    asking.add_argument("--steps", type=int, default=0, help="kills at steps, for each case; 0: at every one")
-    asking.add_argument("--times", type=int, default=10, help="kills at random times, for each case")
+    asking.add_argument("--steps", type=int, default=0, help="number of steps at which each case is killed; 0: all")
+    asking.add_argument("--times", type=int, default=10, help="number of kills at random times for each case")
     sys.exit(fault_cases.prove(asking.parse_args(), HEADS, kill))

@@ -27,14 +27,20 @@ def in_place(path: Path, **_: Any) -> Iterator[Path]:
 
 
 PLANTS: tuple[tuple[str, Callable[..., Any], Callable[..., Any], str, Disturb], ...] = (
-    ("names are not synced", disk.sync_folder, lambda folder: None, "export npz", power_cuts.cut),
-    ("contents are not synced", disk.sync_tree, lambda folder: None, "export stgcn", power_cuts.cut),
+    ("folders are not synced", disk.sync_folder, lambda folder: None, "export npz", power_cuts.cut),
+    ("file contents are not synced", disk.sync_tree, lambda folder: None, "export stgcn", power_cuts.cut),
     ("files are written in place", atomic.atomic_path, in_place, "export npz over another", kill_points.kill),
-    ("what killed writers leave stays", atomic.remove_partials, lambda *_: None, "export npz", kill_points.kill),
-    ("the disk's refusals are not told", disk.disk_errors, nothing, "export npz", full_disks.fail),
-    ("nobody holds a lock", locks.sole_writer, nothing, "ingest", two_writers.race),
+    (
+        "partial files of killed writers are not removed",
+        atomic.remove_partials,
+        lambda *_: None,
+        "export npz",
+        kill_points.kill,
+    ),
+    ("disk errors are not reported", disk.disk_errors, nothing, "export npz", full_disks.fail),
+    ("outputs are not locked", locks.sole_writer, nothing, "ingest", two_writers.race),
 )
-"""What is removed, the function that does it, its replacement, the case that shows the fault, and its detector."""
+"""Fault, disabled function, replacement, case, and the proof that must detect the fault."""
 
 
 @contextlib.contextmanager
@@ -58,7 +64,7 @@ def main() -> int:
         for what, original, instead, wanted, disturb in PLANTS:
             trial = Trial(world, next(case for case in fault_cases.CASES if case.name == wanted))
             with replaced(original, instead):
-                if disturb is power_cuts.cut:  # which looks at the record of an undisturbed run
+                if disturb is power_cuts.cut:  # it replays the record of an undisturbed run
                     trial = Trial(world, trial.case)
                 disturb(trial, asked)
             print(f"{what}: {'noticed' if trial.found['BAD'] else 'NOT NOTICED'}", flush=True)

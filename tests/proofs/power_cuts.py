@@ -1,10 +1,10 @@
-"""Cut the power at every step of every command that writes: what was not brought to the disk may be lost, nothing else.
+"""Simulate a power cut at every step of every command that writes: only data that was not synced may be lost.
 
-A run is written down call by call (faults.c) and played back on a model of a disk, up to each step. What the disk then
-has is what a file system must keep (names that were synced with their folder, contents that were synced with their
-file), and of the rest none, all, or some by chance: names in any combination that can come about, contents empty, zeros
-or half. Each picture that differs is laid down as a folder; fault_cases.py says what is asked of it. After the last
-step every output must be the new one, however much is lost. Prints a table; exits 1 when anything fails.
+Each run is recorded call by call (faults.c) and replayed on a model of a disk, up to each step. After a power cut the
+disk keeps all synced data (names synced with their folder, contents synced with their file). Of the rest it keeps
+nothing, everything, or a random part: names in any possible combination; contents empty, as zeros, or cut in half. Each
+distinct disk state is written to a folder and checked by fault_cases.py. After the last step every output must be the
+new one, whatever is lost. Prints a table; exits 1 when anything fails.
 """
 
 import argparse
@@ -21,24 +21,24 @@ from tests.proofs.fault_cases import RUN, Tree, Trial
 from tests.proofs.faults import Record
 
 DROPPED = [(0.0, "synced"), (1.0, "synced")]
-"""All that is not safe is lost; or contents alone are. (Share of the names that are kept, what becomes of contents.)"""
+"""Lose all unsynced data, or only unsynced contents: (share of unsynced names that survive, state of contents)."""
 OTHERWISE = [(1.0, "zeros"), (1.0, "half"), (0.0, "all")]
-HEADS = ("steps", "pictures", "absent", "old", "new", "BAD")
+HEADS = ("steps", "states", "absent", "old", "new", "BAD")
 
 
 @dataclass(eq=False)
 class Node:
-    """A file or folder, whatever it is called."""
+    """A file or folder, independent of its name."""
 
     is_folder: bool
     content: bytearray = field(default_factory=bytearray)
     synced: bytes = b""
-    """Of a file, what a file system must keep of it."""
+    """The content at the last sync; empty before the first."""
 
 
 @dataclass(frozen=True)
 class Change:
-    """A change of names: `node` leaves folder `source` as `old`, or comes into folder `target` as `new`, or both."""
+    """A change of names: `node` leaves folder `source` (name `old`), enters folder `target` (name `new`), or both."""
 
     node: Node
     source: Node | None
@@ -48,7 +48,7 @@ class Change:
 
 
 class Disk:
-    """What a disk has been told, and what it must have kept."""
+    """A model of a disk: the live state and the state that survives a power cut."""
 
     def __init__(self, before: Path) -> None:
         self.root = Node(is_folder=True)
@@ -70,15 +70,15 @@ class Disk:
 
     @staticmethod
     def _apply(tree: dict[Node, dict[str, Node]], change: Change, *, must: bool = False) -> bool:
-        """Make a change of names in a tree; False when it cannot come about there.
+        """Apply a change of names to a tree; return False if it is impossible there.
 
-        What `must` be kept comes into its folder even if its name before that was lost.
+        With `must`, the node enters its folder even if its earlier name was lost.
         """
         source, target = change.source, change.target
         if source is not None and tree[source].get(change.old) is not change.node and not must:
             return False
-        there = tree[target].get(change.new) if target is not None else None
-        if there is not None and there.is_folder and tree[there]:
+        existing = tree[target].get(change.new) if target is not None else None
+        if existing is not None and existing.is_folder and tree[existing]:
             return False
         if source is not None and tree[source].get(change.old) is change.node:
             del tree[source][change.old]
@@ -89,7 +89,7 @@ class Disk:
         return True
 
     def play(self, record: Record, top: Path) -> None:
-        """Do what a record says."""
+        """Apply a record."""
         path = Path(record.path).relative_to(top)
         if record.what == faults.SYNC:
             node = self._find(path)
@@ -115,7 +115,7 @@ class Disk:
             del content[record.offset :]
             content.extend(bytes(record.offset - len(content)))
         elif record.what != faults.FAILED:
-            raise NotImplementedError(f"{record.path}: done by a call that is not played back")
+            raise NotImplementedError(f"{record.path}: made by a call that cannot be replayed")
 
     def _change(self, change: Change) -> None:
         if not self._apply(self.live, change):
@@ -124,11 +124,11 @@ class Disk:
         self.must.append(False)
 
     def now(self) -> Tree:
-        """What there is while the power is on."""
+        """Return the live content."""
         return self._tree(self.live, lambda node: bytes(node.content))
 
-    def pictures(self, chance: random.Random, ways: Sequence[tuple[float, str]]) -> Iterator[Tree]:
-        """What there can be after a power cut, by shares of the names that are not safe and ways of contents."""
+    def states(self, chance: random.Random, ways: Sequence[tuple[float, str]]) -> Iterator[Tree]:
+        """Yield a possible state after a power cut for each share of surviving names and state of contents."""
         for share, how in ways:
             tree = {node: dict(self.base.get(node, {})) for node in self.live}
             for change, must in zip(self.changes, self.must, strict=True):
@@ -164,9 +164,9 @@ class Disk:
 
 
 def cut(trial: Trial, asked: argparse.Namespace) -> None:
-    """Cut the power after steps of a case, 0 before the first."""
+    """Cut the power before the first step of a case and after each step."""
     if "two workers" in trial.case.name:
-        return  # the order in which two processes' records come need not be that of what they did
+        return  # the records of two processes may be out of order
     trial.fresh()
     disk, seen, chance = Disk(trial.folder), set[int](), random.Random(asked.seed)
     top, safe = trial.folder.resolve(), ""
@@ -177,34 +177,34 @@ def cut(trial: Trial, asked: argparse.Namespace) -> None:
             disk.play(record, top)
             safe = safe_checkpoint(record, disk, safe)
         ways = DROPPED + (OTHERWISE + [(0.5, "drawn")] * asked.drawn) * (done in closely)
-        for picture in disk.pictures(chance, ways if done in closely or asked.every_step else []):
+        for state in disk.states(chance, ways if done in closely or asked.every_step else []):
             over = done == trial.steps
-            known = hash((over, safe, tuple(sorted(picture.items(), key=lambda item: item[0]))))
+            known = hash((over, safe, tuple(sorted(state.items(), key=lambda item: item[0]))))
             if known not in seen:
                 seen.add(known)
-                trial.found["pictures"] += 1
-                lay_down(picture, trial.folder)
+                trial.found["states"] += 1
+                write_state(state, trial.folder)
                 after = f"{record.what} {record.path} {record.second}" if record else "nothing"
                 trial.judge(f"cut after step {done} ({after})", safe, must_be_new=over)
     if disk.now() != trial.after:
-        raise SystemExit(f"{trial.case}: what was played back is not what was done: a write went unseen")
+        raise SystemExit(f"{trial.case}: the replay differs from the real result: a write was not recorded")
 
 
 def safe_checkpoint(record: Record, disk: Disk, before: str) -> str:
-    """The newest checkpoint whose name has been brought to the disk, after a record; no run, no checkpoint."""
+    """Return the newest checkpoint whose name is synced after a record; empty if there is none."""
     if record.what == faults.RENAME and Path(record.path).name == Path(RUN).name:
-        return ""  # --force has taken the run away
+        return ""  # --force has replaced the run
     if record.what == faults.SYNC and Path(record.path).name == CHECKPOINTS_FOLDER and RUN in record.path:
-        there = [name for name in disk.now() if name.startswith(f"{RUN}/{CHECKPOINTS_FOLDER}/step-")]
-        return max((name.split("/")[3] for name in there), default=before)
+        names = [name for name in disk.now() if name.startswith(f"{RUN}/{CHECKPOINTS_FOLDER}/step-")]
+        return max((name.split("/")[3] for name in names), default=before)
     return before
 
 
-def lay_down(picture: Tree, folder: Path) -> None:
-    """Make a folder look like a picture."""
+def write_state(state: Tree, folder: Path) -> None:
+    """Write a disk state to a folder."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
-    for name, content in picture.items():
+    for name, content in state.items():
         if content is None:
             (folder / name).mkdir()
         else:
@@ -213,7 +213,9 @@ def lay_down(picture: Tree, folder: Path) -> None:
 
 if __name__ == "__main__":
     asking = fault_cases.parser(__doc__)
-    asking.add_argument("--steps", type=int, default=0, help="steps that are looked at closely, for each case; 0: all")
-    asking.add_argument("--drawn", type=int, default=3, help="pictures drawn by chance at each of these")
-    asking.add_argument("--every-step", action="store_true", help="and at all others what is not safe is lost")
+    asking.add_argument(
+        "--steps", type=int, default=0, help="steps of each case that are checked in all ways; 0: all steps"
+    )
+    asking.add_argument("--drawn", type=int, default=3, help="random disk states at each of these steps")
+    asking.add_argument("--every-step", action="store_true", help="also lose all unsynced data at every other step")
     sys.exit(fault_cases.prove(asking.parse_args(), HEADS, cut))

@@ -26,7 +26,7 @@ PROVERS: dict[str, list[str]] = {
 
 
 def run(name: str) -> bool:
-    """Run one prover to its end; whether all went well."""
+    """Run one proof; return whether it succeeded."""
     began = time.monotonic()
     environment = os.environ | {"PYTHONPATH": str(TESTS.parent), "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
     with (PROOF / f"{name}.txt").open("w") as kept:

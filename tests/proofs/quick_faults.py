@@ -4,7 +4,7 @@ import sys
 
 from tests.proofs import fault_cases, full_disks, kill_points, power_cuts, two_writers
 
-HEADS = ("steps", "killed", "pictures", "failed", "exit 5", "pairs", "one stopped", "absent", "old", "new", "BAD")
+HEADS = ("steps", "killed", "states", "failed", "exit 5", "pairs", "one stopped", "absent", "old", "new", "BAD")
 CASES = ("ingest --force over another store", "build-splits over another store's", "export npz", "pretrain", "eval")
 
 if __name__ == "__main__":

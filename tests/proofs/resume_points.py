@@ -47,10 +47,10 @@ SETTINGS = (
     *("encoder.hidden_channels=2", "encoder.hidden_dim=8", "encoder.feature_dim=4", "encoder.dropout=0.2"),
     *("method.mix.frames=[1, 3]", "method.mix.repeats=2"),
 )
-"""Seconds for a run; a buffer that is less than the training set; dropout, so that torch's own numbers count."""
+"""A run of a few seconds. The buffer is smaller than the training set; dropout uses torch's random generator."""
 WAYS = (("host", 0), ("host", 1), ("stream", 0), ("stream", 1), ("stream", 2))
 IN_HAND = 2
-"""Steps from what the log told of to the checkpoint: the one in hand, and one that ended while the signal was sent."""
+"""Maximum steps from the last log line to the checkpoint: the current step, and one that ended meanwhile."""
 LIMIT = 120.0
 """Seconds after which an attempt counts as hanging."""
 
@@ -70,18 +70,18 @@ def request(store: Path, output: Path, residency: str = "host", workers: int = 1
 
 
 def train(store: Path, output: Path, residency: str, workers: int, signal_at: tuple[int, int] | None = None) -> None:
-    """Train to the end, or until this process sends itself a signal after a step."""
+    """Train to the end, or send a signal to this process after a step."""
 
     def send(tick: PretrainProgress) -> None:
         if signal_at is not None and tick.step == signal_at[1]:
             os.kill(os.getpid(), signal_at[0])
 
-    pretrain_module.CHECKPOINT_SECONDS = 0.05  # so that kills find some
+    pretrain_module.CHECKPOINT_SECONDS = 0.05  # so that killed runs have checkpoints
     pretrain(request(store, output, residency, workers), send)
 
 
 def outcome(output: Path) -> dict[str, Any]:
-    """All that a finished run is to have in common with another: state, log, best."""
+    """Return all that must be equal between two finished runs: state, log, best checkpoint."""
     run = load_run(output)
     found: dict[str, Any] = {}
     for which in ("last", "best"):
@@ -102,7 +102,7 @@ def differences(found: dict[str, Any], expected: dict[str, Any]) -> list[str]:
 
 
 def make_store(folder: Path) -> Path:
-    """A store of 144 clips in blocks of some ten, as `small_blocks` reads it."""
+    """Write a store of 144 clips; `small_blocks` reads it in blocks of about ten."""
     write_ntu("ntu60", folder / "raw", clips=48, seed=1)
     small = folder / "small.zarr"
     ingest(IngestRequest(dataset="ntu60", roots=(folder / "raw",), output=small, recipe=load_recipe("clean")))
@@ -112,7 +112,7 @@ def make_store(folder: Path) -> Path:
 
 
 class Attempt:
-    """One process that trains, killed at a moment unless it has ended before."""
+    """A training process that is killed unless it ends before."""
 
     def __init__(self, store: Path, output: Path, way: tuple[str, int]) -> None:
         arguments = [sys.executable, __file__, "--attempt", store, output, way[0], str(way[1])]
@@ -123,7 +123,7 @@ class Attempt:
         self.output = output
 
     def begun(self) -> bool:
-        """Wait until the training has done a step; whether it did before it ended."""
+        """Wait until the training has logged a step; return False if it ended before."""
         log, before = self.output / LOG_FILE, len(read_log(self.output / LOG_FILE))
         until = time.monotonic() + LIMIT
         while self.process.poll() is None and time.monotonic() < until:
@@ -133,11 +133,11 @@ class Attempt:
         return False
 
     def logged(self) -> int:
-        """Steps that the log tells of: all that are done, or all but the last."""
+        """Return the number of logged steps: all finished steps, or all but the last."""
         return len(read_log(self.output / LOG_FILE))
 
     def stop(self, number: int) -> int:
-        """Send a signal and wait; returns the exit code, or raises TimeoutExpired when it hangs."""
+        """Send a signal, wait, and return the exit code. Raises TimeoutExpired if the process hangs."""
         self.process.send_signal(number)
         return self.process.wait(LIMIT)
 
@@ -146,7 +146,7 @@ class Attempt:
 
 
 def newest_step(output: Path) -> int:
-    """The step of a run's newest whole checkpoint, 0 when it has none."""
+    """Return the step of the newest intact checkpoint of a run, or 0."""
     folder = output / CHECKPOINTS_FOLDER
     return (
         int(checkpoint.read_meta(checkpoint.newest_intact(folder)[0])["step"])
@@ -156,7 +156,7 @@ def newest_step(output: Path) -> int:
 
 
 def kills(store: Path, folder: Path, expected: dict[str, Any], count: int, seed: int) -> Counter[str]:
-    """Attempts at one run after another, each killed or signalled at a random time, in ways that change."""
+    """Train several runs, each stopped repeatedly at random times, with changing residency and workers."""
     found, chance = Counter[str](), random.Random(seed)
     while found["stopped"] < count:
         output = folder / f"run-{found['runs']}"
@@ -164,7 +164,7 @@ def kills(store: Path, folder: Path, expected: dict[str, Any], count: int, seed:
         while True:
             way, number = chance.choice(WAYS), chance.choice((signal.SIGKILL, signal.SIGKILL, *STOP_SIGNALS))
             attempt = Attempt(store, output, way)
-            late = chance.random() < 0.8  # else while it starts, loads and reads
+            late = chance.random() < 0.8  # otherwise during start-up and loading
             if late:
                 attempt.begun()
             time.sleep(chance.uniform(0, 0.4 if late else 4))
@@ -193,7 +193,7 @@ def kills(store: Path, folder: Path, expected: dict[str, Any], count: int, seed:
 
 
 def signals(store: Path, folder: Path, expected: dict[str, Any], every: int) -> Counter[str]:
-    """A signal after each `every`-th step, in one way, and on in another."""
+    """Stop a run by a signal after each `every`-th step and resume it with other residency and workers."""
     found, total = Counter[str](), expected["last"]["step"]
     for number, step in enumerate(range(1, total, every)):
         output = folder / f"signal-{step}"
@@ -217,12 +217,12 @@ def signals(store: Path, folder: Path, expected: dict[str, Any], every: int) -> 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--every", type=int, default=1, help="steps from one signal to the next")
-    parser.add_argument("--kills", type=int, default=200, help="stops at random times")
+    parser.add_argument("--kills", type=int, default=200, help="number of stops at random times")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--attempt", nargs=4, metavar=("STORE", "OUT", "RESIDENCY", "WORKERS"), help=argparse.SUPPRESS)
     asked = parser.parse_args()
     small_blocks()
-    torch.set_num_threads(1)  # as every attempt: another number adds up in another order
+    torch.set_num_threads(1)  # as in every attempt: the number of threads changes the order of summation
     if asked.attempt:
         store, output, residency, workers = asked.attempt
         try:
@@ -246,8 +246,8 @@ def main() -> int:
 
 
 def small_blocks() -> None:
-    """Read stores in blocks of some ten clips, so that small ones have several."""
-    store_module.BLOCK = 1024
+    """Read stores in blocks of about ten clips, so that small stores have several blocks."""
+    store_module.BLOCK_BODY_FRAMES = 1024
 
 
 if __name__ == "__main__":

@@ -30,20 +30,20 @@ AFTER = (
 
 
 def commands(clips: int, epochs: int, workers: int) -> Iterator[str]:
-    """All of them, on so many workers where a command takes a number."""
+    """Yield all commands, with `--workers` where a command supports it."""
     for command in (*demo_commands(clips, epochs), *AFTER):
         yield f"{command} --workers {workers}" if command.startswith(("ingest", "pretrain")) else command
 
 
 def way(folder: Path, clips: int, epochs: int, workers: int) -> int:
-    """Run all commands in a folder; the exit code of the first that fails."""
+    """Run all commands in a folder; return the exit code of the first that fails, or 0."""
     os.chdir(folder)
-    pretrain_module.CHECKPOINT_SECONDS = float("inf")  # those after some time lie where the machine's speed puts them
+    pretrain_module.CHECKPOINT_SECONDS = float("inf")  # timed checkpoints depend on the machine's speed
     return faults.first_failure([*commands(clips, epochs, workers)])
 
 
 def compare(one: dict[str, str], two: dict[str, str]) -> list[str]:
-    """Files that are not the same in both, by their sums."""
+    """List the files whose checksums differ."""
     return sorted(name for name in one.keys() | two.keys() if one.get(name) != two.get(name))
 
 
@@ -63,7 +63,7 @@ def prove(clips: int, epochs: int) -> int:
                 check=False,
             )
             if done.returncode:
-                print(f"on {workers}: exit code {done.returncode}\n{done.stdout}{done.stderr}")
+                print(f"with {workers} workers: exit code {done.returncode}\n{done.stdout}{done.stderr}")
                 return 1
             found.append(faults.bytes_of(folder))
         print(f"{'folder':24}{'files':>8}{'differ':>8}")
@@ -79,7 +79,7 @@ if __name__ == "__main__":
     asking = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     asking.add_argument("--clips", type=int, default=240)
     asking.add_argument("--epochs", type=int, default=40)
-    asking.add_argument("--way", type=Path, help="run the commands in this folder, and compare nothing")
+    asking.add_argument("--way", type=Path, help="only run the commands in this folder")
     asking.add_argument("--workers", type=int, default=1)
     asked = asking.parse_args()
     if asked.way:

@@ -39,7 +39,7 @@ BEFORE = (
 )
 ONNX = f"export {RUN} --format onnx --out encoder.onnx"
 NEEDS = {ONNX: ("onnx", "onnxruntime")}
-"""What a command cannot do without, of what skelepipe does not install by itself."""
+"""Optional packages that a command needs."""
 AFTER = (
     TRAIN,
     f"eval {RUN} --protocol knn linear retrieval --set linear.epochs=2",
@@ -58,14 +58,14 @@ AFTER = (
     f"verify {RUN}",
 )
 WARM = 0.25
-"""Share of the rounds, the first ones, in which caches and arenas may still fill."""
+"""Share of the first rounds that is ignored, because caches still fill."""
 GROWTH = 16.0
-"""MB by which the middle of the last rounds may lie above that of the first ones that count."""
+"""MB by which the median of the last rounds may exceed that of the first counted rounds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """What the process holds after a round."""
+    """Resources of the process after a round."""
 
     memory: float
     """MB resident."""
@@ -77,13 +77,13 @@ class Held:
 
 
 def left_out() -> dict[str, list[str]]:
-    """The commands that cannot run here, each with the packages that are not installed."""
+    """Return the commands that cannot run, each with its missing packages."""
     missing = {command: [name for name in names if find_spec(name) is None] for command, names in NEEDS.items()}
     return {command: names for command, names in missing.items() if names}
 
 
 def held(temporary: Path) -> Held:
-    """Look at this process and at what it has left."""
+    """Measure the resources of this process."""
     gc.collect()
     here = psutil.Process()
     return Held(
@@ -96,7 +96,7 @@ def held(temporary: Path) -> Held:
 
 
 def growth(rounds: Sequence[Held]) -> list[str]:
-    """What is not flat, from the rounds after the warm ones, in words; empty when all is."""
+    """Describe every resource that grows after the warm-up rounds; empty if none does."""
     counted = rounds[int(len(rounds) * WARM) :]
     third = max(1, len(counted) // 3)
     found = []
@@ -104,13 +104,13 @@ def growth(rounds: Sequence[Held]) -> list[str]:
         values = [getattr(held, field.name) for held in counted]
         first, last = statistics.median(values[:third]), statistics.median(values[-third:])
         if last - first > (GROWTH if field.name == "memory" else 0):
-            found.append(f"{field.name}: {first:,.1f} at first, {last:,.1f} in the end")
+            found.append(f"{field.name}: {first:,.1f} in the first rounds, {last:,.1f} in the last")
     return found
 
 
 @contextmanager
 def stopped(log: Path, number: int) -> Iterator[None]:
-    """Send this process a signal as soon as a training has told of its first step."""
+    """Send this process a signal as soon as a training has logged its first step."""
     over = threading.Event()
 
     def watch() -> None:
@@ -171,13 +171,13 @@ def soak(minutes: float, place: Path) -> int:
             sys.stdout.flush()
             told = now
     grown = growth(rounds)
-    print(*grown or ["all flat"], sep="\n")
+    print(*grown or ["no growth"], sep="\n")
     return bool(grown)
 
 
 @contextmanager
 def quiet(said: Path) -> Iterator[None]:
-    """Have all that is printed, by whatever means, go to a file."""
+    """Redirect all output of this process to a file."""
     kept = [os.dup(stream) for stream in (1, 2)]
     with said.open("w") as place:
         for stream in (1, 2):
@@ -197,6 +197,6 @@ if __name__ == "__main__":
     asking.add_argument("--minutes", type=float, default=20)
     asked = asking.parse_args()
     place = Path(tempfile.mkdtemp())
-    # After what multiprocessing removes when this process ends: its own temporary folder lies in this one.
+    # Runs after the clean-up of multiprocessing, whose temporary folder is inside this one.
     util.Finalize(None, shutil.rmtree, args=[place], exitpriority=-200)
     sys.exit(soak(asked.minutes, place))

@@ -27,7 +27,7 @@ shutil.rmtree("a")
 
 
 def under(folder: Path, program: str, **settings: str) -> tuple[subprocess.CompletedProcess[str], list[int]]:
-    """Run a program in a folder that is watched; the calls seen and the attempts at a network."""
+    """Run a program in a watched folder; return its result, the number of changes and of network calls."""
     state = folder.parent / "state"
     state.write_bytes(bytes(16))
     watch = {"LD_PRELOAD": str(faults.library()), "FAULTS_FOLDER": str(folder.resolve()), "FAULTS_STATE": str(state)}
@@ -50,7 +50,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "watched"
 
 
-def test_every_change_is_seen_and_written_down(folder: Path, tmp_path: Path) -> None:
+def test_every_change_is_recorded(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "log").touch()
     done, seen = under(folder, CHANGES, FAULTS_LOG=str(tmp_path / "log"))
     assert (done.returncode, seen) == (0, [9, 0]), done.stderr
@@ -64,13 +64,13 @@ def test_every_change_is_seen_and_written_down(folder: Path, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(("do", "left"), [("kill", b""), ("torn", b"1234"), ("after", b"12345678")])
-def test_a_process_is_killed_at_the_call_that_was_named(folder: Path, do: str, left: bytes) -> None:
+def test_a_process_is_killed_at_the_requested_call(folder: Path, do: str, left: bytes) -> None:
     done, _ = under(folder, CHANGES, FAULTS_AT="3", FAULTS_DO=do)
     assert done.returncode == -signal.SIGKILL
     assert (folder / "a" / "b").read_bytes() == left
 
 
-def test_calls_fail_with_the_error_that_was_named(folder: Path) -> None:
+def test_calls_fail_with_the_requested_error(folder: Path) -> None:
     done, seen = under(folder, CHANGES, FAULTS_AT="4", FAULTS_DO=f"{errno.EIO}")
     assert "OSError: [Errno 5] Input/output error: 'a/b' -> 'a/c'" in done.stderr
     assert (folder / "a" / "b").exists()
@@ -80,7 +80,7 @@ def test_calls_fail_with_the_error_that_was_named(folder: Path) -> None:
     assert seen[0] == 4
 
 
-def test_whoever_asks_for_the_network_is_seen_and_gets_none(folder: Path) -> None:
+def test_network_access_is_counted_and_refused(folder: Path) -> None:
     asks = "import socket\nsocket.socketpair()\nsocket.create_connection(('127.0.0.1', 9))"
     done, seen = under(folder, asks, FAULTS_NET="1")
     assert "socket.gaierror" in done.stderr
@@ -99,7 +99,7 @@ def numbers(line: str) -> list[int]:
 
 
 @pytest.mark.slow
-def test_kills_power_cuts_full_disks_and_second_writers_leave_nothing_half_done() -> None:
+def test_outputs_stay_complete_after_kills_power_cuts_full_disks_and_concurrent_writers() -> None:
     done = prover("quick_faults")
     assert done.returncode == 0, done.stdout + done.stderr
     heads, *_, last = done.stdout.splitlines()
@@ -111,25 +111,25 @@ def test_kills_power_cuts_full_disks_and_second_writers_leave_nothing_half_done(
         )
     )
     assert found["killed"] >= 10
-    assert found["pictures"] >= 28
+    assert found["states"] >= 28
     assert found["failed"] == 30
     assert found["exit-5"] >= 22
-    assert found["one-stopped"] >= 1  # how many meet depends on the load
+    assert found["one-stopped"] >= 1  # the number of collisions depends on the load
     assert found["BAD"] == 0
 
 
 @pytest.mark.thorough
-def test_what_the_promises_rest_on_is_missed_when_it_is_gone() -> None:
+def test_proofs_fail_when_a_safety_mechanism_is_disabled() -> None:
     done = prover("planted_faults")
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count(": noticed\n") == 6
 
 
 @pytest.mark.slow
-def test_flipped_bits_and_harmed_files_are_told_or_harmless() -> None:
+def test_bit_flips_and_damaged_files_are_reported_or_harmless() -> None:
     done = prover("bit_flips", "--flips", "160")
     assert done.returncode == 0, done.stdout + done.stderr
-    harmed, verified, refused, right, bad = numbers(done.stdout.splitlines()[-1])
-    assert harmed == verified == refused + right
-    assert harmed > 400
+    damaged, verified, refused, intact, bad = numbers(done.stdout.splitlines()[-1])
+    assert damaged == verified == refused + intact
+    assert damaged > 400
     assert bad == 0

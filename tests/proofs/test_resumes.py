@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.thorough
-def test_a_training_stopped_anywhere_ends_as_one_that_never_was() -> None:
+def test_a_resumed_training_equals_an_uninterrupted_one() -> None:
     """The quick form of `make resumes`: a signal after every ninth step, and two stops at random times."""
     command = [sys.executable, "-m", "tests.proofs.resume_points", "--every", "9", "--kills", "2"]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}

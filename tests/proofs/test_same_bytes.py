@@ -7,7 +7,7 @@ from tests.proofs import faults, same_bytes
 from trainer.terminal.demo import demo_commands
 
 
-def test_the_demo_is_what_runs_on_so_many_workers() -> None:
+def test_the_commands_start_with_those_of_the_demo() -> None:
     found = [*same_bytes.commands(48, 1, 2)]
     demo = demo_commands(48, 1)
     assert [command.removesuffix(" --workers 2") for command in found[: len(demo)]] == [*demo]
@@ -15,7 +15,7 @@ def test_the_demo_is_what_runs_on_so_many_workers() -> None:
     assert asked == ["ingest", "pretrain"]
 
 
-def test_one_other_byte_is_seen_and_a_training_s_speed_is_not(tmp_path: Path) -> None:
+def test_a_changed_byte_is_found_and_the_training_speed_is_ignored(tmp_path: Path) -> None:
     for way in "ab":
         (tmp_path / way / "runs").mkdir(parents=True)
         (tmp_path / way / "features.npz").write_bytes(b"features")

@@ -13,7 +13,7 @@ from tests.proofs import soak
 FLAT = soak.Held(memory=500.0, handles=11, threads=5, children=2, temporary=3)
 
 
-def test_what_is_flat_is_called_flat_whatever_it_did_while_it_warmed_up() -> None:
+def test_growth_during_the_first_rounds_is_ignored() -> None:
     rounds = [replace(FLAT, memory=300.0 + 40 * n, threads=1 + n) for n in range(5)] + [FLAT] * 15
     assert soak.growth(rounds) == []
     wavering = [replace(FLAT, memory=500.0 + 7 * (n % 3)) for n in range(20)]
@@ -21,20 +21,20 @@ def test_what_is_flat_is_called_flat_whatever_it_did_while_it_warmed_up() -> Non
 
 
 @pytest.mark.parametrize("what", ["handles", "threads", "children", "temporary"])
-def test_one_more_of_anything_in_the_end_is_told(what: str) -> None:
+def test_one_more_of_anything_is_reported(what: str) -> None:
     more = replace(FLAT, **{what: getattr(FLAT, what) + 1})
     assert soak.growth([FLAT] * 12 + [more] * 8) == [
-        f"{what}: {getattr(FLAT, what):.1f} at first, {getattr(more, what):.1f} in the end"
+        f"{what}: {getattr(FLAT, what):.1f} in the first rounds, {getattr(more, what):.1f} in the last"
     ]
 
 
-def test_memory_that_grows_by_a_megabyte_a_round_is_told() -> None:
+def test_memory_growth_of_a_megabyte_per_round_is_reported() -> None:
     assert soak.growth([replace(FLAT, memory=500.0 + n) for n in range(40)]) == [
-        "memory: 514.5 at first, 534.5 in the end"
+        "memory: 514.5 in the first rounds, 534.5 in the last"
     ]
 
 
-def test_what_a_process_holds_is_seen(tmp_path: Path) -> None:
+def test_handles_threads_children_and_files_are_counted(tmp_path: Path) -> None:
     before = soak.held(tmp_path)
     over = threading.Event()
     thread = threading.Thread(target=over.wait)
@@ -50,7 +50,7 @@ def test_what_a_process_holds_is_seen(tmp_path: Path) -> None:
     assert after.handles - before.handles == 2  # the file, and the pipe to the child
 
 
-def test_a_command_whose_packages_are_not_installed_is_left_out_with_their_names(
+def test_commands_with_missing_packages_are_skipped(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     assert soak.NEEDS.keys() <= set(soak.AFTER)

@@ -18,11 +18,11 @@ from tests.proofs.fault_cases import Trial, names
 HEADS = ("pairs", "one stopped", "both ended", "new", "BAD")
 LOCKED = OutputLocked.exit_code
 GATE = 0.2
-"""Seconds in which both have been forked."""
+"""Seconds until both processes start; both are forked by then."""
 
 
 def waiting(until: float) -> Callable[[], None]:
-    """Wait until the clock says so: all processes of a machine have the same one."""
+    """Return a function that waits until a time of the monotonic clock, which all processes share."""
 
     def wait() -> None:
         time.sleep(max(0.0, until - time.monotonic()))
@@ -31,7 +31,7 @@ def waiting(until: float) -> Callable[[], None]:
 
 
 def race(trial: Trial, asked: argparse.Namespace) -> None:
-    """Run a case twice at once, again and again."""
+    """Run a case twice at the same time, `--pairs` times."""
     chance = random.Random(asked.seed)
     for number in range(asked.pairs):
         trial.fresh()
@@ -50,17 +50,17 @@ def race(trial: Trial, asked: argparse.Namespace) -> None:
         refused = trial.case.name in ("synth", "convert") and codes == [
             0,
             1,
-        ]  # a set that is there is not written again
+        ]  # an existing data set is not overwritten
         if codes not in ([0, 0], [0, LOCKED]) and not refused:
             trouble.append(f"exit codes {codes}: {said}")
         if LOCKED in codes and not any("another process is" in told or "still running" in told for told in said):
-            trouble.append(f"does not say why it stopped: {said}")
+            trouble.append(f"the message does not name the reason: {said}")
         if faults.bytes_of(trial.folder) != trial.whole or names(trial.folder) != trial.there:
-            trouble.append(f"other bytes, or left or lost: {sorted(names(trial.folder) ^ trial.there)[:4]}")
+            trouble.append(f"different, additional or missing files: {sorted(names(trial.folder) ^ trial.there)[:4]}")
         trial.judge(f"pair {number}", must_be_new=True, trouble=trouble)
 
 
 if __name__ == "__main__":
     asking = fault_cases.parser(__doc__)
-    asking.add_argument("--pairs", type=int, default=50, help="for each case")
+    asking.add_argument("--pairs", type=int, default=50, help="number of pairs for each case")
     sys.exit(fault_cases.prove(asking.parse_args(), HEADS, race))
