@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from pipeline.artifacts import manifest, schemas
 from pipeline.artifacts.paths import META_FILE
-from pipeline.errors import ArtifactError, ArtifactNotFound
+from pipeline.errors import ArtifactError, ArtifactNotFound, OutputFailed
 from pipeline.files import atomic
-from pipeline.files.disk import disk_errors, make_folder
+from pipeline.files.disk import disk_errors, sync_folder
 from trainer.runs.safetensors_file import read_tensors, tensors_size, write_tensors
 
 KEPT_CHECKPOINTS = 2
@@ -24,24 +24,31 @@ MODEL, OPTIMISER = "model.safetensors", "optimiser.safetensors"
 def save(folder: Path, model: nn.Module, optimiser: torch.optim.Optimizer | None, meta: Mapping[str, Any]) -> Path:
     """Write the checkpoint of step `meta["step"]`, and remove old checkpoints as `remove_old` does.
 
-    Imported weights have no optimiser.
+    Imported weights have no optimiser. The run's folder, the parent of `folder`, must exist.
 
     Raises:
-        OutputFailed: the disk reports an error; the previous checkpoints stay.
+        OutputFailed: the disk reports an error, or the run's folder is gone; the previous checkpoints stay.
     """
     final = folder / _name(meta["step"])
     partial = folder / f".{final.name}.partial"
     files = {MODEL: model.state_dict()} | ({OPTIMISER: _optimiser_tensors(optimiser)} if optimiser else {})
     with disk_errors(final, sum(tensors_size(tensors) for tensors in files.values())):
-        make_folder(folder)
-        _remove_partial(folder)
-        partial.mkdir()
-        for name, tensors in files.items():
-            write_tensors(partial / name, tensors)
-        document = {"kind": schemas.CHECKPOINT.kind, **meta}
-        (partial / META_FILE).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-        manifest.write_manifest(partial, schemas.CHECKPOINT)
-        atomic.publish_folder(partial, final)
+        try:
+            if not folder.is_dir():
+                folder.mkdir()
+                sync_folder(folder.parent)
+            _remove_partial(folder)
+            partial.mkdir()
+            for name, tensors in files.items():
+                write_tensors(partial / name, tensors)
+            document = {"kind": schemas.CHECKPOINT.kind, **meta}
+            (partial / META_FILE).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+            manifest.write_manifest(partial, schemas.CHECKPOINT)
+            atomic.publish_folder(partial, final)
+        except FileNotFoundError as error:  # never recreate parts of a run that was removed
+            raise OutputFailed(f"{final}: cannot be written: {folder.parent} was removed or moved") from error
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
     remove_old(folder, final)
     return final
 

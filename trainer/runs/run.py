@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from pipeline.artifacts import manifest, schemas
 from pipeline.artifacts.paths import CHECKPOINTS_FOLDER, RUN_FILE
-from pipeline.errors import ArtifactError, ArtifactNotFound, explain
+from pipeline.errors import ArtifactError, ArtifactNotFound, OutputFailed, explain
 from pipeline.files import atomic
 from pipeline.files.locks import sole_writer
 from pipeline.skeleton.layout import Layout
@@ -255,9 +255,18 @@ def sole_evaluation(run: Run) -> Iterator[None]:
 
     Raises:
         OutputLocked: another evaluation has held the lock for a minute.
-        OutputFailed: the disk reports an error.
+        OutputFailed: the disk reports an error, or the run was removed, moved or replaced since it was loaded.
     """
     folder = run.path / RESULTS_FOLDER
+    try:
+        is_there = load_run(run.path).digest == run.digest
+    except ArtifactError:
+        is_there = False
+    if not is_there:
+        raise OutputFailed(
+            f"{run.path}: was removed, moved or replaced during the evaluation, so its results were not saved; "
+            "put the run back and evaluate again"
+        )
     with sole_writer(folder / "results", WRITE_WAIT_SECONDS):
         atomic.remove_partials(folder)
         yield
