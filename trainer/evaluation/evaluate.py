@@ -1,7 +1,7 @@
 """Evaluate a run's encoder and the baselines with several protocols (`skelepipe eval`), and save the results."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -20,7 +20,8 @@ from trainer.evaluation.finetune import FinetuneResult, Sides
 from trainer.evaluation.frozen_protocols import BatchNorm, FrozenProtocol
 from trainer.evaluation.knn import nearest_neighbour
 from trainer.evaluation.metrics import spread, summarise
-from trainer.evaluation.results import write_result
+from trainer.evaluation.published import find_published
+from trainer.evaluation.results import Lineage, write_result
 from trainer.models.encoder import Encoder
 from trainer.runs.classifier import RECALIBRATED_SUFFIX, copy_state, save_classifier
 from trainer.runs.run import CheckpointName, Run, build_run_method, load_encoder
@@ -264,12 +265,13 @@ def _write_result(
     """Write one result, and its scores, which are needed to fuse runs."""
     request = inputs.request
     names = request.store.attributes["classes"]
+    number = find_published(request.run, Lineage.model_validate(inputs.lineage), key, settings)
     result: dict[str, Any] = {
         "protocol": protocol,
         "settings": settings,
         "rows": rows,
         "class_names": [names.get(str(label), "") for label in inputs.classes],
-        "published": lineage.published(request.run, request.store, request.split, key),
+        "published": number and asdict(number),
         "lineage": inputs.lineage,
     }
     name = _result_name(request, key)
