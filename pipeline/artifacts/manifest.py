@@ -9,6 +9,7 @@ from typing import Any
 
 from pipeline.artifacts.validation import DocumentSpec
 from pipeline.errors import ArtifactError, ArtifactNotFound
+from pipeline.files.regular_files import UnsuitableFile, open_buffered, read_bytes
 
 MANIFEST = "MANIFEST.json"
 SMALL_FILE_BYTES = 1 << 20
@@ -92,17 +93,19 @@ def read_json(path: Path, spec: DocumentSpec) -> Any:
 def _parse(path: Path, spec: DocumentSpec) -> tuple[Any, bytes]:
     """Read a JSON file; return its content and its bytes."""
     try:
-        content = path.read_bytes()
+        content = read_bytes(path)
         return json.loads(content), content
     except FileNotFoundError:
         raise ArtifactNotFound(path) from None
+    except (UnsuitableFile, IsADirectoryError) as error:
+        raise ArtifactError(f"{path}: {error.strerror}; {spec.remedy}") from error
     except (ValueError, RecursionError) as error:
         raise ArtifactError(f"{path}: is not JSON ({error}): damaged? {spec.remedy}") from error
 
 
 def file_digest(path: Path) -> str:
     """Return the sha256 of a file, in hex."""
-    with path.open("rb") as handle:
+    with open_buffered(path) as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 

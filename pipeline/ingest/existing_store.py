@@ -7,6 +7,7 @@ from pipeline.artifacts import manifest, schemas
 from pipeline.artifacts.latest import record_latest
 from pipeline.errors import ArtifactError, OutputExists
 from pipeline.files import raw_files
+from pipeline.files.regular_files import read_bytes
 from pipeline.ingest import work_folder
 from pipeline.ingest.request import IngestRequest, IngestResult, make_result, store_fields
 from pipeline.recipes.recipe import Recipe
@@ -23,7 +24,7 @@ def exists(output: Path) -> bool:
     if not output.exists() or (output.is_dir() and not any(output.iterdir())):
         return False
     documents = [path for path in (output / manifest.MANIFEST, output / "zarr.json") if path.is_file()]
-    if not any(schemas.STORE.kind.encode() in path.read_bytes() for path in documents):
+    if not any(schemas.STORE.kind.encode() in read_bytes(path) for path in documents):
         raise OutputExists(f"{output}: is not a skelepipe store and will not be replaced; name another --out")
     return True
 

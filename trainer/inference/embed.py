@@ -13,6 +13,7 @@ from torch.nn.functional import normalize
 from pipeline.errors import ArtifactError, ArtifactNotFound
 from pipeline.files import safe_numpy
 from pipeline.files.atomic import sole_file_writer, write_file
+from pipeline.files.regular_files import open_buffered
 from pipeline.store.splits import Split
 from pipeline.store.store import Store
 from trainer.config.evaluation import FeatureLayer
@@ -63,7 +64,7 @@ def from_file(run: Run, path: Path) -> ClipBatch:
     if not path.is_file():
         raise ArtifactNotFound(path)
     try:
-        with path.open("rb") as handle:
+        with open_buffered(path) as handle:
             arrays = safe_numpy.read_arrays(handle)
             contents = {name: arrays[name]() for name in ("data", "labels", "names") if name in arrays}
     except Exception as error:  # numpy and zipfile raise many exception types for damaged files

@@ -10,6 +10,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from pipeline.errors import ArtifactError
+from pipeline.files.regular_files import read_bytes
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
@@ -28,7 +29,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         ArtifactError: the file is missing or not in the safetensors format.
     """
     try:
-        return load(path.read_bytes())
+        return load(read_bytes(path, max_bytes=None))
     except Exception as error:  # safetensors and torch raise many exception types for damaged files
         reason = str(error).partition("\n")[0]
         raise ArtifactError(
