@@ -19,6 +19,7 @@ from pipeline.store.store import Store
 from trainer.config.evaluation import FeatureLayer
 from trainer.data.loader import load_clips
 from trainer.evaluation import features
+from trainer.evaluation.divergence import require_finite_features
 from trainer.runs.run import CheckpointName, Run, load_encoder
 
 
@@ -139,10 +140,12 @@ def encode(
 
     Raises:
         ArtifactError: the run's checkpoint is missing or damaged.
+        NotFinite: the checkpoint or a feature has NaN or infinite values.
         ConfigError: the device does not exist.
     """
     encoder, checkpoint = load_encoder(run, device, which, fast=fast)
     vectors = features.extract_positions(encoder, batch.clips, run, layer)
+    require_finite_features(vectors)
     return Embedding(features=(normalize(vectors, dim=1) if normalised else vectors).numpy(), checkpoint=checkpoint)
 
 

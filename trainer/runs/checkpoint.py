@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from pipeline.artifacts import manifest, schemas
 from pipeline.artifacts.paths import META_FILE
-from pipeline.errors import ArtifactError, ArtifactNotFound, OutputFailed
+from pipeline.errors import ArtifactError, ArtifactNotFound, NotFinite, OutputFailed
 from pipeline.files import atomic
 from pipeline.files.disk import disk_errors, sync_folder
-from trainer.runs.safetensors_file import read_tensors, tensors_size, write_tensors
+from trainer.runs.safetensors_file import first_not_finite, read_tensors, tensors_size, write_tensors
 
 KEPT_CHECKPOINTS = 2
 """One to resume from, and one in case it is damaged. The best checkpoint recorded in each of them is kept, too."""
@@ -115,7 +115,7 @@ def best_of(folder: Path, path: Path) -> Path | None:
 def find_not_finite(model: nn.Module, optimiser: torch.optim.Optimizer) -> str:
     """Name of the first tensor of model or optimiser that has a NaN or infinite value; empty if there is none."""
     state = model.state_dict() | {f"momentum {name}": value for name, value in _optimiser_tensors(optimiser).items()}
-    return next((name for name, value in state.items() if not torch.isfinite(value).all()), "")
+    return first_not_finite(state)
 
 
 def read_meta(path: Path) -> dict[str, Any]:
@@ -132,9 +132,13 @@ def load_model(path: Path, model: nn.Module) -> None:
 
     Raises:
         ArtifactError: keys or shapes differ from the model's.
+        NotFinite: a value is NaN or infinite.
     """
+    tensors = read_tensors(path / MODEL)
+    if name := first_not_finite(tensors):
+        raise NotFinite(f"{path / MODEL}: {name} is not finite; restore the file or train again")
     try:
-        model.load_state_dict(read_tensors(path / MODEL), strict=True)
+        model.load_state_dict(tensors, strict=True)
     except RuntimeError as error:
         raise ArtifactError(f"{path}: does not fit this model: {' '.join(str(error).split())}") from error
 

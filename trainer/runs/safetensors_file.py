@@ -6,6 +6,7 @@ Files are read and written as bytes with Python's own I/O, so that disk errors a
 from collections.abc import Mapping
 from pathlib import Path
 
+import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
@@ -35,6 +36,11 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         raise ArtifactError(
             f"{path}: cannot be read as safetensors ({reason}); restore the file or create it again"
         ) from error
+
+
+def first_not_finite(tensors: Mapping[str, Tensor]) -> str:
+    """Name of the first tensor that has a NaN or infinite value; empty if there is none."""
+    return next((name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()), "")
 
 
 def tensors_size(tensors: Mapping[str, Tensor]) -> int:
