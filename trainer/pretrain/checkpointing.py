@@ -2,23 +2,20 @@
 
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 
-from pipeline.errors import SkelepipeError
+from pipeline.errors import NotFinite
 from trainer.models.momentum_pair import MomentumPair
 from trainer.runs import checkpoint
+from trainer.runs.folder_watch import FolderWatch
 from trainer.runs.log import RunLog
 from trainer.runs.run import Run
 from trainer.runtime import distributed
 from trainer.runtime.signals import Interrupted
-
-
-class NotFinite(SkelepipeError):
-    """The training's state or its loss became NaN or infinite; the message names the batch's samples."""
 
 
 class Checkpointer:
@@ -45,6 +42,8 @@ class Checkpointer:
         self.best = best
         self.log: RunLog | None = None
         """Rank 0's log, flushed to the disk before each checkpoint: a resumed run has the log of all its steps."""
+        self.watch: FolderWatch | None = None
+        """Rank 0's check that the run folder is still there, made after each step and before each checkpoint."""
         self._run, self._pair, self._optimiser, self._seconds = run, pair, optimiser, seconds
         self._done = self._saved = done
         self._saved_at = time.perf_counter()
@@ -54,19 +53,22 @@ class Checkpointer:
         if self.best is None or score > self.best["held_out_knn"]:
             self.best = {"step": done, "epoch": self._epoch(done), "held_out_knn": score}
 
-    def after_step(self, done: int, stop_signal: int, batch: str) -> None:
+    def after_step(self, done: int, stop_signal: int, batch: Callable[[], str]) -> None:
         """Save a checkpoint if one is due on any rank, and stop if any rank received a signal.
 
         Args:
             done: steps done.
             stop_signal: number of the signal that this rank received, 0 if none.
-            batch: names of the last step's samples.
+            batch: returns the names of the last step's samples, for the message of an error.
 
         Raises:
+            OutputFailed: the run folder was removed, moved or replaced, or the disk reports an error.
             Interrupted: a rank received a signal; the checkpoint is written.
             NotFinite: the state has NaN or infinite values; nothing is written.
         """
         self._done = done
+        if self.watch:
+            self.watch.require_unchanged()
         is_time = time.perf_counter() - self._saved_at > self._seconds
         is_best = self.best is not None and self.best["step"] == done
         is_last = done == self._run.total_steps
@@ -74,7 +76,7 @@ class Checkpointer:
         if is_due:
             if tensor := checkpoint.find_not_finite(self._pair, self._optimiser):
                 raise NotFinite(
-                    f"{self._run.path}: {tensor} is not finite after step {done - 1}; samples of its batch: {batch}"
+                    f"{self._run.path}: {tensor} is not finite after step {done - 1}; samples of its batch: {batch()}"
                 )
             self._save()
             distributed.all_reduce_max(0)  # wait for rank 0: torchrun kills all processes as soon as one exits
@@ -102,6 +104,8 @@ class Checkpointer:
 
     def _save(self) -> None:
         if distributed.rank() == 0:
+            if self.watch:
+                self.watch.require_unchanged()
             if self.log:
                 self.log.sync()
             meta = {"step": self._done, "epoch": self._epoch(self._done), "run": self._run.digest}

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from pipeline.artifacts.latest import record_latest
-from pipeline.errors import ArtifactError
+from pipeline.errors import ArtifactError, NotFinite
 from pipeline.files.locks import sole_writer
 from pipeline.store.splits import Split
 from pipeline.store.store import Store
@@ -24,12 +25,13 @@ from trainer.data.residency import DataFeed, Residency, open_feed
 from trainer.data.shuffle import plan_batches
 from trainer.methods.method import Method
 from trainer.models.fast import cpu_ops
-from trainer.pretrain.checkpointing import Checkpointer, NotFinite
+from trainer.pretrain.checkpointing import Checkpointer
 from trainer.pretrain.open_run import open_run
 from trainer.pretrain.optimiser import build_optimiser, learning_rate
 from trainer.pretrain.step import capture_step, require_clips_for_all, train_step
 from trainer.pretrain.validation import HoldoutValidation
 from trainer.runs import checkpoint
+from trainer.runs.folder_watch import watch_folder
 from trainer.runs.log import RunLog
 from trainer.runs.run import LOG_FILE, Run, build_run_method, load_run, newest_checkpoint
 from trainer.runtime import distributed
@@ -119,7 +121,7 @@ def pretrain(
     Raises:
         OutputExists: the output is a run that does not match the request, and `force` is off.
         OutputLocked: another process is training in the output folder.
-        OutputFailed: the disk reports an error.
+        OutputFailed: the disk reports an error, or the run folder was removed, moved or replaced during training.
         ArtifactError: the store does not fit the configuration.
         ConfigError: no region can be mixed, or the batch is larger than the training set.
         Interrupted: this or another rank received a signal; the checkpoint is written.
@@ -178,8 +180,10 @@ def _train(
     if first_step < run.total_steps:
         with ExitStack() as stack:
             stop = stack.enter_context(catch_stop_signals())
+            watch = stack.enter_context(watch_folder(run)) if distributed.rank() == 0 else None
             log = stack.enter_context(RunLog(run.path / LOG_FILE, first_step)) if distributed.rank() == 0 else None
             checkpointer.log = log
+            checkpointer.watch = watch
             stack.enter_context(checkpointer.save_if_peer_lost())
             feed = _open_feed(request, run, holdout.train_rows, checkpointer, stop)
             notify(feed.description)
@@ -265,10 +269,14 @@ def _steps(
         for group in optimiser.param_groups:
             group["lr"] = rate
         loss = train_step(method, optimiser, batch, rows[chosen], step, epoch, run, cuda_graph)
-        values, done, now = {name: float(value) for name, value in loss.items()}, step + 1, time.perf_counter()
-        names = ", ".join(request.store.names[row] for row in rows[chosen])
+        # One transfer from the device: each one waits for the end of the step.
+        values = dict(zip(loss, torch.stack(list(loss.values())).tolist(), strict=True))
+        done, now = step + 1, time.perf_counter()
+        names = partial(_names, request.store, rows[chosen])
         if not math.isfinite(values["total"]):
-            raise NotFinite(f"{run.path}: the loss is {values['total']} at step {step}; samples of its batch: {names}")
+            raise NotFinite(
+                f"{run.path}: the loss is {values['total']} at step {step}; samples of its batch: {names()}"
+            )
         score = None
         if validation and (done % (config.validate_every * per_epoch) == 0 or done == run.total_steps):
             score = validation.score(method.pair.query)
@@ -285,3 +293,8 @@ def _steps(
             samples_per_second=round((done - first_step) * config.batch_size / (now - started), 1),
         )
         checkpointer.after_step(done, stop.number or 0, names)
+
+
+def _names(store: Store, rows: NDArray[np.int64]) -> str:
+    """The names of some clips, for the message of an error."""
+    return ", ".join(store.names[row] for row in rows)

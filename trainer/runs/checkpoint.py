@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from pipeline.artifacts import manifest, schemas
 from pipeline.artifacts.paths import META_FILE
-from pipeline.errors import ArtifactError, ArtifactNotFound
+from pipeline.errors import ArtifactError, ArtifactNotFound, NotFinite, OutputFailed
 from pipeline.files import atomic
-from pipeline.files.disk import disk_errors, make_folder
-from trainer.runs.safetensors_file import read_tensors, tensors_size, write_tensors
+from pipeline.files.disk import disk_errors, sync_folder
+from trainer.runs.safetensors_file import first_not_finite, read_tensors, tensors_size, write_tensors
 
 KEPT_CHECKPOINTS = 2
 """One to resume from, and one in case it is damaged. The best checkpoint recorded in each of them is kept, too."""
@@ -24,24 +24,31 @@ MODEL, OPTIMISER = "model.safetensors", "optimiser.safetensors"
 def save(folder: Path, model: nn.Module, optimiser: torch.optim.Optimizer | None, meta: Mapping[str, Any]) -> Path:
     """Write the checkpoint of step `meta["step"]`, and remove old checkpoints as `remove_old` does.
 
-    Imported weights have no optimiser.
+    Imported weights have no optimiser. The run's folder, the parent of `folder`, must exist.
 
     Raises:
-        OutputFailed: the disk reports an error; the previous checkpoints stay.
+        OutputFailed: the disk reports an error, or the run's folder is gone; the previous checkpoints stay.
     """
     final = folder / _name(meta["step"])
     partial = folder / f".{final.name}.partial"
     files = {MODEL: model.state_dict()} | ({OPTIMISER: _optimiser_tensors(optimiser)} if optimiser else {})
     with disk_errors(final, sum(tensors_size(tensors) for tensors in files.values())):
-        make_folder(folder)
-        _remove_partial(folder)
-        partial.mkdir()
-        for name, tensors in files.items():
-            write_tensors(partial / name, tensors)
-        document = {"kind": schemas.CHECKPOINT.kind, **meta}
-        (partial / META_FILE).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-        manifest.write_manifest(partial, schemas.CHECKPOINT)
-        atomic.publish_folder(partial, final)
+        try:
+            if not folder.is_dir():
+                folder.mkdir()
+                sync_folder(folder.parent)
+            _remove_partial(folder)
+            partial.mkdir()
+            for name, tensors in files.items():
+                write_tensors(partial / name, tensors)
+            document = {"kind": schemas.CHECKPOINT.kind, **meta}
+            (partial / META_FILE).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+            manifest.write_manifest(partial, schemas.CHECKPOINT)
+            atomic.publish_folder(partial, final)
+        except FileNotFoundError as error:  # never recreate parts of a run that was removed
+            raise OutputFailed(f"{final}: cannot be written: {folder.parent} was removed or moved") from error
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
     remove_old(folder, final)
     return final
 
@@ -108,7 +115,7 @@ def best_of(folder: Path, path: Path) -> Path | None:
 def find_not_finite(model: nn.Module, optimiser: torch.optim.Optimizer) -> str:
     """Name of the first tensor of model or optimiser that has a NaN or infinite value; empty if there is none."""
     state = model.state_dict() | {f"momentum {name}": value for name, value in _optimiser_tensors(optimiser).items()}
-    return next((name for name, value in state.items() if not torch.isfinite(value).all()), "")
+    return first_not_finite(state)
 
 
 def read_meta(path: Path) -> dict[str, Any]:
@@ -125,9 +132,13 @@ def load_model(path: Path, model: nn.Module) -> None:
 
     Raises:
         ArtifactError: keys or shapes differ from the model's.
+        NotFinite: a value is NaN or infinite.
     """
+    tensors = read_tensors(path / MODEL)
+    if name := first_not_finite(tensors):
+        raise NotFinite(f"{path / MODEL}: {name} is not finite; restore the file or train again")
     try:
-        model.load_state_dict(read_tensors(path / MODEL), strict=True)
+        model.load_state_dict(tensors, strict=True)
     except RuntimeError as error:
         raise ArtifactError(f"{path}: does not fit this model: {' '.join(str(error).split())}") from error
 

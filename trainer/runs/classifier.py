@@ -16,14 +16,14 @@ from torch import Tensor
 
 from pipeline.artifacts import manifest, schemas
 from pipeline.artifacts.paths import CLASSIFIERS_FOLDER, META_FILE
-from pipeline.errors import ArtifactError, ArtifactNotFound
+from pipeline.errors import ArtifactError, ArtifactNotFound, NotFinite
 from pipeline.files import atomic
 from pipeline.files.disk import disk_errors
 from pipeline.store.store import Store
 from pipeline.suggest import did_you_mean
 from trainer.models.encoder import Encoder
 from trainer.runs.run import RESULTS_FOLDER, Run, build_run_method, sole_evaluation
-from trainer.runs.safetensors_file import read_tensors, tensors_size, write_tensors
+from trainer.runs.safetensors_file import first_not_finite, read_tensors, tensors_size, write_tensors
 from trainer.runtime.device import choose_device
 
 TENSORS = "classifier.safetensors"
@@ -147,6 +147,7 @@ def load_classifier(run: Run, name: str, device: torch.device | None = None, *, 
     Raises:
         ArtifactNotFound: the run has no classifier of that name.
         ArtifactError: it is damaged, belongs to another run or has another format version.
+        NotFinite: a value is NaN or infinite.
     """
     path = _path(run, name)
     if not path.exists():
@@ -158,6 +159,8 @@ def load_classifier(run: Run, name: str, device: torch.device | None = None, *, 
     if meta["run"] != run.digest:
         raise ArtifactError(f"{path}: belongs to another run than {run.path}; {remedy}")
     tensors = read_tensors(path / TENSORS)
+    if tensor := first_not_finite(tensors):
+        raise NotFinite(f"{path / TENSORS}: {tensor} is not finite; {remedy}")
     encoder = build_run_method(run, fast=fast).pair.query
     state = {key.removeprefix(ENCODER): tensor for key, tensor in tensors.items() if key.startswith(ENCODER)}
     try:

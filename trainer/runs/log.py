@@ -5,8 +5,10 @@ import os
 from pathlib import Path
 from typing import Any, Self
 
+from pipeline.errors import OutputFailed
 from pipeline.files.atomic import remove_partials, write_file
 from pipeline.files.disk import disk_errors
+from pipeline.files.regular_files import open_to_append, read_bytes
 
 RESUME_HINT = "run the same command again to resume from the newest checkpoint"
 
@@ -17,10 +19,9 @@ class RunLog:
     def __init__(self, path: Path, first_step: int) -> None:
         remove_partials(path.parent, path.name)
         kept = [line for line in read_log(path) if line["step"] < first_step]
-        write_file(
-            path, "".join(json.dumps(line) + "\n" for line in kept).encode()
-        )  # atomic, in case the process is killed
-        self._path, self._handle = path, path.open("ab", buffering=0)
+        content = "".join(json.dumps(line) + "\n" for line in kept).encode()
+        write_file(path, content, new_folder=False)  # atomic, in case the process is killed
+        self._path, self._handle = path, open_to_append(path)
 
     def __enter__(self) -> Self:
         return self
@@ -43,10 +44,12 @@ class RunLog:
         """Flush written lines to the disk (fsync).
 
         Raises:
-            OutputFailed: the disk reports an error.
+            OutputFailed: the disk reports an error, or the file was removed or replaced.
         """
         with disk_errors(self._path, outcome=RESUME_HINT):
             os.fsync(self._handle.fileno())
+            if not self._path.exists() or not os.path.samestat(self._path.stat(), os.fstat(self._handle.fileno())):
+                raise OutputFailed(f"{self._path}: was removed or replaced during the training; {RESUME_HINT}")
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
@@ -54,7 +57,7 @@ def read_log(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     events = []
-    for line in path.read_bytes().splitlines():
+    for line in read_bytes(path).splitlines():
         try:
             event = json.loads(line.decode())
         except (ValueError, RecursionError):

@@ -12,9 +12,10 @@ from pydantic import ValidationError
 
 from pipeline.artifacts import manifest, schemas
 from pipeline.artifacts.paths import CHECKPOINTS_FOLDER, RUN_FILE
-from pipeline.errors import ArtifactError, ArtifactNotFound, explain
+from pipeline.errors import ArtifactError, ArtifactNotFound, OutputFailed, explain
 from pipeline.files import atomic
 from pipeline.files.locks import sole_writer
+from pipeline.files.regular_files import read_bytes
 from pipeline.skeleton.layout import Layout
 from pipeline.store.splits import Split, find_split
 from pipeline.store.store import Store
@@ -108,7 +109,7 @@ def is_damaged(path: Path) -> bool:
     try:
         load_run(path)
     except ArtifactError:
-        is_ours = (path / RUN_FILE).is_file() and schemas.RUN.kind.encode() in (path / RUN_FILE).read_bytes()
+        is_ours = (path / RUN_FILE).is_file() and schemas.RUN.kind.encode() in read_bytes(path / RUN_FILE)
         return is_ours or bool(checkpoint.list_checkpoints(path / CHECKPOINTS_FOLDER))
     return False
 
@@ -255,9 +256,18 @@ def sole_evaluation(run: Run) -> Iterator[None]:
 
     Raises:
         OutputLocked: another evaluation has held the lock for a minute.
-        OutputFailed: the disk reports an error.
+        OutputFailed: the disk reports an error, or the run was removed, moved or replaced since it was loaded.
     """
     folder = run.path / RESULTS_FOLDER
+    try:
+        is_there = load_run(run.path).digest == run.digest
+    except ArtifactError:
+        is_there = False
+    if not is_there:
+        raise OutputFailed(
+            f"{run.path}: was removed, moved or replaced during the evaluation, so its results were not saved; "
+            "put the run back and evaluate again"
+        )
     with sole_writer(folder / "results", WRITE_WAIT_SECONDS):
         atomic.remove_partials(folder)
         yield

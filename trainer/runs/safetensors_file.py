@@ -6,10 +6,12 @@ Files are read and written as bytes with Python's own I/O, so that disk errors a
 from collections.abc import Mapping
 from pathlib import Path
 
+import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
 from pipeline.errors import ArtifactError
+from pipeline.files.regular_files import read_bytes
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
@@ -28,12 +30,17 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         ArtifactError: the file is missing or not in the safetensors format.
     """
     try:
-        return load(path.read_bytes())
+        return load(read_bytes(path, max_bytes=None))
     except Exception as error:  # safetensors and torch raise many exception types for damaged files
         reason = str(error).partition("\n")[0]
         raise ArtifactError(
             f"{path}: cannot be read as safetensors ({reason}); restore the file or create it again"
         ) from error
+
+
+def first_not_finite(tensors: Mapping[str, Tensor]) -> str:
+    """Name of the first tensor that has a NaN or infinite value; empty if there is none."""
+    return next((name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()), "")
 
 
 def tensors_size(tensors: Mapping[str, Tensor]) -> int:

@@ -136,7 +136,7 @@ def test_a_full_disk_is_reported_with_the_space_needed(tmp_path: Path, monkeypat
 
 
 def test_weights_without_an_optimiser_have_no_momenta(tmp_path: Path) -> None:
-    path = checkpoint.save(tmp_path / "new" / "folder", nn.Linear(2, 1), None, {"step": 0, "epoch": 0, "run": "x"})
+    path = checkpoint.save(tmp_path / "folder", nn.Linear(2, 1), None, {"step": 0, "epoch": 0, "run": "x"})
     assert path.name == "step-00000000"
     assert sorted(part.name for part in path.iterdir()) == ["MANIFEST.json", "meta.json", "model.safetensors"]
 
@@ -197,3 +197,24 @@ def test_an_impossible_tensor_shape_is_damage(tmp_path: Path, shape: object) -> 
     ) as refused:
         read_tensors(tmp_path / "x.safetensors")
     assert len(str(refused.value)) < 400
+
+
+def test_a_checkpoint_does_not_recreate_the_folder_of_a_run(
+    tmp_path: Path, trained: tuple[nn.Module, torch.optim.SGD]
+) -> None:
+    with pytest.raises(OutputFailed, match="run was removed or moved"):
+        save(tmp_path / "run" / "checkpoints", trained, 1)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_full_disk_leaves_no_partial_checkpoint(
+    tmp_path: Path, trained: tuple[nn.Module, torch.optim.SGD], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, _: object) -> None:
+        path.write_bytes(b"some")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("trainer.runs.checkpoint.write_tensors", full)
+    with pytest.raises(OutputFailed):
+        save(tmp_path / "checkpoints", trained, 1)
+    assert list((tmp_path / "checkpoints").iterdir()) == []
