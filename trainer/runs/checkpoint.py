@@ -14,6 +14,8 @@ from pipeline.artifacts.paths import META_FILE
 from pipeline.errors import ArtifactError, ArtifactNotFound, OutputFailed
 from pipeline.files import atomic
 from pipeline.files.disk import disk_errors, sync_folder
+from trainer.models.encoder import Encoder
+from trainer.models.size_estimate import QUERY
 from trainer.runs.safetensors_file import read_tensors, tensors_size, write_tensors
 
 KEPT_CHECKPOINTS = 2
@@ -133,8 +135,22 @@ def load_model(path: Path, model: nn.Module) -> None:
     Raises:
         ArtifactError: keys or shapes differ from the model's.
     """
+    _load_state(path, model, read_tensors(path / MODEL))
+
+
+def load_query_encoder(path: Path, encoder: Encoder) -> None:
+    """Load a checkpoint's query encoder; the key encoder and the queue are left out.
+
+    Raises:
+        ArtifactError: keys or shapes differ from the encoder's.
+    """
+    tensors = read_tensors(path / MODEL)
+    _load_state(path, encoder, {name.removeprefix(QUERY): tensors[name] for name in tensors if name.startswith(QUERY)})
+
+
+def _load_state(path: Path, model: nn.Module, state: Mapping[str, Tensor]) -> None:
     try:
-        model.load_state_dict(read_tensors(path / MODEL), strict=True)
+        model.load_state_dict(state, strict=True)
     except RuntimeError as error:
         raise ArtifactError(f"{path}: does not fit this model: {' '.join(str(error).split())}") from error
 
