@@ -142,6 +142,10 @@ class ClusterError(SkelepipeError):
     """A Dask cluster does not answer, or its workers cannot do the work; finished work is kept."""
 
 
+class NotFinite(SkelepipeError):
+    """A training diverged, or stored weights are damaged: a number is NaN or infinite. Nothing is saved."""
+
+
 class ConfigError(SkelepipeError):
     """A configuration key is unknown, or its value is invalid."""
 

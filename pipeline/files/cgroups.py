@@ -8,6 +8,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
+from pipeline.files.regular_files import read_bytes
+
 CGROUP_ROOT, OWN_CGROUP = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 UNLIMITED = 1 << 62
 """Version 1 writes a number near 2**63 where there is no limit."""
@@ -84,6 +86,6 @@ def _read_number(path: Path) -> int | None:
 def _read(path: Path) -> str:
     """Return the text of a file; empty if it cannot be read."""
     try:
-        return path.read_text(encoding="utf-8").strip()
+        return read_bytes(path).decode().strip()
     except (OSError, ValueError):
         return ""

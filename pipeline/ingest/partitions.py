@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import ArtifactError
-from pipeline.files import atomic, raw_files
+from pipeline.files import atomic, raw_files, regular_files
 from pipeline.recipes.clips import process_recording
 from pipeline.recipes.recipe import Recipe
 from pipeline.skeleton.recording import STEP_COUNTS, Clip
@@ -157,7 +157,7 @@ def read_partition_motion(path: Path) -> NDArray[np.float32]:
 def _open_npz(path: Path) -> Iterator[Any]:
     """Open a partition's arrays; each has a CRC-32 in the .npz, so reading detects flipped bits."""
     try:
-        with path.open("rb") as handle, np.load(handle, allow_pickle=False) as npz:  # noqa: TID251 (allow_pickle=False)
+        with regular_files.open_buffered(path) as handle, np.load(handle, allow_pickle=False) as npz:  # noqa: TID251 (allow_pickle=False)
             yield npz
     except Exception as error:  # numpy and zipfile raise many kinds of exceptions for a damaged file
         if isinstance(error, OSError) and error.errno not in {None, errno.EINVAL}:

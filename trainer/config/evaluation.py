@@ -39,8 +39,12 @@ class LinearConfig(ConfigModel):
     """Weight decay (L2 penalty) of SGD."""
     batch_size: int = Field(default=128, ge=1)
     """Number of clips per optimiser step."""
+    drop_last: bool = True
+    """Leave out the last, incomplete batch of every epoch, as the reference does, unless it is the only one."""
     init_std: float = Field(default=0.02, ge=0)
     """Standard deviation of the classifier's initial weights."""
+    test_every: int = Field(default=5, ge=1)
+    """Epochs between evaluations on the test clips. The last epoch is always evaluated."""
 
 
 class FinetuneConfig(ConfigModel):

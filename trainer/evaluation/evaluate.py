@@ -15,6 +15,7 @@ from trainer.config.evaluation import EVAL_DEFAULTS, EvalConfig, FinetuneConfig
 from trainer.data.loader import load_clips
 from trainer.data.streams import derive_stream
 from trainer.evaluation import finetune, frozen_protocols, lineage
+from trainer.evaluation.divergence import named_errors
 from trainer.evaluation.finetune import FinetuneResult, Sides
 from trainer.evaluation.frozen_protocols import BatchNorm, FrozenProtocol
 from trainer.evaluation.knn import nearest_neighbour
@@ -94,6 +95,7 @@ def evaluate(
     Raises:
         ArtifactNotFound: no labelled subset of a fraction is stored.
         ArtifactError: run, store or split are damaged or do not match.
+        NotFinite: a training on labels diverged, or features are not finite; its protocol is not saved.
     """
     run, store, split = request.run, request.store, request.split
     fractions = request.fractions if "semi" in request.protocols else ()
@@ -137,7 +139,8 @@ def _frozen_protocols(inputs: EvaluationInputs, protocols: list[FrozenProtocol])
     ):
         for protocol in protocols:
             inputs.progress(f"{protocol}, {data.name}")
-            scored = frozen_protocols.score_protocol(protocol, data, sides, request.config)
+            with named_errors(f"{protocol}, {data.name}"):
+                scored = frozen_protocols.score_protocol(protocol, data, sides, request.config)
             rows[protocol][data.name] = {**inputs.summary(scored.scores), **scored.more}
             scores[protocol][data.name] = scored.scores
             if scored.layer and data.name in frozen_protocols.STATISTICS:
@@ -218,7 +221,8 @@ def _train(
             inputs.progress(f"{title}, epoch {epoch} of {epochs}")
 
     views = inputs.request.run.config.augment
-    return finetune.fit(start, sides, inputs.to_stream, config, views=views, seed=seed, progress=report_epoch)
+    with named_errors(title):
+        return finetune.fit(start, sides, inputs.to_stream, config, views=views, seed=seed, progress=report_epoch)
 
 
 def _save_classifier(

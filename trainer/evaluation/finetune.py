@@ -13,6 +13,7 @@ from trainer.config.evaluation import FinetuneConfig
 from trainer.config.method import AugmentConfig
 from trainer.data import augment, counter_rng
 from trainer.evaluation import features
+from trainer.evaluation.divergence import require_finite_training
 from trainer.models.encoder import Encoder
 
 
@@ -66,6 +67,9 @@ def fit(
         views: strength of the augmentations, if the settings ask for augmentation.
         seed: of the classifier's initial weights, the order of clips, augmentations and dropout.
         progress: called after every epoch with the number of finished epochs and their total.
+
+    Raises:
+        NotFinite: the training diverged.
     """
     encoder = copy.deepcopy(start)
     device = next(encoder.parameters()).device
@@ -107,6 +111,9 @@ def fit(
                 optimiser.step()
             if (epoch + 1) % config.test_every == 0 or epoch + 1 == config.epochs:
                 scores = _scores(encoder, layer, sides.test, to_stream, device)
+                weights = {f"the encoder's {name}": value for name, value in encoder.state_dict().items()}
+                weights |= {"the classifier's weight": layer.weight, "the classifier's bias": layer.bias}
+                require_finite_training({**weights, "a test score": scores}, epoch + 1)
                 test_top1[epoch + 1] = 100 * float((scores.argmax(1) == sides.test_labels).float().mean())
             progress(epoch + 1, config.epochs)
     return FinetuneResult(

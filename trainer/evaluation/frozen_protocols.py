@@ -12,6 +12,7 @@ from trainer.config.evaluation import EvalConfig, FeatureLayer
 from trainer.data import augment, counter_rng
 from trainer.data.streams import derive_stream
 from trainer.evaluation import features, linear
+from trainer.evaluation.divergence import named_errors, require_finite_features
 from trainer.evaluation.finetune import Sides
 from trainer.evaluation.knn import weighted_knn
 from trainer.models.encoder import Encoder
@@ -77,7 +78,10 @@ def extract_representations(
         if name != PRETRAINED:
             model = copy.deepcopy(source)
             features.recalibrate(model, inputs[0])
-        train, test = (features.extract(model, side) for side in inputs)
+        with named_errors(name):
+            train, test = (features.extract(model, side) for side in inputs)
+            require_finite_features(train)
+            require_finite_features(test)
         reference = None
         if config.knn.augmented or config.knn.layer != "backbone":
             views = [_reference_knn_input(run, clips, config, i) for i, clips in enumerate((sides.train, sides.test))]
@@ -105,7 +109,7 @@ def score_protocol(protocol: FrozenProtocol, data: Representation, sides: Sides,
     if protocol == "retrieval":
         return ProtocolScores(scores=weighted_knn(data.train, labels, data.test, classes, 1), more={}, layer=None)
     trained = linear.fit(data.train, labels, data.test, sides.test_labels, classes, config.seed, config.linear)
-    more = best_epoch_fields({epoch + 1: top1 for epoch, top1 in enumerate(trained.test_top1)})
+    more = best_epoch_fields(trained.test_top1)
     return ProtocolScores(scores=trained.scores, more=more, layer=(trained.weight, trained.bias))
 
 

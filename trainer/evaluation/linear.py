@@ -8,6 +8,7 @@ from torch.nn import functional
 from torch.nn.functional import cross_entropy
 
 from trainer.config.evaluation import LinearConfig
+from trainer.evaluation.divergence import require_finite_training
 
 DEFAULTS = LinearConfig()
 
@@ -18,8 +19,8 @@ class LinearResult:
 
     scores: Tensor
     """(N, classes) of the test features after the last epoch."""
-    test_top1: list[float]
-    """Per cent after every epoch. Choosing the best epoch would be model selection on the test set."""
+    test_top1: dict[int, float]
+    """Per cent by epoch, from 1. Choosing the best epoch would be model selection on the test set."""
     weight: Tensor
     """(classes, D) after the last epoch."""
     bias: Tensor
@@ -35,22 +36,31 @@ def fit(
     seed: int = 0,
     config: LinearConfig = DEFAULTS,
 ) -> LinearResult:
-    """Train a linear classifier on features (R, D) and score the test features (N, D) after every epoch."""
+    """Train a linear classifier on features (R, D), and score the test features (N, D) every few epochs.
+
+    Raises:
+        NotFinite: the training diverged.
+    """
     generator = torch.Generator().manual_seed(seed)
     start = torch.randn(classes, train.shape[1], generator=generator).mul_(config.init_std).to(train)
     # On a GPU launching a kernel takes longer than running it here, so fewer kernels make a step faster.
     stepper = (_ManualStep if train.is_cuda else _AutogradStep)(start, train, labels, config)
-    curve = []
+    test_top1: dict[int, float] = {}
     scores = test @ start.T
+    used = len(train) - len(train) % config.batch_size if config.drop_last else 0
     for epoch in range(config.epochs):
         rate = config.learning_rate * (0.1 if epoch >= round(config.decay_at * config.epochs) else 1.0)
-        for chosen in torch.split(torch.randperm(len(train), generator=generator).to(train.device), config.batch_size):
+        order = torch.randperm(len(train), generator=generator)[: used or None].to(train.device)
+        for chosen in torch.split(order, config.batch_size):
             stepper.step(chosen, rate)
-        with torch.no_grad():
-            scores = test @ stepper.weight.T + stepper.bias
-            curve.append(100 * float((scores.argmax(1) == test_labels).float().mean()))
+        if (epoch + 1) % config.test_every == 0 or epoch + 1 == config.epochs:
+            with torch.no_grad():
+                scores = test @ stepper.weight.T + stepper.bias
+                tensors = {"the weight": stepper.weight, "the bias": stepper.bias, "a test score": scores}
+                require_finite_training(tensors, epoch + 1)
+                test_top1[epoch + 1] = 100 * float((scores.argmax(1) == test_labels).float().mean())
     weight, bias = stepper.weight.detach().cpu(), stepper.bias.detach().cpu()
-    return LinearResult(scores=scores.cpu(), test_top1=curve, weight=weight, bias=bias)
+    return LinearResult(scores=scores.cpu(), test_top1=test_top1, weight=weight, bias=bias)
 
 
 class _AutogradStep:

@@ -13,11 +13,13 @@ from torch.nn.functional import normalize
 from pipeline.errors import ArtifactError, ArtifactNotFound
 from pipeline.files import safe_numpy
 from pipeline.files.atomic import sole_file_writer, write_file
+from pipeline.files.regular_files import open_buffered
 from pipeline.store.splits import Split
 from pipeline.store.store import Store
 from trainer.config.evaluation import FeatureLayer
 from trainer.data.loader import load_clips
 from trainer.evaluation import features
+from trainer.evaluation.divergence import require_finite_features
 from trainer.runs.run import CheckpointName, Run, load_encoder
 
 
@@ -63,7 +65,7 @@ def from_file(run: Run, path: Path) -> ClipBatch:
     if not path.is_file():
         raise ArtifactNotFound(path)
     try:
-        with path.open("rb") as handle:
+        with open_buffered(path) as handle:
             arrays = safe_numpy.read_arrays(handle)
             contents = {name: arrays[name]() for name in ("data", "labels", "names") if name in arrays}
     except Exception as error:  # numpy and zipfile raise many exception types for damaged files
@@ -138,10 +140,12 @@ def encode(
 
     Raises:
         ArtifactError: the run's checkpoint is missing or damaged.
+        NotFinite: the checkpoint or a feature has NaN or infinite values.
         ConfigError: the device does not exist.
     """
     encoder, checkpoint = load_encoder(run, device, which, fast=fast)
     vectors = features.extract_positions(encoder, batch.clips, run, layer)
+    require_finite_features(vectors)
     return Embedding(features=(normalize(vectors, dim=1) if normalised else vectors).numpy(), checkpoint=checkpoint)
 
 

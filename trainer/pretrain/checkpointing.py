@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from pipeline.errors import SkelepipeError
+from pipeline.errors import NotFinite
 from trainer.models.momentum_pair import MomentumPair
 from trainer.runs import checkpoint
 from trainer.runs.folder_watch import FolderWatch
@@ -16,10 +16,6 @@ from trainer.runs.log import RunLog
 from trainer.runs.run import Run
 from trainer.runtime import distributed
 from trainer.runtime.signals import Interrupted
-
-
-class NotFinite(SkelepipeError):
-    """The training's state or its loss became NaN or infinite; the message names the batch's samples."""
 
 
 class Checkpointer:

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from pipeline.artifacts.latest import record_latest
-from pipeline.errors import ArtifactError
+from pipeline.errors import ArtifactError, NotFinite
 from pipeline.files.locks import sole_writer
 from pipeline.store.splits import Split
 from pipeline.store.store import Store
@@ -25,7 +25,7 @@ from trainer.data.residency import DataFeed, Residency, open_feed
 from trainer.data.shuffle import plan_batches
 from trainer.methods.method import Method
 from trainer.models.fast import cpu_ops
-from trainer.pretrain.checkpointing import Checkpointer, NotFinite
+from trainer.pretrain.checkpointing import Checkpointer
 from trainer.pretrain.open_run import open_run
 from trainer.pretrain.optimiser import build_optimiser, learning_rate
 from trainer.pretrain.step import capture_step, require_clips_for_all, train_step

@@ -11,12 +11,12 @@ from torch import Tensor, nn
 
 from pipeline.artifacts import manifest, schemas
 from pipeline.artifacts.paths import META_FILE
-from pipeline.errors import ArtifactError, ArtifactNotFound, OutputFailed
+from pipeline.errors import ArtifactError, ArtifactNotFound, NotFinite, OutputFailed
 from pipeline.files import atomic
 from pipeline.files.disk import disk_errors, sync_folder
 from trainer.models.encoder import Encoder
 from trainer.models.size_estimate import QUERY
-from trainer.runs.safetensors_file import read_tensors, tensors_size, write_tensors
+from trainer.runs.safetensors_file import first_not_finite, read_tensors, tensors_size, write_tensors
 
 KEPT_CHECKPOINTS = 2
 """One to resume from, and one in case it is damaged. The best checkpoint recorded in each of them is kept, too."""
@@ -117,7 +117,7 @@ def best_of(folder: Path, path: Path) -> Path | None:
 def find_not_finite(model: nn.Module, optimiser: torch.optim.Optimizer) -> str:
     """Name of the first tensor of model or optimiser that has a NaN or infinite value; empty if there is none."""
     state = model.state_dict() | {f"momentum {name}": value for name, value in _optimiser_tensors(optimiser).items()}
-    return next((name for name, value in state.items() if not torch.isfinite(value).all()), "")
+    return first_not_finite(state)
 
 
 def read_meta(path: Path) -> dict[str, Any]:
@@ -134,8 +134,9 @@ def load_model(path: Path, model: nn.Module) -> None:
 
     Raises:
         ArtifactError: keys or shapes differ from the model's.
+        NotFinite: a value is NaN or infinite.
     """
-    _load_state(path, model, read_tensors(path / MODEL))
+    _load_state(path, model, _read_model(path))
 
 
 def load_query_encoder(path: Path, encoder: Encoder) -> None:
@@ -143,9 +144,17 @@ def load_query_encoder(path: Path, encoder: Encoder) -> None:
 
     Raises:
         ArtifactError: keys or shapes differ from the encoder's.
+        NotFinite: a value of the checkpoint is NaN or infinite.
     """
-    tensors = read_tensors(path / MODEL)
+    tensors = _read_model(path)
     _load_state(path, encoder, {name.removeprefix(QUERY): tensors[name] for name in tensors if name.startswith(QUERY)})
+
+
+def _read_model(path: Path) -> dict[str, Tensor]:
+    tensors = read_tensors(path / MODEL)
+    if name := first_not_finite(tensors):
+        raise NotFinite(f"{path / MODEL}: {name} is not finite; restore the file or train again")
+    return tensors
 
 
 def _load_state(path: Path, model: nn.Module, state: Mapping[str, Tensor]) -> None:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from pipeline.artifacts import manifest, schemas
 from pipeline.artifacts.paths import CLASSIFIERS_FOLDER, META_FILE, RUN_FILE
-from pipeline.errors import ArtifactError, ArtifactNotFound
+from pipeline.errors import ArtifactError, ArtifactNotFound, NotFinite
 from pipeline.files import atomic
 from pipeline.files.disk import disk_errors
 from pipeline.store.store import Store
@@ -25,7 +25,7 @@ from trainer.models.encoder import Encoder
 from trainer.models.size_estimate import TensorSpec, encoder_specs
 from trainer.runs.fit_check import require_memory_to_encode
 from trainer.runs.run import RESULTS_FOLDER, Run, build_run_encoder, sole_evaluation
-from trainer.runs.safetensors_file import read_tensors, require_tensors, tensors_size, write_tensors
+from trainer.runs.safetensors_file import first_not_finite, read_tensors, require_tensors, tensors_size, write_tensors
 from trainer.runtime.device import choose_device
 
 TENSORS = "classifier.safetensors"
@@ -149,6 +149,7 @@ def load_classifier(run: Run, name: str, device: torch.device | None = None, *, 
     Raises:
         ArtifactNotFound: the run has no classifier of that name.
         ArtifactError: it is damaged, belongs to another run or has another format version.
+        NotFinite: a value is NaN or infinite.
     """
     path = _path(run, name)
     if not path.exists():
@@ -166,6 +167,8 @@ def load_classifier(run: Run, name: str, device: torch.device | None = None, *, 
     require_tensors(path / TENSORS, specs, remedy)
     require_memory_to_encode(run.path / RUN_FILE, run.layout, run.config)
     tensors = read_tensors(path / TENSORS)
+    if tensor := first_not_finite(tensors):
+        raise NotFinite(f"{path / TENSORS}: {tensor} is not finite; {remedy}")
     encoder = build_run_encoder(run, fast=fast)
     encoder.load_state_dict({name.removeprefix(ENCODER): tensors[name] for name in tensors if name.startswith(ENCODER)})
     return Classifier(

@@ -15,6 +15,7 @@ from pipeline.artifacts.paths import CHECKPOINTS_FOLDER, RUN_FILE
 from pipeline.errors import ArtifactError, ArtifactNotFound, OutputFailed, explain
 from pipeline.files import atomic
 from pipeline.files.locks import sole_writer
+from pipeline.files.regular_files import read_bytes
 from pipeline.skeleton.layout import Layout
 from pipeline.store.splits import Split, find_split
 from pipeline.store.store import Store
@@ -108,7 +109,7 @@ def is_damaged(path: Path) -> bool:
     try:
         load_run(path)
     except ArtifactError:
-        is_ours = (path / RUN_FILE).is_file() and schemas.RUN.kind.encode() in (path / RUN_FILE).read_bytes()
+        is_ours = (path / RUN_FILE).is_file() and schemas.RUN.kind.encode() in read_bytes(path / RUN_FILE)
         return is_ours or bool(checkpoint.list_checkpoints(path / CHECKPOINTS_FOLDER))
     return False
 

@@ -12,6 +12,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from pipeline.errors import ArtifactError
+from pipeline.files.regular_files import open_buffered, read_bytes
 from trainer.models.size_estimate import TensorSpec
 
 MAX_HEADER_BYTES = 100_000_000
@@ -36,7 +37,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         ArtifactError: the file is missing or not in the safetensors format.
     """
     try:
-        return load(path.read_bytes())
+        return load(read_bytes(path, max_bytes=None))
     except Exception as error:  # safetensors and torch raise many exception types for damaged files
         reason = str(error).partition("\n")[0]
         raise ArtifactError(
@@ -71,7 +72,7 @@ def _read_header(path: Path) -> dict[str, TensorSpec]:
         ArtifactError: the file is missing or not in the safetensors format.
     """
     try:
-        with path.open("rb") as handle:
+        with open_buffered(path) as handle:
             length = int.from_bytes(handle.read(8), "little")
             header = json.loads(handle.read(min(length, MAX_HEADER_BYTES)))
         header.pop("__metadata__", None)
@@ -83,6 +84,11 @@ def _read_header(path: Path) -> dict[str, TensorSpec]:
         raise ArtifactError(
             f"{path}: cannot be read as safetensors ({error}); restore the file or create it again"
         ) from error
+
+
+def first_not_finite(tensors: Mapping[str, Tensor]) -> str:
+    """Name of the first tensor that has a NaN or infinite value; empty if there is none."""
+    return next((name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()), "")
 
 
 def tensors_size(tensors: Mapping[str, Tensor]) -> int:

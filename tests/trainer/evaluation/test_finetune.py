@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
+from pipeline.errors import NotFinite
 from pipeline.skeleton.layout import KINECT_V2
 from trainer.config.evaluation import SEMI_SUPERVISED, EvalConfig, FinetuneConfig, compose_eval
 from trainer.config.method import AugmentConfig
@@ -60,6 +61,12 @@ def test_results_depend_on_the_seed_only(sides: Sides) -> None:
         assert torch.equal(torch.get_rng_state(), state)
         assert not torch.equal(one, fit(start, sides, config, seed=5).scores)
     assert not torch.equal(fit(start, sides, SMALL).scores, fit(start, sides, augmented).scores)
+
+
+def test_a_training_that_diverges_is_an_error_with_the_epoch(sides: Sides) -> None:
+    config = SMALL.model_copy(update={"learning_rate": 1e30})
+    with pytest.raises(NotFinite, match=r"diverged: .* is not finite after epoch 3; lower the learning rate"):
+        fit(encoder(), sides, config)
 
 
 def test_half_precision_trains_nearly_the_same_and_scores_in_float32(sides: Sides) -> None:

@@ -45,3 +45,28 @@ def test_weighted_votes_do_not_depend_on_the_block_size(monkeypatch: object) -> 
     whole = weighted_knn(train, labels, test, classes=5)
     monkeypatch.setattr(knn, "BLOCK_ROWS", 7)  # type: ignore[attr-defined]
     torch.testing.assert_close(weighted_knn(train, labels, test, classes=5), whole)
+
+
+@pytest.mark.parametrize("temperature", [1e-2, 1e-4, 1e-300])
+def test_votes_do_not_overflow_at_a_low_temperature(temperature: float) -> None:
+    train, labels, test = (tensor.float() if tensor.is_floating_point() else tensor for tensor in data(4))
+    scores = weighted_knn(train, labels, test, classes=5, k=10, temperature=temperature)
+    assert torch.isfinite(scores).all()
+    if temperature < 1e-3:
+        nearest = weighted_knn(train, labels, test, classes=5, k=1)
+        assert torch.equal(scores.argmax(1), nearest.argmax(1))
+
+
+def test_the_votes_for_a_clip_add_up_to_one_so_that_runs_can_be_fused() -> None:
+    train, labels, test = data(5)
+    scores = weighted_knn(train, labels, test, classes=5, k=10, temperature=0.01)
+    torch.testing.assert_close(scores.sum(1), torch.ones(len(test), dtype=scores.dtype))
+
+
+def test_the_nearest_neighbour_is_exact_far_from_the_origin() -> None:
+    train, labels, test = (tensor.float() if tensor.is_floating_point() else tensor for tensor in data(6))
+    near = nearest_neighbour(train, labels, test, classes=5)
+    far = torch.full((12,), 4096.0)
+    # Sums of a power of two and these multiples of 2^-10 are exact in float32.
+    train, test = ((tensor * 1024).round() / 1024 for tensor in (train, test))
+    assert torch.equal(nearest_neighbour(train + far, labels, test + far, classes=5), near)

@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from pipeline.errors import NotFinite
 from trainer.config.evaluation import LinearConfig
 from trainer.evaluation import linear
 
@@ -14,8 +15,8 @@ def blobs(count: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
 def test_separable_features_are_separated() -> None:
     (train, labels), (test, test_labels) = blobs(200, 0), blobs(100, 1)
     fitted = linear.fit(train, labels, test, test_labels, classes=3)
-    assert fitted.test_top1[-1] == 100.0
-    assert len(fitted.test_top1) == 150
+    assert fitted.test_top1[150] == 100.0
+    assert list(fitted.test_top1) == list(range(5, 151, 5)), "as the reference, whose best epoch is the best of 30"
     assert (fitted.scores.argmax(1) == test_labels).all()
 
 
@@ -35,6 +36,30 @@ def test_one_step_is_plain_gradient_descent_on_cross_entropy() -> None:
     off = torch.full((8, 3), 1 / 3) - torch.eye(3)[labels]
     weight, bias = -0.5 * off.T @ train / 8, -0.5 * off.mean(0)
     torch.testing.assert_close(scores, train @ weight.T + bias)
+
+
+def test_the_last_epoch_is_always_tested() -> None:
+    train, labels = blobs(8, 0)
+    fitted = linear.fit(train, labels, train, labels, classes=3, config=LinearConfig(epochs=7, test_every=3))
+    assert list(fitted.test_top1) == [3, 6, 7]
+
+
+@pytest.mark.parametrize(("clips", "drop_last", "sizes"), [(21, True, [8, 8]), (21, False, [8, 8, 5]), (5, True, [5])])
+def test_the_last_incomplete_batch_is_left_out_unless_it_is_the_only_one(
+    clips: int, drop_last: bool, sizes: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+    monkeypatch.setattr(linear._AutogradStep, "step", lambda step, chosen, rate: seen.append(len(chosen)))
+    train, labels = blobs(clips, 0)
+    config = LinearConfig(epochs=1, batch_size=8, drop_last=drop_last)
+    linear.fit(train, labels, train, labels, classes=3, config=config)
+    assert seen == sizes
+
+
+def test_a_training_that_diverges_is_an_error_with_the_epoch() -> None:
+    train, labels = blobs(50, 0)
+    with pytest.raises(NotFinite, match=r"diverged: .* is not finite after epoch \d+; lower the learning rate"):
+        linear.fit(train, labels, train, labels, classes=3, config=LinearConfig(learning_rate=1e38))
 
 
 @pytest.mark.parametrize("decay", [0.0, 0.01])

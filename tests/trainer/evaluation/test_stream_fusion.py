@@ -1,4 +1,5 @@
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from trainer.runs.run import Run
 
 
 def of_stream(run: Run, stream: str, path: Path) -> Run:
+    """Return a run of another stream, with a copy of the shared run's folder."""
+    shutil.copytree(run.path, path / stream, ignore=shutil.ignore_patterns("eval"))
     return replace(run, path=path / stream, config=run.config.model_copy(update={"stream": stream}))
 
 

@@ -8,9 +8,10 @@ import pytest
 import torch
 from torch import nn
 
+from pipeline.errors import NotFinite
 from pipeline.skeleton.layout import KINECT_V2
 from trainer.config.presets import compose_pretrain, load_preset
-from trainer.pretrain.checkpointing import Checkpointer, NotFinite
+from trainer.pretrain.checkpointing import Checkpointer
 from trainer.runs import checkpoint
 from trainer.runs.run import Run
 from trainer.runtime import distributed

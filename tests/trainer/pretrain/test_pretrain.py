@@ -14,13 +14,12 @@ from safetensors.torch import load_file
 
 from pipeline.artifacts.manifest import encode_document
 from pipeline.artifacts.schemas import RUN
-from pipeline.errors import ArtifactError, ConfigError, OutputExists
+from pipeline.errors import ArtifactError, ConfigError, NotFinite, OutputExists
 from pipeline.store.store import Store
 from pipeline.store.verify import verify
 from trainer.config.presets import compose_pretrain, load_preset, preset_names
 from trainer.methods.method import Method
 from trainer.pretrain import pretrain as pretrain_module
-from trainer.pretrain.checkpointing import NotFinite
 from trainer.pretrain.pretrain import PretrainProgress, PretrainRequest, pretrain
 from trainer.pretrain.step import train_step
 from trainer.runs import checkpoint

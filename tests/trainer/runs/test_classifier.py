@@ -7,16 +7,18 @@ import pytest
 import torch
 
 from pipeline.artifacts.manifest import write_manifest
-from pipeline.artifacts.schemas import CLASSIFIER
-from pipeline.errors import ArtifactError, ArtifactNotFound
+from pipeline.artifacts.schemas import CHECKPOINT, CLASSIFIER
+from pipeline.errors import ArtifactError, ArtifactNotFound, NotFinite
 from pipeline.store.splits import find_split
 from pipeline.store.store import Store
 from pipeline.store.verify import NotAnArtifact, verify
+from trainer.config.evaluation import compose_eval
 from trainer.data.loader import load_clips
 from trainer.evaluation import features, linear
 from trainer.evaluation.evaluate import EvaluateRequest, evaluate
 from trainer.runs.classifier import choose_classifier, list_classifiers, load_classifier
 from trainer.runs.run import Run, load_encoder, load_run
+from trainer.runs.safetensors_file import read_tensors, write_tensors
 
 CPU = torch.device("cpu")
 
@@ -135,3 +137,40 @@ def test_partial_classifiers_of_a_killed_evaluation_are_removed(
     evaluate(request_of(run, shared_store, "xsub"))
     assert not left.exists()
     assert verify(run.path).findings == []
+
+
+def set_first_value(path: Path, value: float) -> None:
+    """Change one number in a file of tensors, and its checksum."""
+    tensors = read_tensors(path)
+    name = next(name for name, tensor in tensors.items() if tensor.is_floating_point())
+    tensors[name].view(-1)[0] = value
+    write_tensors(path, tensors)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_classifier_that_is_not_finite_is_refused(
+    evaluated: tuple[Run, list[linear.LinearResult]], value: float
+) -> None:
+    folder = evaluated[0].path / "eval" / "linear.classifier"
+    set_first_value(folder / "classifier.safetensors", value)
+    write_manifest(folder, CLASSIFIER)
+    with pytest.raises(NotFinite, match=r"classifier\.safetensors: .* is not finite; evaluate again with"):
+        load_classifier(evaluated[0], "linear", CPU)
+
+
+def test_an_encoder_that_is_not_finite_is_refused(own_run: Run) -> None:
+    folder = next((own_run.path / "checkpoints").iterdir())
+    set_first_value(folder / "model.safetensors", float("nan"))
+    write_manifest(folder, CHECKPOINT)
+    with pytest.raises(NotFinite, match=r"model\.safetensors: .* is not finite; restore the file or train again"):
+        load_encoder(own_run, CPU)
+
+
+def test_a_training_on_labels_that_diverges_saves_nothing_and_names_protocol_and_row(
+    own_run: Run, shared_store: Store
+) -> None:
+    request = replace(request_of(own_run, shared_store, "xsub"), config=compose_eval(["linear.learning_rate=1e38"]))
+    with pytest.raises(NotFinite, match=r"^linear, pre-trained: the training diverged: .* after epoch \d+; lower"):
+        evaluate(request)
+    assert list_classifiers(own_run) == []
+    assert not list((own_run.path / "eval").glob("linear*.json"))
