@@ -44,9 +44,14 @@ def open_newest(
 
     Raises:
         ArtifactNotFound: there is no complete one.
+        OSError: the folder cannot be listed.
     """
     name = read_latest(folder).get(kind)
-    paths = [path for path in folder.glob("*") if path.name == name or path.match(pattern)]
+    try:
+        listed = list(folder.iterdir())
+    except FileNotFoundError:
+        listed = []
+    paths = [path for path in listed if path.name == name or path.match(pattern)]
     found = [path for path in paths if path.is_dir() and (path.name == name or not path.name.startswith("."))]
     found.sort(key=lambda path: (path.name == name, _modified_at(path)), reverse=True)
     skipped: list[str] = []
@@ -55,10 +60,14 @@ def open_newest(
             return open_artifact(path), skipped
         except ArtifactError as error:
             skipped.append(f"skipped {error}")
+        except OSError as error:
+            skipped.append(f"skipped {path}: cannot be read: {error.strerror or error}")
     hint = "; ".join([*skipped, f"make one with `{command}`, or cd to the folder that has them"])
     raise ArtifactNotFound(folder, hint, suggestion="", message=f"there is no complete {kind}")
 
 
 def _modified_at(path: Path) -> float:
-    manifest = path / MANIFEST
-    return (manifest if manifest.exists() else path).stat().st_mtime
+    try:
+        return (path / MANIFEST).stat().st_mtime
+    except OSError:
+        return path.stat().st_mtime

@@ -3,12 +3,15 @@
 import hashlib
 import importlib.metadata
 import json
+import os
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePath
+from typing import Any, NoReturn
 
 from pipeline.artifacts.validation import DocumentSpec
 from pipeline.errors import ArtifactError, ArtifactNotFound
+from pipeline.files.regular_files import UnsuitableFile, open_buffered, read_bytes
+from pipeline.files.system_files import is_system_file
 
 MANIFEST = "MANIFEST.json"
 SMALL_FILE_BYTES = 1 << 20
@@ -92,17 +95,19 @@ def read_json(path: Path, spec: DocumentSpec) -> Any:
 def _parse(path: Path, spec: DocumentSpec) -> tuple[Any, bytes]:
     """Read a JSON file; return its content and its bytes."""
     try:
-        content = path.read_bytes()
+        content = read_bytes(path)
         return json.loads(content), content
     except FileNotFoundError:
         raise ArtifactNotFound(path) from None
+    except (UnsuitableFile, IsADirectoryError) as error:
+        raise ArtifactError(f"{path}: {error.strerror}; {spec.remedy}") from error
     except (ValueError, RecursionError) as error:
         raise ArtifactError(f"{path}: is not JSON ({error}): damaged? {spec.remedy}") from error
 
 
 def file_digest(path: Path) -> str:
     """Return the sha256 of a file, in hex."""
-    with path.open("rb") as handle:
+    with open_buffered(path) as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
@@ -153,20 +158,32 @@ def _read_manifest(folder: Path, spec: DocumentSpec) -> dict[str, Any]:
 
 
 def _files(folder: Path) -> dict[str, Path]:
-    """Return every file at any depth by its path within `folder`, except the manifest itself."""
-    found = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
+    """Return all that is no folder, at any depth, by its path within `folder`, except the manifest and system files."""
+    walk = os.walk(folder, onerror=_raise)  # Path.rglob skips folders that cannot be listed
+    below = {
+        path.relative_to(folder): path
+        for path in sorted(Path(parent, name) for parent, _, names in walk for name in names)
+    }
+    found = {name.as_posix(): path for name, path in below.items() if not is_system_file(name)}
     found.pop(MANIFEST, None)
     return found
+
+
+def _raise(error: OSError) -> NoReturn:
+    raise error
 
 
 def _compare(folder: Path, manifest: Mapping[str, Any], *, max_bytes: int | None) -> list[str]:
     """Compare a folder with its manifest; files larger than `max_bytes` are compared by size alone."""
     found = _files(folder)
-    findings = [f"{name} is missing" for name in manifest["files"] if name not in found]
+    expected_files = {name: entry for name, entry in manifest["files"].items() if not is_system_file(PurePath(name))}
+    findings = [f"{name} is missing" for name in expected_files if name not in found]
     for name, path in found.items():
-        expected = manifest["files"].get(name)
+        expected = expected_files.get(name)
         if expected is None:
             findings.append(f"{name} does not belong there")
+        elif not path.is_file():
+            findings.append(f"{name} is not a regular file")
         elif (size := path.stat().st_size) != expected["size"]:
             findings.append(f"{name} has {size} bytes, expected {expected['size']}")
         elif (max_bytes is None or size <= max_bytes) and file_digest(path) != expected["sha256"]:

@@ -5,6 +5,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from pipeline.files.regular_files import read_bytes
+
 SPLITS_FOLDER = "splits"
 """The folder next to a store that has one folder of splits per store."""
 SUBSET_MARK = ".train-"
@@ -44,7 +46,7 @@ def find_runs(folder: Path) -> list[Path]:
 def read_latest(folder: Path) -> dict[str, Any]:
     """Return the name of the newest artifact of each kind, from LATEST.json; empty if it cannot be read."""
     try:
-        plain = json.loads((folder / LATEST_FILE).read_bytes())
+        plain = json.loads(read_bytes(folder / LATEST_FILE))
     except (OSError, ValueError, RecursionError):
         return {}
     return plain if isinstance(plain, dict) else {}

@@ -15,6 +15,8 @@ from pipeline.skeleton.layout import Layout
 Pair = Annotated[list[int], Field(min_length=2, max_length=2)]
 Row = Annotated[int, Field(ge=0, lt=2**63)]
 """A row of a store; fits int64."""
+Count = Row
+"""A number of steps or epochs."""
 
 
 class FileEntry(DocumentFields):
@@ -197,23 +199,23 @@ class RunFields(DocumentFields):
     config: dict[str, Any]
     layout: LayoutFields
     lineage: OriginFields
-    total_steps: int
+    total_steps: Count
     origins: dict[str, str] = Field(default_factory=dict)
 
 
 class BestFields(DocumentFields):
     """The best checkpoint so far, by kNN accuracy on held-out clips."""
 
-    step: int
-    epoch: int
+    step: Count
+    epoch: Count
     held_out_knn: float
 
 
 class MetaFields(DocumentFields):
     """meta.json of a checkpoint."""
 
-    step: int
-    epoch: int
+    step: Count
+    epoch: Count
     run: str
     best: BestFields | None = None
 
@@ -228,8 +230,8 @@ class EvaluatedCheckpoint(DocumentFields):
     """The checkpoint of an evaluation."""
 
     path: str
-    step: int
-    total_steps: int
+    step: Count
+    total_steps: Count
     imported: str | None
 
 

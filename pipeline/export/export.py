@@ -13,6 +13,7 @@ from pipeline.export.arrays import Progress, Stream, array_frames, refuse_extra_
 from pipeline.files import atomic
 from pipeline.files.disk import disk_errors, require_free_space
 from pipeline.files.locks import sole_writer
+from pipeline.files.system_files import entries
 from pipeline.store import split_rules
 from pipeline.store.batches import MAX_BODIES
 from pipeline.store.build_splits import build_splits
@@ -156,7 +157,7 @@ def _estimate_bytes(request: ExportRequest, clips: int) -> int:
 def _write_stgcn_folder(request: ExportRequest, split: Split, needed: int, progress: Progress) -> None:
     """Write a temporary folder and rename it; an existing folder is replaced only if it has no other files."""
     output = request.output
-    existing = sorted(path.name for path in output.iterdir()) if output.is_dir() else []
+    existing = sorted(path.name for path in entries(output)) if output.is_dir() else []
     if output.exists() and (not output.is_dir() or not set(existing) <= stgcn.file_names()):
         raise OutputExists(f"{output}: exists and has other files; choose a new folder with --out")
     partial = output.with_name(f".{output.name}.making")

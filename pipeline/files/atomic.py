@@ -16,6 +16,7 @@ from typing import BinaryIO
 from pipeline.errors import OutputExists, OutputFailed
 from pipeline.files.disk import disk_errors, make_folder, sync_folder, sync_tree
 from pipeline.files.locks import sole_writer
+from pipeline.files.system_files import entries
 
 
 @contextmanager
@@ -147,7 +148,7 @@ def new_folder(output: Path) -> Iterator[Path]:
     """
     output = output.resolve()
     with sole_writer(output), disk_errors(output, outcome="the data set was not written"):
-        if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        if output.exists() and (not output.is_dir() or any(entries(output))):
             raise OutputExists(
                 f"{output}: exists and is not an empty folder; name a new folder, or empty this one first"
             )

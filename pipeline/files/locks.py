@@ -7,8 +7,9 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from pipeline.errors import OutputLocked
+from pipeline.errors import OutputFailed, OutputLocked
 from pipeline.files.disk import disk_errors, make_folder
+from pipeline.files.regular_files import UnsuitableFile, open_to_append
 
 
 @contextmanager
@@ -21,15 +22,17 @@ def sole_writer(output: Path, wait: float = 0) -> Iterator[None]:
 
     Raises:
         OutputLocked: another process holds it.
-        OutputFailed: the folder cannot be written.
+        OutputFailed: the folder cannot be written, or the lock file is not a regular file.
     """
     path = output.parent / f".{output.name}.lock"
     with disk_errors(output):
         make_folder(output.parent)
         try:
-            path.open("ab").close()
+            open_to_append(path).close()
         except FileNotFoundError:  # in /proc, for example; filelock would report the lock as held
             raise PermissionError(errno.EACCES, f"no file can be created in {output.parent}") from None
+        except UnsuitableFile as error:
+            raise OutputFailed(f"{path}: {error.strerror}; remove it") from None
         lock = FileLock(path, timeout=wait)
         try:
             lock.acquire()

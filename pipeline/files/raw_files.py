@@ -19,6 +19,7 @@ from zipfile import BadZipFile
 from isal import isal_zlib
 
 from pipeline.errors import ArtifactNotFound, RawFileError, SkelepipeError, printable_name
+from pipeline.files import regular_files
 from pipeline.files.safe_zip import Archive
 
 BLOCK_BYTES = 1 << 20
@@ -113,7 +114,7 @@ def open_file(file: RawFile) -> Iterator[io.RawIOBase | io.BufferedIOBase]:
     """
     try:
         if not file.member:
-            with file.path.open("rb", buffering=0) as stream:
+            with regular_files.open_file(file.path) as stream:
                 yield stream
             return
         yield _archive(*_identity(file.path)).unpack(file.member)
@@ -140,7 +141,7 @@ def crc32(file: RawFile) -> int:
         if file.member:
             return _archive(*_identity(file.path)).members[file.member].CRC
         total = 0
-        with file.path.open("rb") as stream:
+        with regular_files.open_file(file.path) as stream:
             while block := stream.read(BLOCK_BYTES):
                 total = isal_zlib.crc32(block, total)
     except (OSError, KeyError, BadZipFile):

@@ -9,6 +9,7 @@ import io
 import os
 import stat
 import struct
+import weakref
 import zipfile
 from bisect import bisect
 from collections.abc import Callable, Iterable, Iterator
@@ -19,6 +20,7 @@ from zipfile import ZIP_BZIP2, ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipInfo
 from isal import igzip_lib, isal_zlib
 
 from pipeline.errors import printable_name
+from pipeline.files.regular_files import open_buffered
 
 BLOCK_BYTES = 1 << 17
 """Bytes that are read, and unpacked, at once; small enough for the processor cache."""
@@ -61,8 +63,10 @@ class Archive:
             BadZipFile: it cannot be read; the message is the reason.
             OSError: the file cannot be read.
         """
+        stream = open_buffered(path)
+        weakref.finalize(self, stream.close)
         try:
-            self._zip = zipfile.ZipFile(path)
+            self._zip = zipfile.ZipFile(stream)
         except (ValueError, NotImplementedError, struct.error) as error:  # impossible names, numbers or versions
             raise BadZipFile(str(error)) from error
         entries = self._zip.infolist()

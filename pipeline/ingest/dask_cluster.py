@@ -21,6 +21,7 @@ from typing import Any
 
 from pipeline.errors import ClusterError, OutputFailed, SkelepipeError
 from pipeline.files import raw_files
+from pipeline.files.regular_files import read_bytes
 from pipeline.ingest import process_pool
 from pipeline.ingest.partitions import is_finished, partition_path, process_partition, read_partition
 from pipeline.ingest.work_folder import PLAN, WorkFolder
@@ -237,7 +238,7 @@ class Cluster:
             for file in entry.files
         ]
         version, plan = importlib.metadata.version("skelepipe"), str(work.folder / PLAN)
-        checksum = hashlib.sha256((work.folder / PLAN).read_bytes()).hexdigest()
+        checksum = hashlib.sha256(read_bytes(work.folder / PLAN)).hexdigest()
 
         def find_problem() -> str:
             """Runs on each worker; sent as code and not by name, because the worker may lack skelepipe."""

@@ -1,9 +1,9 @@
 """Run the partitions of an ingest in this process, in a process pool or on a Dask cluster."""
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
+from pipeline.files.cgroups import usable_cores
 from pipeline.ingest import dask_cluster, process_pool
 from pipeline.ingest.partitions import is_finished, partition_path, read_partition
 from pipeline.ingest.request import IngestProgress, IngestRequest
@@ -72,9 +72,4 @@ def worker_count(request: IngestRequest, size: int) -> int:
     """Return the number of processes for `size` bytes of text: as requested, otherwise all cores if that pays off."""
     if request.workers is not None:
         return request.workers
-    return _usable_cores() if size > MIN_POOL_BYTES else 1
-
-
-def _usable_cores() -> int:
-    """Return how many cores this process may use: a batch scheduler can grant fewer than the machine has."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return usable_cores() if size > MIN_POOL_BYTES else 1

@@ -7,6 +7,8 @@ from pipeline.artifacts import manifest, schemas
 from pipeline.artifacts.latest import record_latest
 from pipeline.errors import ArtifactError, OutputExists
 from pipeline.files import raw_files
+from pipeline.files.regular_files import read_bytes
+from pipeline.files.system_files import entries
 from pipeline.ingest import work_folder
 from pipeline.ingest.request import IngestRequest, IngestResult, make_result, store_fields
 from pipeline.recipes.recipe import Recipe
@@ -20,10 +22,10 @@ def exists(output: Path) -> bool:
     Raises:
         OutputExists: the output is something else than a store.
     """
-    if not output.exists() or (output.is_dir() and not any(output.iterdir())):
+    if not output.exists() or (output.is_dir() and not any(entries(output))):
         return False
     documents = [path for path in (output / manifest.MANIFEST, output / "zarr.json") if path.is_file()]
-    if not any(schemas.STORE.kind.encode() in path.read_bytes() for path in documents):
+    if not any(schemas.STORE.kind.encode() in read_bytes(path) for path in documents):
         raise OutputExists(f"{output}: is not a skelepipe store and will not be replaced; name another --out")
     return True
 

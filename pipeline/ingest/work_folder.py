@@ -20,6 +20,7 @@ from pipeline.errors import ArtifactError, ArtifactNotFound, OutputExists, Outpu
 from pipeline.files import atomic
 from pipeline.files.disk import disk_errors, make_folder
 from pipeline.files.locks import sole_writer
+from pipeline.files.regular_files import read_bytes
 from pipeline.ingest.plan import plan_differences, without_roots
 
 PLAN = "plan.json"
@@ -111,7 +112,7 @@ def open_unfinished(output: Path) -> WorkFolder:
     """
     folder = work_path(output)
     try:
-        work = WorkFolder(folder, (folder / PLAN).read_bytes())
+        work = WorkFolder(folder, read_bytes(folder / PLAN))
         plan_as_dict(work)
     except FileNotFoundError:
         raise ArtifactNotFound(folder, f"there is no unfinished ingest of {output}") from None
@@ -203,10 +204,10 @@ def _find_jobs(folder: Path) -> set[tuple[int, int]]:
 def _matches_plan(work: WorkFolder) -> bool:
     if not (work.folder / PLAN).is_file():
         return False
-    content = (work.folder / PLAN).read_bytes()
+    content = read_bytes(work.folder / PLAN)
     return content == work.plan or without_roots(content) == without_roots(work.plan)
 
 
 def _other_plan(work: WorkFolder) -> str:
-    differences = plan_differences((work.folder / PLAN).read_bytes(), work.plan)
+    differences = plan_differences(read_bytes(work.folder / PLAN), work.plan)
     return f"{work.folder}: contains the work of another ingest ({'; '.join(differences)})"

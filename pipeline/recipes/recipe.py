@@ -6,11 +6,10 @@ values are validated against the annotations in its signature.
 """
 
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from importlib import resources
-from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, Self, cast, get_type_hints
 
@@ -19,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 from pipeline.errors import LayoutError, RecipeError, explain
 from pipeline.files import safe_toml
+from pipeline.files.regular_files import read_text
 from pipeline.recipes.registry import STEPS
 from pipeline.skeleton.recording import STEP_COUNTS, Clip, Recording
 from pipeline.skeleton.segments import DEFAULT_FRAME_INDEX, FrameIndex
@@ -85,23 +85,24 @@ def load_recipe(recipe: str = "clean") -> Recipe:
     Raises:
         RecipeError: the recipe or file does not exist, or `recipe_from_plain` refuses it.
     """
-    path: Traversable
+    read: Callable[[], str]
     if recipe.endswith(".toml") or len(Path(recipe).parts) > 1:
-        source, path = recipe, Path(recipe)
+        source = recipe
+        read = partial(read_text, Path(recipe))
     elif recipe in shipped_recipes():
         source = f"{recipe}.toml"
-        path = resources.files("pipeline.recipes") / "shipped" / source
+        read = partial((resources.files("pipeline.recipes") / "shipped" / source).read_text, encoding="utf-8")
     else:
         raise RecipeError(
             f"no recipe is called {recipe!r}{did_you_mean(recipe, shipped_recipes())}; "
             f"there are {_listed(shipped_recipes())}, or give the path of a .toml"
         )
     try:
-        plain = safe_toml.loads(path.read_text(encoding="utf-8"))
+        plain = safe_toml.loads(read())
     except FileNotFoundError as error:
         raise RecipeError(f"{source}: no such recipe file{did_you_mean_path(Path(source))}") from error
     except (OSError, ValueError) as error:
-        raise RecipeError(f"{source}: cannot be read as TOML: {error}") from error
+        raise RecipeError(f"{source}: cannot be read as TOML: {getattr(error, 'strerror', None) or error}") from error
     return recipe_from_plain(plain, source)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from isal import isal_zlib
 from numpy.typing import NDArray
 
+from pipeline.files.regular_files import open_file
 from pipeline.sources import text_kernels
 
 PADDING = text_kernels.PADDING
@@ -46,7 +47,7 @@ class TextReader:
         Raises:
             OSError: the file cannot be read.
         """
-        with path.open("rb", buffering=0) as stream:
+        with open_file(path) as stream:
             return self.read(stream)
 
     def read(self, stream: ByteStream) -> tuple[int, int]:

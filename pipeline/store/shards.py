@@ -11,6 +11,8 @@ import numpy as np
 from numcodecs import blosc
 from numpy.typing import NDArray
 
+from pipeline.files.regular_files import open_buffered
+
 CHECKSUM_BYTES = 4
 """Size of a crc32c, which follows the data."""
 
@@ -31,7 +33,7 @@ def read_columns(path: Path, size: int, chunks: int, out: NDArray[np.float32], c
         OSError: the file is missing or cannot be read.
     """
     rows, last = out.shape[:2], first + out.shape[2]
-    with path.open("rb") as handle:
+    with open_buffered(path) as handle:
         if os.fstat(handle.fileno()).st_size != size:
             raise ValueError(f"it has {os.fstat(handle.fileno()).st_size} bytes, expected {size}")
         handle.seek(-(16 * chunks + CHECKSUM_BYTES), os.SEEK_END)

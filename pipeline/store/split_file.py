@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.errors import ArtifactNotFound, ConfigError
+from pipeline.files.regular_files import read_bytes
 from pipeline.sources.text_buffer import explain_foreign_format
 
 _HEADER = re.compile(rb"\s*(train|val|test)[a-z]*( +[a-z]+)?\s*:", re.IGNORECASE)
@@ -35,7 +36,7 @@ def read_split_file(path: Path) -> SplitLists:
         ConfigError: it cannot be read; a section is missing, empty or repeated; a name is invalid or repeated.
     """
     try:
-        text = path.read_bytes().removeprefix(b"\xef\xbb\xbf")
+        text = read_bytes(path).removeprefix(b"\xef\xbb\xbf")
     except FileNotFoundError as error:
         raise ArtifactNotFound(path, "name the data set's list, such as Split/cross-subject.txt") from error
     except OSError as error:

@@ -15,6 +15,7 @@ from pipeline.artifacts.paths import (
 )
 from pipeline.artifacts.validation import DocumentSpec
 from pipeline.errors import ArtifactError, ArtifactNotFound, SkelepipeError
+from pipeline.files.regular_files import read_bytes
 from pipeline.store import store
 
 META_SPECS = {schemas.CHECKPOINT: schemas.META, schemas.CLASSIFIER: schemas.CLASSIFIER_META}
@@ -93,7 +94,7 @@ def _verify_part(path: Path, spec: DocumentSpec, run: str | None = None) -> list
 def _detect_folder_kind(path: Path) -> DocumentSpec:
     """Determine the kind of a folder, even from the remains of a damaged one."""
     content = b"".join(
-        (path / name).read_bytes() for name in (manifest.MANIFEST, "zarr.json", META_FILE) if (path / name).is_file()
+        read_bytes(path / name) for name in (manifest.MANIFEST, "zarr.json", META_FILE) if (path / name).is_file()
     )
     for spec in (schemas.STORE, schemas.CHECKPOINT, schemas.CLASSIFIER):
         if spec.kind.encode() in content:
@@ -119,7 +120,7 @@ def _detect_document_kind(path: Path) -> DocumentSpec:
         return schemas.SUBSET if SUBSET_MARK in path.name else schemas.SPLIT
     if path.name == RUN_FILE and path.with_name(CHECKPOINTS_FOLDER).is_dir():
         return schemas.RUN
-    content = path.read_bytes()
+    content = read_bytes(path)
     for spec in (schemas.SPLIT, schemas.SUBSET, schemas.RUN):
         if f'"kind": "{spec.kind}"'.encode() in content:
             return spec

@@ -35,7 +35,7 @@ class MixConfig(ConfigModel):
     Default: 7 to 11 of every 16 frames, rounded down and up. This matches the reference's configurations for 64, 48, 32
     and 16 input frames (7 to 11, 5 to 9, 3 to 6, 1 to 3).
     """
-    repeats: int = Field(default=3, ge=1)
+    repeats: int = Field(default=3, ge=1, le=1000)
     """Number of mixed clips per query in each training step."""
     fill: Fill = "swap"
     """Content of the pasted region: the partner's joints, zeros, or Gaussian noise with standard deviation 1.

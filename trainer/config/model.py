@@ -7,6 +7,8 @@ from pydantic import Field, field_validator
 from trainer.config.keys import ConfigModel
 
 GraphKind = Literal["agcn", "spatial"]
+MAX_WIDTH, MAX_KERNEL, MAX_QUEUE = 1 << 17, (1 << 16) - 1, 1 << 40
+"""Limits that keep the number of elements of every tensor, and of all together, below 2**63."""
 GRAPH_KINDS: tuple[GraphKind, ...] = get_args(GraphKind)
 
 
@@ -15,15 +17,15 @@ class EncoderConfig(ConfigModel):
 
     name: Literal["st-gcn"] = "st-gcn"
     """Name of the encoder architecture."""
-    hidden_channels: int = Field(default=16, ge=1)
+    hidden_channels: int = Field(default=16, ge=1, le=MAX_WIDTH)
     """Channels of the first four blocks; later blocks have two and four times as many. ST-GCN itself uses 64."""
-    hidden_dim: int = Field(default=256, ge=1)
+    hidden_dim: int = Field(default=256, ge=1, le=MAX_WIDTH)
     """Channels of the last block, which is the size of the backbone features that evaluations use."""
-    feature_dim: int = Field(default=128, ge=1)
+    feature_dim: int = Field(default=128, ge=1, le=MAX_WIDTH)
     """Size of the projection head's output, which the contrastive loss compares."""
     dropout: float = Field(default=0.5, ge=0.0, lt=1.0)
     """Dropout rate in training, in all blocks but the first."""
-    temporal_kernel: int = Field(default=9, ge=1)
+    temporal_kernel: int = Field(default=9, ge=1, le=MAX_KERNEL)
     """Kernel size of the temporal convolutions, in frames. It must be odd."""
     graph: GraphKind = "agcn"
     """Skeleton graph: `agcn` of 2s-AGCN, used by SkeleMixCLR, or `spatial` of ST-GCN, used by CrosSCLR and AimCLR."""
@@ -51,7 +53,7 @@ class PairConfig(ConfigModel):
 
     momentum: float = Field(default=0.999, ge=0.0, le=1.0)
     """Momentum of the key encoder: the share of its weights that it keeps at each update."""
-    queue_size: int = Field(default=32768, ge=1)
+    queue_size: int = Field(default=32768, ge=1, le=MAX_QUEUE)
     """Size K of the queue of negative keys."""
     start: Literal["copy", "apart"] = "copy"
     """Initial weights of the key encoder: a copy of the query encoder's, or drawn independently (`apart`). `apart` is a

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from pipeline.errors import ConfigError
 from pipeline.files import safe_toml
+from pipeline.files.regular_files import read_text
 from pipeline.suggest import did_you_mean, did_you_mean_path
 from trainer.config.layers import SET_ORIGIN, ConfigLayer, build_config, parse_setting
 from trainer.config.pretrain import PretrainConfig
@@ -46,7 +47,8 @@ class Preset(BaseModel):
 
 def preset_names() -> list[str]:
     """Return the names of the shipped presets."""
-    return sorted(file.name.removesuffix(".toml") for file in _folder().iterdir() if file.name.endswith(".toml"))
+    folder = resources.files("trainer.config") / "presets"
+    return sorted(file.name.removesuffix(".toml") for file in folder.iterdir() if file.name.endswith(".toml"))
 
 
 def load_preset(name: str) -> Preset:
@@ -59,7 +61,8 @@ def load_preset(name: str) -> Preset:
         raise ConfigError(
             f"unknown preset {name!r}{did_you_mean(name, preset_names())}; known: {', '.join(preset_names())}"
         )
-    return Preset.model_validate(safe_toml.loads((_folder() / f"{name}.toml").read_text(encoding="utf-8")))
+    text = (resources.files("trainer.config") / "presets" / f"{name}.toml").read_text(encoding="utf-8")
+    return Preset.model_validate(safe_toml.loads(text))
 
 
 def choose_preset(
@@ -107,7 +110,7 @@ def pretrain_layers(
     layers = [ConfigLayer(f"preset {name}", chosen.config)]
     if file is not None:
         try:
-            layers.append(ConfigLayer(str(file), safe_toml.loads(file.read_bytes().decode("utf-8-sig"))))
+            layers.append(ConfigLayer(str(file), safe_toml.loads(read_text(file))))
         except FileNotFoundError as error:
             raise ConfigError(f"{file}: no such file{did_you_mean_path(file)}") from error
         except (OSError, ValueError) as error:
@@ -132,7 +135,3 @@ def compose_pretrain(chosen: Preset, file: Path | None = None, settings: Sequenc
         ConfigError: the file cannot be read, or a key or value is invalid.
     """
     return config_from_layers(pretrain_layers("", chosen, file, settings))
-
-
-def _folder() -> Any:
-    return resources.files("trainer.config") / "presets"

@@ -10,17 +10,22 @@ from trainer.config.keys import ConfigModel
 from trainer.config.method import AugmentConfig, MethodConfig, Stream
 from trainer.config.model import EncoderConfig, PairConfig
 
+MAX_FRAMES = 1_000_000
+"""More than nine hours at 30 frames per second."""
+MAX_STEPS = 99_999_999
+"""Names of checkpoints have eight digits."""
+
 
 class PretrainConfig(ConfigModel):
     """A pre-training run; the defaults are SkeleMixCLR+ as released (czhaneva/SkeleMixCLR at 4538d6c)."""
 
-    frames: int = Field(default=64, ge=4)
+    frames: int = Field(default=64, ge=4, le=MAX_FRAMES)
     """Number of frames T to which every clip is resized."""
     bodies: Literal[1, 2] = 2
     """Number of bodies M encoded per clip, the most active first."""
     stream: Stream = "joint"
     """Input stream: joint positions, motion (difference of consecutive frames) or bone vectors."""
-    epochs: int = Field(default=300, ge=1)
+    epochs: int = Field(default=300, ge=1, le=MAX_STEPS)
     """Number of passes over the training clips."""
     batch_size: int = Field(default=128, ge=2)
     """Number of clips N per optimiser step, summed over all processes. The learning rate depends on it."""

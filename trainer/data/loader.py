@@ -1,5 +1,6 @@
 """Load clips from a store, and iterate over batches of clips in memory in a planned order."""
 
+import math
 from collections.abc import Callable, Generator, Iterable
 from contextlib import closing
 from typing import Protocol
@@ -9,10 +10,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pipeline.errors import ConfigError
 from pipeline.store.batches import fill_batch
 from pipeline.store.store import Store
 from trainer.data.prefetch import prefetch
 from trainer.data.shuffle import PlannedBatch, Positions
+from trainer.runtime.memory import available_memory, format_bytes
 
 PREFETCHED_BATCHES = 2
 """Batches to prefetch: one in use, one as a buffer against a slow read."""
@@ -92,9 +95,15 @@ def load_clips(
 
     Raises:
         ArtifactError: the store is damaged.
+        ConfigError: the clips do not fit in the memory.
     """
     store.check()
-    clips = torch.empty((len(rows), 3, frames, len(store.layout.joints), bodies), device=device)
+    shape = (len(rows), 3, frames, len(store.layout.joints), bodies)
+    if (needed := 4 * math.prod(shape)) > (free := available_memory(device or torch.device("cpu"))):
+        raise ConfigError(
+            f"{len(rows):,} clips of {frames:,} frames take {format_bytes(needed)}, {format_bytes(free)} are available"
+        )
+    clips = torch.empty(shape, device=device)
     for positions in group_by_block(store.blocks(rows)):
         if clips.device.type == "cpu":
             fill_batch(store, rows[positions], clips.numpy(), positions)

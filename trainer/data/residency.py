@@ -14,7 +14,7 @@ from trainer.config.pretrain import PretrainConfig
 from trainer.data.loader import Clips, HostClips, ResidentClips, load_clips
 from trainer.data.shuffle import ShuffleOrder
 from trainer.data.streaming import StreamedClips
-from trainer.runtime.memory import available_memory
+from trainer.runtime.memory import available_memory, format_bytes
 
 Residency = Literal["auto", "gpu", "host", "stream"]
 GPU_SHARE = 0.4
@@ -84,9 +84,7 @@ def _choose_residency(asked: Residency, device: torch.device, streamed: Streamed
         if (name == "gpu" and device.type != "cuda") or asked not in {"auto", name}:
             continue
         free = available_memory(location)
-        usage = (
-            f"{_format_bytes(needed)} of {_format_bytes(free)} free {'on the GPU' if name == 'gpu' else 'in memory'}"
-        )
+        usage = f"{format_bytes(needed)} of {format_bytes(free)} free {'on the GPU' if name == 'gpu' else 'in memory'}"
         if needed <= free * (share if asked == "auto" else 1):  # an explicit choice may use all of it
             return name, "; ".join([*reasons, f"takes {usage}"])
         reasons.append(f"{name} would take {usage}")
@@ -94,7 +92,3 @@ def _choose_residency(asked: Residency, device: torch.device, streamed: Streamed
         f"--residency {asked}: the clips do not fit: {'; '.join(reasons)}; "
         "--residency stream with a smaller --set stream_buffer=N needs less"
     )
-
-
-def _format_bytes(count: float) -> str:
-    return f"{count / 1e9:.2f} GB" if count >= 1e8 else f"{count / 1e6:.1f} MB"

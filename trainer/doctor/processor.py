@@ -5,6 +5,7 @@ import platform
 from collections.abc import Iterator
 from pathlib import Path
 
+from pipeline.files.cgroups import usable_cores
 from trainer.doctor.findings import Finding
 
 CPU_INFO = Path("/proc/cpuinfo")
@@ -16,11 +17,6 @@ def examine() -> Iterator[Finding]:
     cores = usable_cores()
     yield Finding("processor", "ok", f"{processor_name()}, {os.cpu_count() or 1} cores, {cores} usable by this process")
     yield from check_threads(cores)
-
-
-def usable_cores() -> int:
-    """Return the number of cores on which this process may run."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def check_threads(cores: int) -> Iterator[Finding]:

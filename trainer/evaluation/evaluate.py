@@ -24,7 +24,7 @@ from trainer.evaluation.published import find_published
 from trainer.evaluation.results import Lineage, write_result
 from trainer.models.encoder import Encoder
 from trainer.runs.classifier import RECALIBRATED_SUFFIX, copy_state, save_classifier
-from trainer.runs.run import CheckpointName, Run, build_run_method, load_encoder
+from trainer.runs.run import CheckpointName, Run, build_run_encoder, load_encoder
 from trainer.runtime.device import choose_device
 
 Protocol = Literal["knn", "retrieval", "linear", "semi", "finetune"]
@@ -119,7 +119,7 @@ def evaluate(
         sides=Sides(train=train, train_labels=train_labels, test=test, test_labels=test_labels, classes=len(classes)),
         classes=classes.tolist(),
         encoder=encoder,
-        untrained=build_run_method(run, fast=request.fast).pair.query.to(request.device),
+        untrained=build_run_encoder(run, fast=request.fast).to(request.device),
         lineage=lineage.lineage(run, store, split, checkpoint, request.device),
         progress=progress,
     )

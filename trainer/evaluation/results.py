@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pipeline.artifacts import manifest
 from pipeline.errors import explain, one_line
 from pipeline.files import atomic
+from pipeline.files.regular_files import read_bytes
 from trainer.runs.run import RESULTS_FOLDER, Run, sole_evaluation
 
 MAX_BYTES = 64 << 20
@@ -184,7 +185,7 @@ def read_result(path: Path) -> Result:
     """
     if path.stat().st_size > MAX_BYTES:
         raise ValueError(f"has {path.stat().st_size:,} bytes, expected at most {MAX_BYTES:,}")
-    content = path.read_bytes()
+    content = read_bytes(path)
     document = json.loads(content)
     if isinstance(document, dict) and "digest" in document:
         _verify_checksum(document, content)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import ArtifactError, ConfigError
+from pipeline.files.regular_files import open_buffered
 from trainer.evaluation.metrics import spread, summarise
 from trainer.evaluation.results import scores_path, write_result
 from trainer.runs.run import Run
@@ -99,5 +100,5 @@ def _row(name: str, summaries: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _read_scores(result: Path) -> dict[str, NDArray[Any]]:
-    with np.load(scores_path(result), allow_pickle=False) as arrays:  # noqa: TID251 (allow_pickle=False)
+    with open_buffered(scores_path(result)) as handle, np.load(handle, allow_pickle=False) as arrays:  # noqa: TID251 (allow_pickle=False)
         return {name: arrays[name] for name in arrays.files}

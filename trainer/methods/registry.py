@@ -10,7 +10,7 @@ from trainer.config.method import MethodConfig
 from trainer.config.model import EncoderConfig, PairConfig
 from trainer.methods.method import Method
 from trainer.models.momentum_pair import MomentumPair
-from trainer.models.registry import ENCODERS
+from trainer.models.registry import build_encoder
 
 
 class SkeletonCLR(Method):
@@ -42,6 +42,5 @@ def build_method(
     layout: Layout, encoder: EncoderConfig, pair_config: PairConfig, method: MethodConfig, seed: int
 ) -> Method:
     """Build an untrained method. Initial weights and queue depend only on the seed."""
-    torch.manual_seed(seed)
-    pair = MomentumPair(ENCODERS[encoder.name](layout, encoder), pair_config, torch.Generator().manual_seed(seed))
+    pair = MomentumPair(build_encoder(layout, encoder, seed), pair_config, torch.Generator().manual_seed(seed))
     return METHODS[method.name](pair, method)

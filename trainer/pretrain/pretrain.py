@@ -33,7 +33,7 @@ from trainer.pretrain.validation import HoldoutValidation
 from trainer.runs import checkpoint
 from trainer.runs.folder_watch import watch_folder
 from trainer.runs.log import RunLog
-from trainer.runs.run import LOG_FILE, Run, build_run_method, load_run, newest_checkpoint
+from trainer.runs.run import LOG_FILE, Run, build_run_method, load_run, newest_checkpoint, require_fit
 from trainer.runtime import distributed
 from trainer.runtime.device import choose_device, describe_device
 from trainer.runtime.signals import Interrupted, StopFlag, catch_stop_signals
@@ -159,12 +159,15 @@ def pretrain(
 def _train(
     request: PretrainRequest, run: Run, progress: Callable[[PretrainProgress], None], notify: Callable[[str], None]
 ) -> PretrainResult:
+    resumed = newest_checkpoint(run) if checkpoint.list_checkpoints(run.checkpoints) else None
+    if resumed:
+        require_fit(run, resumed[0])
     method = build_run_method(run, fast=request.fast)
     pair = method.pair.to(request.device).train()
     optimiser = build_optimiser(pair.query.parameters(), run.config)
     first_step, skipped, best = 0, list[str](), None
-    if checkpoint.list_checkpoints(run.checkpoints):
-        newest, meta, skipped = newest_checkpoint(run)
+    if resumed:
+        newest, meta, skipped = resumed
         checkpoint.load_model(newest, pair)
         checkpoint.load_optimiser(newest, optimiser)
         first_step, best = meta["step"], meta.get("best")

@@ -14,6 +14,8 @@ from pipeline.artifacts.paths import META_FILE
 from pipeline.errors import ArtifactError, ArtifactNotFound, NotFinite, OutputFailed
 from pipeline.files import atomic
 from pipeline.files.disk import disk_errors, sync_folder
+from trainer.models.encoder import Encoder
+from trainer.models.size_estimate import QUERY
 from trainer.runs.safetensors_file import first_not_finite, read_tensors, tensors_size, write_tensors
 
 KEPT_CHECKPOINTS = 2
@@ -134,11 +136,30 @@ def load_model(path: Path, model: nn.Module) -> None:
         ArtifactError: keys or shapes differ from the model's.
         NotFinite: a value is NaN or infinite.
     """
+    _load_state(path, model, _read_model(path))
+
+
+def load_query_encoder(path: Path, encoder: Encoder) -> None:
+    """Load a checkpoint's query encoder; the key encoder and the queue are left out.
+
+    Raises:
+        ArtifactError: keys or shapes differ from the encoder's.
+        NotFinite: a value of the checkpoint is NaN or infinite.
+    """
+    tensors = _read_model(path)
+    _load_state(path, encoder, {name.removeprefix(QUERY): tensors[name] for name in tensors if name.startswith(QUERY)})
+
+
+def _read_model(path: Path) -> dict[str, Tensor]:
     tensors = read_tensors(path / MODEL)
     if name := first_not_finite(tensors):
         raise NotFinite(f"{path / MODEL}: {name} is not finite; restore the file or train again")
+    return tensors
+
+
+def _load_state(path: Path, model: nn.Module, state: Mapping[str, Tensor]) -> None:
     try:
-        model.load_state_dict(tensors, strict=True)
+        model.load_state_dict(state, strict=True)
     except RuntimeError as error:
         raise ArtifactError(f"{path}: does not fit this model: {' '.join(str(error).split())}") from error
 

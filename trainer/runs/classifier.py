@@ -15,15 +15,17 @@ import torch
 from torch import Tensor
 
 from pipeline.artifacts import manifest, schemas
-from pipeline.artifacts.paths import CLASSIFIERS_FOLDER, META_FILE
+from pipeline.artifacts.paths import CLASSIFIERS_FOLDER, META_FILE, RUN_FILE
 from pipeline.errors import ArtifactError, ArtifactNotFound, NotFinite
 from pipeline.files import atomic
 from pipeline.files.disk import disk_errors
 from pipeline.store.store import Store
 from pipeline.suggest import did_you_mean
 from trainer.models.encoder import Encoder
-from trainer.runs.run import RESULTS_FOLDER, Run, build_run_method, sole_evaluation
-from trainer.runs.safetensors_file import first_not_finite, read_tensors, tensors_size, write_tensors
+from trainer.models.size_estimate import TensorSpec, encoder_specs
+from trainer.runs.fit_check import require_memory_to_encode
+from trainer.runs.run import RESULTS_FOLDER, Run, build_run_encoder, sole_evaluation
+from trainer.runs.safetensors_file import first_not_finite, read_tensors, require_tensors, tensors_size, write_tensors
 from trainer.runtime.device import choose_device
 
 TENSORS = "classifier.safetensors"
@@ -158,20 +160,17 @@ def load_classifier(run: Run, name: str, device: torch.device | None = None, *, 
     meta = manifest.open_unchecksummed(path / META_FILE, schemas.CLASSIFIER_META)
     if meta["run"] != run.digest:
         raise ArtifactError(f"{path}: belongs to another run than {run.path}; {remedy}")
+    rows = len(meta["classes"])
+    specs = {ENCODER + name: spec for name, spec in encoder_specs(run.layout, run.config.encoder).items()}
+    specs[WEIGHT] = TensorSpec((rows, run.config.encoder.hidden_dim), torch.float32)
+    specs[BIAS] = TensorSpec((rows,), torch.float32)
+    require_tensors(path / TENSORS, specs, remedy)
+    require_memory_to_encode(run.path / RUN_FILE, run.layout, run.config)
     tensors = read_tensors(path / TENSORS)
     if tensor := first_not_finite(tensors):
         raise NotFinite(f"{path / TENSORS}: {tensor} is not finite; {remedy}")
-    encoder = build_run_method(run, fast=fast).pair.query
-    state = {key.removeprefix(ENCODER): tensor for key, tensor in tensors.items() if key.startswith(ENCODER)}
-    try:
-        encoder.load_state_dict(state, strict=True)
-    except RuntimeError as error:
-        raise ArtifactError(f"{path}: does not fit this encoder: {' '.join(str(error).split())}; {remedy}") from error
-    rows = len(meta["classes"])
-    for key, shape in ((WEIGHT, (rows, run.config.encoder.hidden_dim)), (BIAS, (rows,))):
-        if key not in tensors or tuple(tensors[key].shape) != shape:
-            problem = f"has shape {tuple(tensors[key].shape)}" if key in tensors else "is missing"
-            raise ArtifactError(f"{path / TENSORS}: tensor {key} {problem}, expected shape {shape}; {remedy}")
+    encoder = build_run_encoder(run, fast=fast)
+    encoder.load_state_dict({name.removeprefix(ENCODER): tensors[name] for name in tensors if name.startswith(ENCODER)})
     return Classifier(
         name=name,
         encoder=encoder.to(device or choose_device()).eval(),

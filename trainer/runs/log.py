@@ -8,6 +8,7 @@ from typing import Any, Self
 from pipeline.errors import OutputFailed
 from pipeline.files.atomic import remove_partials, write_file
 from pipeline.files.disk import disk_errors
+from pipeline.files.regular_files import open_to_append, read_bytes
 
 RESUME_HINT = "run the same command again to resume from the newest checkpoint"
 
@@ -20,7 +21,7 @@ class RunLog:
         kept = [line for line in read_log(path) if line["step"] < first_step]
         content = "".join(json.dumps(line) + "\n" for line in kept).encode()
         write_file(path, content, new_folder=False)  # atomic, in case the process is killed
-        self._path, self._handle = path, path.open("ab", buffering=0)
+        self._path, self._handle = path, open_to_append(path)
 
     def __enter__(self) -> Self:
         return self
@@ -56,7 +57,7 @@ def read_log(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     events = []
-    for line in path.read_bytes().splitlines():
+    for line in read_bytes(path).splitlines():
         try:
             event = json.loads(line.decode())
         except (ValueError, RecursionError):

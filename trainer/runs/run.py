@@ -15,6 +15,7 @@ from pipeline.artifacts.paths import CHECKPOINTS_FOLDER, RUN_FILE
 from pipeline.errors import ArtifactError, ArtifactNotFound, OutputFailed, explain
 from pipeline.files import atomic
 from pipeline.files.locks import sole_writer
+from pipeline.files.regular_files import read_bytes
 from pipeline.skeleton.layout import Layout
 from pipeline.store.splits import Split, find_split
 from pipeline.store.store import Store
@@ -22,8 +23,8 @@ from trainer.config.pretrain import PretrainConfig
 from trainer.methods.method import Method
 from trainer.methods.registry import build_method
 from trainer.models.encoder import Encoder
-from trainer.models.momentum_pair import wrap_query_encoder
-from trainer.runs import checkpoint
+from trainer.models.registry import build_encoder
+from trainer.runs import checkpoint, fit_check
 from trainer.runtime.device import choose_device
 
 CheckpointName = Literal["last", "best"]
@@ -108,7 +109,7 @@ def is_damaged(path: Path) -> bool:
     try:
         load_run(path)
     except ArtifactError:
-        is_ours = (path / RUN_FILE).is_file() and schemas.RUN.kind.encode() in (path / RUN_FILE).read_bytes()
+        is_ours = (path / RUN_FILE).is_file() and schemas.RUN.kind.encode() in read_bytes(path / RUN_FILE)
         return is_ours or bool(checkpoint.list_checkpoints(path / CHECKPOINTS_FOLDER))
     return False
 
@@ -173,6 +174,13 @@ def build_run_method(run: Run, *, fast: bool = True) -> Method:
     return method
 
 
+def build_run_encoder(run: Run, *, fast: bool = True) -> Encoder:
+    """Build the run's query encoder with its initial weights, as in `build_run_method`, without the rest."""
+    encoder = build_encoder(run.layout, run.config.encoder, run.config.seed)
+    encoder.fast = fast
+    return encoder
+
+
 def load_encoder(
     run: Run, device: torch.device | None = None, which: CheckpointName = "last", *, fast: bool = True
 ) -> tuple[Encoder, dict[str, Any]]:
@@ -184,9 +192,9 @@ def load_encoder(
         ArtifactError: there is no checkpoint, or it does not fit the run's configuration.
     """
     path, meta, skipped = named_checkpoint(run, which)
-    pair = build_run_method(run, fast=fast).pair
-    has_pair = run.imported is None or run.imported["holds"] == "pair"
-    checkpoint.load_model(path, pair if has_pair else wrap_query_encoder(pair.query))
+    require_fit(run, path)
+    encoder = build_run_encoder(run, fast=fast)
+    checkpoint.load_query_encoder(path, encoder)
     description = {
         "path": f"{CHECKPOINTS_FOLDER}/{path.name}",
         "digest": manifest.open_folder(path, schemas.CHECKPOINT)["digest"],
@@ -197,7 +205,19 @@ def load_encoder(
         "imported": run.imported["file"] if run.imported else None,
         "skipped": skipped,
     }
-    return pair.query.to(device or choose_device()).eval(), description
+    return encoder.to(device or choose_device()).eval(), description
+
+
+def require_fit(run: Run, path: Path) -> None:
+    """Check that a checkpoint has the tensors of the run's configuration, and that its clips can be encoded.
+
+    Raises:
+        ArtifactError: a tensor is missing, unknown, or has another shape or type, or the memory is too small.
+    """
+    remedy = f"{run.path / RUN_FILE} and its checkpoint do not belong together; restore both, or train again"
+    holds = run.imported["holds"] if run.imported else "pair"
+    fit_check.require_pair_tensors(path / checkpoint.MODEL, run.layout, run.config, remedy, holds=holds)
+    fit_check.require_memory_to_encode(run.path / RUN_FILE, run.layout, run.config)
 
 
 def find_run_store(run: Run, override: Path | None = None) -> Store:

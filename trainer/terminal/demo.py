@@ -7,6 +7,7 @@ import click
 
 from pipeline.artifacts.paths import RUNS_FOLDER
 from pipeline.errors import OutputExists
+from pipeline.files.system_files import entries
 from trainer.terminal.printing import print_note
 
 
@@ -37,7 +38,7 @@ def run_demo(program: click.Group, folder: Path, commands: tuple[str, ...], acce
     Raises:
         OutputExists: the folder is not empty.
     """
-    if folder.exists() and any(folder.iterdir()):
+    if folder.exists() and any(entries(folder)):
         raise OutputExists(f"{folder}: is not empty; remove it or name another folder")
     folder.mkdir(parents=True, exist_ok=True)
     with contextlib.chdir(folder):

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import ConfigError
+from pipeline.files.regular_files import read_text
 from pipeline.sources.folder.arrays import SUFFIXES
 from pipeline.sources.folder.skeleton_toml import Condition, FolderSpec
 from pipeline.sources.source import NUMERIC_LABELS, Labels
@@ -118,7 +119,7 @@ def read_table(path: Path, needed: Set[str]) -> tuple[list[str], list[tuple[int,
         ConfigError: the file is no such table, or a needed column is missing.
     """
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        text = read_text(path)
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: is not UTF-8 (byte {error.start}); save it as such") from error
     first = re.split(r"[\r\n]", text.lstrip(), maxsplit=1)[0]

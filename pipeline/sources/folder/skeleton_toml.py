@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pipeline.errors import ConfigError, LayoutError, explain
 from pipeline.files import safe_toml
+from pipeline.files.regular_files import read_text
 from pipeline.skeleton import layout_toml
 from pipeline.skeleton.layout import Layout
 from pipeline.skeleton.shipped_layouts import load_layout
@@ -147,7 +148,7 @@ def _read_form(path: Path, **defaults: str) -> _Form:
         ConfigError: the file is no valid TOML, or a key is missing, unknown or has an invalid value.
     """
     try:
-        return _Form.model_validate({**defaults, **safe_toml.loads(path.read_bytes().decode("utf-8-sig"))})
+        return _Form.model_validate({**defaults, **safe_toml.loads(read_text(path))})
     except ValidationError as error:
         known = (list((_Form if len(fault["loc"]) == 1 else _Sides).model_fields) for fault in error.errors())
         messages = (explain([fault], keys) for fault, keys in zip(error.errors(), known, strict=True))

@@ -11,6 +11,7 @@ from pipeline.artifacts import manifest
 from pipeline.errors import ArtifactNotFound, ConfigError, RawFileError
 from pipeline.files import raw_files
 from pipeline.files.raw_files import RawFile
+from pipeline.files.regular_files import read_bytes
 from pipeline.skeleton.layout import Layout
 from pipeline.skeleton.recording import Recording
 from pipeline.skeleton.segments import FrameIndex, cut_interval, frame_range
@@ -45,7 +46,7 @@ class FolderSource:
         self.columns = table.columns
         self.rules: Mapping[str, Any] = table.rules
         paths = [self._root / name for name in (SKELETON_TOML, MANIFEST_CSV)]
-        self.shared = manifest.json_digest([hashlib.sha256(path.read_bytes()).hexdigest() for path in paths])
+        self.shared = manifest.json_digest([hashlib.sha256(read_bytes(path)).hexdigest() for path in paths])
         self._manifest_csv = RawFile(paths[1], "", paths[1].stat().st_size)
         self._rows = _rows_by_recording(table.rows)
 

@@ -9,6 +9,7 @@ from pipeline.errors import RawFileError
 from pipeline.skeleton.layout import KINECT_V2, Layout
 from pipeline.skeleton.recording import Recording
 from pipeline.sources import text_kernels
+from pipeline.sources.coordinate_limits import MAX_METRES, explain_beyond, first_beyond
 from pipeline.sources.text_buffer import (
     MAX_LINE_BYTES,
     PIECE_BYTES,
@@ -29,7 +30,15 @@ _LINES = {
 }
 
 
-def parse(text: NDArray[np.uint8], size: int, *, source: str, name: str, layout: Layout = KINECT_V2) -> Recording:
+def parse(
+    text: NDArray[np.uint8],
+    size: int,
+    *,
+    source: str,
+    name: str,
+    layout: Layout = KINECT_V2,
+    max_metres: float = MAX_METRES,
+) -> Recording:
     """Parse a skeleton file that is in memory; the result does not refer to the buffer.
 
     Coordinates are `numpy.float32(float(token))`, bit for bit. Columns that are not used must be numbers, too.
@@ -40,9 +49,10 @@ def parse(text: NDArray[np.uint8], size: int, *, source: str, name: str, layout:
         source: the file as the user knows it, for messages.
         name: the sample's name.
         layout: the joints that each body must have.
+        max_metres: largest coordinate.
 
     Raises:
-        RawFileError: the file violates the format.
+        RawFileError: the file violates the format, or a coordinate is too large.
     """
     terminate(text, size)
     joints = len(layout.joints)
@@ -61,6 +71,12 @@ def parse(text: NDArray[np.uint8], size: int, *, source: str, name: str, layout:
         if code != text_kernels.ACCEPTED:
             raise RawFileError(source, *_refusal(text[:size], code, line, at, frame, frames, joints))
         convert_inexact(text, inexact[:n_inexact], xyz)
+    bodies = xyz[: rows * joints * 3].reshape(rows, joints, 3)
+    if beyond := first_beyond(bodies, max_metres):
+        row, joint, axis = beyond
+        # Before it: the number of frames, that of bodies of each frame, two lines and the joints of each earlier body.
+        line = 1 + (int(keys[row, 0]) + 1) + row * (joints + 2) + 2 + joint + 1
+        raise RawFileError(source, line, explain_beyond(axis, layout.joints[joint], bodies[beyond], max_metres))
     return Recording(
         name=name,
         layout=layout,
@@ -68,7 +84,7 @@ def parse(text: NDArray[np.uint8], size: int, *, source: str, name: str, layout:
         frame=keys[:rows, 0].astype(np.int32),
         slot=keys[:rows, 1].astype(np.int32),
         body=keys[:rows, 2].copy(),
-        xyz=xyz[: rows * joints * 3].reshape(rows, joints, 3).copy(),
+        xyz=bodies.copy(),
         tracking=tracking[:rows].copy(),
     )
 

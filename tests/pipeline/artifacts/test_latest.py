@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import shutil
@@ -79,3 +80,40 @@ def test_a_bottomless_note_is_only_a_lost_hint(two: tuple[Path, Path, Path]) -> 
     folder, _, second = two
     (folder / LATEST_FILE).write_text("[" * 100_000)
     assert newest(folder)[0].path == second
+
+
+def test_a_pipe_in_the_place_of_latest_json_is_only_a_lost_hint(two: tuple[Path, Path, Path]) -> None:
+    folder, _, second = two
+    os.mkfifo(folder / LATEST_FILE)
+    assert newest(folder)[0].path == second
+
+
+def test_a_store_that_cannot_be_read_is_skipped_by_name(
+    two: tuple[Path, Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, first, second = two
+    refuse(second / "MANIFEST.json", monkeypatch, "open")
+    found, skipped = newest(folder)
+    assert found.path == first
+    assert skipped == [f"skipped {second}: cannot be read: Permission denied"]
+
+
+def test_a_folder_that_cannot_be_listed_is_an_error_and_not_empty(
+    two: tuple[Path, Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = two[0]
+    refuse(folder, monkeypatch, "listdir")
+    with pytest.raises(PermissionError, match=str(folder)):
+        newest(folder)
+
+
+def refuse(refused: Path, monkeypatch: pytest.MonkeyPatch, function: str) -> None:
+    """Let a function of `os` fail for a path as for a user without the permission; tests may run as root."""
+    original = getattr(os, function)
+
+    def call(path: str, *arguments: object) -> object:
+        if Path(path) == refused:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return original(path, *arguments)
+
+    monkeypatch.setattr(os, function, call)

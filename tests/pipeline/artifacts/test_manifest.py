@@ -1,4 +1,7 @@
+import errno
 import json
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +17,11 @@ class Things(DocumentFields):
 
 SPEC = DocumentSpec("skelepipe-thing", Things, "make it again")
 OTHER = DocumentSpec("skelepipe-other", Things, "make it again")
+
+
+def replace_by_pipe(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    os.mkfifo(path)
 
 
 @pytest.fixture
@@ -77,6 +85,10 @@ def test_a_whole_folder_has_no_findings(folder: Path) -> None:
         (lambda f: (f / "deep" / "new").write_bytes(b"x"), "deep/new does not belong there"),
         (lambda f: (f / "MANIFEST.json").unlink(), "it is incomplete"),
         (lambda f: (f / "MANIFEST.json").write_bytes(b"{"), "is not JSON"),
+        (lambda f: replace_by_pipe(f / "a"), "a is not a regular file"),
+        (lambda f: replace_by_pipe(f / "deep" / "new"), "deep/new does not belong there"),
+        (lambda f: (f / "link").symlink_to("/dev/zero"), "link does not belong there"),
+        (lambda f: replace_by_pipe(f / "MANIFEST.json"), "has no MANIFEST.json"),
     ],
 )
 def test_damage_of_a_folder_is_reported(folder: Path, harm: object, finding: str) -> None:
@@ -116,3 +128,39 @@ def test_a_file_in_the_place_of_a_folder_is_said_to_be_one(tmp_path: Path) -> No
     (tmp_path / "f").write_bytes(b"")
     with pytest.raises(ArtifactError, match=r"f: is a file, not the folder of a skelepipe-thing"):
         manifest.open_folder(tmp_path / "f", SPEC)
+
+
+@pytest.mark.parametrize("name", [".DS_Store", "deep/.DS_Store", "deep/._b", "Thumbs.db", "desktop.ini", "@eaDir/a"])
+def test_files_of_operating_systems_are_ignored(folder: Path, name: str) -> None:
+    (folder / name).parent.mkdir(exist_ok=True)
+    (folder / name).write_bytes(b"x")
+    assert manifest.verify_folder(folder, SPEC) == []
+    before = (folder / manifest.MANIFEST).read_bytes()
+    manifest.write_manifest(folder, SPEC)
+    assert (folder / manifest.MANIFEST).read_bytes() == before
+
+
+def test_a_document_that_is_a_pipe_is_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "run.json")
+    with pytest.raises(ArtifactError, match=r"run\.json: is a pipe, expected a regular file; make it again"):
+        manifest.open_document(tmp_path / "run.json", SPEC)
+
+
+def test_a_folder_that_cannot_be_listed_is_an_error_and_not_empty(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refuse_to_list(folder / "deep", monkeypatch)
+    with pytest.raises(PermissionError, match="deep"):
+        manifest.open_folder(folder, SPEC)
+
+
+def refuse_to_list(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let listing a folder fail as for a user without the permission; tests may run as root."""
+    scandir = os.scandir
+
+    def refuse(path: str) -> Iterator[os.DirEntry[str]]:
+        if Path(path) == folder:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)

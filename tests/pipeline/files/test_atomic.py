@@ -84,3 +84,11 @@ def test_a_pipe_or_device_is_not_replaced(tmp_path: Path) -> None:
         atomic.write_file(tmp_path / "pipe", b"content")
     assert (tmp_path / "pipe").is_fifo()
     assert [path.name for path in tmp_path.iterdir()] == ["pipe"]
+
+
+def test_a_folder_with_only_files_of_the_operating_system_counts_as_empty(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / ".DS_Store").write_bytes(b"x")
+    with atomic.new_folder(tmp_path / "out") as partial:
+        (partial / "a").write_bytes(b"a")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["a"]

@@ -1,5 +1,3 @@
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -9,11 +7,10 @@ from pipeline.store.store import Store
 from trainer.config.pretrain import PretrainConfig
 from trainer.data import residency
 from trainer.data.loader import HostClips, ResidentClips
-from trainer.data.residency import Residency, _choose_residency, _format_bytes, open_feed
+from trainer.data.residency import Residency, _choose_residency, open_feed
 from trainer.data.shuffle import ShuffleOrder, plan_batches
 from trainer.data.streaming import StreamedClips
-from trainer.runtime import memory
-from trainer.runtime.memory import available_memory
+from trainer.runtime.memory import format_bytes
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 CLIP = 4 * 3 * 16 * 25 * 2
@@ -52,7 +49,7 @@ def test_auto_chooses_the_first_residency_that_fits_and_gives_the_reason(
 ) -> None:
     found, reason = choose(shared_store, monkeypatch, "auto", device, **free)
     assert found == chosen
-    assert f"of {_format_bytes(CLIP * free['cuda' if chosen == 'gpu' else 'cpu'])} free" in reason
+    assert f"of {format_bytes(CLIP * free['cuda' if chosen == 'gpu' else 'cpu'])} free" in reason
     assert ("host would take" in reason) == (chosen == "stream")
 
 
@@ -91,24 +88,3 @@ def test_on_a_gpu_every_residency_gives_the_same_batches(shared_store: Store) ->
         assert len(found[-1]) == 30
     for other in found[1:]:
         assert all(a[0] == b[0] and torch.equal(a[1], b[1]) for a, b in zip(found[0], other, strict=True))
-
-
-def test_available_memory_is_limited_by_machine_and_batch_system(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "meminfo").write_text("MemTotal: 9000 kB\nMemAvailable: 4000 kB\n")
-    (tmp_path / "own").write_text("0::/job/step\n")
-    job = tmp_path / "groups" / "job"
-    (job / "step").mkdir(parents=True)
-    for folder, most in ((job, "3000000"), (job / "step", "max")):
-        (folder / "memory.max").write_text(f"{most}\n")
-        (folder / "memory.current").write_text("2000000\n")
-        (folder / "memory.stat").write_text("anon 1500000\ninactive_file 500000\n")
-    monkeypatch.setattr(memory, "MEMINFO", tmp_path / "meminfo")
-    monkeypatch.setattr(memory, "OWN_CGROUP", tmp_path / "no such file")
-    monkeypatch.setattr(memory, "CGROUP_ROOT", tmp_path / "groups")
-    assert available_memory(CPU) == 4_096_000
-    monkeypatch.setattr(memory, "OWN_CGROUP", tmp_path / "own")
-    assert available_memory(CPU) == 1_500_000
-    (job / "memory.current").write_text("9000000\n")
-    assert available_memory(CPU) == 0

@@ -13,6 +13,7 @@ from pipeline.errors import ArtifactError, OutputExists
 from pipeline.files import atomic
 from pipeline.files.disk import disk_errors
 from pipeline.files.locks import sole_writer
+from pipeline.files.system_files import entries
 from pipeline.recipes.recipe import load_recipe
 from pipeline.skeleton.layout import KINECT_V2
 from pipeline.store.verify import verify
@@ -138,7 +139,7 @@ def _publish(
         shutil.rmtree(partial, ignore_errors=True)
         try:
             new = create_run(partial, **facts)
-            if output.exists() and any(output.iterdir()) and _is_up_to_date(new, output, request.force):
+            if output.exists() and any(entries(output)) and _is_up_to_date(new, output, request.force):
                 return "up to date"
             checkpoint.save(new.checkpoints, weights.model, None, {"step": 0, "epoch": 0, "run": new.digest})
             atomic.publish_folder(partial, output)

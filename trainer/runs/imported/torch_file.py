@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import os
 import re
 import warnings
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor
 
 from pipeline.errors import ArtifactError, ArtifactNotFound
+from pipeline.files.regular_files import open_file
 
 WRAPPERS = ("state_dict", "model")
 """Keys under which training loops save the state_dict, next to their counters."""
@@ -37,8 +39,8 @@ class _Bounded(io.BufferedReader):
     """A file that never reads more than it has left, so that a false length in a pickle cannot exhaust the memory."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__(io.FileIO(path))
-        self._size = path.stat().st_size
+        super().__init__(open_file(path))
+        self._size = os.fstat(self.fileno()).st_size
 
     def read(self, size: int | None = -1, /) -> bytes:
         left = max(0, self._size - self.tell())
