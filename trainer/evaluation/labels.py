@@ -40,6 +40,12 @@ def labelled_clips(store: Store, split: Split) -> LabelledClips:
     labels = store.columns["label"]
     sides = [rows[labels[rows] != UNLABELLED] for rows in (split.train, split.test)]
     notes = []
+    for name, rows in (("training", split.train), ("test", split.test)):
+        if not len(rows):
+            raise ArtifactError(
+                f"{split.path}: the split {split.name} has no {name} clips, so nothing can be evaluated; define "
+                "splits in skeleton.toml, or use `skelepipe build-splits --split-file`"
+            )
     for name, rows, labelled in zip(("training", "test"), (split.train, split.test), sides, strict=True):
         if not len(labelled):
             raise ArtifactError(
