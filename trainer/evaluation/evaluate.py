@@ -1,7 +1,7 @@
 """Evaluate a run's encoder and the baselines with several protocols (`skelepipe eval`), and save the results."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pipeline.store.splits import Split, Subset, load_subsets
 from pipeline.store.store import Store
-from trainer.config.evaluation import EVAL_DEFAULTS, EvalConfig, FinetuneConfig
+from trainer.config.evaluation import EvalConfig, FinetuneConfig, compose_eval
 from trainer.data.loader import load_clips
 from trainer.data.streams import derive_stream
 from trainer.evaluation import finetune, frozen_protocols, lineage
@@ -20,7 +20,8 @@ from trainer.evaluation.finetune import FinetuneResult, Sides
 from trainer.evaluation.frozen_protocols import BatchNorm, FrozenProtocol
 from trainer.evaluation.knn import nearest_neighbour
 from trainer.evaluation.metrics import spread, summarise
-from trainer.evaluation.results import write_result
+from trainer.evaluation.published import find_published
+from trainer.evaluation.results import Lineage, write_result
 from trainer.models.encoder import Encoder
 from trainer.runs.classifier import RECALIBRATED_SUFFIX, copy_state, save_classifier
 from trainer.runs.run import CheckpointName, Run, build_run_encoder, load_encoder
@@ -39,7 +40,8 @@ class EvaluateRequest:
     split: Split
     protocols: tuple[Protocol, ...] = ("knn", "linear")
     device: torch.device = field(default_factory=choose_device)
-    config: EvalConfig = EVAL_DEFAULTS
+    config: EvalConfig | None = None
+    """Default: the evaluation settings of the run's preset."""
     fractions: tuple[float, ...] = (0.1,)
     """Fractions of the training labels for `semi`; each is evaluated on all stored subsets."""
     batch_norm: BatchNorm = "both"
@@ -49,6 +51,11 @@ class EvaluateRequest:
     """Also evaluate the untrained network (frozen, or trained from scratch) and the raw coordinates."""
     fast: bool = True
     """Use the fast implementation of the encoder (models/fast/); results differ by rounding only."""
+
+    @property
+    def settings(self) -> EvalConfig:
+        """The settings of all protocols."""
+        return self.config or compose_eval(preset=self.run.preset)
 
     @property
     def finetune_rows(self) -> tuple[str, ...]:
@@ -135,12 +142,12 @@ def _frozen_protocols(inputs: EvaluationInputs, protocols: list[FrozenProtocol])
     scores: dict[FrozenProtocol, dict[str, Tensor]] = {protocol: {} for protocol in protocols}
     untrained = inputs.untrained if request.baselines else None
     for data in frozen_protocols.extract_representations(
-        request.run, inputs.encoder, untrained, sides, request.batch_norm, request.config, inputs.progress
+        request.run, inputs.encoder, untrained, sides, request.batch_norm, request.settings, inputs.progress
     ):
         for protocol in protocols:
             inputs.progress(f"{protocol}, {data.name}")
             with named_errors(f"{protocol}, {data.name}"):
-                scored = frozen_protocols.score_protocol(protocol, data, sides, request.config)
+                scored = frozen_protocols.score_protocol(protocol, data, sides, request.settings)
             rows[protocol][data.name] = {**inputs.summary(scored.scores), **scored.more}
             scores[protocol][data.name] = scored.scores
             if scored.layer and data.name in frozen_protocols.STATISTICS:
@@ -158,7 +165,7 @@ def _frozen_protocols(inputs: EvaluationInputs, protocols: list[FrozenProtocol])
             inputs,
             protocol,
             protocol,
-            frozen_protocols.protocol_settings(protocol, request.config),
+            frozen_protocols.protocol_settings(protocol, request.settings),
             rows[protocol],
             scores[protocol],
         )
@@ -168,7 +175,7 @@ def _frozen_protocols(inputs: EvaluationInputs, protocols: list[FrozenProtocol])
 
 def _finetune(inputs: EvaluationInputs, protocol: Literal["finetune"]) -> dict[str, Any]:
     """Fine-tune with all labels; with baselines, also train the same network from scratch."""
-    config = inputs.request.config
+    config = inputs.request.settings
     rows, scores = {}, {}
     for name in inputs.request.finetune_rows:
         start = inputs.untrained if name == SCRATCH else inputs.encoder
@@ -185,7 +192,7 @@ def _finetune(inputs: EvaluationInputs, protocol: Literal["finetune"]) -> dict[s
 
 def _semi_supervised(inputs: EvaluationInputs, fraction: float, draws: list[Subset]) -> dict[str, Any]:
     """Fine-tune with each stored draw of a fraction of the labels; with baselines, also train from scratch."""
-    config = inputs.request.config.semi_for(fraction)
+    config = inputs.request.settings.semi_for(fraction)
     rows, scores = {}, {}
     for name in inputs.request.finetune_rows:
         start = inputs.untrained if name == SCRATCH else inputs.encoder
@@ -196,7 +203,7 @@ def _semi_supervised(inputs: EvaluationInputs, fraction: float, draws: list[Subs
                 inputs.sides, train=inputs.sides.train[indices], train_labels=inputs.sides.train_labels[indices]
             )
             title = f"semi {fraction:g}, {name}, draw {subset.seed}"
-            trained = _train(inputs, title, start, sides, config, inputs.request.config.seed)
+            trained = _train(inputs, title, start, sides, config, inputs.request.settings.seed)
             seeds[str(subset.seed)] = {
                 **inputs.summary(trained.scores),
                 **frozen_protocols.best_epoch_fields(trained.test_top1),
@@ -207,7 +214,7 @@ def _semi_supervised(inputs: EvaluationInputs, fraction: float, draws: list[Subs
     settings = {
         "fraction": fraction,
         "labelled": len(draws[0].rows),
-        "seed": inputs.request.config.seed,
+        "seed": inputs.request.settings.seed,
         **config.model_dump(mode="json"),
     }
     return _write_result(inputs, "semi", f"semi-{fraction:g}", settings, rows, scores)
@@ -258,12 +265,13 @@ def _write_result(
     """Write one result, and its scores, which are needed to fuse runs."""
     request = inputs.request
     names = request.store.attributes["classes"]
+    number = find_published(request.run, Lineage.model_validate(inputs.lineage), key, settings)
     result: dict[str, Any] = {
         "protocol": protocol,
         "settings": settings,
         "rows": rows,
         "class_names": [names.get(str(label), "") for label in inputs.classes],
-        "published": lineage.published(request.run, request.store, request.split, key),
+        "published": number and asdict(number),
         "lineage": inputs.lineage,
     }
     name = _result_name(request, key)

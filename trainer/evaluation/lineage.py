@@ -1,4 +1,4 @@
-"""Lineage of an evaluation, file names of its results, and the published number to compare with."""
+"""Lineage of an evaluation, and file names of its results."""
 
 import importlib.metadata
 from typing import Any
@@ -8,7 +8,6 @@ import torch
 
 from pipeline.store.splits import Split
 from pipeline.store.store import Store
-from trainer.config.presets import compose_pretrain, load_preset, preset_names
 from trainer.data.holdout import split_holdout
 from trainer.runs.run import CheckpointName, Run, find_run_split
 from trainer.runtime.device import describe_device
@@ -35,19 +34,6 @@ def result_name(run: Run, store: Store, split: Split, protocol: str, which: Chec
     is_own_split = own and split.name == run.lineage["split"]["name"]
     name = protocol if is_own_split else f"{protocol}-{store_name}-{split.name}"
     return name if which == "last" else f"{name}-{which}"
-
-
-def published(run: Run, store: Store, split: Split, protocol: str) -> dict[str, Any] | None:
-    """The number reported by the authors, if data set, split, stream and method are those of the run's preset."""
-    if run.preset not in preset_names():
-        return None  # a preset of another version
-    preset = load_preset(run.preset)
-    about, config = preset.about, compose_pretrain(preset)
-    if (about.dataset, about.split) != (store.attributes["dataset"], split.name) or protocol not in about.published:
-        return None
-    if (config.stream, config.method) != (run.config.stream, run.config.method):
-        return None
-    return {"top1": about.published[protocol], "source": about.source}
 
 
 def _pretrained_on(run: Run, store: Store, split: Split) -> int | None:
