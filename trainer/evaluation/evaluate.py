@@ -19,6 +19,7 @@ from trainer.evaluation.divergence import named_errors
 from trainer.evaluation.finetune import FinetuneResult, Sides
 from trainer.evaluation.frozen_protocols import BatchNorm, FrozenProtocol
 from trainer.evaluation.knn import nearest_neighbour
+from trainer.evaluation.labels import LabelledClips, labelled_clips
 from trainer.evaluation.metrics import spread, summarise
 from trainer.evaluation.published import find_published
 from trainer.evaluation.results import Lineage, write_result
@@ -68,9 +69,8 @@ class EvaluationInputs:
     """The loaded inputs of one evaluation."""
 
     request: EvaluateRequest
+    labelled: LabelledClips
     sides: Sides
-    classes: list[int]
-    """The data set's class ids, in the order of the columns of the scores."""
     encoder: Encoder
     untrained: Encoder
     """The encoder before its first training step."""
@@ -79,7 +79,7 @@ class EvaluationInputs:
 
     def summary(self, scores: Tensor) -> dict[str, Any]:
         """Summarise scores (N, classes) of the test clips."""
-        return summarise(scores.numpy(), self.sides.test_labels.numpy(), self.classes)
+        return summarise(scores.numpy(), self.labelled.test_labels, self.labelled.classes)
 
     def to_stream(self, positions: Tensor) -> Tensor:
         """Convert positions to the run's stream."""
@@ -101,26 +101,31 @@ def evaluate(
 
     Raises:
         ArtifactNotFound: no labelled subset of a fraction is stored.
-        ArtifactError: run, store or split are damaged or do not match.
+        ArtifactError: run, store or split are damaged or do not match, or a side of the split has no labelled clip.
         NotFinite: a training on labels diverged, or features are not finite; its protocol is not saved.
     """
     run, store, split = request.run, request.store, request.split
     fractions = request.fractions if "semi" in request.protocols else ()
     subsets = {fraction: load_subsets(store, split, fraction) for fraction in fractions}
     progress("loading clips")
-    rows = np.concatenate([split.train, split.test])
-    classes, positions = np.unique(store.columns["label"][rows], return_inverse=True)
-    clips = load_clips(store, rows, run.config.frames, run.config.bodies)
-    counts = [len(split.train), len(split.test)]
-    (train, test), (train_labels, test_labels) = (torch.split(x, counts) for x in (clips, torch.from_numpy(positions)))
+    labelled = labelled_clips(store, split)
+    train, test = (
+        load_clips(store, rows, run.config.frames, run.config.bodies) for rows in (labelled.train, labelled.test)
+    )
     encoder, checkpoint = load_encoder(run, request.device, request.checkpoint, fast=request.fast)
     inputs = EvaluationInputs(
         request=request,
-        sides=Sides(train=train, train_labels=train_labels, test=test, test_labels=test_labels, classes=len(classes)),
-        classes=classes.tolist(),
+        labelled=labelled,
+        sides=Sides(
+            train=train,
+            train_labels=torch.from_numpy(labelled.train_labels),
+            test=test,
+            test_labels=torch.from_numpy(labelled.test_labels),
+            classes=len(labelled.classes),
+        ),
         encoder=encoder,
         untrained=build_run_encoder(run, fast=request.fast).to(request.device),
-        lineage=lineage.lineage(run, store, split, checkpoint, request.device),
+        lineage=lineage.lineage(run, store, split, labelled, checkpoint, request.device),
         progress=progress,
     )
     results = {}
@@ -198,7 +203,7 @@ def _semi_supervised(inputs: EvaluationInputs, fraction: float, draws: list[Subs
         start = inputs.untrained if name == SCRATCH else inputs.encoder
         seeds = {}
         for subset in draws:
-            indices = torch.from_numpy(np.searchsorted(inputs.request.split.train, subset.rows))
+            indices = torch.from_numpy(np.searchsorted(inputs.labelled.train, subset.rows))
             sides = replace(
                 inputs.sides, train=inputs.sides.train[indices], train_labels=inputs.sides.train_labels[indices]
             )
@@ -248,7 +253,7 @@ def _save_classifier(
         encoder=state,
         weight=layer[0],
         bias=layer[1],
-        classes=inputs.classes,
+        classes=inputs.labelled.classes,
         store=inputs.request.store,
         facts={"protocol": protocol, "representation": row, "batch_norm": statistics, "lineage": inputs.lineage},
     )
@@ -270,13 +275,18 @@ def _write_result(
         "protocol": protocol,
         "settings": settings,
         "rows": rows,
-        "class_names": [names.get(str(label), "") for label in inputs.classes],
+        "class_names": [names.get(str(label), "") for label in inputs.labelled.classes],
         "published": number and asdict(number),
+        "notes": list(inputs.labelled.notes),
         "lineage": inputs.lineage,
     }
     name = _result_name(request, key)
     arrays: dict[str, NDArray[Any]] = {row: array.numpy().astype(np.float32) for row, array in scores.items()}
-    axes = {"rows": request.split.test, "classes": np.array(inputs.classes), "labels": inputs.sides.test_labels.numpy()}
+    axes = {
+        "rows": inputs.labelled.test,
+        "classes": np.array(inputs.labelled.classes),
+        "labels": inputs.labelled.test_labels,
+    }
     result["written"] = write_result(request.run, name, result, {**axes, **arrays}).as_posix()
     return result
 

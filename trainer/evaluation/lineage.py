@@ -9,17 +9,28 @@ import torch
 from pipeline.store.splits import Split
 from pipeline.store.store import Store
 from trainer.data.holdout import split_holdout
+from trainer.evaluation.labels import LabelledClips
 from trainer.runs.run import CheckpointName, Run, find_run_split
 from trainer.runtime.device import describe_device
 
 
-def lineage(run: Run, store: Store, split: Split, checkpoint: dict[str, Any], device: torch.device) -> dict[str, Any]:
-    """The evaluated run, checkpoint (as returned by `load_encoder`), store and split, with versions and device."""
+def lineage(
+    run: Run, store: Store, split: Split, labelled: LabelledClips, checkpoint: dict[str, Any], device: torch.device
+) -> dict[str, Any]:
+    """The evaluated run, checkpoint (as returned by `load_encoder`), store and split, with versions and device.
+
+    The split has its numbers of labelled clips.
+    """
     return {
         "run": {"path": run.path.as_posix(), "digest": run.digest, "preset": run.preset, "seed": run.config.seed},
         "checkpoint": checkpoint,
         "store": {"name": store.name, "digest": store.digest, "recipe": store.attributes["recipe"]["name"]},
-        "split": {"name": split.name, "digest": split.digest, "train": len(split.train), "test": len(split.test)},
+        "split": {
+            "name": split.name,
+            "digest": split.digest,
+            "train": len(labelled.train),
+            "test": len(labelled.test),
+        },
         "test_clips_pretrained_on": _pretrained_on(run, store, split),
         "transfer": None if run.imported else store.digest != run.lineage["store"]["digest"],
         "versions": {"skelepipe": importlib.metadata.version("skelepipe"), "torch": torch.__version__},

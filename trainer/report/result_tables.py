@@ -82,6 +82,7 @@ def _notes(found: list[Result]) -> list[str]:
         "Marked: the pre-trained encoder. Intervals (Wilson, 95 %) cover the choice of test clips only; the variation "
         "over training seeds comes on top."
     ]
+    lines += dict.fromkeys(f"{note[:1].upper()}{note[1:]}." for result in found for note in result.notes)
     rows = [row for result in found for row in result.rows.values()]
     if any(row.best_epoch for row in rows):
         lines.append("Best epoch: chosen on the test clips, which is what most papers report.")

@@ -74,6 +74,7 @@ def results_notes(results: Mapping[str, Mapping[str, Any]]) -> list[str]:
         f"{split['test']} test clips, {split['train']} training clips; {describe_checkpoint(checkpoint)}; "
         + ("brackets: 95 % interval" if has_intervals else "95 % intervals are in the files"),
     ]
+    lines += next(iter(results.values()))["notes"]
     if checkpoint.get("imported"):
         lines.append("imported weights do not record their training clips: test clips may be among them")
     if lineage["test_clips_pretrained_on"]:
