@@ -136,6 +136,12 @@ class OutputFailed(SkelepipeError):
     exit_code = 5
 
 
+class InputFailed(SkelepipeError):
+    """The input disappeared while it was read, or its disk or network reports an error; nothing is published."""
+
+    exit_code = 5
+
+
 class WorkerDied(SkelepipeError):
     """Worker processes died repeatedly on the same recordings; the work of the others is kept."""
 

@@ -1,7 +1,7 @@
 """Evaluate a run's encoder and the baselines with several protocols (`skelepipe eval`), and save the results."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pipeline.store.splits import Split, Subset, load_subsets
 from pipeline.store.store import Store
-from trainer.config.evaluation import EVAL_DEFAULTS, EvalConfig, FinetuneConfig
+from trainer.config.evaluation import EvalConfig, FinetuneConfig, compose_eval
 from trainer.data.loader import load_clips
 from trainer.data.streams import derive_stream
 from trainer.evaluation import finetune, frozen_protocols, lineage
@@ -19,8 +19,10 @@ from trainer.evaluation.divergence import named_errors
 from trainer.evaluation.finetune import FinetuneResult, Sides
 from trainer.evaluation.frozen_protocols import BatchNorm, FrozenProtocol
 from trainer.evaluation.knn import nearest_neighbour
+from trainer.evaluation.labels import LabelledClips, labelled_clips
 from trainer.evaluation.metrics import spread, summarise
-from trainer.evaluation.results import write_result
+from trainer.evaluation.published import find_published
+from trainer.evaluation.results import Lineage, write_result
 from trainer.models.encoder import Encoder
 from trainer.runs.classifier import RECALIBRATED_SUFFIX, copy_state, save_classifier
 from trainer.runs.run import CheckpointName, Run, build_run_encoder, load_encoder
@@ -39,7 +41,8 @@ class EvaluateRequest:
     split: Split
     protocols: tuple[Protocol, ...] = ("knn", "linear")
     device: torch.device = field(default_factory=choose_device)
-    config: EvalConfig = EVAL_DEFAULTS
+    config: EvalConfig | None = None
+    """Default: the evaluation settings of the run's preset."""
     fractions: tuple[float, ...] = (0.1,)
     """Fractions of the training labels for `semi`; each is evaluated on all stored subsets."""
     batch_norm: BatchNorm = "both"
@@ -49,6 +52,11 @@ class EvaluateRequest:
     """Also evaluate the untrained network (frozen, or trained from scratch) and the raw coordinates."""
     fast: bool = True
     """Use the fast implementation of the encoder (models/fast/); results differ by rounding only."""
+
+    @property
+    def settings(self) -> EvalConfig:
+        """The settings of all protocols."""
+        return self.config or compose_eval(preset=self.run.preset)
 
     @property
     def finetune_rows(self) -> tuple[str, ...]:
@@ -61,9 +69,8 @@ class EvaluationInputs:
     """The loaded inputs of one evaluation."""
 
     request: EvaluateRequest
+    labelled: LabelledClips
     sides: Sides
-    classes: list[int]
-    """The data set's class ids, in the order of the columns of the scores."""
     encoder: Encoder
     untrained: Encoder
     """The encoder before its first training step."""
@@ -72,7 +79,7 @@ class EvaluationInputs:
 
     def summary(self, scores: Tensor) -> dict[str, Any]:
         """Summarise scores (N, classes) of the test clips."""
-        return summarise(scores.numpy(), self.sides.test_labels.numpy(), self.classes)
+        return summarise(scores.numpy(), self.labelled.test_labels, self.labelled.classes)
 
     def to_stream(self, positions: Tensor) -> Tensor:
         """Convert positions to the run's stream."""
@@ -94,26 +101,31 @@ def evaluate(
 
     Raises:
         ArtifactNotFound: no labelled subset of a fraction is stored.
-        ArtifactError: run, store or split are damaged or do not match.
+        ArtifactError: run, store or split are damaged or do not match, or a side of the split has no labelled clip.
         NotFinite: a training on labels diverged, or features are not finite; its protocol is not saved.
     """
     run, store, split = request.run, request.store, request.split
     fractions = request.fractions if "semi" in request.protocols else ()
     subsets = {fraction: load_subsets(store, split, fraction) for fraction in fractions}
     progress("loading clips")
-    rows = np.concatenate([split.train, split.test])
-    classes, positions = np.unique(store.columns["label"][rows], return_inverse=True)
-    clips = load_clips(store, rows, run.config.frames, run.config.bodies)
-    counts = [len(split.train), len(split.test)]
-    (train, test), (train_labels, test_labels) = (torch.split(x, counts) for x in (clips, torch.from_numpy(positions)))
+    labelled = labelled_clips(store, split)
+    train, test = (
+        load_clips(store, rows, run.config.frames, run.config.bodies) for rows in (labelled.train, labelled.test)
+    )
     encoder, checkpoint = load_encoder(run, request.device, request.checkpoint, fast=request.fast)
     inputs = EvaluationInputs(
         request=request,
-        sides=Sides(train=train, train_labels=train_labels, test=test, test_labels=test_labels, classes=len(classes)),
-        classes=classes.tolist(),
+        labelled=labelled,
+        sides=Sides(
+            train=train,
+            train_labels=torch.from_numpy(labelled.train_labels),
+            test=test,
+            test_labels=torch.from_numpy(labelled.test_labels),
+            classes=len(labelled.classes),
+        ),
         encoder=encoder,
         untrained=build_run_encoder(run, fast=request.fast).to(request.device),
-        lineage=lineage.lineage(run, store, split, checkpoint, request.device),
+        lineage=lineage.lineage(run, store, split, labelled, checkpoint, request.device),
         progress=progress,
     )
     results = {}
@@ -135,12 +147,12 @@ def _frozen_protocols(inputs: EvaluationInputs, protocols: list[FrozenProtocol])
     scores: dict[FrozenProtocol, dict[str, Tensor]] = {protocol: {} for protocol in protocols}
     untrained = inputs.untrained if request.baselines else None
     for data in frozen_protocols.extract_representations(
-        request.run, inputs.encoder, untrained, sides, request.batch_norm, request.config, inputs.progress
+        request.run, inputs.encoder, untrained, sides, request.batch_norm, request.settings, inputs.progress
     ):
         for protocol in protocols:
             inputs.progress(f"{protocol}, {data.name}")
             with named_errors(f"{protocol}, {data.name}"):
-                scored = frozen_protocols.score_protocol(protocol, data, sides, request.config)
+                scored = frozen_protocols.score_protocol(protocol, data, sides, request.settings)
             rows[protocol][data.name] = {**inputs.summary(scored.scores), **scored.more}
             scores[protocol][data.name] = scored.scores
             if scored.layer and data.name in frozen_protocols.STATISTICS:
@@ -158,7 +170,7 @@ def _frozen_protocols(inputs: EvaluationInputs, protocols: list[FrozenProtocol])
             inputs,
             protocol,
             protocol,
-            frozen_protocols.protocol_settings(protocol, request.config),
+            frozen_protocols.protocol_settings(protocol, request.settings),
             rows[protocol],
             scores[protocol],
         )
@@ -168,7 +180,7 @@ def _frozen_protocols(inputs: EvaluationInputs, protocols: list[FrozenProtocol])
 
 def _finetune(inputs: EvaluationInputs, protocol: Literal["finetune"]) -> dict[str, Any]:
     """Fine-tune with all labels; with baselines, also train the same network from scratch."""
-    config = inputs.request.config
+    config = inputs.request.settings
     rows, scores = {}, {}
     for name in inputs.request.finetune_rows:
         start = inputs.untrained if name == SCRATCH else inputs.encoder
@@ -185,18 +197,18 @@ def _finetune(inputs: EvaluationInputs, protocol: Literal["finetune"]) -> dict[s
 
 def _semi_supervised(inputs: EvaluationInputs, fraction: float, draws: list[Subset]) -> dict[str, Any]:
     """Fine-tune with each stored draw of a fraction of the labels; with baselines, also train from scratch."""
-    config = inputs.request.config.semi_for(fraction)
+    config = inputs.request.settings.semi_for(fraction)
     rows, scores = {}, {}
     for name in inputs.request.finetune_rows:
         start = inputs.untrained if name == SCRATCH else inputs.encoder
         seeds = {}
         for subset in draws:
-            indices = torch.from_numpy(np.searchsorted(inputs.request.split.train, subset.rows))
+            indices = torch.from_numpy(np.searchsorted(inputs.labelled.train, subset.rows))
             sides = replace(
                 inputs.sides, train=inputs.sides.train[indices], train_labels=inputs.sides.train_labels[indices]
             )
             title = f"semi {fraction:g}, {name}, draw {subset.seed}"
-            trained = _train(inputs, title, start, sides, config, inputs.request.config.seed)
+            trained = _train(inputs, title, start, sides, config, inputs.request.settings.seed)
             seeds[str(subset.seed)] = {
                 **inputs.summary(trained.scores),
                 **frozen_protocols.best_epoch_fields(trained.test_top1),
@@ -207,7 +219,7 @@ def _semi_supervised(inputs: EvaluationInputs, fraction: float, draws: list[Subs
     settings = {
         "fraction": fraction,
         "labelled": len(draws[0].rows),
-        "seed": inputs.request.config.seed,
+        "seed": inputs.request.settings.seed,
         **config.model_dump(mode="json"),
     }
     return _write_result(inputs, "semi", f"semi-{fraction:g}", settings, rows, scores)
@@ -241,7 +253,7 @@ def _save_classifier(
         encoder=state,
         weight=layer[0],
         bias=layer[1],
-        classes=inputs.classes,
+        classes=inputs.labelled.classes,
         store=inputs.request.store,
         facts={"protocol": protocol, "representation": row, "batch_norm": statistics, "lineage": inputs.lineage},
     )
@@ -258,17 +270,23 @@ def _write_result(
     """Write one result, and its scores, which are needed to fuse runs."""
     request = inputs.request
     names = request.store.attributes["classes"]
+    number = find_published(request.run, Lineage.model_validate(inputs.lineage), key, settings)
     result: dict[str, Any] = {
         "protocol": protocol,
         "settings": settings,
         "rows": rows,
-        "class_names": [names.get(str(label), "") for label in inputs.classes],
-        "published": lineage.published(request.run, request.store, request.split, key),
+        "class_names": [names.get(str(label), "") for label in inputs.labelled.classes],
+        "published": number and asdict(number),
+        "notes": list(inputs.labelled.notes),
         "lineage": inputs.lineage,
     }
     name = _result_name(request, key)
     arrays: dict[str, NDArray[Any]] = {row: array.numpy().astype(np.float32) for row, array in scores.items()}
-    axes = {"rows": request.split.test, "classes": np.array(inputs.classes), "labels": inputs.sides.test_labels.numpy()}
+    axes = {
+        "rows": inputs.labelled.test,
+        "classes": np.array(inputs.labelled.classes),
+        "labels": inputs.labelled.test_labels,
+    }
     result["written"] = write_result(request.run, name, result, {**axes, **arrays}).as_posix()
     return result
 

@@ -14,6 +14,7 @@ from pipeline.errors import ArtifactError, ArtifactNotFound
 from pipeline.files import safe_numpy
 from pipeline.files.atomic import sole_file_writer, write_file
 from pipeline.files.regular_files import open_buffered
+from pipeline.sources.coordinate_limits import MAX_POSITION, explain_beyond, first_beyond
 from pipeline.store.splits import Split
 from pipeline.store.store import Store
 from trainer.config.evaluation import FeatureLayer
@@ -93,7 +94,8 @@ def from_array(
         source: the origin of the arrays, for error messages.
 
     Raises:
-        ArtifactError: an array does not fit the run's skeleton or the other arrays, or is not numeric.
+        ArtifactError: an array does not fit the run's skeleton or the other arrays, or is not numeric; a coordinate is
+            not finite or beyond any recording.
     """
     joints = len(run.layout.joints)
     if data.ndim != 5 or data.shape[1] != 3 or data.shape[3] != joints or data.dtype.kind not in "fiu" or not data.size:
@@ -105,6 +107,10 @@ def from_array(
     if not np.isfinite(clips).all():
         clip = int(np.flatnonzero(~np.isfinite(clips).reshape(len(clips), -1).all(1))[0])
         raise ArtifactError(f"{source}: data is not finite in clip {clip}; write missing joints as 0")
+    if beyond := first_beyond(clips, MAX_POSITION):
+        clip, axis, _, joint, _ = beyond
+        reason = explain_beyond(axis, run.layout.joints[joint], clips[beyond], MAX_POSITION)
+        raise ArtifactError(f"{source}: clip {clip}: {reason}")
     for name, array in (("labels", labels), ("names", names)):
         if array is not None and array.shape != (len(data),):
             raise ArtifactError(f"{source}: {name} has shape {array.shape}, expected ({len(data)},)")

@@ -17,6 +17,7 @@ from pipeline.files import raw_files, safe_numpy
 from pipeline.files.raw_files import RawFile
 from pipeline.files.safe_zip import BOMB_BYTES, BOMB_RATIO
 from pipeline.skeleton.layout import Layout
+from pipeline.sources.coordinate_limits import MAX_METRES, MAX_POSITION, explain_beyond, first_beyond
 from pipeline.sources.folder.csv_table import Table, read_csv, split_bodies
 from pipeline.sources.folder.skeleton_toml import FolderSpec
 
@@ -26,8 +27,6 @@ CONFIDENCE = "confidence"
 """Key of the array with the confidence of each joint, in a file whose coordinates have one of the default keys."""
 MAX_BODIES = 8
 """An array with more bodies than this, and with more bodies than frames, has its first two axes swapped."""
-MAX_METRES = 100
-"""No body has this extent: the numbers are in other units, or pixels."""
 NUDGE_METRES = 1e-9
 """Distance by which a joint at the origin is moved, because exactly (0, 0, 0) means missing."""
 
@@ -126,6 +125,8 @@ def _damage_as_error(file: RawFile) -> Iterator[None]:
     except RawFileError:
         raise
     except Exception as error:  # numpy, zipfile and h5py raise nearly any exception for a damaged file
+        if isinstance(error, OSError) and error.errno not in raw_files.FILE_ERRNOS:
+            raise  # the disk reports an error: the file may be intact
         if "allow_pickle" in str(error):
             raise RawFileError(str(file), 0, "holds Python objects, which are not read; save numbers") from error
         reason = str(error).partition("\n")[0] or type(error).__name__
@@ -179,7 +180,7 @@ def _to_metres(bodies: NDArray[Any], spec: FolderSpec) -> NDArray[np.float32]:
     """Convert bodies (M, T, V, C) from the file's units and axes to those of `Bodies`; 2-D joints get z = 0.
 
     Raises:
-        ValueError: the bodies are too large for people; the text is the reason.
+        ValueError: the bodies are too large for people, or a joint is too far away; the text is the reason.
     """
     is_flat = bodies.shape[3] == 2
     xyz = spec.metres(np.concatenate([bodies, np.zeros_like(bodies[..., :1])], axis=3) if is_flat else bodies)
@@ -190,6 +191,10 @@ def _to_metres(bodies: NDArray[Any], spec: FolderSpec) -> NDArray[np.float32]:
             f"bodies are {extent:.4g} m across; set the units of these numbers in skeleton.toml, and scale pixels "
             "to about the size of people"
         )
+    if beyond := first_beyond(xyz, MAX_POSITION):
+        body, frame, joint, axis = beyond
+        where = f"body {body}, frame {frame} (from 0)"
+        raise ValueError(f"{where}: {explain_beyond(axis, spec.layout.joints[joint], xyz[beyond], MAX_POSITION)}")
     xyz[np.isnan(xyz)] = 0
     return xyz
 

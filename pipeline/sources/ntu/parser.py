@@ -9,6 +9,7 @@ from pipeline.errors import RawFileError
 from pipeline.skeleton.layout import KINECT_V2, Layout
 from pipeline.skeleton.recording import Recording
 from pipeline.sources import text_kernels
+from pipeline.sources.coordinate_limits import MAX_METRES, explain_beyond, first_beyond
 from pipeline.sources.text_buffer import (
     MAX_LINE_BYTES,
     PIECE_BYTES,
@@ -28,8 +29,22 @@ _LINES = {
     text_kernels.JOINT_LINE: ("joint row", 12, "", "a tracking state (0, 1 or 2)"),
 }
 
+MAX_FRAMES = 9_000
+"""Frames that a file with few bodies may have: five minutes at 30 a second; those of NTU RGB+D have at most 300."""
+MAX_EMPTY_SHARE = 8
+"""Of more frames, at least one in eight must have a body: an empty frame has two bytes in the file, but in memory as
+many as a body, which has more than 600 in the file."""
 
-def parse(text: NDArray[np.uint8], size: int, *, source: str, name: str, layout: Layout = KINECT_V2) -> Recording:
+
+def parse(
+    text: NDArray[np.uint8],
+    size: int,
+    *,
+    source: str,
+    name: str,
+    layout: Layout = KINECT_V2,
+    max_metres: float = MAX_METRES,
+) -> Recording:
     """Parse a skeleton file that is in memory; the result does not refer to the buffer.
 
     Coordinates are `numpy.float32(float(token))`, bit for bit. Columns that are not used must be numbers, too.
@@ -40,9 +55,10 @@ def parse(text: NDArray[np.uint8], size: int, *, source: str, name: str, layout:
         source: the file as the user knows it, for messages.
         name: the sample's name.
         layout: the joints that each body must have.
+        max_metres: largest coordinate.
 
     Raises:
-        RawFileError: the file violates the format.
+        RawFileError: the file violates the format, a coordinate is too large, or nearly all of many frames are empty.
     """
     terminate(text, size)
     joints = len(layout.joints)
@@ -61,6 +77,15 @@ def parse(text: NDArray[np.uint8], size: int, *, source: str, name: str, layout:
         if code != text_kernels.ACCEPTED:
             raise RawFileError(source, *_refusal(text[:size], code, line, at, frame, frames, joints))
         convert_inexact(text, inexact[:n_inexact], xyz)
+    if frames > MAX_FRAMES and frames > MAX_EMPTY_SHARE * (occupied := len(np.unique(keys[:rows, 0]))):
+        reason = f"{frames} frames, but a body in {occupied} only: cut out the part with people"
+        raise RawFileError(source, 1, reason)
+    bodies = xyz[: rows * joints * 3].reshape(rows, joints, 3)
+    if beyond := first_beyond(bodies, max_metres):
+        row, joint, axis = beyond
+        # Before it: the number of frames, that of bodies of each frame, two lines and the joints of each earlier body.
+        line = 1 + (int(keys[row, 0]) + 1) + row * (joints + 2) + 2 + joint + 1
+        raise RawFileError(source, line, explain_beyond(axis, layout.joints[joint], bodies[beyond], max_metres))
     return Recording(
         name=name,
         layout=layout,
@@ -68,7 +93,7 @@ def parse(text: NDArray[np.uint8], size: int, *, source: str, name: str, layout:
         frame=keys[:rows, 0].astype(np.int32),
         slot=keys[:rows, 1].astype(np.int32),
         body=keys[:rows, 2].copy(),
-        xyz=xyz[: rows * joints * 3].reshape(rows, joints, 3).copy(),
+        xyz=bodies.copy(),
         tracking=tracking[:rows].copy(),
     )
 

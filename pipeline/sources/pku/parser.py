@@ -9,6 +9,7 @@ from pipeline.errors import RawFileError
 from pipeline.skeleton.layout import KINECT_V2, Layout
 from pipeline.skeleton.recording import Recording
 from pipeline.sources import text_kernels
+from pipeline.sources.coordinate_limits import MAX_METRES, explain_beyond, first_beyond
 from pipeline.sources.text_buffer import (
     MAX_LINE_BYTES,
     PIECE_BYTES,
@@ -25,7 +26,15 @@ _COMPLETE_END = re.compile(rb"(\n|\.\d{6})[ \t\r]*\Z")
 """End of a file that is not truncated: a line end, or a number with PKU-MMD's six digits after the point."""
 
 
-def parse(text: NDArray[np.uint8], size: int, *, source: str, name: str, layout: Layout = KINECT_V2) -> Recording:
+def parse(
+    text: NDArray[np.uint8],
+    size: int,
+    *,
+    source: str,
+    name: str,
+    layout: Layout = KINECT_V2,
+    max_metres: float = MAX_METRES,
+) -> Recording:
     """Parse a skeleton file that is in memory; the result does not refer to the buffer.
 
     A row is a frame: x y z in metres of every joint of the first body, then of the second. Coordinates are
@@ -37,9 +46,10 @@ def parse(text: NDArray[np.uint8], size: int, *, source: str, name: str, layout:
         source: the file as the user knows it, for messages.
         name: the video's name.
         layout: the joints that each body must have.
+        max_metres: largest coordinate.
 
     Raises:
-        RawFileError: the file violates the format, or may be truncated.
+        RawFileError: the file violates the format, may be truncated, or has a coordinate that is too large.
     """
     terminate(text, size)
     fields = BODIES * len(layout.joints) * 3
@@ -55,6 +65,9 @@ def parse(text: NDArray[np.uint8], size: int, *, source: str, name: str, layout:
     if not _COMPLETE_END.search(text[max(0, size - 256) : size].tobytes()):
         raise RawFileError(source, rows, "file ends within the row's last number: truncated? download it again")
     bodies = numbers[: rows * fields].reshape(rows, BODIES, len(layout.joints), 3)
+    if beyond := first_beyond(bodies, max_metres):
+        row, _, joint, axis = beyond
+        raise RawFileError(source, row + 1, explain_beyond(axis, layout.joints[joint], bodies[beyond], max_metres))
     return Recording.from_bodies(name, layout, bodies.swapaxes(0, 1))
 
 

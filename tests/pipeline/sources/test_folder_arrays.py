@@ -197,11 +197,23 @@ class Trap:
 def test_bodies_that_are_too_large_are_refused(tmp_path: Path, form: Callable[..., Path]) -> None:
     array = 150 * motion(2, 9, V, 2)
     array[1, 4:] = np.nan  # neither who is absent
-    array[0, 3, 2] = 1e30  # nor a wild joint makes a body large
+    array[0, 3, 2] = 1e5  # nor a wild joint makes a body large
     path = form(tmp_path / "clip", array)
     assert read(path, per_metre=100).xyz.shape == (2, 9, V, 3)
     with pytest.raises(RawFileError, match=f"clip{path.suffix}: .*bodies are [0-9.]+ m across; set the units"):
         read(path)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_joint_at_the_end_of_the_world_is_refused_with_its_value(tmp_path: Path, form: Callable[..., Path]) -> None:
+    array = motion(2, 9, V, 2)
+    array[1, 3, 2, 1] = -3e38
+    with pytest.raises(
+        RawFileError, match=r"body 1, frame 3 \(from 0\): y of .* is -3e\+38 m, expected at most 10000 m"
+    ):
+        read(form(tmp_path / "clip", array))
+    array[1, 3, 2, 1] = 1e4
+    assert read(form(tmp_path / "clip", array)).xyz.max() == 1e4
 
 
 @pytest.mark.parametrize("form", [npy, npz])

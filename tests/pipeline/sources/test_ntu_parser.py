@@ -15,7 +15,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import RawFileError
-from pipeline.sources.ntu.parser import parse
+from pipeline.sources.coordinate_limits import MAX_METRES
+from pipeline.sources.ntu.parser import MAX_EMPTY_SHARE, MAX_FRAMES, parse
 from pipeline.sources.text_buffer import PADDING, PIECE_BYTES, TextReader
 from tests.support.reference import BrokenTextError, parse_skeleton
 from trainer.bench.ingest import read_with_reference_reader
@@ -32,10 +33,10 @@ LF = b"\n"
 generous = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
-def parse_bytes(text):
+def parse_bytes(text, max_metres=np.inf):
     buffer = np.full(len(text) + PADDING, ord("7"), np.uint8)  # what lay behind the text before must not matter
     buffer[: len(text)] = np.frombuffer(text, np.uint8)
-    return parse(buffer, len(text), source="input.skeleton", name="there")
+    return parse(buffer, len(text), source="input.skeleton", name="there", max_metres=max_metres)
 
 
 def skeleton(frames, eol=b"\r\n"):
@@ -394,3 +395,37 @@ def test_line_at_finds_lines_across_piece_boundaries(shift):
     text = SMALL[:-2] + b"\r\n" * (PIECE_BYTES // 2) + b" " * (shift + 9) + b"here\n" + b"\n" * PIECE_BYTES
     assert refusal(text).line == text[: text.index(b"here")].count(b"\n") + 1
     assert "found 'here'" in refusal(text).reason
+
+
+@pytest.mark.parametrize(
+    ("number", "says"),
+    [
+        (b"3e38", "x of right_hip is 3e+38 m, expected at most 100 m"),
+        (b"-1.7e3", "x of right_hip is -1700 m"),
+        (b"100.00001", "x of right_hip is 100 m"),
+    ],
+)
+def test_a_coordinate_that_no_sensor_measures_is_refused_with_value_and_line(number, says):
+    line = len(SMALL.split(b"\r\n")) - 9  # of joint 16 of the last body
+    text = with_line(line, number + b" -0.1725972 3.785547 0 0 0 0 0 0 0 0 2")
+    with pytest.raises(RawFileError) as caught:
+        parse_bytes(text, MAX_METRES)
+    assert caught.value.line == line
+    assert says in caught.value.reason
+    assert parse_bytes(text).frames == 3
+
+
+def test_memory_for_empty_frames_is_bounded_by_the_frames_with_a_body():
+    few = skeleton([[BODY]] + [[]] * (MAX_FRAMES - 2) + [[BODY]])
+    assert parse_bytes(few).frames == MAX_FRAMES
+    many = skeleton([[BODY]] + [[]] * (MAX_FRAMES - 1) + [[BODY, BODY]])
+    assert refusal(many).line == 1
+    assert refusal(many).reason == f"{MAX_FRAMES + 1} frames, but a body in 2 only: cut out the part with people"
+    sparse = skeleton([[BODY], *[[]] * (MAX_EMPTY_SHARE - 1)] * (MAX_FRAMES // MAX_EMPTY_SHARE + 1))
+    assert parse_bytes(sparse).frames > MAX_FRAMES
+
+
+@pytest.mark.parametrize("number", [b"100", b"-99.9", b"nan", b"inf", b"-inf"])
+def test_coordinates_at_the_limit_and_missing_ones_are_accepted(number):
+    text = with_line(5, number + b" -0.1725972 3.785547 0 0 0 0 0 0 0 0 2")
+    assert parse_bytes(text, MAX_METRES).frames == 3

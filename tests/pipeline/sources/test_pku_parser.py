@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import RawFileError
+from pipeline.sources.coordinate_limits import MAX_METRES
 from pipeline.sources.pku.parser import parse
 from pipeline.sources.text_buffer import PADDING
 from tests.support.reference import BrokenTextError, parse_pku_rows
@@ -19,10 +20,10 @@ of_megabytes = pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="plain 
 generous = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
-def parse_bytes(text):
+def parse_bytes(text, max_metres=np.inf):
     buffer = np.full(len(text) + PADDING, ord("7"), np.uint8)  # what lay behind the text before must not matter
     buffer[: len(text)] = np.frombuffer(text, np.uint8)
-    return parse(buffer, len(text), source="input.txt", name="0002-L")
+    return parse(buffer, len(text), source="input.txt", name="0002-L", max_metres=max_metres)
 
 
 def fixed(numbers):
@@ -244,3 +245,23 @@ def test_a_line_without_end_is_refused_with_little_memory(endless, message):
     tracemalloc.stop()
     assert peak < 2 * size
     assert len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize(
+    ("number", "says"),
+    [(3e38, "y of right_hip is 3e+38 m, expected at most 100 m"), (-1700, "y of right_hip is -1700 m")],
+)
+def test_a_coordinate_that_no_sensor_measures_is_refused_with_value_and_line(number, says):
+    numbers = one_body(5)
+    numbers[3, 75 + 3 * 16 + 1] = number
+    with pytest.raises(RawFileError) as caught:
+        parse_bytes(fixed(numbers), MAX_METRES)
+    assert caught.value.line == 4
+    assert says in caught.value.reason
+    assert parse_bytes(fixed(numbers)).frames == 5
+
+
+def test_coordinates_at_the_limit_and_missing_ones_are_accepted():
+    numbers = one_body(5)
+    numbers[3, :4] = [100, np.nan, np.inf, -100]
+    assert parse_bytes(fixed(numbers), MAX_METRES).frames == 5

@@ -78,6 +78,7 @@ def test_an_exported_array_is_not_resized(shared_run: Run, shared_store: Store, 
         ({"data": np.zeros((2, 3, 9, 17, 1))}, r"expected numbers \(N, 3, T, 25, M\)"),
         ({"data": np.full((2, 3, 9, 25, 1), np.nan)}, "not finite in clip 0"),
         ({"data": np.full((2, 3, 9, 25, 1), 1e300)}, "not finite in clip 0"),
+        ({"data": np.full((2, 3, 9, 25, 1), 3e38)}, r"clip 0: x of spine_base is 3e\+38 m, expected at most"),
         ({"data": np.zeros((2, 3, 9, 25, 1)), "labels": np.zeros(3)}, "labels has shape"),
         (
             {"data": np.zeros((2, 3, 9, 25, 1)), "labels": np.array(["a", "b"])},

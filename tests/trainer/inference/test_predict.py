@@ -156,9 +156,15 @@ def test_file_names_and_archives_do_not_affect_predictions(lab: Lab, tmp_path: P
 
 
 @only_ntu
+@pytest.mark.parametrize(
+    ("refused_by", "reason"),
+    [("parser", "x of spine_base is -3e+38 m, expect"), ("encoder", "the encoder's output is not finite:")],
+)
 def test_too_large_coordinates_are_reported_and_the_rest_is_predicted(
-    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused_by: str, reason: str
 ) -> None:
+    if refused_by == "encoder":
+        monkeypatch.setattr("pipeline.sources.ntu.parser.first_beyond", lambda xyz, limit: None)
     none = load_recipe("none")
     monkeypatch.setattr(
         "trainer.inference.predict.recipe_from_plain", lambda plain, source: none
@@ -171,9 +177,7 @@ def test_too_large_coordinates_are_reported_and_the_rest_is_predicted(
     report = ask(lab, tmp_path / "huge.skeleton", good)
     assert [answer.file for answer in report.answers] == [str(good)]
     assert len(report.scores) == 1
-    assert [(bad["name"], bad["reason"][:35]) for bad in report.refused] == [
-        ("huge", "the encoder's output is not finite:")
-    ]
+    assert [(bad["name"], bad["reason"][:35]) for bad in report.refused] == [("huge", reason)]
 
 
 Skelepipe = Callable[..., Result]
