@@ -301,7 +301,7 @@ def build_splits(store: Path | None, as_json: bool, **options: Any) -> None:
     "--workers",
     default=1,
     show_default=True,
-    type=click.IntRange(0),
+    type=click.IntRange(0, 1024),
     help="Threads that prefetch batches. Does not change the result.",
 )
 @click.option("--any-recipe", is_flag=True, help="Train even if the preset expects another recipe than the store's.")
@@ -602,7 +602,7 @@ def predict(
 def export(path: Path, form: Any, out: Path, as_json: bool, **options: Any) -> None:
     """Export a store (PATH) in another format, for other code bases; or the encoder of a run (PATH) as ONNX."""
     from pipeline.artifacts.paths import RUN_FILE
-    from pipeline.export.export import ExportRequest, export
+    from pipeline.export.export import ExportRequest, export, padding_note
     from trainer.terminal import pipeline_output
     from trainer.terminal.artifacts import open_store
     from trainer.terminal.console import ProgressBar
@@ -615,8 +615,10 @@ def export(path: Path, form: Any, out: Path, as_json: bool, **options: Any) -> N
         return
     store = open_store(path)
     reject_options_of_other_kind(path, "store", {"--format onnx": form == "onnx", **flag_names(run_options)})
+    request = ExportRequest(store=store, format=form or "npz", output=out, **options)
+    print_note([note] if (note := padding_note(request)) else [])
     with ProgressBar("export") as bar:
-        result = export(ExportRequest(store=store, format=form or "npz", output=out, **options), bar.show_clips)
+        result = export(request, bar.show_clips)
     print_json(asdict(result)) if as_json else print_results(pipeline_output.export_lines(result))
 
 
