@@ -301,7 +301,7 @@ def build_splits(store: Path | None, as_json: bool, **options: Any) -> None:
     "--workers",
     default=1,
     show_default=True,
-    type=click.IntRange(0),
+    type=click.IntRange(0, 1024),
     help="Threads that prefetch batches. Does not change the result.",
 )
 @click.option("--any-recipe", is_flag=True, help="Train even if the preset expects another recipe than the store's.")

@@ -14,7 +14,7 @@ from trainer.models.registry import ENCODERS
 
 QUERY, KEY = "query.", "key."
 """Prefixes of the names of the two encoders' tensors in a momentum pair."""
-KEPT_SHARE = 0.6
+KEPT_SHARE = 0.5
 """Share of the tensors saved for the backward pass that a training keeps at least. Measured: 1.1 (plain) and 0.7 (fast,
 on a CPU) of `saved_bytes`, with 48 clips of 64 frames and the default encoder."""
 
