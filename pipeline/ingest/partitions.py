@@ -182,6 +182,8 @@ def _open_npz(path: Path) -> Iterator[Any]:
     try:
         with regular_files.open_buffered(path) as handle, np.load(handle, allow_pickle=False) as npz:  # noqa: TID251 (allow_pickle=False)
             yield npz
+    except MemoryError:
+        raise
     except Exception as error:  # numpy and zipfile raise many kinds of exceptions for a damaged file
         if isinstance(error, OSError) and error.errno not in {None, errno.EINVAL}:
             raise  # a disk error; for a damaged zip, errno is None, or EINVAL after a seek to a negative offset

@@ -41,7 +41,8 @@ def process_partitions(
         workers: the number of worker processes; with 0 or 1 this process does the work.
 
     Raises:
-        WorkerDied: at the end, if a partition killed its worker twice; the message names its recordings.
+        WorkerDied: at the end, if a partition killed its worker twice; the message names its recordings. At once, if
+            worker processes cannot be started.
         OutputFailed: the disk refuses.
     """
     if workers <= 1:
@@ -109,6 +110,8 @@ def _run_pool(
                         task = pool.submit(_run_in_worker, partition_path(folder, number), pending[number], recipe)
                     except BrokenProcessPool:
                         lost.append(number)
+                    except (OSError, EOFError, RuntimeError) as error:
+                        raise _cannot_start(folder.parent, error) from error
                     else:
                         running[task] = number
                 if not running:
@@ -123,16 +126,25 @@ def _run_pool(
             pool.shutdown(cancel_futures=True)
 
 
-_data: Source
+def _cannot_start(work: Path, error: Exception) -> WorkerDied:
+    reason = (error.strerror if isinstance(error, OSError) else str(error)) or type(error).__name__
+    return WorkerDied(
+        f"{work}: worker processes cannot be started ({reason}): too little memory, or too many processes; finished "
+        "partitions are kept; run the same command again to resume, with --workers 1"
+    )
+
+
+_open_data: Callable[[], Source]
+_data: Source | None = None
 """The data source of this worker process: it keeps buffers and open archives between partitions."""
 
 
 def _init_worker(open_data: Callable[[], Source]) -> None:
     """Leave Ctrl-C to the parent process, and exit with the parent, even if it is killed."""
-    global _data
+    global _open_data
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_exit_with_parent, daemon=True).start()
-    _data = open_data()
+    _open_data = open_data
 
 
 def _exit_with_parent() -> None:
@@ -142,4 +154,7 @@ def _exit_with_parent() -> None:
 
 
 def _run_in_worker(path: Path, entries: Sequence[Entry], recipe: Recipe) -> int:
+    global _data
+    if _data is None:  # not when the process starts: an error there would count as a death
+        _data = _open_data()
     return process_partition(path, entries, _data, recipe)

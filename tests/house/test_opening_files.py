@@ -13,7 +13,7 @@ ALLOWED = {
     "pipeline/files/regular_files.py": "opens regular files",
     "pipeline/files/disk.py": "syncs folders and files that this program wrote",
     "pipeline/ingest/dask_cluster.py": "a Dask worker that may lack this package reads a file that this program wrote",
-    "trainer/terminal/commands.py": "opens the null device",
+    "trainer/terminal/standard_streams.py": "opens the null device",
     "trainer/runs/folder_watch.py": "opens the folder of a run",
     "trainer/runtime/memory.py": "reads files of the kernel",
     "trainer/doctor/processor.py": "reads files of the kernel",

@@ -5,7 +5,6 @@ Every error of skelepipe becomes one line and an exit code. SIGTERM and Ctrl-C e
 
 import os
 import signal
-import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -15,7 +14,9 @@ from typing import Any, NoReturn
 import click
 
 from pipeline.errors import OutputFailed, SkelepipeError
+from pipeline.files.address_space import require_address_space
 from pipeline.files.regular_files import UnsuitableFile
+from trainer.terminal.standard_streams import open_missing_streams
 
 COMPLETE_VARIABLE = "_SKELEPIPE_COMPLETE"
 """The environment variable with which a shell asks click for completions."""
@@ -120,6 +121,7 @@ class MainGroup(Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; an error becomes one line and an exit code."""
         try:
+            require_address_space()
             with handle_sigterm():
                 return super().invoke(ctx)
         except KeyboardInterrupt as error:
@@ -161,20 +163,6 @@ def is_out_of_memory(error: BaseException) -> bool:
 def _print_error(message: str) -> None:
     with suppress(OSError):  # the exit code says enough if stderr is gone or its disk is full
         click.echo(f"Error: {message}", err=True)
-
-
-def open_missing_streams() -> None:
-    """Open the null device in place of standard streams that were closed by the caller, as `>&-` does.
-
-    Otherwise the next file that is opened would take the number of the closed stream, and receive what libraries print.
-    """
-    for number, name in enumerate(("stdin", "stdout", "stderr")):
-        try:
-            os.fstat(number)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number
-        if getattr(sys, name) is None:
-            setattr(sys, name, os.fdopen(number, "w" if number else "r", encoding="utf-8", closefd=False))
 
 
 class Terminated(KeyboardInterrupt):

@@ -4,16 +4,21 @@ import os
 import subprocess
 import sys
 import time
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from pipeline.errors import ConfigError, WorkerDied
 from pipeline.ingest import partitions
 from pipeline.ingest.ingest import ingest
-from pipeline.ingest.partitions import split_into_partitions
+from pipeline.ingest.partitions import read_partition, split_into_partitions
+from pipeline.ingest.process_pool import process_partitions
 from pipeline.ingest.request import IngestRequest
 from pipeline.recipes.recipe import load_recipe
 from pipeline.sources.registry import open_source
+from pipeline.sources.source import Source
 from pipeline.store.store import Store
 from tests.pipeline.ingest.test_ingest import bytes_of
 
@@ -23,6 +28,7 @@ DEADLY = '''
 import os, signal, sys
 from pathlib import Path
 from pipeline.errors import SkelepipeError
+from pipeline.errors import ConfigError, WorkerDied
 from pipeline.ingest import partitions
 from pipeline.ingest.ingest import ingest
 from pipeline.ingest.request import IngestRequest
@@ -104,3 +110,39 @@ def test_ingest_gives_up_soon_when_every_worker_dies(raw: Path, shared_store: St
     assert done.returncode == 1, done.stderr
     assert "and 5 more partitions died twice" in done.stdout  # 8 of 13, then ingest gives up
     assert time.monotonic() - started < 60
+
+
+def test_worker_processes_that_cannot_be_started_stop_the_ingest(
+    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(ProcessPoolExecutor, "submit", refuse)
+    request = IngestRequest(
+        dataset="ntu60", roots=(raw,), output=tmp_path / "s.zarr", recipe=load_recipe("clean"), workers=2
+    )
+    with pytest.raises(WorkerDied, match=r"cannot be started \(can't start new thread\).*with --workers 1"):
+        ingest(request)
+    assert not request.output.exists()
+
+
+def test_an_error_of_the_data_set_in_a_worker_is_no_death_of_it(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"manifest\.csv is damaged"):
+        list(process_partitions(tmp_path, {0: [], 1: []}, refuse_to_open, load_recipe("clean"), 2))
+
+
+def refuse_to_open() -> Source:
+    raise ConfigError("manifest.csv is damaged")
+
+
+def test_a_partition_is_not_called_damaged_when_memory_is_short(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: object, **options: object) -> None:
+        raise MemoryError
+
+    (tmp_path / "part.npz").write_bytes(b"PK")
+    monkeypatch.setattr(np, "load", refuse)
+    with pytest.raises(MemoryError):
+        read_partition(tmp_path / "part.npz")
