@@ -224,7 +224,7 @@ def test_the_default_preset_is_that_of_the_data_set_and_quick_is_suggested(
 def test_embed_writes_features_of_a_store_and_of_an_array(workplace: Path, skelepipe: Skelepipe) -> None:
     assert skelepipe("export", "processed/ntu60.zarr", "--format", "npz", "--out", "x.npz").exit_code == 0
     for source in (["--store", "processed/ntu60.zarr"], ["--input", "x.npz"]):
-        done = skelepipe("embed", "runs/tiny", *source, "--out", "features.npz")
+        done = skelepipe("embed", "runs/tiny", *source, "--out", "features.npz", "--force")
         assert done.exit_code == 0, done.output
         with np.load("features.npz") as arrays:
             assert arrays["features"].shape == (72, 8)
@@ -234,7 +234,10 @@ def test_embed_writes_features_of_a_store_and_of_an_array(workplace: Path, skele
         )
         assert (report["clips"], report["checkpoint"]["step"], report["checkpoint"]["skipped"]) == (36, 6, [])
     side = ["--split", "xsub", "--subset", "test", "--layer", "head", "--normalise"]
-    assert skelepipe("embed", "runs/tiny", "--store", "processed/ntu60.zarr", *side, "--out", "t.npz").exit_code == 0
+    assert (
+        skelepipe("embed", "runs/tiny", "--store", "processed/ntu60.zarr", *side, "--out", "t.npz", "--force").exit_code
+        == 0
+    )
     assert skelepipe("embed", "runs/tiny", "--out", "t.npz").exit_code == 2
 
 
