@@ -25,6 +25,8 @@ from pipeline.files.regular_files import UnsuitableFile
 from pipeline.files.safe_zip import Archive
 
 BLOCK_BYTES = 1 << 20
+MAX_DIRECTORIES = 4096
+"""Archives whose directories are cached: recordings are read by name, and so may come from another archive each."""
 ZIP = ".zip"
 FILE_ERRNOS = {
     *(None, errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.EPERM),
@@ -252,7 +254,7 @@ def _identity(path: Path) -> tuple[Path, int, int]:
     return path, status.st_size, status.st_mtime_ns
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=MAX_DIRECTORIES)
 def _archive(path: Path, size: int, modified: int) -> Archive:
-    """Open an archive; its directory is cached as long as the file does not change."""
+    """Read the directory of an archive; it is cached as long as the file does not change."""
     return Archive(path)
