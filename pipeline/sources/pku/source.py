@@ -153,11 +153,11 @@ def read_video(
         RawFileError: the video cannot be used.
     """
     labels = entry.companions[0]
+    if labels.size > MAX_LABEL_BYTES:
+        reason = f"{labels.size:,} bytes, expected at most {MAX_LABEL_BYTES:,}; is this a label file?"
+        yield Refusal(name=entry.name, file=labels, line=0, reason=reason)
+        return
     try:
-        if labels.size > MAX_LABEL_BYTES:
-            raise RawFileError(
-                str(labels), 0, f"{labels.size:,} bytes, expected at most {MAX_LABEL_BYTES:,}; is this a label file?"
-            )
         text = raw_files.read(labels)
         rows = pku_labels.parse(text, str(labels))
     except RawFileError as error:
