@@ -142,6 +142,8 @@ def pretrain(
                 request.config,
                 request.output,
                 device=request.device,
+                residency=request.residency,
+                workers=request.workers,
                 any_recipe=request.any_recipe,
                 force=request.force,
                 origins=request.origins,
