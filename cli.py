@@ -467,8 +467,8 @@ def embed(
     from pipeline.store.splits import find_split
     from trainer.inference.embed import embed, from_file, from_store
     from trainer.runs.run import find_run_store, load_run
-    from trainer.runtime.device import choose_device
     from trainer.terminal import training_output
+    from trainer.terminal.device import command_device
 
     if (store is None) == (array is None):
         raise click.UsageError("name either --store or --input")
@@ -480,7 +480,7 @@ def embed(
         data = find_run_store(opened, store)
         side = find_split(data, split) if split or subset != "all" else None
         batch = from_store(opened, data, side, subset)
-    options = {"device": choose_device(device), "which": checkpoint, "fast": fast}
+    options = {"device": command_device(device), "which": checkpoint, "fast": fast}
     found = embed(opened, batch, out, layer=layer, normalised=normalise, **options)
     result = {"out": out, **found, "layer": layer, "normalised": normalise}
     print_json(result) if as_json else print_results(training_output.embed_lines(result))
@@ -554,14 +554,14 @@ def predict(
     """Predict the classes of new recordings in FILES (files, folders, zips) with a classifier that `eval` saved."""
     from trainer.inference.predict import PredictRequest, predict, to_json
     from trainer.runs.run import load_run
-    from trainer.runtime.device import choose_device
     from trainer.terminal import training_output
     from trainer.terminal.console import ProgressBar
+    from trainer.terminal.device import command_device
 
     if out is not None:
         skeleton = [path for path in (options["skeleton"],) if path]
         check_output(out, force=force, inputs=[run, *files, *skeleton])
-    request = PredictRequest(run=load_run(run), roots=files, device=choose_device(device), output=out, **options)
+    request = PredictRequest(run=load_run(run), roots=files, device=command_device(device), output=out, **options)
     with ProgressBar("predict") as bar:
         result = predict(request, bar.show_recordings)
     if as_json:
@@ -746,10 +746,10 @@ def report(
 def run_report(run: Any, store: Path | None, options: dict[str, Any]) -> Any:
     """Build the report on a run."""
     from trainer.report.run_report import RunReportRequest, build_run_report
-    from trainer.runtime.device import choose_device
     from trainer.terminal.console import ProgressBar
+    from trainer.terminal.device import command_device
 
-    request = RunReportRequest(run=run, store=store, **options | {"device": choose_device(options["device"])})
+    request = RunReportRequest(run=run, store=store, **options | {"device": command_device(options["device"])})
     with ProgressBar("report") as bar:
         return build_run_report(request, bar.update)
 
@@ -850,15 +850,15 @@ def view(
 def bench(suites: tuple[str, ...], batch: int | None, device: str, as_json: bool, **options: Any) -> None:
     """Measure the speed of ingest, loading, training and evaluation here, compared with a reference implementation."""
     from trainer.bench.bench import run_suites
-    from trainer.runtime.device import choose_device
     from trainer.terminal import bench_output
     from trainer.terminal.console import ProgressBar
+    from trainer.terminal.device import command_device
 
     chosen = suites or ("ingest", "load", "train", "eval")
     if batch and "train" not in chosen:
         raise click.UsageError("--batch is the batch size of the suite train: name train, too")
     with ProgressBar("bench") as bar:
-        found = run_suites(chosen, choose_device(device), batch=batch, progress=bar.set_note, **options)
+        found = run_suites(chosen, command_device(device), batch=batch, progress=bar.set_note, **options)
     if as_json:
         print_json(found)
         return
