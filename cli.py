@@ -31,8 +31,10 @@ from trainer.terminal.options import (
     json_option,
     reject_combination,
     reject_options_of_other_kind,
+    replace_option,
     setting_option,
 )
+from trainer.terminal.outputs import check_output
 from trainer.terminal.printing import is_silent, next_command_line, print_json, print_note, print_results
 
 QUARANTINED = 3
@@ -442,6 +444,7 @@ def evaluate(
 )
 @click.option("--normalise", is_flag=True, help="Scale every feature vector to length 1.")
 @click.option("--out", required=True, type=NAMED_PATH, help="The .npz to write: features, labels, names.")
+@replace_option
 @checkpoint_options
 @device_options
 @json_option
@@ -454,6 +457,7 @@ def embed(
     layer: Any,
     normalise: bool,
     out: Path,
+    force: bool,
     checkpoint: Any,
     fast: bool,
     device: str,
@@ -468,6 +472,7 @@ def embed(
 
     if (store is None) == (array is None):
         raise click.UsageError("name either --store or --input")
+    check_output(out, force=force, inputs=[path for path in (run, store, array) if path])
     opened = load_run(run)
     if array is not None:
         batch = from_file(opened, array)
@@ -531,6 +536,7 @@ def import_weights(file: Path, out: Path | None, as_json: bool, **options: Any) 
     help="The skeleton.toml with units and axes of arrays that are in no manifest.csv.  [default: the nearest]",
 )
 @click.option("--out", type=NAMED_PATH, help="Also write a .csv.")
+@replace_option
 @device_options
 @json_option
 @click.pass_context
@@ -540,6 +546,7 @@ def predict(
     run: Path,
     files: tuple[Path, ...],
     out: Path | None,
+    force: bool,
     device: str,
     as_json: bool,
     **options: Any,
@@ -551,6 +558,9 @@ def predict(
     from trainer.terminal.console import ProgressBar
     from trainer.terminal.device import command_device
 
+    if out is not None:
+        skeleton = [path for path in (options["skeleton"],) if path]
+        check_output(out, force=force, inputs=[run, *files, *skeleton])
     request = PredictRequest(run=load_run(run), roots=files, device=command_device(device), output=out, **options)
     with ProgressBar("predict") as bar:
         result = predict(request, bar.show_recordings)
@@ -598,8 +608,9 @@ def predict(
     "--classifier", help="onnx: also export the scores of a classifier that eval saved, on its own encoder: linear, ..."
 )
 @click.option("--out", required=True, type=NAMED_PATH, help="The exact path of the file (stgcn: folder) to write.")
+@replace_option
 @json_option
-def export(path: Path, form: Any, out: Path, as_json: bool, **options: Any) -> None:
+def export(path: Path, form: Any, out: Path, force: bool, as_json: bool, **options: Any) -> None:
     """Export a store (PATH) in another format, for other code bases; or the encoder of a run (PATH) as ONNX."""
     from pipeline.artifacts.paths import RUN_FILE
     from pipeline.export.export import ExportRequest, export, padding_note
@@ -607,6 +618,7 @@ def export(path: Path, form: Any, out: Path, as_json: bool, **options: Any) -> N
     from trainer.terminal.artifacts import open_store
     from trainer.terminal.console import ProgressBar
 
+    check_output(out, force=force, inputs=[path], folder=form == "stgcn")
     run_options = {name: options.pop(name) for name in ("layer", "checkpoint", "classifier")}
     if (path / RUN_FILE).is_file():
         store_options = {f"--format {form}": form not in {None, "onnx"}, **flag_names(options)}
@@ -686,6 +698,7 @@ def inspect(store: Path | None, quarantine: bool, as_json: bool) -> None:
 @click.option(
     "--out", type=NAMED_PATH, help="The HTML file.  [default: RUN/report.html, or STORE's name with .report.html]"
 )
+@replace_option
 @click.option(
     "--raw",
     "roots",
@@ -700,7 +713,13 @@ def inspect(store: Path | None, quarantine: bool, as_json: bool) -> None:
 @device_options
 @json_option
 def report(
-    path: Path | None, out: Path | None, roots: tuple[Path, ...], store: Path | None, as_json: bool, **options: Any
+    path: Path | None,
+    out: Path | None,
+    force: bool,
+    roots: tuple[Path, ...],
+    store: Path | None,
+    as_json: bool,
+    **options: Any,
 ) -> None:
     """Write an HTML report on RUN or STORE (default: the newest finished run, else the newest store)."""
     from pipeline.report.report import write_report
@@ -708,16 +727,19 @@ def report(
     from trainer.terminal.artifacts import resolve_report_target
 
     target = resolve_report_target(path)
+    folder = target.path
+    default = folder.with_name(f"{target.name}.report.html") if isinstance(target, Store) else folder / "report.html"
+    inputs = [folder, RAW_FOLDER, *roots, *([store] if store else [])]
+    check_output(out or default, force=force, inputs=inputs, default=out is None)
     if isinstance(target, Store):
         reject_combination("a STORE", {"--store": store})
         from pipeline.report.store_report import build_store_report
 
         page = build_store_report(target, roots, RAW_FOLDER)
-        default_path = target.path.with_name(f"{target.name}.report.html")
     else:
         reject_combination("a RUN", {"--raw": roots})
-        page, default_path = run_report(target, store, options), target.path / "report.html"
-    written = write_report(page, out or default_path)
+        page = run_report(target, store, options)
+    written = write_report(page, out or default)
     print_json(written) if as_json else print_results([page.answer, f"written: {written['report']}"])
 
 
@@ -772,6 +794,7 @@ def verify(ctx: click.Context, path: Path, as_json: bool) -> None:
 )
 @click.option("--gif", type=NAMED_PATH, help="Write an animation.")
 @click.option("--png", type=NAMED_PATH, help="Write a strip of poses; a name that ends in .svg or .pdf gives vectors.")
+@replace_option
 @click.option("--poses", default=8, show_default=True, type=click.IntRange(1, 24), help="Number of poses in the strip.")
 @click.option("--open", "is_opened", is_flag=True, help="Open the HTML file in the browser.")
 @json_option
@@ -781,15 +804,20 @@ def view(
     mix: tuple[str, str] | None,
     seed: int,
     roots: tuple[Path, ...],
+    force: bool,
     as_json: bool,
     is_opened: bool,
-    **outputs: Any,
+    poses: int,
+    **paths: Path | None,
 ) -> None:
     """Show clips of STORE in motion: by name, by a pattern like 'S001*A043', or by default one of each class."""
-    from pipeline.report.clip_view import ClipView, collect_clips, find_row, find_rows, write_clip_view
+    from pipeline.report.clip_view import ClipView, collect_clips, default_page, find_row, find_rows, write_clip_view
     from trainer.terminal.artifacts import open_store
 
     opened = open_store(store)
+    inputs = [store, RAW_FOLDER, *roots]
+    for path in filter(None, paths.values()):
+        check_output(path, force=force, inputs=inputs)
     if mix:
         reject_combination("--mix", {"SAMPLE": samples, "--raw": roots})
         from trainer.report.mix_view import mix_figure
@@ -798,7 +826,11 @@ def view(
         clips = ClipView(figures=[mix_figure(opened, host, partner, seed)])
     else:
         clips = collect_clips(opened, find_rows(opened, samples), roots, RAW_FOLDER)
-    written = write_clip_view(clips, opened, **outputs)
+    if not any(paths.values()):
+        page = default_page(clips, opened)
+        check_output(page, force=force, inputs=inputs, default=True)
+        paths = {"html": page}
+    written = write_clip_view(clips, opened, poses=poses, **paths)
     print_note(clips.notes)
     result = {"clips": [figure.title for figure in clips.figures], "written": written, "notes": clips.notes}
     print_json(result) if as_json else print_results([f"written: {path}" for path in written])

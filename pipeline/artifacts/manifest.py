@@ -8,12 +8,13 @@ from collections.abc import Mapping
 from pathlib import Path, PurePath
 from typing import Any, NoReturn
 
+from pipeline.artifacts.paths import MANIFEST_FILE
 from pipeline.artifacts.validation import DocumentSpec
 from pipeline.errors import ArtifactError, ArtifactNotFound
 from pipeline.files.regular_files import UnsuitableFile, open_buffered, read_bytes
 from pipeline.files.system_files import is_system_file
 
-MANIFEST = "MANIFEST.json"
+MANIFEST = MANIFEST_FILE
 SMALL_FILE_BYTES = 1 << 20
 """Files up to this size are hashed whenever a folder is opened; larger ones by `skelepipe verify`."""
 

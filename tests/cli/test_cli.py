@@ -224,17 +224,15 @@ def test_the_default_preset_is_that_of_the_data_set_and_quick_is_suggested(
 def test_embed_writes_features_of_a_store_and_of_an_array(workplace: Path, skelepipe: Skelepipe) -> None:
     assert skelepipe("export", "processed/ntu60.zarr", "--format", "npz", "--out", "x.npz").exit_code == 0
     for source in (["--store", "processed/ntu60.zarr"], ["--input", "x.npz"]):
-        done = skelepipe("embed", "runs/tiny", *source, "--out", "features.npz")
+        done = skelepipe("embed", "runs/tiny", *source, "--out", "features.npz", "--force")
         assert done.exit_code == 0, done.output
         with np.load("features.npz") as arrays:
             assert arrays["features"].shape == (72, 8)
-    for side in (["--subset", "test"], ["--subset", "test", "--split", "xsub"]):
-        report = json.loads(
-            skelepipe("embed", "runs/tiny", "--store", "processed/ntu60.zarr", *side, "--out", "t.npz", "--json").stdout
-        )
-        assert (report["clips"], report["checkpoint"]["step"], report["checkpoint"]["skipped"]) == (36, 6, [])
-    side = ["--split", "xsub", "--subset", "test", "--layer", "head", "--normalise"]
-    assert skelepipe("embed", "runs/tiny", "--store", "processed/ntu60.zarr", *side, "--out", "t.npz").exit_code == 0
+    command = ["embed", "runs/tiny", "--store", "processed/ntu60.zarr", "--subset", "test", "--out", "t.npz", "--force"]
+    for more in ([], ["--split", "xsub"]):
+        result = json.loads(skelepipe(*command, *more, "--json").stdout)
+        assert (result["clips"], result["checkpoint"]["step"], result["checkpoint"]["skipped"]) == (36, 6, [])
+    assert skelepipe(*command, "--split", "xsub", "--layer", "head", "--normalise").exit_code == 0
     assert skelepipe("embed", "runs/tiny", "--out", "t.npz").exit_code == 2
 
 
