@@ -15,6 +15,7 @@ from torch import Tensor
 
 from pipeline.errors import RawFileError, SkelepipeError
 from pipeline.files.atomic import sole_file_writer, write_file
+from pipeline.files.spreadsheet import escape_cell
 from pipeline.recipes.clips import process_recording
 from pipeline.recipes.recipe import recipe_from_plain
 from pipeline.recipes.steps.resample import resized
@@ -186,8 +187,8 @@ def _write_csv(result: PredictResult, path: Path) -> None:
     columns = [f"{name}{suffix}" for suffix in suffixes for name in ("class", "name", "probability")]
     lines.writerow(["file", "clip", "frames", *columns])
     for answer in result.answers:
-        row = [value for top in answer.top for value in (top.label, top.name, repr(top.probability))]
-        lines.writerow([answer.file, answer.clip, answer.frames, *row])
+        row = [value for top in answer.top for value in (top.label, escape_cell(top.name), repr(top.probability))]
+        lines.writerow([escape_cell(answer.file), escape_cell(answer.clip), answer.frames, *row])
     write_file(path, text.getvalue().encode())
 
 

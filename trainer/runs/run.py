@@ -295,6 +295,8 @@ def sole_evaluation(run: Run) -> Iterator[None]:
             f"{run.path}: was removed, moved or replaced during the evaluation, so its results were not saved; "
             "put the run back and evaluate again"
         )
+    if folder.is_symlink():
+        raise OutputFailed(f"{folder}: is a link, and results are only written into the run itself; replace the link")
     with sole_writer(folder / "results", WRITE_WAIT_SECONDS):
         atomic.remove_partials(folder)
         yield
