@@ -19,7 +19,8 @@ MAX_FRAMES = 300
 MAX_MILLISECONDS = 600_000
 """Longest animation; longer clips are shown faster. The GIF format can show one image for at most 655 seconds, and the
 encoder joins equal images."""
-MAX_TITLE_CHARACTERS = 80
+MAX_LINE_CHARACTERS = 40
+"""Characters of a title that fit above a panel of an animation."""
 MAX_EXAMINED_FRAMES = 3000
 """Frames of a clip from which its extent and orientation are derived."""
 YAW, PITCH = -0.35, 0.16
@@ -66,7 +67,7 @@ def write_strip(figures: list[Figure], out: Path, poses: int) -> None:
                 if column < len(shown):
                     projected.plot(axis, int(shown[column]))
                     axis.set_xlabel(f"frame {int(shown[column]) + 1}", fontsize=8)
-            axes[row][0].set_title(_title(figures, figure, panel, ", "), loc="left", fontsize=9)
+            axes[row][0].set_title(", ".join(_titles(figures, figure, panel))[: 14 * poses], loc="left", fontsize=9)
         metadata = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}[out.suffix.lower()[1:]]
         atomic.write_file(
             out,
@@ -120,16 +121,17 @@ def _frames(figures: list[Figure], frames: int, thin: int) -> Iterator[Any]:
             for axis, figure, panel, projected in shown:
                 axis.clear()
                 _clear_axis(axis, projected)
-                axis.set_title(_title(figures, figure, panel, "\n"), fontsize=9)
+                lines = [title[:MAX_LINE_CHARACTERS] for title in _titles(figures, figure, panel)]
+                axis.set_title("\n".join(lines), fontsize=9)
                 projected.plot(axis, min(frame, panel.xyz.shape[1] - 1))
             canvas.draw()
             yield Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3]).quantize(64)
 
 
-def _title(figures: list[Figure], figure: Figure, panel: Panel, separator: str) -> str:
+def _titles(figures: list[Figure], figure: Figure, panel: Panel) -> list[str]:
     """Return the title of a panel, after that of its figure if there are several; without control characters."""
     titles = [panel.title] if len(figures) == 1 else [figure.title, panel.title]
-    return separator.join(printable_name(title)[:MAX_TITLE_CHARACTERS] for title in titles)
+    return [printable_name(title) for title in titles]
 
 
 class _ProjectedPanel:
