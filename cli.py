@@ -434,7 +434,12 @@ def evaluate(
     show_default=True,
     help="Which side of the split to embed; without --split, of xsub, else of the first.",
 )
-@click.option("--input", "array", type=NAMED_PATH, help="Embed the array `data` (N, 3, T, V, M) of an .npz unchanged.")
+@click.option(
+    "--input",
+    "array",
+    type=NAMED_PATH,
+    help="Embed the array `data` (N, 3, T, V, M) of an .npz; with `lengths`, clips are resized as in training.",
+)
 @click.option(
     "--layer",
     type=click.Choice(["backbone", "head"]),

@@ -21,6 +21,8 @@ MAX_CLIPS = 48
 """Maximum number of clips on one page."""
 DEFAULT_CLIP_COUNT = 6
 """Number of clips shown if none is named."""
+MAX_PAGE_NAME = 100
+"""Maximum number of characters of a default page's name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,7 +119,7 @@ def clip_facts(store: Store, row: int) -> list[tuple[str, str]]:
 def default_page(view: ClipView, store: Store) -> Path:
     """Return the path of a page in the current folder that is named after the clip or the store."""
     name = view.figures[0].title if len(view.figures) == 1 else f"clips of {store.name}"
-    return Path(re.sub(r"[^\w.+-]+", "-", name) + ".html")
+    return Path(re.sub(r"[^\w.+-]+", "-", name).lstrip(".-")[:MAX_PAGE_NAME] + ".html")
 
 
 def write_clip_view(

@@ -185,6 +185,13 @@ def test_eval_of_several_runs_prints_one_json_object(workplace: Path, skelepipe:
     assert found["runs/tiny"]["knn"]["rows"] == found["runs/twin"]["knn"]["rows"]
 
 
+def test_eval_prints_the_settings_of_the_preset_that_set_does_not_override(
+    workplace: Path, skelepipe: Skelepipe
+) -> None:
+    done = skelepipe("eval", "--protocol", "linear", "--no-baselines", "--set", "linear.learning_rate=1")
+    assert "evaluation settings of preset quick: linear.drop_last=False\n" in done.stderr
+
+
 def test_the_demo_stops_at_a_command_that_fails(
     tmp_path: Path, skelepipe: Skelepipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -107,12 +107,13 @@ def evaluate(
     run, store, split = request.run, request.store, request.split
     fractions = request.fractions if "semi" in request.protocols else ()
     subsets = {fraction: load_subsets(store, split, fraction) for fraction in fractions}
+    # Before the clips, because it checks the run's settings, such as the number of frames.
+    encoder, checkpoint = load_encoder(run, request.device, request.checkpoint, fast=request.fast)
     progress("loading clips")
     labelled = labelled_clips(store, split)
     train, test = (
         load_clips(store, rows, run.config.frames, run.config.bodies) for rows in (labelled.train, labelled.test)
     )
-    encoder, checkpoint = load_encoder(run, request.device, request.checkpoint, fast=request.fast)
     inputs = EvaluationInputs(
         request=request,
         labelled=labelled,

@@ -87,6 +87,9 @@ def extract_representations(
             views = [_reference_knn_input(run, clips, config, i) for i, clips in enumerate((sides.train, sides.test))]
             layer: FeatureLayer = config.knn.layer
             reference = (features.extract(model, views[0], layer), features.extract(model, views[1], layer))
+            with named_errors(f"knn, {name}"):
+                for vectors in reference:
+                    require_finite_features(vectors)
         state = copy_state(model)
         yield Representation(name=name, train=train, test=test, reference_knn_features=reference, state=state)
 

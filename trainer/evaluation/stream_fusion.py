@@ -15,19 +15,25 @@ from trainer.runs.run import Run
 
 STREAM_WEIGHTS = {"joint": 0.6, "bone": 0.6, "motion": 0.4}
 """AimCLR's weights (ensemble_ntu_cs.py in Levigty/AimCLR); SkeleMixCLR gives none."""
+MIN_WEIGHT, MAX_WEIGHT = 1e-6, 1e6
+"""Limits of a run's weight: beyond them sums overflow, or lose all but one run to rounding."""
 
 
 def choose_weights(runs: Sequence[Run], weights: Sequence[float] = ()) -> list[float]:
     """The weight of each run: the given weights, else by stream if all streams differ, else equal weights.
 
     Raises:
-        ConfigError: fewer than two runs, another number of weights, or weights that are not above zero.
+        ConfigError: fewer than two runs, another number of weights, or weights beyond MIN_WEIGHT and MAX_WEIGHT.
     """
     if len(runs) < 2:
         raise ConfigError("--fuse adds the scores of several runs; name at least two")
     if weights:
-        if len(weights) != len(runs) or not all(0 < weight < float("inf") for weight in weights):
-            raise ConfigError(f"--weights: expected {len(runs)} numbers above 0, one for each run, got {weights}")
+        if len(weights) != len(runs) or not all(MIN_WEIGHT <= weight <= MAX_WEIGHT for weight in weights):
+            found = ", ".join(f"{weight:g}" for weight in weights)
+            raise ConfigError(
+                f"--weights: expected {len(runs)} numbers from {MIN_WEIGHT:g} to {MAX_WEIGHT:g}, one for each run, "
+                f"found {found}"
+            )
         return list(weights)
     streams = [run.config.stream for run in runs]
     return [STREAM_WEIGHTS[stream] if len(set(streams)) == len(streams) else 1.0 for stream in streams]
@@ -75,7 +81,7 @@ def _fuse(runs: Sequence[Run], results: Sequence[Mapping[str, Any]], weights: Se
         "rows": rows,
         "class_names": first["class_names"],
         "published": None,
-        "notes": first.get("notes", []),
+        "notes": [*first.get("notes", []), *_different_settings(results)],
         "fused": [
             {
                 "run": result["lineage"]["run"],
@@ -89,6 +95,21 @@ def _fuse(runs: Sequence[Run], results: Sequence[Mapping[str, Any]], weights: Se
     name = f"{Path(first['written']).stem}-with-{'+'.join(run.path.name for run in runs[1:])}"
     fused["written"] = write_result(runs[0], name, fused).as_posix()
     return fused
+
+
+def _different_settings(results: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return a line with the settings that differ between the runs, with the value of each run; none: no line."""
+    keys = dict.fromkeys(key for result in results for key in result["settings"])
+    values = {key: [result["settings"].get(key) for result in results] for key in keys}
+    differences = [
+        f"{key} {', '.join(map(str, found))}" for key, found in values.items() if any(v != found[0] for v in found)
+    ]
+    if not differences:
+        return []
+    return [
+        f"{results[0]['protocol']}: the fused runs were evaluated with different settings, because their presets "
+        f"differ: {'; '.join(differences)}; use --set for equal ones"
+    ]
 
 
 def _row(name: str, summaries: Mapping[str, Any]) -> dict[str, Any]:

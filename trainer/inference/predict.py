@@ -141,7 +141,7 @@ def _predict(request: PredictRequest, progress: Callable[[int, int], None]) -> P
     finite = scores.isfinite().all(dim=1)
     for (entry, name, _), is_finite in zip(clips, finite.tolist(), strict=True):
         if not is_finite:
-            reason = "the encoder's output is not finite: the coordinates are too large"
+            reason = "the encoder's output is not finite: its weights or the coordinates are too large"
             refused.append(Refusal(name=name, file=entry.file, line=0, reason=reason))
     clips = [clip for clip, is_finite in zip(clips, finite.tolist(), strict=True) if is_finite]
     if not clips:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from pipeline.errors import ArtifactError
+from pipeline.errors import ArtifactError, NotFinite
 from pipeline.report.report import Block, Film, Report, Section, Text
 from trainer.evaluation import frozen_protocols, results
 from trainer.evaluation.results import HEADLINE_PROTOCOLS, Result
@@ -73,6 +73,8 @@ def _extract_samples(request: RunReportRequest, progress: Progress) -> tuple[Fea
         store = find_run_store(run, request.store)
         split = find_run_split(run, store, None)
         encoder, facts = load_encoder(run, request.device, request.checkpoint, fast=request.fast)
+    except NotFinite as error:
+        return None, f"Not shown: {error}."
     except ArtifactError as error:
         if request.store is not None:
             raise
@@ -88,10 +90,13 @@ def _extract_samples(request: RunReportRequest, progress: Progress) -> tuple[Fea
         next_stage = "; map of the features" if done == total else ""
         progress(done, total, f"features of {done:,} of {total:,} clips{next_stage}")
 
-    bank, test = (
-        feature_map.extract_sample(run, store, encoder, rows, len(side), count_clips)
-        for rows, (side, _) in zip(chosen, sides, strict=True)
-    )
+    try:
+        bank, test = (
+            feature_map.extract_sample(run, store, encoder, rows, len(side), count_clips)
+            for rows, (side, _) in zip(chosen, sides, strict=True)
+        )
+    except NotFinite as error:
+        return None, f"Not shown: {error}."
     return FeatureSamples(store=store, step=facts["step"], bank=bank, test=test), ""
 
 

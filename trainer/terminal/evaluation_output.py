@@ -74,7 +74,7 @@ def results_notes(results: Mapping[str, Mapping[str, Any]]) -> list[str]:
         f"{split['test']} test clips, {split['train']} training clips; {describe_checkpoint(checkpoint)}; "
         + ("brackets: 95 % interval" if has_intervals else "95 % intervals are in the files"),
     ]
-    lines += next(iter(results.values()))["notes"]
+    lines += dict.fromkeys(note for result in results.values() for note in result["notes"])
     if checkpoint.get("imported"):
         lines.append("imported weights do not record their training clips: test clips may be among them")
     if lineage["test_clips_pretrained_on"]:
@@ -83,8 +83,8 @@ def results_notes(results: Mapping[str, Mapping[str, Any]]) -> list[str]:
             "this is another split than the run's"
         )
     lines += [
-        f"{key}: accuracy after the last epoch; the best of {results[key]['settings']['epochs']} epochs on the test "
-        f"set was {_format_best(results[key])}, which is what most papers report"
+        f"{key}: accuracy after the last epoch; the best of {_count_evaluations(results[key])} on the test set was "
+        f"{_format_best(results[key])}, which is what most papers report"
         for key in ("linear", "finetune")
         if key in results and "fused" not in results[key]
     ]
@@ -113,6 +113,11 @@ def _format_cell(row: Mapping[str, Any] | None, with_interval: bool) -> str:
         return f"{row['top1']:.1f}" if row["deviation"] is None else f"{row['top1']:.1f} ± {row['deviation']:.1f}"
     low, high = row["interval95"]
     return f"{row['top1']:.1f} [{low:.1f}, {high:.1f}]"
+
+
+def _count_evaluations(result: Mapping[str, Any]) -> str:
+    """Format the number of epochs after which the first row was evaluated, such as `30 evaluations`."""
+    return count_noun(len(next(iter(result["rows"].values()))["test_top1_by_epoch"]), "evaluation")
 
 
 def _format_best(result: Mapping[str, Any]) -> str:

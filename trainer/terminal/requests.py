@@ -122,7 +122,7 @@ def evaluate_runs(
             config=compose_eval(settings, run.preset),
             **options,
         )
-        print_note(_describe_preset_settings(run.preset, request.protocols))
+        print_note(_describe_preset_settings(run.preset, request.protocols, settings))
         with progress(run) as bar:
             results[str(run.path)] = evaluate(request, bar.print_line)
     if fusion_weights:
@@ -130,13 +130,14 @@ def evaluate_runs(
     return results
 
 
-def _describe_preset_settings(preset: str, protocols: Sequence[str]) -> list[str]:
-    """Return a line with the evaluation settings that come from a preset; no line if there are none."""
+def _describe_preset_settings(preset: str, protocols: Sequence[str], settings: Sequence[str]) -> list[str]:
+    """Return a line with the evaluation settings that come from a preset and not from --set; none: no line."""
+    origins = value_origins(eval_layers(settings, preset))
     values = [
         f"{key}={value}"
         for layer in eval_layers(preset=preset)
         for key, value in flatten(layer.values).items()
-        if key.partition(".")[0] in protocols
+        if key.partition(".")[0] in protocols and origins[key] == layer.origin
     ]
     return [f"evaluation settings of preset {preset}: {', '.join(values)}"] if values else []
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from pipeline.errors import ArtifactNotFound
+from pipeline.errors import ArtifactNotFound, NotFinite
 from pipeline.store.build_splits import build_splits
 from pipeline.store.splits import find_split
 from pipeline.store.store import Store
@@ -19,6 +19,7 @@ from trainer.data.loader import load_clips
 from trainer.evaluation import features, finetune
 from trainer.evaluation.evaluate import EvaluateRequest, evaluate
 from trainer.evaluation.finetune import Sides
+from trainer.evaluation.frozen_protocols import extract_representations
 from trainer.evaluation.knn import weighted_knn
 from trainer.models.encoder import Encoder
 from trainer.runs.classifier import load_classifier
@@ -212,6 +213,27 @@ def test_a_run_is_evaluated_with_the_settings_of_its_preset(shared_run: Run, sha
     assert reference.semi_for(0.01).learning_rate == 0.05
 
 
+def test_the_best_epoch_is_shown_as_the_best_of_the_evaluations_on_the_test_clips(
+    results: dict[str, dict[str, Any]],
+) -> None:
+    assert "the best of 30 evaluations on the test set was" in " ".join(evaluation_output.results_notes(results))
+
+
+def test_projections_too_large_to_compare_stop_the_knn_of_the_reference(shared_run: Run, shared_store: Store) -> None:
+    encoder, _ = load_encoder(shared_run, torch.device("cpu"))
+    with torch.no_grad():
+        for name, value in encoder.named_parameters():
+            if name.startswith("head.") and value.ndim == 2:
+                value.mul_(1e30)
+    rows = find_split(shared_store, "xsub").test
+    clips = load_clips(shared_store, rows, shared_run.config.frames, shared_run.config.bodies)
+    labels = torch.zeros(len(clips), dtype=torch.int64)
+    sides = Sides(train=clips, train_labels=labels, test=clips, test_labels=labels, classes=1)
+    config = compose_eval(["knn.layer=head"])
+    with pytest.raises(NotFinite, match=r"^knn, pre-trained: the encoder's features of 36 of 36 clips are not finite"):
+        next(extract_representations(shared_run, encoder, None, sides, "trained", config, lambda message: None))
+
+
 def test_the_table_has_every_row_and_fits_a_terminal(shared_run: Run, shared_store: Store) -> None:
     build_splits(shared_store, ["xsub"], [0.25], [3, 4])
     config = compose_eval(["semi.epochs=1", "finetune.epochs=1", "linear.epochs=2"])
@@ -230,4 +252,4 @@ def test_the_table_has_every_row_and_fits_a_terminal(shared_run: Run, shared_sto
     notes = "\n".join(evaluation_output.results_notes(found))
     assert "semi-0.25: " in notes
     assert "over 2 subsets" in notes
-    assert "finetune: accuracy after the last epoch" in notes
+    assert "finetune: accuracy after the last epoch; the best of 1 evaluation on the test set was" in notes

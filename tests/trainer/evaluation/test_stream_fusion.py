@@ -76,6 +76,23 @@ def test_default_weights_are_by_stream_when_streams_differ(shared_run: Run, tmp_
             choose_weights(opened, weights)
 
 
+@pytest.mark.parametrize("weight", [1e308, 1e-320, float("nan"), float("inf")])
+def test_weights_whose_sums_would_overflow_or_vanish_are_rejected(shared_run: Run, weight: float) -> None:
+    with pytest.raises(ConfigError, match=r"expected 2 numbers from 1e-06 to 1e\+06, one for each run, found 1, "):
+        choose_weights([shared_run, shared_run], [1.0, weight])
+
+
+def test_runs_that_were_evaluated_with_different_settings_are_named(shared_run: Run, tmp_path: Path) -> None:
+    opened = [of_stream(shared_run, stream, tmp_path) for stream in ("joint", "bone")]
+    found = [evaluated(run, {"pre-trained": [[1, 0], [0, 1]]}) for run in opened]
+    assert fuse_runs(opened, found, [1.0, 1.0])["linear"]["notes"] == []
+    for results, rate in zip(found, (0.3, 3.0), strict=True):
+        results["linear"]["settings"] = {"epochs": 150, "learning_rate": rate}
+    notes = fuse_runs(opened, found, [1.0, 1.0])["linear"]["notes"]
+    assert [note.partition(": ")[0] for note in notes] == ["linear"]
+    assert "presets differ: learning_rate 0.3, 3.0; use --set" in notes[0]
+
+
 def test_other_clips_or_another_split_are_rejected(shared_run: Run, tmp_path: Path) -> None:
     opened = [of_stream(shared_run, stream, tmp_path) for stream in ("joint", "bone")]
     first = evaluated(opened[0], {"pre-trained": [[1, 0], [1, 0]]})

@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -6,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from pipeline.artifacts import manifest, schemas
 from pipeline.errors import ArtifactError
 from pipeline.report.report import Folded, Report, Scene, Table, write_report
 from tests.support.html_checks import page_of
@@ -14,8 +16,10 @@ from trainer.evaluation import results
 from trainer.evaluation.results import Result
 from trainer.report import result_tables, training_history
 from trainer.report.run_report import RunReportRequest, build_run_report
+from trainer.runs.checkpoint import MODEL
 from trainer.runs.effective_config import effective_run_config
-from trainer.runs.run import Run, load_run
+from trainer.runs.run import Run, load_run, newest_checkpoint
+from trainer.runs.safetensors_file import read_tensors, write_tensors
 
 CPU = torch.device("cpu")
 
@@ -74,6 +78,27 @@ def test_without_the_store_a_report_has_the_other_sections(evaluated_run: Run, t
     assert scenes(build_run_report(RunReportRequest(run=run, device=CPU, store=store)))
     with pytest.raises(ArtifactError, match="no such file"):
         build_run_report(RunReportRequest(run=run, device=CPU, store=tmp_path / "none.zarr"))
+
+
+@pytest.mark.parametrize("weight", [float("nan"), 1e20])
+def test_a_run_whose_features_are_not_finite_has_a_report_that_says_so(
+    evaluated_run: Run, tmp_path: Path, weight: float
+) -> None:
+    shutil.copytree(evaluated_run.path, tmp_path / "runs" / "diverged")
+    run = load_run(tmp_path / "runs" / "diverged")
+    path, _, _ = newest_checkpoint(run)
+    tensors = read_tensors(path / MODEL)
+    large = {name: tensor.fill_(weight) for name, tensor in tensors.items() if name.endswith("spatial.weight")}
+    assert large
+    write_tensors(path / MODEL, tensors | large)
+    (path / manifest.MANIFEST).unlink()
+    manifest.write_manifest(path, schemas.CHECKPOINT)
+    store = evaluated_run.path.parents[1] / "processed" / "ntu60.zarr"
+    made = build_run_report(RunReportRequest(run=run, device=CPU, store=store))
+    page = page_of(made, tmp_path / "page.html")
+    assert len(re.findall(r"Not shown: .*?not finite", page.text)) == 2
+    assert scenes(made) == []
+    assert "linear, pre-trained" in page.text
 
 
 def test_an_unfinished_or_unevaluated_run_has_a_report(shared_run: Run, tmp_path: Path) -> None:
