@@ -152,7 +152,7 @@ def test_other_files_are_skipped_and_counted(tmp_path):
     assert left_out == {
         "of the other phase": 2,
         "labels without a recording": 1,
-        "not named like 0002-L.txt": 1,
+        "not named like 0002-L.txt, first cross-subject.txt": 1,
         "neither .txt nor .skeleton nor .label": 1,
         "archives, unpack them first": 1,
     }
