@@ -84,7 +84,7 @@ def load_run(path: Path) -> Run:
     """
     if not path.exists():
         raise ArtifactNotFound(path, "make a run with `skelepipe pretrain`")
-    if not (path / RUN_FILE).is_file():
+    if not (path / RUN_FILE).exists():
         if names := find_leftovers(path):
             raise ArtifactError(
                 f"{path}: has no {RUN_FILE}, only leftovers of a training that was killed, or whose {RUN_FILE} was "
