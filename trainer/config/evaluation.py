@@ -7,6 +7,7 @@ from pydantic import Field
 
 from trainer.config.keys import ConfigModel
 from trainer.config.layers import SET_ORIGIN, ConfigLayer, build_config, parse_setting
+from trainer.config.presets import load_preset, preset_names
 
 FeatureLayer = Literal["backbone", "head"]
 
@@ -111,16 +112,17 @@ class EvalConfig(ConfigModel):
         return base.model_copy(update=self.semi.model_dump(include=self.semi.model_fields_set))
 
 
-EVAL_DEFAULTS = EvalConfig()
+def eval_layers(settings: Sequence[str] = (), preset: str | None = None) -> list[ConfigLayer]:
+    """Return the layers of an evaluation configuration over the defaults: a run's preset, `a.b=value` settings.
 
-
-def eval_layers(settings: Sequence[str]) -> list[ConfigLayer]:
-    """Return `a.b=value` settings as layers over the defaults.
+    Runs with imported weights, and runs whose preset this version does not have, have no layer of a preset.
 
     Raises:
         ConfigError: a setting is not KEY=VALUE.
     """
-    return [ConfigLayer(SET_ORIGIN, parse_setting(setting)) for setting in settings]
+    values = load_preset(preset).evaluation if preset in preset_names() else {}
+    layers = [ConfigLayer(f"preset {preset}", values)] if values else []
+    return layers + [ConfigLayer(SET_ORIGIN, parse_setting(setting)) for setting in settings]
 
 
 def eval_config_from_layers(layers: Sequence[ConfigLayer]) -> EvalConfig:
@@ -132,10 +134,10 @@ def eval_config_from_layers(layers: Sequence[ConfigLayer]) -> EvalConfig:
     return build_config(EvalConfig, layers, "evaluation")
 
 
-def compose_eval(settings: Sequence[str] = ()) -> EvalConfig:
-    """Build the evaluation configuration from the defaults and `a.b=value` settings.
+def compose_eval(settings: Sequence[str] = (), preset: str | None = None) -> EvalConfig:
+    """Build the evaluation configuration from the defaults, a run's preset and `a.b=value` settings.
 
     Raises:
         ConfigError: a key or value is invalid.
     """
-    return eval_config_from_layers(eval_layers(settings))
+    return eval_config_from_layers(eval_layers(settings, preset))

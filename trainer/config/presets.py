@@ -40,6 +40,9 @@ class Preset(BaseModel):
 
     about: PresetDescription
     config: dict[str, Any] = {}
+    """Of the pre-training."""
+    evaluation: dict[str, Any] = {}
+    """Settings with which `eval` evaluates runs of this preset."""
 
 
 def preset_names() -> list[str]:

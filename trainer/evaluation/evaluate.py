@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pipeline.store.splits import Split, Subset, load_subsets
 from pipeline.store.store import Store
-from trainer.config.evaluation import EVAL_DEFAULTS, EvalConfig, FinetuneConfig
+from trainer.config.evaluation import EvalConfig, FinetuneConfig, compose_eval
 from trainer.data.loader import load_clips
 from trainer.data.streams import derive_stream
 from trainer.evaluation import finetune, frozen_protocols, lineage
@@ -39,7 +39,8 @@ class EvaluateRequest:
     split: Split
     protocols: tuple[Protocol, ...] = ("knn", "linear")
     device: torch.device = field(default_factory=choose_device)
-    config: EvalConfig = EVAL_DEFAULTS
+    config: EvalConfig | None = None
+    """Default: the evaluation settings of the run's preset."""
     fractions: tuple[float, ...] = (0.1,)
     """Fractions of the training labels for `semi`; each is evaluated on all stored subsets."""
     batch_norm: BatchNorm = "both"
@@ -49,6 +50,11 @@ class EvaluateRequest:
     """Also evaluate the untrained network (frozen, or trained from scratch) and the raw coordinates."""
     fast: bool = True
     """Use the fast implementation of the encoder (models/fast/); results differ by rounding only."""
+
+    @property
+    def settings(self) -> EvalConfig:
+        """The settings of all protocols."""
+        return self.config or compose_eval(preset=self.run.preset)
 
     @property
     def finetune_rows(self) -> tuple[str, ...]:
@@ -135,12 +141,12 @@ def _frozen_protocols(inputs: EvaluationInputs, protocols: list[FrozenProtocol])
     scores: dict[FrozenProtocol, dict[str, Tensor]] = {protocol: {} for protocol in protocols}
     untrained = inputs.untrained if request.baselines else None
     for data in frozen_protocols.extract_representations(
-        request.run, inputs.encoder, untrained, sides, request.batch_norm, request.config, inputs.progress
+        request.run, inputs.encoder, untrained, sides, request.batch_norm, request.settings, inputs.progress
     ):
         for protocol in protocols:
             inputs.progress(f"{protocol}, {data.name}")
             with named_errors(f"{protocol}, {data.name}"):
-                scored = frozen_protocols.score_protocol(protocol, data, sides, request.config)
+                scored = frozen_protocols.score_protocol(protocol, data, sides, request.settings)
             rows[protocol][data.name] = {**inputs.summary(scored.scores), **scored.more}
             scores[protocol][data.name] = scored.scores
             if scored.layer and data.name in frozen_protocols.STATISTICS:
@@ -158,7 +164,7 @@ def _frozen_protocols(inputs: EvaluationInputs, protocols: list[FrozenProtocol])
             inputs,
             protocol,
             protocol,
-            frozen_protocols.protocol_settings(protocol, request.config),
+            frozen_protocols.protocol_settings(protocol, request.settings),
             rows[protocol],
             scores[protocol],
         )
@@ -168,7 +174,7 @@ def _frozen_protocols(inputs: EvaluationInputs, protocols: list[FrozenProtocol])
 
 def _finetune(inputs: EvaluationInputs, protocol: Literal["finetune"]) -> dict[str, Any]:
     """Fine-tune with all labels; with baselines, also train the same network from scratch."""
-    config = inputs.request.config
+    config = inputs.request.settings
     rows, scores = {}, {}
     for name in inputs.request.finetune_rows:
         start = inputs.untrained if name == SCRATCH else inputs.encoder
@@ -185,7 +191,7 @@ def _finetune(inputs: EvaluationInputs, protocol: Literal["finetune"]) -> dict[s
 
 def _semi_supervised(inputs: EvaluationInputs, fraction: float, draws: list[Subset]) -> dict[str, Any]:
     """Fine-tune with each stored draw of a fraction of the labels; with baselines, also train from scratch."""
-    config = inputs.request.config.semi_for(fraction)
+    config = inputs.request.settings.semi_for(fraction)
     rows, scores = {}, {}
     for name in inputs.request.finetune_rows:
         start = inputs.untrained if name == SCRATCH else inputs.encoder
@@ -196,7 +202,7 @@ def _semi_supervised(inputs: EvaluationInputs, fraction: float, draws: list[Subs
                 inputs.sides, train=inputs.sides.train[indices], train_labels=inputs.sides.train_labels[indices]
             )
             title = f"semi {fraction:g}, {name}, draw {subset.seed}"
-            trained = _train(inputs, title, start, sides, config, inputs.request.config.seed)
+            trained = _train(inputs, title, start, sides, config, inputs.request.settings.seed)
             seeds[str(subset.seed)] = {
                 **inputs.summary(trained.scores),
                 **frozen_protocols.best_epoch_fields(trained.test_top1),
@@ -207,7 +213,7 @@ def _semi_supervised(inputs: EvaluationInputs, fraction: float, draws: list[Subs
     settings = {
         "fraction": fraction,
         "labelled": len(draws[0].rows),
-        "seed": inputs.request.config.seed,
+        "seed": inputs.request.settings.seed,
         **config.model_dump(mode="json"),
     }
     return _write_result(inputs, "semi", f"semi-{fraction:g}", settings, rows, scores)

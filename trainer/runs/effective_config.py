@@ -91,19 +91,20 @@ def effective_run_config(run: Run) -> EffectiveConfig:
     )
 
 
-def effective_eval_config(settings: Sequence[str]) -> EffectiveConfig:
-    """The configuration that `eval` would use.
+def effective_eval_config(settings: Sequence[str], preset: str | None = None) -> EffectiveConfig:
+    """The configuration that `eval` would use for runs of a preset.
 
     Raises:
         ConfigError: a key or value is invalid.
     """
-    layers = eval_layers(settings)
+    layers = eval_layers(settings, preset)
     config = eval_config_from_layers(layers)
     tenth, hundredth = (config.semi_for(fraction).model_dump(mode="json") for fraction in (0.1, 0.01))
     plain = {**config.model_dump(mode="json"), "semi": tenth}
     differences = ", ".join(f"{key} {hundredth[key]}" for key in tenth if hundredth[key] != tenth[key])
     notes = [f"semi: values for 10 % of the labels; for 1 % and less: {differences}"] if differences else []
-    return EffectiveConfig(of="eval", values=_values(plain, value_origins(layers), EvalConfig), notes=notes)
+    of = f"eval of runs of preset {preset}" if preset else "eval"
+    return EffectiveConfig(of=of, values=_values(plain, value_origins(layers), EvalConfig), notes=notes, preset=preset)
 
 
 def config_to_json(config: EffectiveConfig) -> dict[str, Any]:

@@ -9,8 +9,8 @@ import click
 from pipeline.artifacts.paths import PROCESSED_FOLDER, RUN_FILE, RUNS_FOLDER, find_stores
 from pipeline.store.splits import Split, built_split_names, find_split
 from pipeline.store.store import Store
-from trainer.config.evaluation import compose_eval
-from trainer.config.layers import layers_from_options, value_origins
+from trainer.config.evaluation import compose_eval, eval_layers
+from trainer.config.layers import flatten, layers_from_options, value_origins
 from trainer.config.presets import QUICK_PRESET, Preset, choose_preset, config_from_layers, load_preset, pretrain_layers
 from trainer.evaluation.evaluate import EvaluateRequest, evaluate
 from trainer.evaluation.stream_fusion import choose_weights, fuse_runs
@@ -119,14 +119,26 @@ def evaluate_runs(
             store=data,
             split=find_run_split(run, data, split),
             device=choose_device(device),
-            config=compose_eval(settings),
+            config=compose_eval(settings, run.preset),
             **options,
         )
+        print_note(_describe_preset_settings(run.preset, request.protocols))
         with progress(run) as bar:
             results[str(run.path)] = evaluate(request, bar.print_line)
     if fusion_weights:
         results["fused"] = fuse_runs(runs, list(results.values()), fusion_weights)
     return results
+
+
+def _describe_preset_settings(preset: str, protocols: Sequence[str]) -> list[str]:
+    """Return a line with the evaluation settings that come from a preset; no line if there are none."""
+    values = [
+        f"{key}={value}"
+        for layer in eval_layers(preset=preset)
+        for key, value in flatten(layer.values).items()
+        if key.partition(".")[0] in protocols
+    ]
+    return [f"evaluation settings of preset {preset}: {', '.join(values)}"] if values else []
 
 
 def resolve_config(
@@ -142,8 +154,13 @@ def resolve_config(
     """Return the configuration that `config show` prints: of an evaluation, of a run, or of a new pre-training."""
     pretrain_options = {"--split": split, "--preset": preset, "--config": config}
     if evaluation:
-        reject_combination("--eval", {**pretrain_options, "--toml": toml, "STORE": path})
-        return effective_eval_config(settings)
+        reject_combination("--eval", {"--split": split, "--config": config, "--toml": toml})
+        if preset is None and path is not None:
+            preset = load_run(path).preset
+        elif preset is not None:
+            reject_combination("RUN", {"--preset": preset if path else None})
+            load_preset(preset)
+        return effective_eval_config(settings, preset)
     if path is not None and (path / RUN_FILE).is_file():
         reason = ": a run is shown with the configuration that it was trained with"
         reject_combination("RUN", {**pretrain_options, "--set": settings}, reason)
