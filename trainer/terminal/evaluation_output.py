@@ -6,7 +6,7 @@ from typing import Any
 from rich.table import Table
 
 from trainer.evaluation import frozen_protocols
-from trainer.evaluation.evaluate import SCRATCH
+from trainer.evaluation.request import SCRATCH
 from trainer.terminal.console import count_noun, table_width
 from trainer.terminal.training_output import describe_checkpoint
 
