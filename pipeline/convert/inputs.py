@@ -1,5 +1,6 @@
 """The two inputs of a conversion: the files of a tool, or an existing folder data set."""
 
+import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -73,8 +74,8 @@ class ToolFiles:
     def __init__(self, request: ConvertRequest) -> None:
         self._tool = TOOLS[request.tool]
         raw = raw_files.find(request.roots)
-        table = request.labels and request.labels.resolve()
-        files = [file for file in raw.files if file.member or file.path.resolve() != table]
+        table = request.labels and Path(os.path.realpath(request.labels))
+        files = [file for file in raw.files if file.member or Path(os.path.realpath(file.path)) != table]
         self._recordings = sorted(self._tool.find(files), key=lambda one: (one.name, str(one.file)))
         left_out = Counter(raw.left_out)
         used = sum(len(one.files) for one in self._recordings)

@@ -4,6 +4,7 @@ Everything is written under a hidden temporary name in the same folder, synced t
 nothing, the old artifact or the complete new one, never a partial one.
 """
 
+import errno
 import glob
 import os
 import secrets
@@ -35,7 +36,7 @@ def atomic_path(path: Path, *, needed: int = 0, new_folder: bool = True) -> Iter
         FileNotFoundError: the folder does not exist and `new_folder` is false.
     """
     if path.exists() and not path.is_file() and not path.is_dir():
-        raise OutputFailed(f"{path}: is a device or a pipe, not a file; choose another name")
+        raise OutputFailed(f"{path}: is a device or a pipe, not a file; remove it or choose another name")
     partial = path.with_name(f".{path.name}.{secrets.token_hex(8)}.partial")
     with disk_errors(path, needed):
         if new_folder:
@@ -146,8 +147,10 @@ def new_folder(output: Path) -> Iterator[Path]:
         OutputLocked: another process is writing it.
         OutputFailed: the disk cannot be written.
     """
-    output = output.resolve()
+    output = Path(os.path.realpath(output))
     with sole_writer(output), disk_errors(output, outcome="the data set was not written"):
+        if output.is_symlink():  # to itself; all other links are resolved
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
         if output.exists() and (not output.is_dir() or any(entries(output))):
             raise OutputExists(
                 f"{output}: exists and is not an empty folder; name a new folder, or empty this one first"

@@ -82,7 +82,7 @@ def find(roots: Sequence[Path]) -> FoundFiles:
     Raises:
         ArtifactNotFound: a root does not exist.
         OSError: a folder cannot be listed; its files would be missing silently.
-        SkelepipeError: a zip archive is damaged.
+        SkelepipeError: a zip archive is damaged, or a root is a pipe, a socket or a device.
     """
     files: list[RawFile] = []
     left_out: Counter[str] = Counter()
@@ -162,8 +162,10 @@ def _walk(root: Path, visited: set[Path]) -> Iterator[Path]:
     """Yield the files at or below a root that were not visited before; update `visited`."""
     if not root.exists():
         raise ArtifactNotFound(root, "name the folder that holds the recordings")
+    if not root.is_file() and not root.is_dir():
+        raise SkelepipeError(f"{root}: is not a regular file or a folder; name the folder that holds the recordings")
     if root.is_file():
-        path = root.parent.resolve() / root.name
+        path = Path(os.path.realpath(root.parent)) / root.name
         if path not in visited:
             visited.add(path)
             yield root
@@ -173,7 +175,7 @@ def _walk(root: Path, visited: set[Path]) -> Iterator[Path]:
         raise error
 
     for folder, folders, names in os.walk(root, onerror=raise_error, followlinks=True):
-        if (real := Path(folder).resolve()) in visited:
+        if (real := Path(os.path.realpath(folder))) in visited:
             folders.clear()  # a link to a parent, or a root inside another
             continue
         visited.add(real)

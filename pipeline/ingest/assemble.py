@@ -78,7 +78,8 @@ def assemble(
     shutil.rmtree(work.store, ignore_errors=True)
     writer = StoreWriter(work.store, len(data.layout.joints), body_frames)
     for path in paths:
-        writer.append(read_partition_motion(path))
+        for block in read_partition_motion(path):
+            writer.append(block)
     sources = sorted(
         {*zip(texts["recording"], columns["source_size"].tolist(), columns["source_crc32"].tolist(), strict=True)}
         | {(bad["recording"], bad["size"], bad["crc32"]) for bad in quarantine}

@@ -54,13 +54,14 @@ def estimate_ingest(
         process_partition(folder / "warm.npz", sample[:1], data, recipe)  # compiles the kernels
         started = time.perf_counter()
         quarantined = process_partition(folder / "part.npz", sample, data, recipe)
-        motion = read_partition_motion(folder / "part.npz")
+        partition = read_partition(folder / "part.npz")
         parsed = time.perf_counter()
-        writer = StoreWriter(folder / "sample.zarr", len(data.layout.joints), len(motion))
-        writer.append(motion)
+        writer = StoreWriter(folder / "sample.zarr", len(data.layout.joints), partition.body_frames)
+        for block in read_partition_motion(folder / "part.npz"):
+            writer.append(block)
         writer.flush()
         written = time.perf_counter()
-        column_bytes = len(read_partition(folder / "part.npz").names) * 4 * len(COLUMNS)
+        column_bytes = len(partition.names) * 4 * len(COLUMNS)
         partition_bytes = (folder / "part.npz").stat().st_size
         store_bytes = column_bytes + folder_size(folder / "sample.zarr")
     total_bytes, sampled_bytes = sum(entry.size for entry in entries), sum(entry.size for entry in sample)

@@ -6,17 +6,20 @@ parallel: process_pool.py runs them on this machine, dask_cluster.py on others.
 
 import errno
 import json
+import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import ArtifactError
 from pipeline.files import atomic, raw_files, regular_files
+from pipeline.files.disk import disk_errors
+from pipeline.ingest.motion_spool import MotionSpool, read_npy_blocks
 from pipeline.recipes.clips import process_recording
 from pipeline.recipes.recipe import Recipe
 from pipeline.skeleton.recording import STEP_COUNTS, Clip
@@ -25,6 +28,8 @@ from pipeline.store.columns import COLUMNS
 
 MAX_RECORDINGS, MAX_BYTES = 256, 64 << 20
 """Limits of a partition: at most a second of work, so that an interruption costs little and memory use stays flat."""
+MOTION = "xyz.npy"
+"""Member of a partition's .npz with the positions of all its clips."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,6 +48,12 @@ class Partition:
     stamps: list[list[Any]]
     confidence: NDArray[np.float32] | None = None
     """(clips, V) mean confidence of each joint, NaN for a clip without confidence; None if no clip has any."""
+
+    @property
+    def body_frames(self) -> int:
+        """Body-frames of all clips."""
+        names = [spec.name for spec in COLUMNS]
+        return int((self.columns[:, names.index("bodies")] * self.columns[:, names.index("frames")]).sum())
 
 
 def split_into_partitions(entries: Sequence[Entry]) -> dict[int, Sequence[Entry]]:
@@ -72,10 +83,14 @@ def process_partition(path: Path, entries: Sequence[Entry], data: Source, recipe
     Raises:
         OutputFailed: the disk refuses.
     """
+    with MotionSpool(path.parent, len(data.layout.joints)) as motion:
+        return _process_partition(path, entries, data, recipe, motion)
+
+
+def _process_partition(path: Path, entries: Sequence[Entry], data: Source, recipe: Recipe, motion: MotionSpool) -> int:
     stamps = []
-    names, recordings, extra, motion, columns, quarantine = [], [], [], [], [], []
+    names, recordings, extra, columns, quarantine = [], [], [], [], []
     confidence: list[NDArray[np.float32] | None] = []
-    V = len(data.layout.joints)
     for entry in entries:
         stamps.append(_stamp(entry))
         for result in process_recording(entry, data, recipe):
@@ -83,10 +98,11 @@ def process_partition(path: Path, entries: Sequence[Entry], data: Source, recipe
                 quarantine.append(_quarantine_record(entry, result))
             else:
                 reading, clip = result
+                with disk_errors(path, motion.nbytes + clip.xyz.nbytes):
+                    motion.append(clip.xyz)
                 names.append(clip.name)
                 recordings.append(entry.name)
                 extra.append(reading.labels.extra)
-                motion.append(clip.xyz.reshape(-1, V, 3))
                 columns.append(_column_values(entry, reading, clip))
                 confidence.append(reading.recording.mean_confidence)
     note = {
@@ -99,15 +115,23 @@ def process_partition(path: Path, entries: Sequence[Entry], data: Source, recipe
     arrays: dict[str, NDArray[Any]] = {
         "note": np.frombuffer(json.dumps(note).encode(), np.uint8),
         "columns": np.array(columns, np.int64).reshape(len(names), len(COLUMNS)),
-        "xyz": np.concatenate(motion) if motion else np.empty((0, V, 3), np.float32),
     }
     if any(means is not None for means in confidence):
-        unknown = np.full(V, np.nan, np.float32)
+        unknown = np.full(len(data.layout.joints), np.nan, np.float32)
         arrays["confidence"] = np.array([unknown if means is None else means for means in confidence], np.float32)
+
+    def write(handle: BinaryIO) -> None:
+        with zipfile.ZipFile(handle, "w") as archive:
+            for name, array in arrays.items():
+                with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                    np.lib.format.write_array(member, array, allow_pickle=False)
+            with archive.open(MOTION, "w", force_zip64=True) as member:
+                motion.write_npy(member)
+
     atomic.write_file(
         path,
-        lambda handle: np.savez(handle, **arrays),  # type: ignore[arg-type]
-        needed=sum(array.nbytes for array in arrays.values()),
+        write,
+        needed=motion.nbytes + sum(array.nbytes for array in arrays.values()),
         new_folder=False,  # without the folder, this is a late worker of an ingest that has ended
     )
     return len(quarantine)
@@ -142,15 +166,14 @@ def read_partition(path: Path) -> Partition:
         return Partition(columns=npz["columns"], confidence=confidence, **json.loads(npz["note"].tobytes()))
 
 
-def read_partition_motion(path: Path) -> NDArray[np.float32]:
-    """Read a finished partition's positions: (F, V, 3) metres, all body-frames, clip after clip, body after body.
+def read_partition_motion(path: Path) -> Iterator[NDArray[np.float32]]:
+    """Yield a finished partition's positions in blocks (F, V, 3): body-frames in metres, clip after clip, body by body.
 
     Raises:
         ArtifactError: it is damaged.
     """
-    with _open_npz(path) as npz:
-        motion: NDArray[np.float32] = npz["xyz"]
-    return motion
+    with _open_npz(path) as npz, npz.zip.open(MOTION) as member:
+        yield from read_npy_blocks(member)
 
 
 @contextmanager

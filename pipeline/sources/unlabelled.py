@@ -4,6 +4,7 @@ Text files have Kinect v2 skeletons, in the format of NTU RGB+D or of PKU-MMD; t
 files have the formats of folder data sets, with or without a manifest.csv.
 """
 
+import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -138,7 +139,7 @@ def find_recordings(roots: Sequence[Path], layout: Layout, skeleton: Path | None
             _add_folder_data_set(root, layout, found)
             continue
         for file in _files(root, found):
-            location = (file.path.resolve(), file.member)
+            location = (Path(os.path.realpath(file.path)), file.member)
             if location in seen:
                 continue
             seen.add(location)

@@ -94,12 +94,19 @@ def test_a_run_without_recorded_origins_says_so(show: Show, shared_run: Run) -> 
     assert "did not record origins" in show(old).stdout
 
 
+def test_the_settings_with_which_a_run_is_evaluated_are_shown(show: Show, shared_run: Run) -> None:
+    assert values(show(shared_run.path, "--eval", "--json"))["linear.drop_last"] == (False, "preset quick")
+
+
 def test_the_settings_of_eval_are_shown(show: Show) -> None:
     found = values(show("--eval", "--set", "knn.k=5", "semi.epochs=3", "--json"))
     assert found["knn.k"] == (5, "--set")
     assert found["semi.epochs"] == (3, "--set")
     assert found["semi.nesterov"] == (False, "default")  # the reference's, not fine-tuning's
     assert list(found) == list(keys_of_model(EvalConfig))
+    assert found["linear.learning_rate"] == (3.0, "default")
+    quick = values(show("--eval", "--preset", "quick", "--json"))
+    assert quick["linear.learning_rate"] == (0.3, "preset quick")
     assert "for 1 % and less: learning_rate 0.05" in " ".join(show("--eval").stdout.split())
 
 
@@ -109,7 +116,8 @@ def test_the_settings_of_eval_are_shown(show: Show) -> None:
         ("--set queue_size=16", "did you mean pair.queue_size?"),
         ("--preset quik", "did you mean quick?"),
         ("--config none.toml", "none.toml: no such file"),
-        ("--eval --preset quick", "--eval and --preset cannot be combined"),
+        ("--eval --preset quik", "did you mean quick?"),
+        ("--eval --split xsub", "--eval and --split cannot be combined"),
         ("--json --toml", "--json and --toml cannot be combined"),
         ("nowhere.zarr", "nowhere.zarr: no such file or folder"),
         ("--eval --set epochs=3", "did you mean linear.epochs or finetune.epochs or semi.epochs?"),

@@ -152,7 +152,7 @@ def partition(folder: Path) -> tuple[Sequence[bytes], Judge]:
     def judge(content: bytes) -> Outcome:
         path.write_bytes(content)
         found = ask(lambda: read_partition(path), str(path))
-        motion = ask(lambda: read_partition_motion(path), str(path))
+        motion = ask(lambda: list(read_partition_motion(path)), str(path))
         return Outcome(isinstance(found, SkelepipeError) or isinstance(motion, SkelepipeError))
 
     return seeds, judge

@@ -13,6 +13,7 @@ ALLOWED = {
     "pipeline/files/regular_files.py": "opens regular files",
     "pipeline/files/disk.py": "syncs folders and files that this program wrote",
     "pipeline/ingest/dask_cluster.py": "a Dask worker that may lack this package reads a file that this program wrote",
+    "trainer/terminal/commands.py": "opens the null device",
     "trainer/runs/folder_watch.py": "opens the folder of a run",
     "trainer/runtime/memory.py": "reads files of the kernel",
     "trainer/doctor/processor.py": "reads files of the kernel",
@@ -27,7 +28,10 @@ BY_PATH = {"ZipFile", "memmap", "fromfile", "loadtxt", "genfromtxt", "FileIO"}
 
 
 def openings(tree: ast.AST) -> Iterator[tuple[int, str]]:
-    """Yield line and name of each call that opens a file for reading or appending by its path."""
+    """Yield line and name of each call that opens a file for reading or appending by its path, or resolves its links.
+
+    `Path.resolve` raises RuntimeError for a link to itself; `os.path.realpath` does not.
+    """
     packaged = {
         id(call.func)
         for call in ast.walk(tree)
@@ -44,6 +48,7 @@ def openings(tree: ast.AST) -> Iterator[tuple[int, str]]:
             name in READERS and is_path,
             name == "open" and receiver in {"", "io", "os"},
             name == "open" and is_path and receiver != "archive" and not any("w" in str(mode) for mode in modes),
+            name == "resolve" and not call.args,
             (name in BY_PATH or f"{receiver}.{name}" in {"np.load", "torch.load"}) and not _is_open_file(call),
         ]
         if any(opens):
@@ -81,6 +86,7 @@ def test_every_allowed_file_needs_its_permission() -> None:
         "np.load(path)",
         "zipfile.ZipFile(path)",
         "io.FileIO(path)",
+        "path.resolve()",
     ],
 )
 def test_a_planted_opening_is_found(code: str) -> None:

@@ -14,6 +14,7 @@ from trainer.evaluation import finetune, frozen_protocols, lineage
 from trainer.evaluation.divergence import named_errors
 from trainer.evaluation.finetune import FinetuneResult, Sides
 from trainer.evaluation.frozen_protocols import FrozenProtocol
+from trainer.evaluation.labels import labelled_clips
 from trainer.evaluation.metrics import spread
 from trainer.evaluation.raw_coordinates import classify_raw_coordinates
 from trainer.evaluation.request import SCRATCH, EvaluateRequest, EvaluationInputs, EvaluationPart, build_parts
@@ -43,25 +44,31 @@ def evaluate(
 
     Raises:
         ArtifactNotFound: no labelled subset of a fraction is stored.
-        ArtifactError: run, store or split are damaged or do not match.
+        ArtifactError: run, store or split are damaged or do not match, or a side of the split has no labelled clip.
         NotFinite: a training on labels diverged, or features are not finite; its protocol is not saved.
         OutputFailed, OutputLocked: a result or the state of a training cannot be saved.
     """
     run, store, split = request.run, request.store, request.split
     fractions = request.fractions if "semi" in request.protocols else ()
     subsets = {fraction: load_subsets(store, split, fraction) for fraction in fractions}
-    rows = np.concatenate([split.train, split.test])
-    classes, positions = np.unique(store.columns["label"][rows], return_inverse=True)
-    train, test = (StoredClips(store, side, run.config.frames, run.config.bodies) for side in (split.train, split.test))
-    train_labels, test_labels = torch.split(torch.from_numpy(positions), [len(split.train), len(split.test)])
+    labelled = labelled_clips(store, split)
+    train, test = (
+        StoredClips(store, rows, run.config.frames, run.config.bodies) for rows in (labelled.train, labelled.test)
+    )
     encoder, checkpoint = load_encoder(run, request.device, request.checkpoint, fast=request.fast)
     inputs = EvaluationInputs(
         request=request,
-        sides=Sides(train=train, train_labels=train_labels, test=test, test_labels=test_labels, classes=len(classes)),
-        classes=classes.tolist(),
+        labelled=labelled,
+        sides=Sides(
+            train=train,
+            train_labels=torch.from_numpy(labelled.train_labels),
+            test=test,
+            test_labels=torch.from_numpy(labelled.test_labels),
+            classes=len(labelled.classes),
+        ),
         encoder=encoder,
         untrained=build_run_encoder(run, fast=request.fast).to(request.device),
-        lineage=lineage.lineage(run, store, split, checkpoint, request.device),
+        lineage=lineage.lineage(run, store, split, labelled, checkpoint, request.device),
         progress=progress,
     )
     parts = build_parts(inputs, subsets)
@@ -107,7 +114,7 @@ def _semi_supervised(part: EvaluationPart, sides: Sides) -> None:
     for name in part.files.missing:
         seeds, scores = {}, {}
         for subset in part.draws:
-            positions = np.searchsorted(request.split.train, subset.rows)
+            positions = np.searchsorted(part.inputs.labelled.train, subset.rows)
             clips = hold(select(part.inputs.sides.train, positions))
             labels = sides.train_labels[torch.from_numpy(positions)]
             drawn = replace(sides, train=clips, train_labels=labels)

@@ -1,4 +1,4 @@
-"""Lineage of an evaluation, file names of its results, and the published number to compare with."""
+"""Lineage of an evaluation, and file names of its results."""
 
 import importlib.metadata
 from typing import Any
@@ -8,19 +8,29 @@ import torch
 
 from pipeline.store.splits import Split
 from pipeline.store.store import Store
-from trainer.config.presets import compose_pretrain, load_preset, preset_names
 from trainer.data.holdout import split_holdout
+from trainer.evaluation.labels import LabelledClips
 from trainer.runs.run import CheckpointName, Run, find_run_split
 from trainer.runtime.device import describe_device
 
 
-def lineage(run: Run, store: Store, split: Split, checkpoint: dict[str, Any], device: torch.device) -> dict[str, Any]:
-    """The evaluated run, checkpoint (as returned by `load_encoder`), store and split, with versions and device."""
+def lineage(
+    run: Run, store: Store, split: Split, labelled: LabelledClips, checkpoint: dict[str, Any], device: torch.device
+) -> dict[str, Any]:
+    """The evaluated run, checkpoint (as returned by `load_encoder`), store and split, with versions and device.
+
+    The split has its numbers of labelled clips.
+    """
     return {
         "run": {"path": run.path.as_posix(), "digest": run.digest, "preset": run.preset, "seed": run.config.seed},
         "checkpoint": checkpoint,
         "store": {"name": store.name, "digest": store.digest, "recipe": store.attributes["recipe"]["name"]},
-        "split": {"name": split.name, "digest": split.digest, "train": len(split.train), "test": len(split.test)},
+        "split": {
+            "name": split.name,
+            "digest": split.digest,
+            "train": len(labelled.train),
+            "test": len(labelled.test),
+        },
         "test_clips_pretrained_on": _pretrained_on(run, store, split),
         "transfer": None if run.imported else store.digest != run.lineage["store"]["digest"],
         "versions": {"skelepipe": importlib.metadata.version("skelepipe"), "torch": torch.__version__},
@@ -35,19 +45,6 @@ def result_name(run: Run, store: Store, split: Split, protocol: str, which: Chec
     is_own_split = own and split.name == run.lineage["split"]["name"]
     name = protocol if is_own_split else f"{protocol}-{store_name}-{split.name}"
     return name if which == "last" else f"{name}-{which}"
-
-
-def published(run: Run, store: Store, split: Split, protocol: str) -> dict[str, Any] | None:
-    """The number reported by the authors, if data set, split, stream and method are those of the run's preset."""
-    if run.preset not in preset_names():
-        return None  # a preset of another version
-    preset = load_preset(run.preset)
-    about, config = preset.about, compose_pretrain(preset)
-    if (about.dataset, about.split) != (store.attributes["dataset"], split.name) or protocol not in about.published:
-        return None
-    if (config.stream, config.method) != (run.config.stream, run.config.method):
-        return None
-    return {"top1": about.published[protocol], "source": about.source}
 
 
 def _pretrained_on(run: Run, store: Store, split: Split) -> int | None:

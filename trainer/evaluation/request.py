@@ -1,7 +1,7 @@
 """The request of an evaluation, its opened inputs, and its parts: one for each result."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -15,9 +15,11 @@ from trainer.data.streams import derive_stream
 from trainer.evaluation import frozen_protocols, lineage
 from trainer.evaluation.finetune import Sides
 from trainer.evaluation.frozen_protocols import BatchNorm
+from trainer.evaluation.labels import LabelledClips
 from trainer.evaluation.metrics import summarise
+from trainer.evaluation.published import find_published
 from trainer.evaluation.result_files import ResultFiles
-from trainer.evaluation.results import utc_now
+from trainer.evaluation.results import Lineage, utc_now
 from trainer.evaluation.training_state import remove_unfinished
 from trainer.models.encoder import Encoder
 from trainer.runs.classifier import PROTOCOLS, save_classifier
@@ -69,10 +71,9 @@ class EvaluationInputs:
     """The opened inputs of one evaluation."""
 
     request: EvaluateRequest
+    labelled: LabelledClips
     sides: Sides
     """Clips are read when they are needed."""
-    classes: list[int]
-    """The data set's class ids, in the order of the columns of the scores."""
     encoder: Encoder
     untrained: Encoder
     """The encoder before its first training step."""
@@ -81,7 +82,7 @@ class EvaluationInputs:
 
     def summary(self, scores: Tensor) -> dict[str, Any]:
         """Summarise scores (N, classes) of the test clips."""
-        return summarise(scores.numpy(), self.sides.test_labels.numpy(), self.classes)
+        return summarise(scores.numpy(), self.labelled.test_labels, self.labelled.classes)
 
     def to_stream(self, positions: Tensor) -> Tensor:
         """Convert positions to the run's stream."""
@@ -118,7 +119,7 @@ class EvaluationPart:
             encoder=state,
             weight=layer[0],
             bias=layer[1],
-            classes=inputs.classes,
+            classes=inputs.labelled.classes,
             store=inputs.request.store,
             facts={
                 "protocol": self.protocol,
@@ -134,11 +135,13 @@ class EvaluationPart:
         """Write the result and its scores, if rows were added, and return the requested rows."""
         inputs, request = self.inputs, self.inputs.request
         names = request.store.attributes["classes"]
+        number = find_published(request.run, Lineage.model_validate(inputs.lineage), self.key, self.settings)
         fields = {
             "protocol": self.protocol,
             "settings": self.settings,
-            "class_names": [names.get(str(label), "") for label in inputs.classes],
-            "published": lineage.published(request.run, request.store, request.split, self.key),
+            "class_names": [names.get(str(label), "") for label in inputs.labelled.classes],
+            "published": number and asdict(number),
+            "notes": list(inputs.labelled.notes),
             "lineage": inputs.lineage,
         }
         result = self.files.result(fields, FINETUNE_ROWS if self.trains_encoder else frozen_protocols.ROWS)
@@ -197,8 +200,8 @@ def _build_part(
         "device": request.device.type,
         "fast": request.fast,
     }
-    labels = inputs.sides.test_labels.numpy()
-    axes = {"rows": request.split.test, "classes": np.array(inputs.classes), "labels": labels}
+    labelled = inputs.labelled
+    axes = {"rows": labelled.test, "classes": np.array(labelled.classes), "labels": labelled.test_labels}
     short_name = lineage.result_name(request.run, request.store, request.split, key, request.checkpoint)
     files = ResultFiles(request.run, short_name, identity, rows, axes)
     if request.force:

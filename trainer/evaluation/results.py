@@ -116,6 +116,8 @@ class Result(ResultFields):
     settings: dict[str, Any]
     rows: dict[str, Row] = Field(min_length=1)
     class_names: list[str]
+    notes: list[str] = []
+    """What a reader of the numbers must know, such as clips without label."""
     fused: list[Any] | None = None
     lineage: Lineage
     settings_digest: str = ""

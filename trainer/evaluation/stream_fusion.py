@@ -75,6 +75,7 @@ def _fuse(runs: Sequence[Run], results: Sequence[Mapping[str, Any]], weights: Se
         "rows": rows,
         "class_names": first["class_names"],
         "published": None,
+        "notes": first.get("notes", []),
         "fused": [
             {
                 "run": result["lineage"]["run"],

@@ -7,10 +7,9 @@ from pipeline.report.charts import Curve
 from pipeline.report.report import Block, Chart, Charts, Folded, Table, Text, make_table
 from pipeline.report.store_report import by_class
 from pipeline.report.svg import Role
-from trainer.config.presets import Preset, compose_pretrain, load_preset, preset_names
 from trainer.evaluation import frozen_protocols
+from trainer.evaluation.published import find_published
 from trainer.evaluation.results import HEADLINE_PROTOCOLS, Result, Row
-from trainer.report import training_history
 from trainer.runs.run import Run
 
 MAX_DETAILED = 8
@@ -83,6 +82,7 @@ def _notes(found: list[Result]) -> list[str]:
         "Marked: the pre-trained encoder. Intervals (Wilson, 95 %) cover the choice of test clips only; the variation "
         "over training seeds comes on top."
     ]
+    lines += dict.fromkeys(f"{note[:1].upper()}{note[1:]}." for result in found for note in result.notes)
     rows = [row for result in found for row in result.rows.values()]
     if any(row.best_epoch for row in rows):
         lines.append("Best epoch: chosen on the test clips, which is what most papers report.")
@@ -110,18 +110,16 @@ def published_blocks(run: Run, found: list[Result]) -> list[Block]:
     """Compare our numbers with the published ones, and list every reason why they cannot be compared."""
     rows, notes = [], dict[str, None]()
     for result in found:
-        preset = _preset_for(run, result)
-        if preset is None or result.lineage.checkpoint.which != "last" or result.fused is not None:
+        number = find_published(run, result.lineage, _protocol_key(result), result.settings)
+        if number is None or result.lineage.checkpoint.which != "last" or result.fused is not None:
             continue
-        about, row = preset[1].about, next(iter(result.rows.values()))
-        reasons = _reasons_against(run, result, *preset)
-        is_best_epoch = "best test epoch" in about.source
-        notes |= dict.fromkeys([*reasons, *([BEST_EPOCH_NOTE] if is_best_epoch else [])])
+        row = next(iter(result.rows.values()))
+        reasons = [f"{result.name}: {', '.join(number.differences)}."] if number.differences else []
+        notes |= dict.fromkeys([*reasons, *([BEST_EPOCH_NOTE] if number.is_best_epoch else [])])
         interval = f" [{row.interval95[0]:.1f}, {row.interval95[1]:.1f}]" if row.interval95 else ""
         best = f"{row.best_epoch.top1:.1f}" if row.best_epoch else ""
-        published = f"{about.published[_protocol_key(result)]:.1f}"
-        comparable = "no" if reasons else "best epochs" if is_best_epoch else "yes"
-        rows.append((result.name, f"{row.top1:.1f}{interval}", best, published, about.source, comparable))
+        comparable = "no" if reasons else "best epochs" if number.is_best_epoch else "yes"
+        rows.append((result.name, f"{row.top1:.1f}{interval}", best, f"{number.top1:.1f}", number.source, comparable))
     if not rows:
         none = "No published number is known for this data set, split and evaluation."
         return [Text(text=none if found else "Not evaluated yet.")]
@@ -136,40 +134,6 @@ def _protocol_key(result: Result) -> str:
     """Return the key of an evaluation in the published numbers of presets."""
     fraction = result.settings.get("fraction")
     return f"semi-{fraction:g}" if isinstance(fraction, float) else result.protocol
-
-
-def _preset_for(run: Run, result: Result) -> tuple[str, Preset] | None:
-    """Return the preset (the run's or the data set's) with a published number for an evaluation on the run's data."""
-    store, split = run.lineage["store"], result.lineage.split.name
-    if result.lineage.store.digest != store["digest"]:
-        return None
-    for name in (run.preset, f"{store.get('dataset')}-{split}"):
-        if name in preset_names():
-            about = load_preset(name).about
-            if (about.dataset, about.split) == (store.get("dataset"), split) and _protocol_key(
-                result
-            ) in about.published:
-                return name, load_preset(name)
-    return None
-
-
-def _reasons_against(run: Run, result: Result, name: str, preset: Preset) -> list[str]:
-    """Return why our number cannot be compared with the published one; empty if it can."""
-    about, original, config, split = preset.about, compose_pretrain(preset), run.config, result.lineage.split
-    reasons = []
-    if about.train_clips and split.train != about.train_clips:
-        count = f"The complete data set has {about.train_clips:,} training clips, this store {split.train:,}"
-        cause = ": it is incomplete, or synthetic (a store does not record which)"
-        reasons.append(f"{count}{cause if split.train < about.train_clips else ''}.")
-    if run.preset != name:
-        reasons.append(f"The published number belongs to preset {name}; this run used preset {run.preset}.")
-    elif other := training_history.settings_off_preset(run):
-        reasons.append(f"Settings differ from the preset: {', '.join(other)}.")
-    if (original.method.name, original.stream) != (config.method.name, config.stream):
-        ours = f"{config.method.name}, {config.stream} stream"
-        published = f"{original.method.name}, {original.stream} stream"
-        reasons.append(f"The published number is for {published}; this run is {ours}.")
-    return reasons
 
 
 def class_blocks(found: list[Result]) -> list[Block]:

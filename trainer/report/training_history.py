@@ -13,7 +13,7 @@ from pipeline.report.report import Block, Chart, Charts, Facts, Text, format_num
 from pipeline.report.svg import Role
 from trainer.config.layers import flatten_model
 from trainer.config.presets import compose_pretrain, load_preset, preset_names
-from trainer.config.pretrain import FITTED_KEYS, PretrainConfig
+from trainer.config.pretrain import PretrainConfig
 from trainer.runs import checkpoint
 from trainer.runs.effective_config import effective_run_config
 from trainer.runs.log import read_log
@@ -96,15 +96,6 @@ def configuration_blocks(run: Run) -> list[Block]:
         blocks.append(make_table(title, head, differing, marked=frozenset(off_preset)))
     blocks.append(make_table("All settings", head, rows, marked=frozenset(marked), folded=True))
     return blocks
-
-
-def settings_off_preset(run: Run) -> list[str]:
-    """Return the settings that differ from the run's preset, except those that are fitted to the data set's size."""
-    if run.preset not in preset_names():
-        return []
-    ours, preset = flatten_model(run.config), flatten_model(compose_pretrain(load_preset(run.preset)))
-    ignored = {"seed", *(FITTED_KEYS if run.config.fit_to_data else ())}
-    return [key for key, value in ours.items() if value != preset.get(key) and key not in ignored]
 
 
 def lineage_blocks(run: Run) -> list[Block]:

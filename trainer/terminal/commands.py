@@ -3,16 +3,19 @@
 Every error of skelepipe becomes one line and an exit code. SIGTERM and Ctrl-C end a command in the same way.
 """
 
+import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
 import click
 
 from pipeline.errors import OutputFailed, SkelepipeError
+from pipeline.files.regular_files import UnsuitableFile
 
 COMPLETE_VARIABLE = "_SKELEPIPE_COMPLETE"
 """The environment variable with which a shell asks click for completions."""
@@ -101,7 +104,18 @@ class MainGroup(Group):
 
     def main(self, *args: Any, **options: Any) -> Any:
         """Run a command, or answer a shell's completion request, whatever the program's file is called."""
+        open_missing_streams()
         return super().main(*args, **{"complete_var": COMPLETE_VARIABLE, **options})
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse arguments; help and version are printed here, possibly to a full disk."""
+        try:
+            return super().parse_args(ctx, args)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            _print_error(f"standard output: {error.strerror or error}")
+            ctx.exit(OutputFailed.exit_code)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; an error becomes one line and an exit code."""
@@ -120,14 +134,34 @@ class MainGroup(Group):
             if isinstance(error, BrokenPipeError):
                 raise
             prefix = f"{error.filename}: " if error.filename else ""
-            self._fail(ctx, f"{prefix}{error.strerror or error}", OutputFailed.exit_code)
+            code = SkelepipeError.exit_code if isinstance(error, UnsuitableFile) else OutputFailed.exit_code
+            self._fail(ctx, f"{prefix}{error.strerror or error}", code)
 
     def _fail(self, ctx: click.Context, message: str, code: int) -> NoReturn:
         if ctx.params.get("debug"):
             raise
         if message:  # empty if another process of the same training has printed it
-            click.echo(f"Error: {message}", err=True)
+            _print_error(message)
         ctx.exit(code)
+
+
+def _print_error(message: str) -> None:
+    with suppress(OSError):  # the exit code says enough if stderr is gone or its disk is full
+        click.echo(f"Error: {message}", err=True)
+
+
+def open_missing_streams() -> None:
+    """Open the null device in place of standard streams that were closed by the caller, as `>&-` does.
+
+    Otherwise the next file that is opened would take the number of the closed stream, and receive what libraries print.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(number, "w" if number else "r", encoding="utf-8", closefd=False))
 
 
 class Terminated(KeyboardInterrupt):
@@ -186,7 +220,7 @@ class NamedPath(click.Path):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
         """Resolve paths that end in `.` or `..`."""
         path = Path(super().convert(value, param, ctx))  # type: ignore[arg-type]
-        return path if path.name not in {"", ".."} else path.resolve()
+        return path if path.name not in {"", ".."} else Path(os.path.realpath(path))
 
 
 NAMED_PATH = NamedPath()

@@ -19,6 +19,8 @@ ROW_ORDER = (
 )
 """Rows of the table, from top to bottom."""
 PUBLISHED = "published"
+MAX_DIFFERENCES = 6
+"""Differences from a published evaluation that are listed."""
 MAX_PROTOCOLS_WITH_INTERVALS = 2
 """Protocols up to which the table has room for intervals in a terminal of 80 characters."""
 
@@ -34,8 +36,9 @@ def results_table(results: Mapping[str, Mapping[str, Any]]) -> Table:
     rows = {
         name: [_format_cell(result["rows"].get(name), with_intervals) for result in results.values()] for name in names
     }
-    if any(result["published"] for result in results.values()):
-        rows[PUBLISHED] = [_format_published(result["published"]) for result in results.values()]
+    published = [_format_published(result["published"]) for result in results.values()]
+    if any(published):
+        rows[PUBLISHED] = published
     widths = [max(map(len, column)) for column in zip(results, *rows.values(), strict=True)]
     if max(map(len, rows)) + sum(widths) + 3 * len(widths) + 4 > table_width():
         return _narrow_table(title, list(results), rows)
@@ -71,6 +74,7 @@ def results_notes(results: Mapping[str, Mapping[str, Any]]) -> list[str]:
         f"{split['test']} test clips, {split['train']} training clips; {describe_checkpoint(checkpoint)}; "
         + ("brackets: 95 % interval" if has_intervals else "95 % intervals are in the files"),
     ]
+    lines += next(iter(results.values()))["notes"]
     if checkpoint.get("imported"):
         lines.append("imported weights do not record their training clips: test clips may be among them")
     if lineage["test_clips_pretrained_on"]:
@@ -90,6 +94,11 @@ def results_notes(results: Mapping[str, Mapping[str, Any]]) -> list[str]:
             labelled = result["settings"]["labelled"]
             mean = f"mean and standard deviation over {count_noun(draws, 'subset')}"
             lines.append(f"{key}: {labelled} labelled clips; {mean}")
+    lines += [
+        _describe_incomparable(key, result["published"])
+        for key, result in results.items()
+        if result["published"] and result["published"]["differences"]
+    ]
     if any(frozen_protocols.RAW_COORDINATES in result["rows"] for result in results.values()):
         lines.append("raw coordinates: nearest neighbour with Euclidean distance, in every column")
     return lines + [f"written: {result['written']}" for result in results.values()]
@@ -113,4 +122,13 @@ def _format_best(result: Mapping[str, Any]) -> str:
 
 
 def _format_published(published: Mapping[str, Any] | None) -> str:
-    return "" if published is None else f"{published['top1']:.1f}"
+    """Format the published number if this evaluation can be compared with it."""
+    return "" if published is None or published["differences"] else f"{published['top1']:.1f}"
+
+
+def _describe_incomparable(key: str, published: Mapping[str, Any]) -> str:
+    """Return a line with the published number and the reasons why this evaluation cannot be compared with it."""
+    differences = published["differences"]
+    shown = ", ".join(differences[:MAX_DIFFERENCES])
+    rest = f" and {len(differences) - MAX_DIFFERENCES} more" if len(differences) > MAX_DIFFERENCES else ""
+    return f"{key}: not comparable with the published {published['top1']:.1f} ({published['source']}): {shown}{rest}"

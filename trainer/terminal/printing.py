@@ -3,11 +3,13 @@
 import json
 import os
 import sys
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import click
+
+from pipeline.errors import OutputFailed
 
 
 def is_silent() -> bool:
@@ -19,8 +21,13 @@ def print_results(lines: Sequence[str], *renderables: Any) -> None:
     """Print lines, then tables of rich, to stdout."""
     if is_silent():
         return
-    for line in lines:
-        click.echo(line)
+    with _stdout_errors():
+        for line in lines:
+            click.echo(line)
+        _print_renderables(renderables)
+
+
+def _print_renderables(renderables: Sequence[Any]) -> None:
     if renderables:
         from rich.console import Console  # noqa: PLC0415
 
@@ -43,12 +50,29 @@ def print_note(lines: Sequence[str]) -> None:
 def print_json(value: Any) -> None:
     """Print one JSON object to stdout."""
     if not is_silent():
-        click.echo(json.dumps(value, default=_to_plain, allow_nan=False))
+        with _stdout_errors():
+            click.echo(json.dumps(value, default=_to_plain, allow_nan=False))
 
 
 def next_command_line(command: str, *, done: bool = True) -> list[str]:
     """Return a line with the command to run next, if this stage has done its work."""
     return [f"next: {command}"] if done else []
+
+
+@contextmanager
+def _stdout_errors() -> Iterator[None]:
+    """Name standard output in the error when it cannot be written, for example because a disk is full.
+
+    Raises:
+        OutputFailed: it cannot be written.
+        BrokenPipeError: nobody reads it.
+    """
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OutputFailed(f"standard output: cannot be written: {error.strerror or error}") from error
 
 
 def _to_plain(value: Any) -> Any:

@@ -19,7 +19,7 @@ from pipeline.convert import convert as convert_module
 from pipeline.convert.convert import ConvertResult
 from pipeline.convert.inputs import ConvertRequest
 from pipeline.convert.readers import kinect_v1
-from pipeline.errors import ArtifactNotFound, ConfigError, LayoutError, OutputExists, SkelepipeError
+from pipeline.errors import ArtifactNotFound, ConfigError, LayoutError, OutputExists, OutputFailed, SkelepipeError
 from pipeline.ingest.ingest import ingest
 from pipeline.ingest.request import IngestRequest
 from pipeline.recipes.recipe import load_recipe
@@ -716,3 +716,17 @@ def test_converted_data_becomes_a_store_with_splits_and_confidence(tmp_path: Pat
     np.testing.assert_allclose(store.confidence, 0.25)
     assert [split.name for split in build_splits(store).splits] == ["xsub"]
     assert store.attributes["classes"] == {"0": "walk", "1": "wave"}
+
+
+def test_links_without_a_file_are_refused_and_the_others_are_converted(tmp_path: Path) -> None:
+    write(tmp_path / "in" / "one.json", COCO_FORMS["ultralytics"])
+    (tmp_path / "in" / "loop.json").symlink_to("loop.json")
+    (tmp_path / "in" / "lost.json").symlink_to("nowhere")
+    report = convert("coco", tmp_path / "in", tmp_path / "out")
+    assert (report.clips, [bad["name"] for bad in report.refused]) == (1, ["loop", "lost"])
+    (tmp_path / "labels.csv").symlink_to("labels.csv")
+    with pytest.raises(ConfigError, match=r"labels\.csv: does not exist"):
+        convert("coco", tmp_path / "in", tmp_path / "other", labels=tmp_path / "labels.csv")
+    (tmp_path / "self").symlink_to("self")
+    with pytest.raises(OutputFailed, match="self: cannot be written: Too many levels of symbolic links"):
+        convert("coco", tmp_path / "in", tmp_path / "self")

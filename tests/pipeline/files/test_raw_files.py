@@ -124,3 +124,18 @@ def test_an_archive_that_was_exchanged_is_read_anew(archive: Path) -> None:
     with zipfile.ZipFile(archive, "w") as packed:
         packed.writestr("inner/a.skeleton", b"other")
     assert raw_files.read(file) == b"other"
+
+
+def test_a_link_to_itself_is_found_and_refused_when_it_is_read(tmp_path: Path) -> None:
+    (tmp_path / "a.skeleton").symlink_to("a.skeleton")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "loop").symlink_to("..")
+    (found,) = raw_files.find([tmp_path]).files
+    with pytest.raises(RawFileError, match="Too many levels of symbolic links"):
+        raw_files.read(found)
+
+
+def test_a_pipe_is_not_searched_for_recordings(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(SkelepipeError, match="pipe: is not a regular file or a folder"):
+        raw_files.find([tmp_path / "pipe"])

@@ -299,7 +299,7 @@ def test_a_damaged_plan_matches_no_other_and_is_reported(plan: bytes) -> None:
 
 def test_a_disk_error_is_not_reported_as_a_damaged_partition(tmp_path: Path) -> None:
     with pytest.raises(IsADirectoryError):
-        read_partition_motion(tmp_path)
+        list(read_partition_motion(tmp_path))
     (tmp_path / "part.npz").write_bytes(b"no zip")
     with pytest.raises(ArtifactError, match=r"part\.npz: damaged"):
-        read_partition_motion(tmp_path / "part.npz")
+        list(read_partition_motion(tmp_path / "part.npz"))

@@ -216,3 +216,13 @@ def test_a_missing_or_empty_root_is_refused(tmp_path: Path) -> None:
         find_recordings([tmp_path / "none"], KINECT_V2)
     with pytest.raises(SkelepipeError, match=r"no recording of kinect-v2 skeletons there \(nothing at all\)"):
         find_recordings([tmp_path], KINECT_V2)
+
+
+def test_a_link_to_itself_is_refused_and_the_others_are_read(ntu: Path, tmp_path: Path) -> None:
+    shutil.copy(sorted(ntu.glob("*.skeleton"))[0], tmp_path)
+    (tmp_path / "loop.skeleton").symlink_to("loop.skeleton")
+    found = find_recordings([tmp_path], KINECT_V2)
+    results = [list(process_recording(entry, reader, load_recipe())) for reader, entry in found.entries]
+    refusals = [result for (result, *_) in results if isinstance(result, Refusal)]
+    assert len(results) == 2
+    assert [refusal.reason for refusal in refusals] == ["cannot be read: Too many levels of symbolic links"]

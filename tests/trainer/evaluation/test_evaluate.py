@@ -1,5 +1,6 @@
 import io
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,8 @@ from pipeline.store.build_splits import build_splits
 from pipeline.store.splits import find_split
 from pipeline.store.store import Store
 from trainer.config.evaluation import compose_eval
-from trainer.config.method import MethodConfig, MixConfig
 from trainer.data.loader import load_clips
-from trainer.evaluation import features, finetune, lineage
+from trainer.evaluation import features, finetune
 from trainer.evaluation.evaluate import EvaluateRequest, evaluate
 from trainer.evaluation.finetune import Sides
 from trainer.evaluation.knn import weighted_knn
@@ -46,7 +46,7 @@ def test_every_protocol_writes_a_result_with_all_rows(results: dict[str, dict[st
         assert written["rows"] == json.loads(json.dumps(result["rows"]))
         assert written["lineage"]["store"]["digest"] == shared_run.lineage["store"]["digest"]
         assert written["lineage"]["checkpoint"]["step"] == shared_run.total_steps
-        assert written["published"] is None
+        assert (written["published"] is None) is (protocol == "knn")
         assert written["lineage"]["transfer"] is False
         assert written["lineage"]["test_clips_pretrained_on"] == 0
 
@@ -86,27 +86,6 @@ def test_another_split_gets_its_own_result_file(shared_run: Run, shared_store: S
     assert f"{len(seen)} of the test clips were used in pre-training" in "\n".join(
         evaluation_output.results_notes({"knn": result})
     )
-
-
-def test_the_published_number_is_only_given_for_the_data_set_and_split_of_the_preset(
-    shared_run: Run, shared_store: Store
-) -> None:
-    run = replace(
-        shared_run,
-        preset="ntu60-xsub",
-        config=shared_run.config.model_copy(update={"method": MethodConfig()}),
-    )
-    published = [
-        lineage.published(run, shared_store, find_split(shared_store, split), protocol)
-        for split, protocol in (("xsub", "linear"), ("xview", "linear"), ("xsub", "knn"))
-    ]
-    assert published[0] is not None
-    assert published[0]["top1"] == 80.7
-    assert published[1:] == [None, None]
-    others = [MethodConfig(name="skeletonclr"), MethodConfig(mix=MixConfig(fill="zeros"))]
-    for other in ({"stream": "bone"}, *({"method": method} for method in others)):
-        another = replace(run, config=run.config.model_copy(update=other))
-        assert lineage.published(another, shared_store, find_split(shared_store, "xsub"), "linear") is None
 
 
 def test_knn_works_with_fewer_clips_than_k() -> None:
@@ -203,6 +182,34 @@ def test_baselines_can_be_disabled(shared_run: Run, shared_store: Store) -> None
     rows = {key: list(result["rows"]) for key, result in evaluate(request).items()}
     pretrained = ["pre-trained", "pre-trained, recalibrated"]
     assert rows == {"finetune": pretrained[:1], "semi-0.25": pretrained[:1], "knn": pretrained}
+
+
+def test_a_number_that_cannot_be_compared_is_named_below_the_table(
+    results: dict[str, dict[str, Any]], shared_run: Run
+) -> None:
+    published = results["linear"]["published"]
+    assert (published["top1"], published["preset"]) == (80.7, "ntu60-xsub")
+    assert "epochs 2 instead of 300" in published["differences"]
+    notes = " ".join(evaluation_output.results_notes(results))
+    assert "linear: not comparable with the published 80.7 (README of czhaneva/SkeleMixCLR, best test epoch): " in notes
+    assert re.search(r" and \d+ more", notes)
+    comparable = {**results, "linear": {**results["linear"], "published": {**published, "differences": ()}}}
+    for shown, rows in ((results, 0), (comparable, 1)):
+        table = evaluation_output.results_table(shown)
+        assert list(table.columns[0].cells).count("published") == rows
+
+
+def test_a_run_is_evaluated_with_the_settings_of_its_preset(shared_run: Run, shared_store: Store) -> None:
+    request = asked(shared_run, shared_store, "linear")
+    assert (request.settings.linear.learning_rate, request.settings.linear.drop_last) == (0.3, False)
+    for preset in ("ntu60-xsub", "imported weights", "of another version"):
+        other = replace(request, run=replace(shared_run, preset=preset))
+        assert (other.settings.linear.learning_rate, other.settings.linear.drop_last) == (3.0, True)
+    assert replace(request, config=compose_eval(["knn.k=3"])).settings == compose_eval(["knn.k=3"])
+    assert compose_eval(["linear.learning_rate=1"], "quick").linear.learning_rate == 1.0
+    reference = compose_eval(preset="reference-ntu60-xsub")
+    assert (reference.knn.layer, reference.finetune.frozen_statistics) == ("head", True)
+    assert reference.semi_for(0.01).learning_rate == 0.05
 
 
 def test_the_table_has_every_row_and_fits_a_terminal(shared_run: Run, shared_store: Store) -> None:
