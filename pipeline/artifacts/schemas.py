@@ -256,7 +256,7 @@ class ClassifierFields(DocumentFields):
     batch_norm: str
     lineage: EvaluatedFields
     settings_digest: str = ""
-    created: str = ""
+    number: Count = 0
 
     @field_validator("names")
     @classmethod
@@ -267,15 +267,6 @@ class ClassifierFields(DocumentFields):
                 "names", "{problem}", {"problem": f"{len(names)} names for {len(classes)} classes"}
             )
         return names
-
-
-class TrainingFields(DocumentFields):
-    """meta.json of an unfinished training on labels."""
-
-    settings_digest: str
-    training: str
-    epoch: Count
-    test_top1: dict[Annotated[str, Field(pattern=r"^[0-9]{1,9}$")], float]
 
 
 _INGEST = "ingest again, or use the version that wrote it"
@@ -292,6 +283,4 @@ RUN = DocumentSpec("skelepipe-run", RunFields, _TRAIN)
 CHECKPOINT = DocumentSpec("skelepipe-checkpoint", FolderFields, _TRAIN)
 META = DocumentSpec("skelepipe-checkpoint", MetaFields, _TRAIN)
 CLASSIFIER = DocumentSpec("skelepipe-classifier", FolderFields, _EVALUATE)
-TRAINING = DocumentSpec("skelepipe-training", FolderFields, _EVALUATE)
-TRAINING_META = DocumentSpec("skelepipe-training", TrainingFields, _EVALUATE)
 CLASSIFIER_META = DocumentSpec("skelepipe-classifier", ClassifierFields, _EVALUATE)

@@ -18,6 +18,7 @@ from trainer.evaluation.labels import labelled_clips
 from trainer.evaluation.metrics import spread
 from trainer.evaluation.raw_coordinates import classify_raw_coordinates
 from trainer.evaluation.request import SCRATCH, EvaluateRequest, EvaluationInputs, EvaluationPart, build_parts
+from trainer.evaluation.results import newest_results, read_results
 from trainer.evaluation.training_state import TrainingState
 from trainer.runs.classifier import copy_state
 from trainer.runs.run import build_run_encoder, load_encoder
@@ -39,8 +40,8 @@ def evaluate(
 
     Returns:
         A result for each protocol; for `semi`, a result for each fraction, with keys such as `semi-0.1`. They are the
-        stored fields with the requested rows; also `written`, the path of the file, and `reused`, whether all these
-        rows were stored before.
+        stored fields with the requested rows; also `written`, the path of the file, `reused`, whether all these rows
+        were stored before, and `newest`, the name of the newest result of that protocol with any settings.
 
     Raises:
         ArtifactNotFound: no labelled subset of a fraction is stored.
@@ -77,7 +78,10 @@ def evaluate(
         store.check()
     _train_parts([part for part in parts if part.trains_encoder])
     _score_frozen_parts([part for part in parts if not part.trains_encoder])
-    return {part.key: part.result() for part in parts}
+    results = {part.key: part.result() for part in parts}
+    newest, _ = newest_results(read_results(run)[0])
+    names = {result.short_name: result.name for result in newest}
+    return {part.key: {**results[part.key], "newest": names[part.files.short_name]} for part in parts}
 
 
 def _train_parts(parts: Sequence[EvaluationPart]) -> None:

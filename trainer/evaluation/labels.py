@@ -43,8 +43,8 @@ def labelled_clips(store: Store, split: Split) -> LabelledClips:
     for name, rows, labelled in zip(("training", "test"), (split.train, split.test), sides, strict=True):
         if not len(labelled):
             raise ArtifactError(
-                f"{store.path}: none of the {len(rows)} {name} clips of {split.name} has a label, so there is nothing to "
-                "evaluate; ingest recordings with labels, or use `skelepipe embed`"
+                f"{store.path}: none of the {len(rows)} {name} clips of {split.name} has a label, so there is nothing "
+                "to evaluate; ingest recordings with labels, or use `skelepipe embed`"
             )
         if left_out := len(rows) - len(labelled):
             notes.append(f"{left_out} of the {len(rows)} {name} clips have no label and are left out")

@@ -19,7 +19,7 @@ from trainer.evaluation.labels import LabelledClips
 from trainer.evaluation.metrics import summarise
 from trainer.evaluation.published import find_published
 from trainer.evaluation.result_files import ResultFiles
-from trainer.evaluation.results import Lineage, utc_now
+from trainer.evaluation.results import Lineage
 from trainer.evaluation.training_state import remove_unfinished
 from trainer.models.encoder import Encoder
 from trainer.runs.classifier import PROTOCOLS, save_classifier
@@ -126,9 +126,9 @@ class EvaluationPart:
                 "representation": row,
                 "batch_norm": statistics,
                 "settings_digest": self.files.digest,
-                "created": utc_now(),
                 "lineage": inputs.lineage,
             },
+            renew=inputs.request.force,
         )
 
     def result(self) -> dict[str, Any]:
@@ -144,7 +144,8 @@ class EvaluationPart:
             "notes": list(inputs.labelled.notes),
             "lineage": inputs.lineage,
         }
-        result = self.files.result(fields, FINETUNE_ROWS if self.trains_encoder else frozen_protocols.ROWS)
+        order = FINETUNE_ROWS if self.trains_encoder else frozen_protocols.ROWS
+        result = self.files.result(fields, order, renew=request.force)
         remove_unfinished(request.run, self.files.name)
         return result
 

@@ -57,12 +57,6 @@ class ResultFiles:
         """The requested rows that are not there yet."""
         return [name for name in self.requested if name not in self._rows]
 
-    @property
-    def created(self) -> str:
-        """When the stored result was written, in UTC; empty if there is none."""
-        created: str = self._document.get("created", "")
-        return created
-
     def classifier_name(self, *, recalibrated: bool = False) -> str:
         """The name of a classifier of this evaluation."""
         return f"{self.short_name}{RECALIBRATED_SUFFIX if recalibrated else ''}-{self.digest[:SHORT_DIGEST]}"
@@ -102,12 +96,13 @@ class ResultFiles:
         self._scores |= {name: array.numpy().astype(np.float32) for name, array in scores.items()}
         self._is_changed = True
 
-    def result(self, fields: Mapping[str, Any], order: Iterable[str]) -> dict[str, Any]:
+    def result(self, fields: Mapping[str, Any], order: Iterable[str], *, renew: bool = False) -> dict[str, Any]:
         """Write the result if rows were added, and return it with the requested rows only.
 
         Args:
             fields: all other fields of the result.
             order: the order of the rows in the file.
+            renew: see `write_result`.
 
         Raises:
             OutputLocked, OutputFailed: see `sole_evaluation`.
@@ -116,7 +111,7 @@ class ResultFiles:
         if self._is_changed and not self._is_written:
             rows = {row: self._rows[row] for row in order if row in self._rows}
             document = {**fields, "rows": rows, "settings_digest": self.digest}
-            self._document = write_result(self.run, self.name, document, {**self._axes, **self._scores})
+            self._document = write_result(self.run, self.name, document, {**self._axes, **self._scores}, renew=renew)
             self._is_written = True
         return {
             **self._document,

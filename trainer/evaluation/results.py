@@ -4,7 +4,6 @@ import hashlib
 import io
 import json
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Self
@@ -17,7 +16,7 @@ from pipeline.artifacts import manifest
 from pipeline.errors import explain, one_line
 from pipeline.files import atomic
 from pipeline.files.regular_files import read_bytes
-from trainer.runs.classifier import short_name
+from trainer.runs.classifier import next_number, short_name
 from trainer.runs.run import RESULTS_FOLDER, Run, sole_evaluation
 
 MAX_BYTES = 64 << 20
@@ -122,8 +121,8 @@ class Result(ResultFields):
     lineage: Lineage
     settings_digest: str = ""
     """Of everything that determines the numbers; its beginning is part of the name. Empty: of an older version."""
-    created: str = ""
-    """When the result was written, in UTC (ISO 8601). Empty: by an older version."""
+    number: Count = 0
+    """Counts the run's results in the order of evaluation, so that the newest is known. 0: of an older version."""
 
     @model_validator(mode="after")
     def _every_class_has_a_name(self) -> Self:
@@ -142,7 +141,12 @@ class Result(ResultFields):
 
 
 def write_result(
-    run: Run, name: str, fields: Mapping[str, Any], scores: Mapping[str, NDArray[Any]] = MappingProxyType({})
+    run: Run,
+    name: str,
+    fields: Mapping[str, Any],
+    scores: Mapping[str, NDArray[Any]] = MappingProxyType({}),
+    *,
+    renew: bool = False,
 ) -> dict[str, Any]:
     """Write an evaluation's result into the run's folder, and its class scores into a second file.
 
@@ -151,17 +155,19 @@ def write_result(
         name: of the result.
         fields: the fields of a `Result` except its name, with any others.
         scores: an array (N, classes) for each row, and the arrays that describe N and classes; none: no second file.
+        renew: make the result the newest, even if there is one of that name, which otherwise passes on its number.
 
     Returns:
-        The fields in the file: those given, the time, the checksum of the scores, and the checksum of them all.
+        The fields in the file: those given, the number, the checksum of the scores, and the checksum of them all.
 
     Raises:
         OutputLocked, OutputFailed: see `sole_evaluation`.
     """
-    document = {**fields, "created": utc_now()}
-    Result.model_validate({**document, "name": name})
+    Result.model_validate({**fields, "name": name})
     path, arrays = result_path(run, name), io.BytesIO()
     with sole_evaluation(run):
+        numbers = {result.name: result.number for result in read_results(run)[0]}
+        document = {**fields, "number": next_number(numbers, name, renew=renew)}
         if scores:
             np.savez(arrays, **scores)  # type: ignore[arg-type]
             document["scores_sha256"] = hashlib.sha256(arrays.getbuffer()).hexdigest()
@@ -169,11 +175,6 @@ def write_result(
         document["digest"] = manifest.json_digest(document)
         atomic.write_file(path, _to_bytes(document))
     return document
-
-
-def utc_now() -> str:
-    """The time in UTC, such as 2026-01-31T12:00:00.000000+00:00; later times sort after earlier ones."""
-    return datetime.now(UTC).isoformat(timespec="microseconds")
 
 
 def result_path(run: Run, name: str) -> Path:
@@ -224,12 +225,12 @@ def read_results(run: Run) -> tuple[list[Result], list[str]]:
 
 def newest_results(results: Iterable[Result]) -> tuple[list[Result], list[Result]]:
     """Divide results into the newest of each short name, and the others, newest first."""
-    by_time = sorted(results, key=lambda result: (result.created, result.name), reverse=True)
+    newest_first = sorted(results, key=lambda result: (result.number, result.name), reverse=True)
     newest: dict[str, Result] = {}
-    for result in by_time:
+    for result in newest_first:
         newest.setdefault(result.short_name, result)
     chosen = sorted(newest.values(), key=lambda result: result.short_name)
-    return chosen, [result for result in by_time if newest[result.short_name] is not result]
+    return chosen, [result for result in newest_first if newest[result.short_name] is not result]
 
 
 def read_result(path: Path) -> Result:

@@ -7,18 +7,34 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from pipeline.artifacts import manifest, schemas
 from pipeline.artifacts.paths import META_FILE
+from pipeline.artifacts.validation import DocumentFields, DocumentSpec
 from pipeline.errors import ArtifactError, one_line
 from pipeline.files import atomic
 from pipeline.files.disk import disk_errors, make_folder
 from trainer.runs.run import RESULTS_FOLDER, Run, sole_evaluation
 from trainer.runs.safetensors_file import read_tensors, tensors_size, write_tensors
 
+
+class TrainingFields(DocumentFields):
+    """meta.json of a state."""
+
+    settings_digest: str
+    training: str
+    epoch: schemas.Count
+    test_top1: dict[Annotated[str, Field(pattern=r"^[0-9]{1,9}$")], float]
+
+
+_REMEDY = "evaluate again"
+FOLDER = DocumentSpec("skelepipe-training", schemas.FolderFields, _REMEDY)
+META = DocumentSpec("skelepipe-training", TrainingFields, _REMEDY)
 TENSORS = "training.safetensors"
 SAVE_SECONDS = 30.0
 """Time between two savings of a training; it is also saved after its last epoch."""
@@ -60,8 +76,8 @@ class TrainingState:
         if not self.path.is_dir():
             return TrainingProgress(0, {})
         try:
-            manifest.open_folder(self.path, schemas.TRAINING, max_bytes=None)
-            meta = manifest.open_unchecksummed(self.path / META_FILE, schemas.TRAINING_META)
+            manifest.open_folder(self.path, FOLDER, max_bytes=None)
+            meta = manifest.open_unchecksummed(self.path / META_FILE, META)
             if (meta["settings_digest"], meta["training"]) != (self.settings_digest, self.training):
                 return TrainingProgress(0, {})
             tensors = read_tensors(self.path / TENSORS)
@@ -114,14 +130,14 @@ class TrainingState:
             partial.mkdir()
             write_tensors(partial / TENSORS, tensors)
             meta = {
-                "kind": schemas.TRAINING.kind,
+                "kind": FOLDER.kind,
                 "settings_digest": self.settings_digest,
                 "training": self.training,
                 "epoch": progress.epoch,
                 "test_top1": {str(epoch): top1 for epoch, top1 in progress.test_top1.items()},
             }
             (partial / META_FILE).write_text(json.dumps(meta, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-            manifest.write_manifest(partial, schemas.TRAINING)
+            manifest.write_manifest(partial, FOLDER)
             atomic.publish_folder(partial, self.path)
         self._saved = time.monotonic()
 

@@ -79,6 +79,7 @@ def save_classifier(
     classes: Sequence[int],
     store: Store,
     facts: Mapping[str, Any],
+    renew: bool = False,
 ) -> Path:
     """Save a classifier in its run's folder, replacing one of the same name.
 
@@ -90,8 +91,8 @@ def save_classifier(
         bias: (classes,).
         classes: the data set's class ids, in the order of the rows of `weight`.
         store: the store of the training clips: its recipe and class names are saved, too.
-        facts: JSON: protocol, representation, batch_norm (the origin of its statistics), lineage; settings_digest and
-            created, as in the result.
+        facts: JSON: protocol, representation, batch_norm (the origin of its statistics), lineage; settings_digest.
+        renew: make it the newest, even if it replaces one, which otherwise passes on its number.
 
     Raises:
         OutputFailed: the disk reports an error; the previous classifier stays.
@@ -103,6 +104,7 @@ def save_classifier(
     with sole_evaluation(run), disk_errors(final, tensors_size(tensors)):
         shutil.rmtree(partial, ignore_errors=True)  # left by a process that was killed while saving
         partial.mkdir()
+        numbers = {saved.name: saved.number for saved in saved_classifiers(run)}
         write_tensors(partial / TENSORS, tensors)
         meta = {
             "kind": schemas.CLASSIFIER.kind,
@@ -111,6 +113,7 @@ def save_classifier(
             "names": [store.attributes["classes"].get(str(label), "") for label in classes],
             "dataset": store.attributes["dataset"],
             "recipe": store.attributes["recipe"],
+            "number": next_number(numbers, name, renew=renew),
             **facts,
         }
         (partial / META_FILE).write_text(json.dumps(meta, indent=1, allow_nan=False) + "\n", encoding="utf-8")
@@ -127,14 +130,16 @@ class SavedClassifier:
     """Short name and digest, such as `linear-1a2b3c4d`; classifiers of older versions have no digest."""
     short_name: str
     """Such as `linear`, `linear-recalibrated` or `finetune`."""
-    created: tuple[str, int]
-    """Sorts by time: as recorded; without a record the time of the file, before all that have one."""
+    number: int
+    """Counts the run's classifiers in the order of evaluation; 0: of an older version."""
+    modified: int
+    """Time of the file, which orders those of older versions."""
 
 
 def saved_classifiers(run: Run) -> list[SavedClassifier]:
     """A run's classifiers, newest first."""
     paths = (run.path / RESULTS_FOLDER).glob(f"[!.]*{CLASSIFIERS_FOLDER}")
-    return sorted(map(_describe, paths), key=lambda saved: (saved.created, saved.name), reverse=True)
+    return sorted(map(_describe, paths), key=lambda saved: (saved.number, saved.modified), reverse=True)
 
 
 def _describe(path: Path) -> SavedClassifier:
@@ -148,7 +153,15 @@ def _describe(path: Path) -> SavedClassifier:
     except OSError:
         modified = 0
     digest = meta.get("settings_digest") or (name[-SHORT_DIGEST:] if _ENDS_IN_DIGEST.search(name) else "")
-    return SavedClassifier(name, short_name(name, digest), (meta.get("created", ""), modified))
+    return SavedClassifier(name, short_name(name, digest), meta.get("number", 0), modified)
+
+
+def next_number(numbers: Mapping[str, int], name: str, *, renew: bool) -> int:
+    """The number of a result or classifier to write, given the numbers of those that exist.
+
+    A counter, not a time: equal evaluations give equal bytes, and clocks do not matter.
+    """
+    return numbers[name] if numbers.get(name) and not renew else max(numbers.values(), default=0) + 1
 
 
 def short_name(name: str, digest: str) -> str:
