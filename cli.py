@@ -301,7 +301,7 @@ def build_splits(store: Path | None, as_json: bool, **options: Any) -> None:
     "--workers",
     default=1,
     show_default=True,
-    type=click.IntRange(0),
+    type=click.IntRange(0, 1024),
     help="Threads that prefetch batches. Does not change the result.",
 )
 @click.option("--any-recipe", is_flag=True, help="Train even if the preset expects another recipe than the store's.")
@@ -464,8 +464,8 @@ def embed(
     from pipeline.store.splits import find_split
     from trainer.inference.embed import embed, from_file, from_store
     from trainer.runs.run import find_run_store, load_run
-    from trainer.runtime.device import choose_device
     from trainer.terminal import training_output
+    from trainer.terminal.device import command_device
 
     if (store is None) == (array is None):
         raise click.UsageError("name either --store or --input")
@@ -476,7 +476,7 @@ def embed(
         data = find_run_store(opened, store)
         side = find_split(data, split) if split or subset != "all" else None
         batch = from_store(opened, data, side, subset)
-    options = {"device": choose_device(device), "which": checkpoint, "fast": fast}
+    options = {"device": command_device(device), "which": checkpoint, "fast": fast}
     found = embed(opened, batch, out, layer=layer, normalised=normalise, **options)
     result = {"out": out, **found, "layer": layer, "normalised": normalise}
     print_json(result) if as_json else print_results(training_output.embed_lines(result))
@@ -549,11 +549,11 @@ def predict(
     """Predict the classes of new recordings in FILES (files, folders, zips) with a classifier that `eval` saved."""
     from trainer.inference.predict import PredictRequest, predict, to_json
     from trainer.runs.run import load_run
-    from trainer.runtime.device import choose_device
     from trainer.terminal import training_output
     from trainer.terminal.console import ProgressBar
+    from trainer.terminal.device import command_device
 
-    request = PredictRequest(run=load_run(run), roots=files, device=choose_device(device), output=out, **options)
+    request = PredictRequest(run=load_run(run), roots=files, device=command_device(device), output=out, **options)
     with ProgressBar("predict") as bar:
         result = predict(request, bar.show_recordings)
     if as_json:
@@ -604,7 +604,7 @@ def predict(
 def export(path: Path, form: Any, out: Path, as_json: bool, **options: Any) -> None:
     """Export a store (PATH) in another format, for other code bases; or the encoder of a run (PATH) as ONNX."""
     from pipeline.artifacts.paths import RUN_FILE
-    from pipeline.export.export import ExportRequest, export
+    from pipeline.export.export import ExportRequest, export, padding_note
     from trainer.terminal import pipeline_output
     from trainer.terminal.artifacts import open_store
     from trainer.terminal.console import ProgressBar
@@ -617,8 +617,10 @@ def export(path: Path, form: Any, out: Path, as_json: bool, **options: Any) -> N
         return
     store = open_store(path)
     reject_options_of_other_kind(path, "store", {"--format onnx": form == "onnx", **flag_names(run_options)})
+    request = ExportRequest(store=store, format=form or "npz", output=out, **options)
+    print_note([note] if (note := padding_note(request)) else [])
     with ProgressBar("export") as bar:
-        result = export(ExportRequest(store=store, format=form or "npz", output=out, **options), bar.show_clips)
+        result = export(request, bar.show_clips)
     print_json(asdict(result)) if as_json else print_results(pipeline_output.export_lines(result))
 
 
@@ -724,10 +726,10 @@ def report(
 def run_report(run: Any, store: Path | None, options: dict[str, Any]) -> Any:
     """Build the report on a run."""
     from trainer.report.run_report import RunReportRequest, build_run_report
-    from trainer.runtime.device import choose_device
     from trainer.terminal.console import ProgressBar
+    from trainer.terminal.device import command_device
 
-    request = RunReportRequest(run=run, store=store, **options | {"device": choose_device(options["device"])})
+    request = RunReportRequest(run=run, store=store, **options | {"device": command_device(options["device"])})
     with ProgressBar("report") as bar:
         return build_run_report(request, bar.update)
 
@@ -818,15 +820,15 @@ def view(
 def bench(suites: tuple[str, ...], batch: int | None, device: str, as_json: bool, **options: Any) -> None:
     """Measure the speed of ingest, loading, training and evaluation here, compared with a reference implementation."""
     from trainer.bench.bench import run_suites
-    from trainer.runtime.device import choose_device
     from trainer.terminal import bench_output
     from trainer.terminal.console import ProgressBar
+    from trainer.terminal.device import command_device
 
     chosen = suites or ("ingest", "load", "train", "eval")
     if batch and "train" not in chosen:
         raise click.UsageError("--batch is the batch size of the suite train: name train, too")
     with ProgressBar("bench") as bar:
-        found = run_suites(chosen, choose_device(device), batch=batch, progress=bar.set_note, **options)
+        found = run_suites(chosen, command_device(device), batch=batch, progress=bar.set_note, **options)
     if as_json:
         print_json(found)
         return

@@ -59,6 +59,8 @@ def _explain_one(fault: Mapping[str, Any], known: Collection[str]) -> str:
 
 def validation_reason(fault: Mapping[str, Any]) -> str:
     """The reason of one pydantic validation error, to follow a colon."""
+    if fault["type"] == "int_parsing_size":
+        return f"{fault['input']!r} is too large"
     text = str(fault["msg"]).removeprefix("Value error, ")
     return f"{text[:1].lower()}{text[1:]}"
 
@@ -130,6 +132,12 @@ class OutputLocked(SkelepipeError):
 
 class OutputFailed(SkelepipeError):
     """The output cannot be written: the disk is full, read-only or broken."""
+
+    exit_code = 5
+
+
+class InputFailed(SkelepipeError):
+    """The input disappeared while it was read, or its disk or network reports an error; nothing is published."""
 
     exit_code = 5
 

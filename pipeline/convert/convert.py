@@ -10,7 +10,6 @@ import numpy as np
 
 from pipeline.convert import output
 from pipeline.convert.inputs import ConvertInput, ConvertRequest, FolderDataSet, ToolFiles
-from pipeline.convert.labels import UNLABELLED
 from pipeline.convert.registry import FOLDER, OPTION_TOOLS
 from pipeline.convert.tool import ConvertedClip, FoundRecording, Unreadable
 from pipeline.errors import ConfigError, RawFileError, SkelepipeError, one_line, printable_name
@@ -93,10 +92,9 @@ def convert(request: ConvertRequest, progress: Callable[[int, int], None] = lamb
         if layout is None:
             raise _nothing_usable(data.recordings, refused)
         if not any("label" in row for row in rows):
-            notes["no labels found, so there is one class; give --labels or --pattern"] = len(rows)
-            rows = [{"label": UNLABELLED, **row} for row in rows]
-        refused += [_missing_label(row) for row in rows if "label" not in row]
-        rows = [row for row in rows if "label" in row]
+            notes["no labels found; --labels or --pattern gives them"] = len(rows)
+        elif unlabelled := sum("label" not in row for row in rows):
+            notes["have no label, although others have one; --labels or --pattern gives them"] = unlabelled
         classes, splits = data.classes_and_splits(rows)
         comment = f"Made by skelepipe convert {request.tool}; docs/folder.md says what each key means."
         rate = rates.pop() if len(rates) == 1 else None
@@ -117,7 +115,7 @@ def convert(request: ConvertRequest, progress: Callable[[int, int], None] = lamb
         clips=len(rows),
         frames=frames,
         confident=confident,
-        classes=tuple(dict.fromkeys(row["label"] for row in rows)),
+        classes=tuple(dict.fromkeys(row["label"] for row in rows if "label" in row)),
         sources=data.column_sources(),
         subjects=len({row.get("subject", "") for row in rows} - {""}),
         splits={name: dict(sides["train"] or {}) for name, sides in splits.items()},
@@ -176,15 +174,6 @@ def _other_layout(first: Layout, other: Layout) -> Unreadable:
         f"has another skeleton than the first recording: {len(other.joints)} joints instead of "
         f"{len(first.joints)}, such as {different[0]}; convert it into a separate folder",
     )
-
-
-def _missing_label(row: dict[str, str]) -> dict[str, Any]:
-    return {
-        "name": Path(row["file"]).stem,
-        "file": row.get("source", row["file"]),
-        "line": 0,
-        "reason": "has no label, although other recordings have one; add it with --labels or --pattern",
-    }
 
 
 def _refusal(recording: FoundRecording, error: RawFileError | Unreadable) -> dict[str, Any]:

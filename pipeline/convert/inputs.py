@@ -121,7 +121,7 @@ class ToolFiles:
 
     def classes_and_splits(self, rows: Sequence[Mapping[str, str]]) -> tuple[dict[int, str], dict[str, Any]]:
         """Derive the class names and the splits from the labels."""
-        names = labels.class_names(self._recordings, self._tool, [row["label"] for row in rows])
+        names = labels.class_names(self._recordings, self._tool, [row["label"] for row in rows if "label" in row])
         rules = labels.split_rules(rows, self._labels.sources)
         return dict(enumerate(names)), {name: {"train": rule} for name, rule in rules.items()}
 

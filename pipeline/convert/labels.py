@@ -11,8 +11,6 @@ from pipeline.sources.folder.manifest_csv import read_table
 from pipeline.sources.ntu import names as ntu_names
 from pipeline.sources.ntu.names import NtuName
 
-UNLABELLED = "unlabelled"
-"""The class of all recordings if none has a label."""
 _NTU = re.compile(r"S\d{3}C\d{3}P\d{3}R\d{3}A\d{3}")
 SOURCES = {
     "table": "--labels",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, assert_never
 
-from pipeline.errors import ArtifactError, ConfigError, OutputExists
+from pipeline.errors import ArtifactError, ConfigError, OutputExists, printable_name
 from pipeline.export import hdf5, npz, pyskl, stgcn
 from pipeline.export.arrays import Progress, Stream, array_frames, refuse_extra_bodies, refuse_unlabelled
 from pipeline.files import atomic
@@ -30,6 +30,10 @@ FORMATS_WITH_OPTION: Mapping[str, tuple[ExportFormat, ...]] = {
 
 LABELLED_FORMATS: tuple[ExportFormat, ...] = ("ctrgcn", "stgcn", "pyskl")
 """The formats for classification, in which every clip must have a label."""
+
+JOINT_BYTES = 12
+LARGE_BYTES = 4 << 30
+"""An export that is larger, mostly by padding, gets a note."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,6 +61,23 @@ class ExportResult:
     """Number of clips written; clips on neither side of the split are not."""
     splits: list[str]
     bytes: int
+
+
+def padding_note(request: ExportRequest) -> str:
+    """Return a note on the size of an export that is large because all clips are padded to the longest, or nothing."""
+    store = request.store
+    if request.format in {"pyskl", "hdf5"} or not len(store):
+        return ""
+    frames = store.columns["frames"]
+    clips = len(store) * max(1, len(request.streams))
+    padded, content = _estimate_bytes(request, clips), int(store.offset[-1]) * len(store.layout.joints) * JOINT_BYTES
+    if padded <= LARGE_BYTES or padded <= 2 * content * max(1, len(request.streams)):
+        return ""
+    longest = printable_name(store.names[int(frames.argmax())])
+    return (
+        f"{request.output}: about {padded / 1e9:.1f} GB for {content / 1e9:.2g} GB of positions, because every clip is "
+        f"padded to the longest, {longest} with {frames.max()} frames; pyskl does not pad, hdf5 compresses the padding"
+    )
 
 
 def export(request: ExportRequest, progress: Callable[[int, int], None] = lambda done, total: None) -> ExportResult:
@@ -147,11 +168,11 @@ def _build_split(store: Store, name: str) -> Split:
 def _estimate_bytes(request: ExportRequest, clips: int) -> int:
     """Estimate the size of an export in bytes, before compression."""
     store = request.store
-    joint_bytes, joints = 12, len(store.layout.joints)
+    joints = len(store.layout.joints)
     if request.format in {"pyskl", "hdf5"}:
-        return int(store.offset[-1]) * joints * (joint_bytes // 2 if request.dtype == "float16" else joint_bytes)
+        return int(store.offset[-1]) * joints * (JOINT_BYTES // 2 if request.dtype == "float16" else JOINT_BYTES)
     frames = int(store.columns["frames"].max()) if request.format == "npz" else array_frames(store)
-    return clips * frames * joints * MAX_BODIES * joint_bytes
+    return clips * frames * joints * MAX_BODIES * JOINT_BYTES
 
 
 def _write_stgcn_folder(request: ExportRequest, split: Split, needed: int, progress: Progress) -> None:

@@ -3,6 +3,7 @@
 Nothing is extracted, so a name inside an archive never becomes a path.
 """
 
+import errno
 import io
 import os
 import posixpath
@@ -18,12 +19,20 @@ from zipfile import BadZipFile
 
 from isal import isal_zlib
 
-from pipeline.errors import ArtifactNotFound, RawFileError, SkelepipeError, printable_name
+from pipeline.errors import ArtifactNotFound, InputFailed, RawFileError, SkelepipeError, printable_name
 from pipeline.files import regular_files
+from pipeline.files.regular_files import UnsuitableFile
 from pipeline.files.safe_zip import Archive
 
 BLOCK_BYTES = 1 << 20
+MAX_DIRECTORIES = 4096
+"""Archives whose directories are cached: recordings are read by name, and so may come from another archive each."""
 ZIP = ".zip"
+FILE_ERRNOS = {
+    *(None, errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.EPERM),
+    *(errno.EINVAL, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG),
+}
+"""Errors of one file; any other, such as EIO or ESTALE, concerns its disk or this computer. None: damaged content."""
 OTHER_ARCHIVES = {".7z", ".gz", ".tar", ".tgz", ".rar", ".xz", ".bz2"}
 """Archive formats that are not read in place."""
 
@@ -111,32 +120,62 @@ def open_file(file: RawFile) -> Iterator[io.RawIOBase | io.BufferedIOBase]:
 
     Raises:
         RawFileError: it cannot be read (also during the block), or the archive member is damaged.
+        InputFailed: it was there when it was found and has disappeared, or the disk or network reports an error.
     """
     try:
         if not file.member:
             with regular_files.open_file(file.path) as stream:
                 yield stream
             return
-        yield _archive(*_identity(file.path)).unpack(file.member)
+        archive = _archive(*_identity(file.path))
+        if file.member not in archive.members and file.size:
+            raise _disappeared(file)
+        yield archive.unpack(file.member)
     except OSError as error:
-        raise RawFileError(str(file), 0, f"cannot be read: {error.strerror or error}") from error
+        raise _read_error(file, error) from error
     except BadZipFile as error:
-        archive = printable_name(file.path.name)  # the quarantine list names only the member
-        raise RawFileError(str(file), 0, f"cannot be unpacked from {archive}: {error}") from error
+        packed = printable_name(file.path.name)  # the quarantine list names only the member
+        raise RawFileError(str(file), 0, f"cannot be unpacked from {packed}: {error}") from error
+
+
+def _read_error(file: RawFile, error: OSError) -> RawFileError | InputFailed:
+    """Distinguish a file that cannot be used from an input that failed, for example because a disk was unplugged.
+
+    A file that was not there when it was searched for has size 0 and is unusable, like a broken link.
+    """
+    if error.errno in {errno.ENOENT, errno.ENOTDIR} and file.size:
+        return _disappeared(file)
+    if error.errno in FILE_ERRNOS:
+        return RawFileError(str(file), 0, f"cannot be read: {error.strerror or error}")
+    return InputFailed(
+        f"{file}: cannot be read: {error.strerror}; nothing was published; check its disk or network, "
+        "then run the same command again"
+    )
+
+
+def _disappeared(file: RawFile) -> InputFailed:
+    return InputFailed(
+        f"{file}: has disappeared since the recordings were listed; nothing was published; put it back, or mount its "
+        "disk again, then run the same command again"
+    )
 
 
 def read(file: RawFile) -> bytes:
     """Return the bytes of a file.
 
     Raises:
-        RawFileError: as `open_file`.
+        RawFileError, InputFailed: as `open_file`.
     """
     with open_file(file) as stream:
         return stream.read() or b""
 
 
 def crc32(file: RawFile) -> int:
-    """Return the crc32 of a file (as recorded in its archive, if it is in one); 0 if it cannot be read."""
+    """Return the crc32 of a file (as recorded in its archive, if it is in one); 0 if it cannot be read.
+
+    Raises:
+        InputFailed: as `open_file`.
+    """
     try:
         if file.member:
             return _archive(*_identity(file.path)).members[file.member].CRC
@@ -144,7 +183,11 @@ def crc32(file: RawFile) -> int:
         with regular_files.open_file(file.path) as stream:
             while block := stream.read(BLOCK_BYTES):
                 total = isal_zlib.crc32(block, total)
-    except (OSError, KeyError, BadZipFile):
+    except OSError as error:
+        if isinstance(failed := _read_error(file, error), InputFailed):
+            raise failed from error
+        return 0
+    except (KeyError, BadZipFile):
         return 0
     return total
 
@@ -188,7 +231,11 @@ def _members(path: Path, left_out: Counter[str]) -> Iterator[RawFile]:
     """Yield the files in a zip archive, without hidden files and those that macOS adds."""
     try:
         members = _archive(*_identity(path)).members
+    except UnsuitableFile as error:
+        raise SkelepipeError(f"{path}: {error.strerror}") from error
     except (BadZipFile, OSError) as error:
+        if isinstance(error, OSError) and error.errno not in {None, errno.EINVAL}:  # these two: damaged
+            raise _read_error(RawFile(path, size=1), error) from error
         raise SkelepipeError(f"{path}: cannot be read as a zip archive ({error}); download it again") from error
     for name, member in members.items():
         parts = PurePosixPath(name).parts
@@ -207,7 +254,7 @@ def _identity(path: Path) -> tuple[Path, int, int]:
     return path, status.st_size, status.st_mtime_ns
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=MAX_DIRECTORIES)
 def _archive(path: Path, size: int, modified: int) -> Archive:
-    """Open an archive; its directory is cached as long as the file does not change."""
+    """Read the directory of an archive; it is cached as long as the file does not change."""
     return Archive(path)

@@ -9,7 +9,6 @@ import io
 import os
 import stat
 import struct
-import weakref
 import zipfile
 from bisect import bisect
 from collections.abc import Callable, Iterable, Iterator
@@ -20,7 +19,7 @@ from zipfile import ZIP_BZIP2, ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipInfo
 from isal import igzip_lib, isal_zlib
 
 from pipeline.errors import printable_name
-from pipeline.files.regular_files import open_buffered
+from pipeline.files.regular_files import open_buffered, open_file
 
 BLOCK_BYTES = 1 << 17
 """Bytes that are read, and unpacked, at once; small enough for the processor cache."""
@@ -54,7 +53,7 @@ _DAMAGED = (OSError, ValueError, EOFError, cast(type[Exception], igzip_lib.IsalE
 
 
 class Archive:
-    """A zip archive: its directory, and the bytes of its members."""
+    """A zip archive: its directory, and the bytes of its members. The file is open only while it is read."""
 
     def __init__(self, path: Path) -> None:
         """Read the directory of an archive.
@@ -63,13 +62,16 @@ class Archive:
             BadZipFile: it cannot be read; the message is the reason.
             OSError: the file cannot be read.
         """
-        stream = open_buffered(path)
-        weakref.finalize(self, stream.close)
-        try:
-            self._zip = zipfile.ZipFile(stream)
-        except (ValueError, NotImplementedError, struct.error) as error:  # impossible names, numbers or versions
-            raise BadZipFile(str(error)) from error
-        entries = self._zip.infolist()
+        self._path = path
+        with open_buffered(path) as stream:
+            self._state = _file_state(stream.fileno())
+            try:
+                directory = zipfile.ZipFile(stream)
+            except (ValueError, NotImplementedError, struct.error) as error:  # impossible names, numbers or versions
+                raise BadZipFile(str(error)) from error
+        entries = directory.infolist()
+        self._end = directory.start_dir
+        """Offset of the directory, at which the members end."""
         self.members: dict[str, ZipInfo] = {}
         """By full name; zipfile cuts its own names at a NUL."""
         self._repeated: set[str] = set()
@@ -77,7 +79,7 @@ class Archive:
             if self.members.setdefault(entry.orig_filename, entry) is not entry:
                 self._repeated.add(entry.orig_filename)
         self._starts = sorted(entry.header_offset for entry in entries)
-        self._overlaps = _find_overlaps(entries, self._zip.start_dir)
+        self._overlaps = _find_overlaps(entries, self._end)
 
     def unpack(self, name: str) -> io.BytesIO:
         """Return the bytes of a member, checked against the directory.
@@ -92,11 +94,14 @@ class Archive:
         if fault := self._fault(member):
             raise BadZipFile(fault)
         content, crc32 = io.BytesIO(), 0
-        for chunk in self._chunks(member):
-            content.write(chunk)
-            crc32 = isal_zlib.crc32(chunk, crc32)
-            if content.tell() > member.file_size:
-                break
+        with open_file(self._path) as stream:
+            if _file_state(stream.fileno()) != self._state:
+                raise BadZipFile("the archive has changed since its directory was read; run the same command again")
+            for chunk in self._chunks(member, stream.fileno()):
+                content.write(chunk)
+                crc32 = isal_zlib.crc32(chunk, crc32)
+                if content.tell() > member.file_size:
+                    break
         if content.tell() != member.file_size:
             raise BadZipFile(f"not the {member.file_size} bytes that the archive records; {DOWNLOAD_AGAIN}")
         if crc32 != member.CRC:
@@ -128,14 +133,14 @@ class Archive:
             return f"it is stored in {packed} bytes, not the {size} bytes that the archive records; {DOWNLOAD_AGAIN}"
         return ""
 
-    def _chunks(self, member: ZipInfo) -> Iterator[bytes]:
-        """Yield the bytes of a member in blocks.
+    def _chunks(self, member: ZipInfo, handle: int) -> Iterator[bytes]:
+        """Yield the bytes of a member in blocks; `handle` is the file descriptor of the archive.
 
         Raises:
             BadZipFile: it is not at the offset in the directory, or cannot be unpacked.
             OSError: the archive cannot be read.
         """
-        start, handle = self._find(member)
+        start = self._find(member, handle)
         end = start + member.compress_size
         unpacker = None if member.compress_type == ZIP_STORED else UNPACKERS[member.compress_type]()
         for position in range(start, end, BLOCK_BYTES):
@@ -155,17 +160,16 @@ class Archive:
                 f"it continues after the {end - start} packed bytes that the archive records; {DOWNLOAD_AGAIN}"
             )
 
-    def _find(self, member: ZipInfo) -> tuple[int, int]:
-        """Return the offset of a member's data, from the header before it, and the file descriptor of the archive.
+    def _find(self, member: ZipInfo, handle: int) -> int:
+        """Return the offset of a member's data, from the header before it.
 
         Raises:
             BadZipFile: there is no header of this member, or the data overlaps what follows.
             OSError: the archive cannot be read.
         """
-        handle = cast(io.BufferedReader, self._zip.fp).fileno()
         name = member.orig_filename.encode("utf-8" if member.flag_bits & UTF_8_FLAG else "cp437")
         header = b""
-        if 0 <= member.header_offset < self._zip.start_dir:
+        if 0 <= member.header_offset < self._end:
             header = os.pread(handle, LOCAL_HEADER_BYTES + len(name), member.header_offset)
         if len(header) < LOCAL_HEADER_BYTES or not header.startswith(b"PK\x03\x04"):
             raise BadZipFile(f"it is not at the offset in the archive directory; {DOWNLOAD_AGAIN}")
@@ -176,14 +180,20 @@ class Archive:
             raise BadZipFile(f"its name differs from that in the archive's directory; {DOWNLOAD_AGAIN}")
         start: int = member.header_offset + LOCAL_HEADER_BYTES + length + extra
         end = start + member.compress_size
-        if end > self._zip.start_dir:
+        if end > self._end:
             raise BadZipFile(f"it ends after the end of the archive, which may be truncated; {DOWNLOAD_AGAIN}")
         following = bisect(self._starts, member.header_offset)
         if following < len(self._starts) and end > self._starts[following]:
             raise BadZipFile(
                 f"it shares bytes of the archive with the next one, as in zip bombs; {DOWNLOAD_AGAIN}, or remove it"
             )
-        return start, handle
+        return start
+
+
+def _file_state(handle: int) -> tuple[int, int, int]:
+    """Return what differs after an open file has been modified or replaced: inode, size and modification time."""
+    status = os.fstat(handle)
+    return status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def _unpack(unpacker: Unpacker, packed: bytes) -> bytes:

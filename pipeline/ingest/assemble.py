@@ -34,6 +34,7 @@ class AssembledStore:
     """Contents of an assembled store: fields of `IngestResult`."""
 
     clips: int
+    unlabelled: int
     body_frames: int
     store_bytes: int
     digest: str
@@ -107,6 +108,7 @@ def assemble(
     )
     return AssembledStore(
         clips=len(texts["name"]),
+        unlabelled=int((columns["label"] < 0).sum()),
         body_frames=body_frames,
         store_bytes=folder_size(work.store),
         digest=digest,

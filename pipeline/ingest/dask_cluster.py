@@ -19,7 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import ClusterError, OutputFailed, SkelepipeError
+from pipeline.errors import ClusterError, InputFailed, OutputFailed, SkelepipeError
 from pipeline.files import raw_files
 from pipeline.files.regular_files import read_bytes
 from pipeline.ingest import process_pool
@@ -274,13 +274,15 @@ class Cluster:
 
 
 class WorkerError(Exception):
-    """An error on a worker as text, exit code and traceback, because not every exception can be pickled."""
+    """An error on a worker as text, name of its class and traceback, because not every exception can be pickled."""
 
     def to_skelepipe_error(self, prefix: str) -> SkelepipeError:
-        """Return the error to raise here: OutputFailed for a disk error, otherwise ClusterError."""
-        text, exit_code, trace = self.args
-        if exit_code == OutputFailed.exit_code:
+        """Return the error to raise here: OutputFailed or InputFailed if a disk failed, otherwise ClusterError."""
+        text, kind, trace = self.args
+        if kind == OutputFailed.__name__:
             return OutputFailed(text)
+        if kind == InputFailed.__name__:
+            return InputFailed(f"{prefix}: {text}; do all workers see the same recordings?")
         error = ClusterError(f"{prefix}: {text}; {RESUME_HINT}")
         error.add_note(trace)
         return error
@@ -314,8 +316,8 @@ def _run_on_worker(
             _thread_state.session, _thread_state.data = session, data
         process_partition(path, entries, _thread_state.data, recipe)
     except SkelepipeError as error:
-        worker_error = WorkerError(str(error), error.exit_code, traceback.format_exc())
+        worker_error = WorkerError(str(error), type(error).__name__, traceback.format_exc())
     except Exception as error:
-        worker_error = WorkerError(f"{type(error).__name__}: {error}", ClusterError.exit_code, traceback.format_exc())
+        worker_error = WorkerError(f"{type(error).__name__}: {error}", "", traceback.format_exc())
     if worker_error:
         raise worker_error

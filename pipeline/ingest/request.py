@@ -52,6 +52,8 @@ class IngestResult:
     dataset: str
     recipe: str
     clips: int = 0
+    unlabelled: int = 0
+    """Number of clips whose class is unknown."""
     body_frames: int = 0
     source_files: int = 0
     source_bytes: int = 0
@@ -73,6 +75,7 @@ def store_fields(store: Store) -> dict[str, Any]:
     """Return the fields of an `IngestResult` that describe an existing store."""
     return {
         "clips": len(store),
+        "unlabelled": int((store.columns["label"] < 0).sum()),
         "body_frames": int(store.offset[-1]),
         "store_bytes": folder_size(store.path),
         "digest": store.digest,

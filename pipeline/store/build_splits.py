@@ -68,7 +68,7 @@ def build_splits(
         atomic.remove_partials(folder(store.path))
         for name in asked or known:
             split = split_document(store, known[name])
-            if not len(split["train"]) or not len(split["test"]):
+            if not len(split["train"]) or (not len(split["test"]) and name != split_rules.ALL_CLIPS.name):
                 side = "training" if not len(split["train"]) else "test"
                 problem = f"{name}: the store has no {side} rows for its rule ({', '.join(known[name].train)})"
                 if asked:
@@ -150,7 +150,11 @@ def sample_each_class(labels: NDArray[Any], fraction: float, rng: np.random.Gene
 
 def _subset_document(store: Store, split: Split, fraction: float, seed: int) -> dict[str, Any]:
     rng = np.random.default_rng([seed, round(fraction * 1e9)])
-    rows = split.train[sample_each_class(store.columns["label"][split.train], fraction, rng)]
+    labels = store.columns["label"][split.train]
+    labelled, labels = split.train[labels >= 0], labels[labels >= 0]
+    if not len(labelled):
+        raise ArtifactError(f"{store.path}: no training clip of {split.name} has a label, so no labelled subset exists")
+    rows = labelled[sample_each_class(labels, fraction, rng)]
     return {
         "tool": manifest.tool_version(),
         "store": {"name": store.name, "digest": store.digest},

@@ -58,15 +58,22 @@ OFFICIAL_RULES: dict[str, tuple[Rule, ...]] = {
 }
 
 
+ALL_CLIPS = Rule("all", "", {}, {"name": []})
+"""All clips on the training side, to pre-train on data that cannot be divided; there is nothing to evaluate on."""
+
+
 def available_rules(store: Store) -> dict[str, Rule]:
-    """Return the splits that a store can have without a split file: official ones, or those of its skeleton.toml."""
+    """Return the splits that a store can have without a split file.
+
+    These are the official ones or those of its skeleton.toml, and for data without any the split `all`.
+    """
     if store.attributes["dataset"] in OFFICIAL_RULES:
         return {rule.name: rule for rule in OFFICIAL_RULES[store.attributes["dataset"]]}
     own: dict[str, Rule] = {}
     for name, sides in store.attributes["splits"].items():
         train, test = sides["train"], sides.get("test")
         own[name] = Rule(name, _single_column(train, test), train, test)
-    return own
+    return own or {ALL_CLIPS.name: ALL_CLIPS}
 
 
 def _single_column(train: Condition, test: Condition | None) -> str:

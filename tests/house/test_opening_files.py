@@ -47,7 +47,10 @@ def openings(tree: ast.AST) -> Iterator[tuple[int, str]]:
         opens = [
             name in READERS and is_path,
             name == "open" and receiver in {"", "io", "os"},
-            name == "open" and is_path and receiver != "archive" and not any("w" in str(mode) for mode in modes),
+            name == "open"
+            and is_path
+            and not receiver.endswith(("archive", "zip"))
+            and not any("w" in str(mode) for mode in modes),
             name == "resolve" and not call.args,
             (name in BY_PATH or f"{receiver}.{name}" in {"np.load", "torch.load"}) and not _is_open_file(call),
         ]

@@ -138,16 +138,15 @@ def read_safetensors(content):
 
 
 def log_lines(text):
-    """Return the events of a log up to the first invalid line."""
+    """Return the events of a log, without its damaged lines."""
     events = []
-    for line in re.split(rb"\r\n|\n|\r", text):
+    for line in text.split(b"\n"):
         try:
             event = json.loads(line.decode())
         except (ValueError, RecursionError):
-            break
-        if not isinstance(event, dict) or type(event.get("step")) is not int:
-            break
-        events.append(event)
+            continue
+        if isinstance(event, dict) and type(event.get("step")) is int and 0 <= event["step"] < 2**63:
+            events.append(event)
     return events
 
 

@@ -5,17 +5,19 @@ from typing import Literal
 
 from pydantic import Field
 
-from trainer.config.keys import ConfigModel
+from trainer.config.keys import MAX_FLOAT, ConfigModel
 from trainer.config.layers import SET_ORIGIN, ConfigLayer, build_config, parse_setting
 from trainer.config.presets import load_preset, preset_names
 
+MAX_EPOCHS = 1_000_000
+"""More than anyone waits for: an epoch of linear training on 1,000 clips takes about a millisecond."""
 FeatureLayer = Literal["backbone", "head"]
 
 
 class KnnConfig(ConfigModel):
     """Weighted k-nearest-neighbour classification. The reference's monitor uses layer `head` and augments all clips."""
 
-    k: int = Field(default=20, ge=1)
+    k: int = Field(default=20, ge=1, lt=2**31)
     """Number of nearest neighbours that vote. SkeleMixCLR's monitor prints 10, 20 and 40."""
     temperature: float = Field(default=0.1, gt=0)
     """Temperature of the votes: each neighbour is weighted by exp(cosine similarity / temperature)."""
@@ -28,21 +30,21 @@ class KnnConfig(ConfigModel):
 class LinearConfig(ConfigModel):
     """Linear evaluation; the defaults are the reference's (czhaneva/SkeleMixCLR, linear evaluation configuration)."""
 
-    epochs: int = Field(default=150, ge=1)
+    epochs: int = Field(default=150, ge=1, le=MAX_EPOCHS)
     """Number of passes over the training features."""
-    learning_rate: float = Field(default=3.0, gt=0)
+    learning_rate: float = Field(default=3.0, gt=0, le=MAX_FLOAT)
     """Learning rate of SGD."""
     decay_at: float = Field(default=80 / 150, ge=0, le=1)
     """Fraction of the epochs after which the learning rate is divided by ten."""
     momentum: float = Field(default=0.9, ge=0, lt=1)
     """Momentum of SGD."""
-    weight_decay: float = Field(default=0.0, ge=0)
+    weight_decay: float = Field(default=0.0, ge=0, le=MAX_FLOAT)
     """Weight decay (L2 penalty) of SGD."""
-    batch_size: int = Field(default=128, ge=1)
+    batch_size: int = Field(default=128, ge=1, lt=2**31)
     """Number of clips per optimiser step."""
     drop_last: bool = True
     """Leave out the last, incomplete batch of every epoch, as the reference does, unless it is the only one."""
-    init_std: float = Field(default=0.02, ge=0)
+    init_std: float = Field(default=0.02, ge=0, le=MAX_FLOAT)
     """Standard deviation of the classifier's initial weights."""
     test_every: int = Field(default=5, ge=1)
     """Epochs between evaluations on the test clips. The last epoch is always evaluated."""
@@ -54,9 +56,9 @@ class FinetuneConfig(ConfigModel):
     Times are fractions of all epochs, so that a shorter schedule has the same shape.
     """
 
-    epochs: int = Field(default=110, ge=1)
+    epochs: int = Field(default=110, ge=1, le=MAX_EPOCHS)
     """Number of passes over the training clips."""
-    learning_rate: float = Field(default=0.1, gt=0)
+    learning_rate: float = Field(default=0.1, gt=0, le=MAX_FLOAT)
     """Learning rate of SGD."""
     warm_up: float = Field(default=10 / 110, ge=0, lt=1)
     """Fraction of the epochs over which the learning rate rises linearly to its full value."""
@@ -66,11 +68,11 @@ class FinetuneConfig(ConfigModel):
     """Use Nesterov momentum."""
     optimiser_momentum: float = Field(default=0.9, gt=0, lt=1)
     """Momentum of SGD."""
-    weight_decay: float = Field(default=1e-4, ge=0)
+    weight_decay: float = Field(default=1e-4, ge=0, le=MAX_FLOAT)
     """Weight decay (L2 penalty) of SGD."""
-    batch_size: int = Field(default=128, ge=2)
+    batch_size: int = Field(default=128, ge=2, lt=2**31)
     """Maximum number of clips per optimiser step. The batch sizes of an epoch differ by at most one clip."""
-    init_std: float = Field(default=0.02, ge=0)
+    init_std: float = Field(default=0.02, ge=0, le=MAX_FLOAT)
     """Standard deviation of the new classifier's initial weights."""
     augmented: bool = False
     """Augment training clips with the crop and shear of pre-training, redrawn in every epoch; not in the reference."""

@@ -8,6 +8,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+MAX_FLOAT = 1e30
+"""Numbers up to this one, and their products with small numbers, fit float32."""
+
 
 class ConfigModel(BaseModel):
     """Base class of all configuration models: frozen, unknown keys are refused, docstrings describe the fields."""

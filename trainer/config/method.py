@@ -4,7 +4,7 @@ from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from trainer.config.keys import ConfigModel
+from trainer.config.keys import MAX_FLOAT, ConfigModel
 
 Stream = Literal["joint", "motion", "bone"]
 Fill = Literal["swap", "zeros", "noise"]
@@ -15,7 +15,7 @@ class AugmentConfig(ConfigModel):
 
     crop_ratio: int = Field(default=6, ge=1)
     """Temporal crop: a view is shifted by at most T // crop_ratio frames; the mirrored clip fills the ends."""
-    shear: float = Field(default=0.5, ge=0.0)
+    shear: float = Field(default=0.5, ge=0.0, le=MAX_FLOAT)
     """Shear amplitude: the largest share of one coordinate that is added to another."""
     same_every_epoch: bool = False
     """Draw the same sequence of crops and shears in every epoch. Only the samples they are applied to change. This is a

@@ -6,7 +6,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from pipeline.errors import ConfigError
-from trainer.config.keys import ConfigModel
+from trainer.config.keys import MAX_FLOAT, ConfigModel
 from trainer.config.method import AugmentConfig, MethodConfig, Stream
 from trainer.config.model import EncoderConfig, PairConfig
 
@@ -27,7 +27,7 @@ class PretrainConfig(ConfigModel):
     """Input stream: joint positions, motion (difference of consecutive frames) or bone vectors."""
     epochs: int = Field(default=300, ge=1, le=MAX_STEPS)
     """Number of passes over the training clips."""
-    batch_size: int = Field(default=128, ge=2)
+    batch_size: int = Field(default=128, ge=2, lt=2**31)
     """Number of clips N per optimiser step, summed over all processes. The learning rate depends on it."""
     micro_batch: int | None = Field(default=None, ge=2)
     """Gradient accumulation: number of clips per forward and backward pass, summed over all processes. Default: the
@@ -35,7 +35,7 @@ class PretrainConfig(ConfigModel):
     precision: Literal["fp32", "bf16"] = "fp32"
     """Numerical precision. bf16 runs the encoders' forward passes in half precision (autocast); weights, batch norm,
     queue and losses stay float32. Both are reproducible on CPUs, but bf16 results depend on the type of processor."""
-    learning_rate: float = Field(default=0.1, gt=0)
+    learning_rate: float = Field(default=0.1, gt=0, le=MAX_FLOAT)
     """Learning rate of SGD for the whole batch."""
     schedule: Literal["constant", "step", "cosine"] = "constant"
     """Learning rate schedule. The released one steps after epoch 300 of 300, so it is constant."""
@@ -45,7 +45,7 @@ class PretrainConfig(ConfigModel):
     """Number of warm-up epochs, in which the learning rate rises linearly from a hundredth of the schedule's value."""
     optimiser_momentum: float = Field(default=0.9, ge=0, lt=1)
     """Momentum of SGD. The momentum of the key encoder is `pair.momentum`."""
-    weight_decay: float = Field(default=1e-4, ge=0)
+    weight_decay: float = Field(default=1e-4, ge=0, le=MAX_FLOAT)
     """Weight decay (L2 penalty) of SGD."""
     fit_to_data: bool = False
     """Fit `bodies`, `pair.queue_size` and `pair.momentum` to the training set where they are not given."""

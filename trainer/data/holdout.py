@@ -62,11 +62,13 @@ def split_holdout(store: Store, split: Split, config: PretrainConfig) -> Holdout
                 f"held_out: must be some, not all, of the {column} values {', '.join(map(str, groups))} of the "
                 "training clips"
             )
-    if (store.columns["label"][rows] < 0).any():
-        raise ConfigError(
-            "validate_every: some training clips have no label; --set validate_every=0 does not need labels"
-        )
     is_held_out = np.isin(values, chosen)
+    is_labelled = store.columns["label"][rows] >= 0
+    for side in (is_held_out, ~is_held_out):
+        if not (side & is_labelled).any():
+            raise ConfigError(
+                "validate_every: no training clip to validate with has a label; --set validate_every=0 needs no labels"
+            )
     return HoldoutSplit(
         column=column, values=chosen.tolist(), train_rows=rows[~is_held_out], held_out_rows=rows[is_held_out]
     )

@@ -40,11 +40,17 @@ def labelled_clips(store: Store, split: Split) -> LabelledClips:
     labels = store.columns["label"]
     sides = [rows[labels[rows] != UNLABELLED] for rows in (split.train, split.test)]
     notes = []
+    for name, rows in (("training", split.train), ("test", split.test)):
+        if not len(rows):
+            raise ArtifactError(
+                f"{split.path}: the split {split.name} has no {name} clips, so nothing can be evaluated; define "
+                "splits in skeleton.toml, or use `skelepipe build-splits --split-file`"
+            )
     for name, rows, labelled in zip(("training", "test"), (split.train, split.test), sides, strict=True):
         if not len(labelled):
             raise ArtifactError(
-                f"{store.path}: none of the {len(rows)} {name} clips of {split.name} has a label, so there is nothing "
-                "to evaluate; ingest recordings with labels, or use `skelepipe embed`"
+                f"{store.path}: none of the {len(rows)} {name} clips of {split.name} has a label, so none can be "
+                "evaluated; ingest recordings with labels, or use `skelepipe embed`"
             )
         if left_out := len(rows) - len(labelled):
             notes.append(f"{left_out} of the {len(rows)} {name} clips have no label and are left out")

@@ -11,13 +11,16 @@ import torch
 
 from pipeline.errors import ArtifactError, OutputExists
 from pipeline.files import atomic
+from pipeline.files.disk import folder_size
 from pipeline.store.splits import Split
 from pipeline.store.store import Store
 from trainer.config.layers import FITTED_ORIGIN, flatten, flatten_model
 from trainer.config.pretrain import PretrainConfig
 from trainer.data.holdout import changed_keys, fit_to_data
+from trainer.data.residency import Residency, fit_stream_buffer
 from trainer.methods import skelemix
 from trainer.methods.registry import METHODS
+from trainer.runs.requirements import require_countable_steps, require_disk, require_memory
 from trainer.runs.run import Run, create_run, is_damaged, load_run
 
 
@@ -28,6 +31,9 @@ def open_run(
     config: PretrainConfig,
     output: Path,
     *,
+    device: torch.device,
+    residency: Residency = "auto",
+    workers: int = 1,
     any_recipe: bool,
     force: bool,
     origins: Mapping[str, str] = MappingProxyType({}),
@@ -40,6 +46,9 @@ def open_run(
         preset: name of the preset, to be recorded.
         config: the requested configuration; it is fitted to the training set.
         output: the run's folder.
+        device: where the training runs; its memory is checked.
+        residency: where the clips will be kept; it can reduce the shuffle buffer of a new run.
+        workers: threads that prefetch batches.
         any_recipe: train even if the configuration names another recipe than the store's.
         force: replace a run that does not match the request or is damaged.
         origins: origins of configuration values, to be recorded; they are not compared.
@@ -47,7 +56,9 @@ def open_run(
     Raises:
         OutputExists: the output is a run that does not match the request, and `force` is off.
         ArtifactError: the store does not fit the configuration, or the output exists and is not a run.
-        ConfigError: no region can be mixed, or the batch is larger than the training set.
+        ConfigError: no region can be mixed, the batch is larger than the training set, or the training needs more steps
+            than can be counted or more memory than there is.
+        OutputFailed: the disk has no room for a checkpoint.
     """
     atomic.remove_replaced(output)
     if config.recipe not in (None, store.attributes["recipe"]["name"]) and not any_recipe:
@@ -57,13 +68,21 @@ def open_run(
         )
     requested = config
     config, holdout = fit_to_data(store, split, requested)
+    if "stream_buffer" not in config.model_fields_set:
+        if buffer := _fitted_buffer(output):
+            config = config.model_copy(update={"stream_buffer": buffer})
+        elif not _has_content(output):
+            config = fit_stream_buffer(store, holdout.train_rows, config, device, residency, workers)
     if METHODS[config.method.name].mixing:
         skelemix.check_mixing(store.layout, config.method.mix, config.batch_size)
+    steps_per_epoch = len(holdout.train_rows) // config.batch_size
+    require_countable_steps(config, steps_per_epoch)
+    require_memory(store.layout, config, device)
     facts: dict[str, Any] = {
         "preset": preset,
         "config": config.model_dump(mode="json"),
         "layout": store.layout.to_json(),
-        "total_steps": config.epochs * (len(holdout.train_rows) // config.batch_size),
+        "total_steps": config.epochs * steps_per_epoch,
         "origins": {**origins, **dict.fromkeys(changed_keys(requested, config), FITTED_ORIGIN)},
     }
     lineage: dict[str, Any] = {
@@ -88,10 +107,22 @@ def open_run(
                     f"{output}: is a run with another {difference}; "
                     "use --force to replace it, or another --out to keep both"
                 )
+        require_disk(output, store.layout, config, freed=folder_size(output))
         atomic.remove_folder(output)
+    require_disk(output, store.layout, config)
     lineage["store"]["path"] = os.path.relpath(store.path, output)
     versions = {"skelepipe": importlib.metadata.version("skelepipe"), "torch": torch.__version__}
     return create_run(output, **facts, lineage={**lineage, "versions": versions})
+
+
+def _fitted_buffer(output: Path) -> int | None:
+    """The shuffle buffer of the run in a folder if it was fitted to the memory; its order must stay the same."""
+    try:
+        existing = load_run(output)
+    except ArtifactError:
+        return None
+    is_fitted = (existing.origins or {}).get("stream_buffer") == FITTED_ORIGIN
+    return existing.config.stream_buffer if is_fitted else None
 
 
 def _difference(run: Run, config: dict[str, Any], lineage: dict[str, Any]) -> str:

@@ -32,7 +32,8 @@ from trainer.pretrain.step import capture_step, require_clips_for_all, train_ste
 from trainer.pretrain.validation import HoldoutValidation
 from trainer.runs import checkpoint
 from trainer.runs.folder_watch import watch_folder
-from trainer.runs.log import RunLog
+from trainer.runs.log import RunLog, describe_damaged_lines
+from trainer.runs.requirements import require_disk
 from trainer.runs.run import LOG_FILE, Run, build_run_method, load_run, newest_checkpoint, require_fit
 from trainer.runtime import distributed
 from trainer.runtime.device import choose_device, describe_device
@@ -140,6 +141,9 @@ def pretrain(
                 request.preset,
                 request.config,
                 request.output,
+                device=request.device,
+                residency=request.residency,
+                workers=request.workers,
                 any_recipe=request.any_recipe,
                 force=request.force,
                 origins=request.origins,
@@ -181,6 +185,10 @@ def _train(
     checkpointer = Checkpointer(run, pair, optimiser, first_step, best, CHECKPOINT_SECONDS)
     started, losses = time.perf_counter(), list[float]()
     if first_step < run.total_steps:
+        if distributed.rank() == 0:
+            require_disk(run.path, run.layout, run.config)
+            if damaged := describe_damaged_lines(run.path / LOG_FILE):
+                notify(damaged)
         with ExitStack() as stack:
             stop = stack.enter_context(catch_stop_signals())
             watch = stack.enter_context(watch_folder(run)) if distributed.rank() == 0 else None
@@ -193,7 +201,9 @@ def _train(
             if holdout.column:
                 values = ", ".join(map(str, holdout.values))
                 notify(f"held out for validation: {holdout.column} {values}, {len(holdout.held_out_rows)} clips")
-            if request.fast and request.device.type == "cpu":
+            if request.fast and not pair.query.has_fast_feature_map:
+                notify(f"encoder {run.config.encoder.name} has no fast implementation: the plain one is used")
+            elif request.fast and request.device.type == "cpu":
                 precision = torch.bfloat16 if run.config.precision == "bf16" else torch.float32
                 seconds = cpu_ops.compile_kernels(precision, dropout=run.config.encoder.dropout > 0)
                 if seconds:

@@ -17,22 +17,23 @@ from trainer.models.encoder import Encoder
 
 
 class HoldoutValidation:
-    """kNN accuracy of held-out clips, with the clips that are trained on as neighbours."""
+    """kNN accuracy of held-out clips, with the clips that are trained on as neighbours.
+
+    Clips without label are left out.
+    """
 
     def __init__(self, store: Store, holdout: HoldoutSplit, config: PretrainConfig) -> None:
-        self._store, self._holdout, self._config = store, holdout, config
-        rows = np.concatenate([holdout.train_rows, holdout.held_out_rows])
-        labels, positions = np.unique(store.columns["label"][rows], return_inverse=True)
+        self._store, self._config = store, config
+        is_labelled = store.columns["label"] >= 0
+        self._sides = [rows[is_labelled[rows]] for rows in (holdout.train_rows, holdout.held_out_rows)]
+        labels, positions = np.unique(store.columns["label"][np.concatenate(self._sides)], return_inverse=True)
         self._classes = len(labels)
-        self._labels = torch.split(torch.from_numpy(positions), [len(holdout.train_rows), len(holdout.held_out_rows)])
+        self._labels = torch.split(torch.from_numpy(positions), [len(rows) for rows in self._sides])
 
     def score(self, encoder: Encoder) -> float:
         """Top-1 accuracy in per cent by `weighted_knn` on backbone features; keeps the encoder's training mode."""
         was_training = encoder.training
-        train, held_out = (
-            features.extract_rows(encoder, self._store, rows, self._config)
-            for rows in (self._holdout.train_rows, self._holdout.held_out_rows)
-        )
+        train, held_out = (features.extract_rows(encoder, self._store, rows, self._config) for rows in self._sides)
         encoder.train(was_training)
         predicted = weighted_knn(train, self._labels[0], held_out, self._classes).argmax(1)
         return round(100 * float((predicted == self._labels[1]).double().mean()), 4)

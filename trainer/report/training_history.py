@@ -16,7 +16,7 @@ from trainer.config.presets import compose_pretrain, load_preset, preset_names
 from trainer.config.pretrain import PretrainConfig
 from trainer.runs import checkpoint
 from trainer.runs.effective_config import effective_run_config
-from trainer.runs.log import read_log
+from trainer.runs.log import describe_damaged_lines, read_log
 from trainer.runs.run import LOG_FILE, Run
 
 LOSS_TERMS: tuple[tuple[str, Role], ...] = (("total", "accent"), ("instance", "second"), ("mixed", "good"))
@@ -65,6 +65,8 @@ def training_blocks(run: Run) -> list[Block]:
         *([("best held-out kNN", f"{max(series['held_out_knn'][1]):.1f} %")] if series["held_out_knn"][0] else []),
     ]
     stopped: list[Block] = []
+    if damaged := describe_damaged_lines(run.path / LOG_FILE):
+        stopped.append(Text(text=damaged, warns=True))
     if last < run.total_steps:
         stopped.append(Text(text="Not finished: `skelepipe pretrain` with the same settings resumes it.", warns=True))
     return [Facts(rows=facts), *stopped, Charts(charts=plots)]

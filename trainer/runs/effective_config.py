@@ -16,7 +16,9 @@ from trainer.config.layers import DEFAULT_ORIGIN, FITTED_ORIGIN, ConfigLayer, fl
 from trainer.config.presets import config_from_layers, preset_names
 from trainer.config.pretrain import FITTED_KEYS, PretrainConfig
 from trainer.data.holdout import changed_keys, fit_to_data
+from trainer.runs.requirements import require_countable_steps, require_memory
 from trainer.runs.run import Run
+from trainer.runtime.device import choose_device
 
 NOT_RECORDED = "not recorded"
 """Origin of values in runs of older versions, which did not record origins."""
@@ -63,7 +65,9 @@ def effective_pretrain_config(
     if data is not None:
         of = f"preset {preset} on {data[0].path} {data[1].name}"
         try:
-            config, _ = fit_to_data(*data, requested)
+            config, holdout = fit_to_data(*data, requested)
+            require_countable_steps(config, len(holdout.train_rows) // config.batch_size)
+            require_memory(data[0].layout, config, choose_device())
         except ConfigError as error:
             notes.append(f"pretrain rejects this configuration: {error}")
     elif requested.fit_to_data:

@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
 
@@ -10,17 +11,21 @@ from pipeline.files.atomic import remove_partials, write_file
 from pipeline.files.disk import disk_errors
 from pipeline.files.regular_files import open_to_append, read_bytes
 
+MAX_LISTED = 5
+"""Damaged lines that are listed in a message."""
 RESUME_HINT = "run the same command again to resume from the newest checkpoint"
 
 
 class RunLog:
-    """Append to `log.jsonl`; on resume, first remove the lines of steps that will be repeated."""
+    """Append to `log.jsonl`; on resume, first remove the lines of steps that will be repeated.
+
+    Damaged lines before those are kept, and so are the events after a damaged line.
+    """
 
     def __init__(self, path: Path, first_step: int) -> None:
         remove_partials(path.parent, path.name)
-        kept = [line for line in read_log(path) if line["step"] < first_step]
-        content = "".join(json.dumps(line) + "\n" for line in kept).encode()
-        write_file(path, content, new_folder=False)  # atomic, in case the process is killed
+        kept = b"".join(line + b"\n" for line in _kept_lines(_read_lines(path), first_step))
+        write_file(path, kept, new_folder=False)  # atomic, in case the process is killed
         self._path, self._handle = path, open_to_append(path)
 
     def __enter__(self) -> Self:
@@ -53,16 +58,51 @@ class RunLog:
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
-    """Read the events of a log, up to the first incomplete or damaged line."""
+    """Read the events of a log; lines that are damaged are left out."""
+    return [event for line in _read_lines(path) if (event := _parse(line)) is not None]
+
+
+def damaged_lines(path: Path) -> list[int]:
+    """Return the numbers, from 1, of the lines of a log that are not events.
+
+    An incomplete last line, which a killed process leaves, is not one of them.
+    """
+    return [number for number, line in enumerate(_read_lines(path), 1) if _parse(line) is None]
+
+
+def describe_damaged_lines(path: Path) -> str:
+    """Describe the damaged lines of a log for the user; empty if there are none."""
+    numbers = damaged_lines(path)
+    if not numbers:
+        return ""
+    listed = ", ".join(map(str, numbers[:MAX_LISTED])) + (", ..." if len(numbers) > MAX_LISTED else "")
+    what = f"line {listed} is" if len(numbers) == 1 else f"lines {listed} are"
+    return f"{path}: {what} damaged and ignored; all other lines are used"
+
+
+def _read_lines(path: Path) -> list[bytes]:
+    """Return the lines of a log without their ends; an incomplete last line only if it is a whole event."""
     if not path.exists():
         return []
-    events = []
-    for line in read_bytes(path).splitlines():
-        try:
-            event = json.loads(line.decode())
-        except (ValueError, RecursionError):
-            event = None
-        if not isinstance(event, dict) or type(event.get("step")) is not int:
-            break  # incomplete after a kill, or damaged: ignore it and all lines after it
-        events.append(event)
-    return events
+    *lines, last = read_bytes(path, max_bytes=None).split(b"\n")
+    return lines if _parse(last) is None else [*lines, last]
+
+
+def _kept_lines(lines: list[bytes], first_step: int) -> Iterator[bytes]:
+    """Yield the lines of steps before `first_step`, and the damaged lines before the first later step."""
+    is_later = False
+    for line in lines:
+        event = _parse(line)
+        is_later |= event is not None and event["step"] >= first_step
+        if event["step"] < first_step if event is not None else not is_later:
+            yield line
+
+
+def _parse(line: bytes) -> dict[str, Any] | None:
+    """Return the event of a line; None if it is damaged."""
+    try:
+        event = json.loads(line.decode())
+    except (ValueError, RecursionError):
+        return None
+    is_event = isinstance(event, dict) and type(event.get("step")) is int and 0 <= event["step"] < 2**63
+    return event if is_event else None

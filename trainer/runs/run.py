@@ -25,6 +25,7 @@ from trainer.methods.registry import build_method
 from trainer.models.encoder import Encoder
 from trainer.models.registry import build_encoder
 from trainer.runs import checkpoint, fit_check
+from trainer.runs.leftovers import find_leftovers
 from trainer.runtime.device import choose_device
 
 CheckpointName = Literal["last", "best"]
@@ -84,6 +85,11 @@ def load_run(path: Path) -> Run:
     if not path.exists():
         raise ArtifactNotFound(path, "make a run with `skelepipe pretrain`")
     if not (path / RUN_FILE).is_file():
+        if names := find_leftovers(path):
+            raise ArtifactError(
+                f"{path}: has no {RUN_FILE}, only leftovers of a training that was killed, or whose {RUN_FILE} was "
+                f"removed: {', '.join(names)}; restore {RUN_FILE}, or train again with --force to replace them"
+            )
         hint = "; it is a store: name it with --store" if (path / manifest.MANIFEST).is_file() else ""
         raise ArtifactError(f"{path}: is not a run (it has no {RUN_FILE}){hint}")
     plain = manifest.open_document(path / RUN_FILE, schemas.RUN)
@@ -105,11 +111,13 @@ def load_run(path: Path) -> Run:
 
 
 def is_damaged(path: Path) -> bool:
-    """Whether a folder is a run whose `run.json` is damaged."""
+    """Whether a folder is a run whose `run.json` is damaged or missing."""
     try:
         load_run(path)
     except ArtifactError:
-        is_ours = (path / RUN_FILE).is_file() and schemas.RUN.kind.encode() in read_bytes(path / RUN_FILE)
+        if not (path / RUN_FILE).is_file():
+            return bool(find_leftovers(path))
+        is_ours = schemas.RUN.kind.encode() in read_bytes(path / RUN_FILE)
         return is_ours or bool(checkpoint.list_checkpoints(path / CHECKPOINTS_FOLDER))
     return False
 

@@ -130,6 +130,10 @@ class MainGroup(Group):
             self._fail(ctx, interrupt_message(ctx), interrupt_exit_code(error.__cause__))
         except SkelepipeError as error:
             self._fail(ctx, str(error), error.exit_code)
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            self._fail(ctx, f"{OUT_OF_MEMORY} ({next(iter(str(error).splitlines()), 'MemoryError')})", 1)
         except OSError as error:
             if isinstance(error, BrokenPipeError):
                 raise
@@ -143,6 +147,15 @@ class MainGroup(Group):
         if message:  # empty if another process of the same training has printed it
             _print_error(message)
         ctx.exit(code)
+
+
+OUT_OF_MEMORY = "the memory is not enough; use smaller settings or a machine with more memory"
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an allocation failed: in Python or numpy, in torch on the host, or on a GPU."""
+    text = str(error)
+    return isinstance(error, MemoryError) or "can't allocate memory" in text or "CUDA out of memory" in text
 
 
 def _print_error(message: str) -> None:

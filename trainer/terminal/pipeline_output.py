@@ -78,6 +78,11 @@ def ingest_summary(result: IngestResult) -> list[str]:
             f"recipe {result.recipe}, {result.source_bytes / 1e6:.1f} MB of recordings in {took}, "
             f"{rate:.0f} MB/s{resumed}"
         )
+    if result.unlabelled:
+        lines.append(
+            f"{result.unlabelled} of {result.clips} clips have no label: pretrain and embed use them, "
+            "eval leaves them out"
+        )
     if result.missing:
         missing = f"{len(result.missing)} samples that are officially missing or incomplete"
         lines.append(f"left out: {missing} (include them with --keep-missing)")

@@ -22,8 +22,8 @@ from trainer.runs.effective_config import (
     effective_run_config,
 )
 from trainer.runs.run import Run, find_run_split, find_run_store, load_run
-from trainer.runtime.device import choose_device
 from trainer.terminal.artifacts import open_newest_run, open_store
+from trainer.terminal.device import command_device
 from trainer.terminal.options import reject_combination
 from trainer.terminal.printing import print_note
 
@@ -58,7 +58,7 @@ def pretrain_request(
     """
     opened = open_store(store)
     chosen = find_split(opened, split)
-    torch_device = choose_device(device)
+    torch_device = command_device(device)
     name, found, advice = choose_preset(
         preset, opened.attributes["dataset"], chosen.name, torch_device.type == "cuda", len(chosen.train)
     )
@@ -118,7 +118,7 @@ def evaluate_runs(
             run=run,
             store=data,
             split=find_run_split(run, data, split),
-            device=choose_device(device),
+            device=command_device(device),
             config=compose_eval(settings, run.preset),
             **options,
         )

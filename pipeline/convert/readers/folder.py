@@ -63,4 +63,5 @@ def _columns(labels: Labels, source: FolderSource) -> dict[str, str]:
     values = {
         name: extra.pop(f"{name}_name", "") or ("" if number < 0 else str(number)) for name, number in numbers.items()
     }
-    return {"label": source.classes[labels.label], **values, **extra}
+    label = {} if labels.label < 0 else {"label": source.classes[labels.label]}
+    return {**label, **values, **extra}

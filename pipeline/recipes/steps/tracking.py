@@ -12,6 +12,12 @@ from pipeline.skeleton.recording import MAX_JOINTS, Clip, Recording
 
 HANDOVER_FRAMES = 30
 """Frames before and after a jump that are searched for another person at the same position."""
+MIN_JOINTS = 1_000_000
+"""Joints that the bodies of any recording may have, over all frames: 12 MB, or 4 bodies for 5 minutes."""
+MAX_SPARSITY, MAX_FULL_BODIES = 64, 4
+"""A larger recording may have 4 bodies, or as many as are seen in 1 of 64 frames on average. A body in one frame has
+about 3 kB of text and 300 bytes here, so this is a small multiple of the file; a person in view for ten minutes may get
+64 ids."""
 
 
 def follow_ids(
@@ -43,15 +49,16 @@ def follow_ids(
         A clip with one body for each id or part of an id, in order of appearance.
 
     Raises:
-        UnusableClip: no frame has a body with a known joint, or there are more bodies than any sensor reports.
+        UnusableClip: no frame has a body with a known joint, or the bodies are so many, and each is seen in so few
+            frames, that the clip would need far more memory than the recording.
     """
     person, found = _persons(recording)
+    _refuse_sparse(recording, found)
     jumps = tracking_kernels.find_jumps(recording.xyz, recording.frame, person, found, max_jump, pace)
     body, count = person, found
     if jumps.any():
         body, count = _split_at_jumps(recording, person, jumps, max_distance, min_stay)
-    if count * max(count, recording.frames) * len(recording.layout.joints) > MAX_JOINTS:  # `rejoin` compares all pairs
-        raise UnusableClip(f"{count} bodies in {recording.frames} frames: no recording of people")
+        _refuse_sparse(recording, count)
     xyz = np.full((count, recording.frames, *recording.xyz.shape[1:]), np.nan, np.float32)
     present = np.zeros(count, np.bool_)
     missing = tracking_kernels.scatter_rows(recording.xyz, recording.frame, body, xyz, present)
@@ -107,6 +114,21 @@ def rejoin(
         joined[second] = True
         tracking_kernels.update_handover_matrix(distances, xyz, present, joined, first, *limits)
     return clip.after(xyz[~joined] if joined.any() else clip.xyz, bodies_rejoined=joined.sum())
+
+
+def _refuse_sparse(recording: Recording, count: int) -> None:
+    """Check that an array of that many bodies, in all frames, is not much larger than the recording.
+
+    Raises:
+        UnusableClip: it is.
+    """
+    joints = len(recording.layout.joints)
+    needed = count * max(count, recording.frames) * joints  # `rejoin` compares all pairs of bodies
+    known = max(MAX_SPARSITY * len(recording.frame), MAX_FULL_BODIES * recording.frames) * joints
+    if needed > MAX_JOINTS or needed > max(MIN_JOINTS, known):
+        raise UnusableClip(
+            f"{count} bodies in {recording.frames} frames: no recording of people; cut it into short ones"
+        )
 
 
 def _persons(recording: Recording) -> tuple[NDArray[np.int64], int]:

@@ -119,12 +119,14 @@ SUFFIXES = (*OPENERS, ".csv")
 
 @contextmanager
 def _damage_as_error(file: RawFile) -> Iterator[None]:
-    """Turn any error from reading a damaged file into a RawFileError."""
+    """Turn any error from reading a damaged file into a RawFileError; MemoryError is handled by the caller."""
     try:
         yield
-    except RawFileError:
+    except (RawFileError, MemoryError):
         raise
     except Exception as error:  # numpy, zipfile and h5py raise nearly any exception for a damaged file
+        if isinstance(error, OSError) and error.errno not in raw_files.FILE_ERRNOS:
+            raise  # the disk reports an error: the file may be intact
         if "allow_pickle" in str(error):
             raise RawFileError(str(file), 0, "holds Python objects, which are not read; save numbers") from error
         reason = str(error).partition("\n")[0] or type(error).__name__

@@ -73,7 +73,9 @@ def read_manifest_csv(path: Path, spec: FolderSpec, *, with_labels: bool = True)
         ConfigError: the file is no such table, a label has no name in `skeleton.toml`, or the column of a split is
             missing.
     """
-    header, lines = read_table(path, {"file", "label"} if with_labels else {"file"})
+    header, lines = read_table(path, {"file"})
+    if with_labels and "label" not in header and (similar := did_you_mean("label", header)):
+        raise ConfigError(f"{path}: has no column label{similar}; rename that column, whether it has the labels or not")
     all_cells = [cells for _, cells, _ in lines]
     classes, label_of = NO_CLASSES
     if with_labels:
@@ -166,7 +168,7 @@ def _integer(text: str) -> int | None:
 def _classes(
     path: Path, spec: FolderSpec, labels: Sequence[tuple[int, str]]
 ) -> tuple[tuple[str, ...], Callable[[str], tuple[int, str]]]:
-    """Return the names of all classes, and a function from a cell to its label and its fault.
+    """Return the names of all classes, and a function from a cell to its label (-1 if it is empty) and its fault.
 
     Without class names in `skeleton.toml` labels are numbers if at least half are; else they are names, numbered in
     sorted order.
@@ -191,7 +193,7 @@ def _classes(
     def label_of(text: str) -> tuple[int, str]:
         if text in labels_by_text:
             return labels_by_text[text], ""
-        return -1, f"label {text!r} is neither the number of a class, from 0, nor its name" if text else "has no label"
+        return -1, f"label {text!r} is neither the number of a class, from 0, nor its name" if text else ""
 
     return tuple(names.get(label, "") for label in range(max(names, default=-1) + 1)), label_of
 
@@ -274,7 +276,7 @@ def _rules(
             text = row.name if column == "name" else cells.get(column, "")
             value = getattr(row.labels, column) if column in ("label", *NUMERIC_LABELS) else text
             values.setdefault(_comparable(text), set()).add(value)
-            if column == "label" and not row.fault:
+            if column == "label" and row.labels.label >= 0:
                 values.setdefault(_comparable(classes[row.labels.label]), set()).add(value)
         return values
 

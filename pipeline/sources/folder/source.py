@@ -71,7 +71,8 @@ class FolderSource:
         """
         usable = []
         for row in self._rows[entry.name]:
-            missing = "" if not row.file or entry.file.path.is_file() else f"{row.file}: there is no such file"
+            is_there = not row.file or entry.file.size or entry.file.path.is_file()
+            missing = "" if is_there else f"{row.file}: there is no such file"
             if row.fault or missing:
                 yield self._refusal(row, row.fault or missing)
             else:

@@ -29,6 +29,12 @@ _LINES = {
     text_kernels.JOINT_LINE: ("joint row", 12, "", "a tracking state (0, 1 or 2)"),
 }
 
+MAX_FRAMES = 9_000
+"""Frames that a file with few bodies may have: five minutes at 30 a second; those of NTU RGB+D have at most 300."""
+MAX_EMPTY_SHARE = 8
+"""Of more frames, at least one in eight must have a body: an empty frame has two bytes in the file, but in memory as
+many as a body, which has more than 600 in the file."""
+
 
 def parse(
     text: NDArray[np.uint8],
@@ -52,7 +58,7 @@ def parse(
         max_metres: largest coordinate.
 
     Raises:
-        RawFileError: the file violates the format, or a coordinate is too large.
+        RawFileError: the file violates the format, a coordinate is too large, or nearly all of many frames are empty.
     """
     terminate(text, size)
     joints = len(layout.joints)
@@ -71,6 +77,9 @@ def parse(
         if code != text_kernels.ACCEPTED:
             raise RawFileError(source, *_refusal(text[:size], code, line, at, frame, frames, joints))
         convert_inexact(text, inexact[:n_inexact], xyz)
+    if frames > MAX_FRAMES and frames > MAX_EMPTY_SHARE * (occupied := len(np.unique(keys[:rows, 0]))):
+        reason = f"{frames} frames, but a body in {occupied} only: cut out the part with people"
+        raise RawFileError(source, 1, reason)
     bodies = xyz[: rows * joints * 3].reshape(rows, joints, 3)
     if beyond := first_beyond(bodies, max_metres):
         row, joint, axis = beyond

@@ -22,6 +22,8 @@ from pipeline.sources.text_buffer import TextReader
 
 HEAD_BYTES = 256
 """Bytes at the beginning of a file by which its format is recognised."""
+MAX_LABEL_BYTES = 4 << 20
+"""Largest label file: a row has about 15 bytes in it and 250 in memory; those of PKU-MMD have about 20 rows."""
 SUFFIXES = {".txt", ".skeleton", ".label"}
 _LABEL_ROW = re.compile(rb"\s*\d+[ \t]*,")
 _SKELETON_ROW = re.compile(rb"\s*([-+.\w]+[ \t]+){5}")
@@ -151,6 +153,10 @@ def read_video(
         RawFileError: the video cannot be used.
     """
     labels = entry.companions[0]
+    if labels.size > MAX_LABEL_BYTES:
+        reason = f"{labels.size:,} bytes, expected at most {MAX_LABEL_BYTES:,}; is this a label file?"
+        yield Refusal(name=entry.name, file=labels, line=0, reason=reason)
+        return
     try:
         text = raw_files.read(labels)
         rows = pku_labels.parse(text, str(labels))

@@ -568,14 +568,16 @@ def test_ntu_file_names_are_recognised_for_any_tool(tmp_path: Path) -> None:
     assert readable(tmp_path / "out")[0].labels.label == 42
 
 
-def test_without_any_label_all_are_one_class_and_with_some_the_others_are_refused(tmp_path: Path) -> None:
+def test_recordings_without_label_are_converted_and_counted(tmp_path: Path) -> None:
     coco_files(tmp_path / "in", "a.json", "b.json")
-    report = convert("coco", tmp_path / "in", tmp_path / "out")
-    assert report.classes == ("unlabelled",)
-    assert any("--labels or --pattern" in note for note in report.notes)
-    report = convert("coco", tmp_path / "in", tmp_path / "some", pattern="(?P<label>a)")
-    assert (report.clips, [bad["file"] for bad in report.refused]) == (1, ["b.json"])
-    assert len(readable(tmp_path / "some")) == 1
+    result = convert("coco", tmp_path / "in", tmp_path / "out")
+    assert result.classes == ()
+    assert result.notes == {"no labels found; --labels or --pattern gives them": 2}
+    assert [reading.labels.label for reading in readable(tmp_path / "out")] == [-1, -1]
+    result = convert("coco", tmp_path / "in", tmp_path / "some", pattern="(?P<label>a)")
+    assert (result.clips, result.refused) == (2, [])
+    assert result.notes == {"have no label, although others have one; --labels or --pattern gives them": 1}
+    assert sorted(reading.labels.label for reading in readable(tmp_path / "some")) == [-1, 0]
 
 
 @pytest.mark.parametrize(

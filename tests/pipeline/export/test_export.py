@@ -1,6 +1,7 @@
 """Exports in general: what they refuse, that they appear whole or not at all, and that memory stays flat."""
 
 import os
+import re
 import subprocess
 import sys
 import weakref
@@ -15,7 +16,7 @@ from pipeline.artifacts.paths import splits_folder
 from pipeline.errors import ArtifactError, ConfigError, OutputExists, OutputFailed, SkelepipeError
 from pipeline.export import arrays
 from pipeline.export.arrays import derive_stream
-from pipeline.export.export import ExportFormat, ExportRequest, export
+from pipeline.export.export import ExportFormat, ExportRequest, export, padding_note
 from pipeline.files import disk
 from pipeline.skeleton.layout import KINECT_V2
 from pipeline.store.batches import pad_clip
@@ -45,6 +46,22 @@ def test_the_same_store_gives_the_same_bytes_under_exactly_the_name_given(
     assert report.bytes == sum(map(len, content(tmp_path / "a").values()))
     assert sorted(path.name for path in tmp_path.iterdir()) == [".a.lock", ".b.lock", "a", "b"]
     assert told == [(done, 72) for done in range(1, 73)] * 2
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_large_export_of_mostly_padding_is_announced_with_its_size(
+    form: ExportFormat, shared_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = ExportRequest(store=shared_store, format=form, output=tmp_path / "x")
+    assert padding_note(request) == ""
+    monkeypatch.setitem(shared_store.columns, "frames", shared_store.columns["frames"].copy())
+    shared_store.columns["frames"][7] = 200_000
+    note = padding_note(request)
+    if form in {"pyskl", "hdf5"}:
+        assert note == ""
+    else:
+        assert re.search(r"x: about 8\.6 GB for 0\.\d+ GB of positions", note)
+        assert f"padded to the longest, {shared_store.names[7]} with 200000 frames" in note
 
 
 @pytest.mark.parametrize("form", FORMS)

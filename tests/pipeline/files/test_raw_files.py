@@ -8,6 +8,7 @@ import pytest
 from pipeline.errors import ArtifactNotFound, RawFileError, SkelepipeError
 from pipeline.files import raw_files
 from pipeline.files.raw_files import RawFile, find
+from pipeline.files.safe_zip import Archive
 
 TEXT = b"1\n2 3 4\n" * 500
 
@@ -47,7 +48,7 @@ def test_files_are_found_loose_nested_linked_and_in_zips(tmp_path: Path, archive
     assert [file.name for file in find([archive]).files] == ["a.skeleton", "b.skeleton"]
 
 
-def test_what_several_roots_reach_is_found_once(tmp_path: Path, archive: Path) -> None:
+def test_a_file_below_several_roots_is_found_once(tmp_path: Path, archive: Path) -> None:
     (tmp_path / "deep").mkdir()
     (tmp_path / "deep" / "c.txt").write_bytes(TEXT)
     (tmp_path / "link").symlink_to(tmp_path / "deep")
@@ -60,12 +61,12 @@ def test_what_several_roots_reach_is_found_once(tmp_path: Path, archive: Path) -
     assert sorted(str(file) for file in find([tmp_path, hidden, hidden]).files) == sorted([*once, str(hidden)])
 
 
-def test_a_file_says_its_parts_wherever_it_lies() -> None:
+def test_the_parts_of_a_file_name_do_not_depend_on_its_archive() -> None:
     for file in (RawFile(Path("in/er/a.b.txt")), RawFile(Path("x.zip"), "in/er/a.b.txt")):
         assert (file.name, file.stem, file.suffix, file.folder) == ("a.b.txt", "a.b", ".txt", "er")
 
 
-def test_a_member_reads_as_the_loose_file_does_and_nothing_is_unpacked(tmp_path: Path, archive: Path) -> None:
+def test_a_member_is_read_like_a_loose_file_and_nothing_is_unpacked(tmp_path: Path, archive: Path) -> None:
     before = sorted(tmp_path.rglob("*"))
     loose = tmp_path / "a.skeleton"
     loose.write_bytes(TEXT)
@@ -77,7 +78,7 @@ def test_a_member_reads_as_the_loose_file_does_and_nothing_is_unpacked(tmp_path:
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_a_flipped_bit_in_an_archive_is_told(archive: Path) -> None:
+def test_a_flipped_bit_in_an_archive_is_reported(archive: Path) -> None:
     file = member(archive, "inner/a.skeleton")
     data = bytearray(archive.read_bytes())
     data[data.index(b"inner/a.skeleton") + 30] ^= 4
@@ -89,7 +90,7 @@ def test_a_flipped_bit_in_an_archive_is_told(archive: Path) -> None:
 
 @pytest.mark.parametrize("how", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2])
 @pytest.mark.parametrize("content", [b"", b"x", TEXT * 5000])
-def test_a_member_reads_however_it_is_packed(tmp_path: Path, how: int, content: bytes) -> None:
+def test_every_compression_method_is_read(tmp_path: Path, how: int, content: bytes) -> None:
     with zipfile.ZipFile(tmp_path / "a.zip", "w", how) as packed, packed.open("a.skeleton", "w") as stream:
         stream.write(content)  # of a length that the local header does not know
     assert raw_files.read(member(tmp_path / "a.zip", "a.skeleton")) == content
@@ -102,13 +103,13 @@ def test_a_member_reads_however_it_is_packed(tmp_path: Path, how: int, content: 
             raw_files.read(member(tmp_path / "a.zip", "a.skeleton"))
 
 
-def test_an_archive_that_is_none_is_refused_by_name(tmp_path: Path) -> None:
+def test_a_file_that_is_no_archive_is_refused_with_its_name(tmp_path: Path) -> None:
     (tmp_path / "cut.zip").write_bytes(b"PK\x03\x04 and no more")
     with pytest.raises(SkelepipeError, match=r"cut.zip: cannot be read as a zip archive .*; download it again"):
         find([tmp_path])
 
 
-def test_what_is_not_there_is_told(tmp_path: Path, archive: Path) -> None:
+def test_a_missing_file_is_reported(tmp_path: Path, archive: Path) -> None:
     with pytest.raises(ArtifactNotFound, match="nowhere"):
         find([tmp_path / "nowhere"])
     for gone in (RawFile(tmp_path / "gone.txt"), RawFile(archive, "gone.txt")):
@@ -118,7 +119,7 @@ def test_what_is_not_there_is_told(tmp_path: Path, archive: Path) -> None:
     assert raw_files.fingerprint(RawFile(tmp_path / "gone.txt")) == ["", None, None]
 
 
-def test_an_archive_that_was_exchanged_is_read_anew(archive: Path) -> None:
+def test_an_archive_that_was_replaced_is_read_again(archive: Path) -> None:
     file = member(archive, "inner/a.skeleton")
     assert raw_files.read(file) == TEXT
     with zipfile.ZipFile(archive, "w") as packed:
@@ -139,3 +140,32 @@ def test_a_pipe_is_not_searched_for_recordings(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(SkelepipeError, match="pipe: is not a regular file or a folder"):
         raw_files.find([tmp_path / "pipe"])
+
+
+def test_many_archives_are_each_listed_once_and_not_kept_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Members are read in the order of their names, so each may be in another archive than the one before."""
+    for number in range(20):
+        with zipfile.ZipFile(tmp_path / f"{number}.zip", "w") as packed:
+            for member_number in range(3):
+                packed.writestr(f"{member_number}-{number:02d}.skeleton", TEXT)
+    listed = []
+
+    class Counted(Archive):
+        def __init__(self, path: Path) -> None:
+            listed.append(path)
+            super().__init__(path)
+
+    monkeypatch.setattr(raw_files, "Archive", Counted)
+    descriptors = len(list(Path("/proc/self/fd").iterdir()))
+    found = sorted(raw_files.find([tmp_path]).files, key=lambda file: file.name)
+    assert all(raw_files.read(file) == TEXT for file in found)
+    assert len(found) == 60
+    assert len(listed) == len(set(listed)) == 20
+    assert len(list(Path("/proc/self/fd").iterdir())) == descriptors
+
+
+def test_an_archive_that_is_replaced_while_its_directory_is_in_use_is_reported(archive: Path) -> None:
+    opened = Archive(archive)
+    archive.write_bytes(archive.read_bytes() + b"x")
+    with pytest.raises(zipfile.BadZipFile, match="has changed since its directory was read"):
+        opened.unpack("inner/a.skeleton")

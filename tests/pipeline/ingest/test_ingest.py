@@ -331,16 +331,6 @@ def test_a_broken_link_is_quarantined_and_a_special_file_left_out(
     assert "cannot be read: No such file" in result.quarantined[0]["reason"]
 
 
-def test_a_file_that_disappears_during_the_ingest_is_quarantined(
-    copy: Path, tmp_path: Path, request_for: Requests, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(partitions, "MAX_RECORDINGS", 3)
-    last = max(copy.iterdir())
-    result = ingest(request_for(copy, tmp_path / "s.zarr", workers=1), lambda tick: last.unlink(missing_ok=True))
-    assert [bad["name"] for bad in result.quarantined] == [last.stem]
-    assert result.clips == 11
-
-
 def test_an_unreadable_folder_is_an_error_and_not_a_smaller_store(
     copy: Path, tmp_path: Path, request_for: Requests, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -173,6 +173,32 @@ def test_more_bodies_than_any_sensor_reports_are_refused(one):
         follow_ids(recorded(crowd, np.arange(2000)))
 
 
+def sparse(pose, bodies, frames, seen):
+    """A recording of bodies that stand still, each seen in so many frames, one after the other."""
+    rows = bodies * seen
+    return dataclasses.replace(
+        recorded(pose[None, None]),
+        frames=frames,
+        frame=np.linspace(0, frames - 1, rows).astype(np.int32),
+        slot=np.zeros(rows, np.int32),
+        body=np.repeat(np.arange(bodies), seen),
+        xyz=np.repeat(pose[None], rows, axis=0),
+        tracking=np.full((rows, len(pose)), 2, np.int8),
+    )
+
+
+@pytest.mark.parametrize(("bodies", "frames", "seen"), [(250, 250, 1), (30, 3000, 20), (5, 90_000, 10)])
+def test_bodies_that_are_hardly_ever_seen_are_refused(one, bodies, frames, seen):
+    """Their array would be many times as large as the recording."""
+    with pytest.raises(UnusableClip, match=f"{bodies} bodies in {frames} frames: no recording of people; cut it"):
+        follow_ids(sparse(one[0, 0], bodies, frames, seen))
+
+
+@pytest.mark.parametrize(("bodies", "frames", "seen"), [(130, 300, 1), (60, 2000, 33), (4, 10_000, 10)])
+def test_people_who_come_and_go_are_accepted(one, bodies, frames, seen):
+    assert follow_ids(sparse(one[0, 0], bodies, frames, seen)).xyz.shape[:2] == (bodies, frames)
+
+
 def test_ids_are_numbered_by_appearance_unless_many_or_repeated():
     few = tracking_kernels.MAX_COMPARED_IDS
     for frame, ids, count, numbers in (

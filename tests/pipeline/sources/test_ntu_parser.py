@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from pipeline.errors import RawFileError
 from pipeline.sources.coordinate_limits import MAX_METRES
-from pipeline.sources.ntu.parser import parse
+from pipeline.sources.ntu.parser import MAX_EMPTY_SHARE, MAX_FRAMES, parse
 from pipeline.sources.text_buffer import PADDING, PIECE_BYTES, TextReader
 from tests.support.reference import BrokenTextError, parse_skeleton
 from trainer.bench.ingest import read_with_reference_reader
@@ -413,6 +413,16 @@ def test_a_coordinate_that_no_sensor_measures_is_refused_with_value_and_line(num
     assert caught.value.line == line
     assert says in caught.value.reason
     assert parse_bytes(text).frames == 3
+
+
+def test_memory_for_empty_frames_is_bounded_by_the_frames_with_a_body():
+    few = skeleton([[BODY]] + [[]] * (MAX_FRAMES - 2) + [[BODY]])
+    assert parse_bytes(few).frames == MAX_FRAMES
+    many = skeleton([[BODY]] + [[]] * (MAX_FRAMES - 1) + [[BODY, BODY]])
+    assert refusal(many).line == 1
+    assert refusal(many).reason == f"{MAX_FRAMES + 1} frames, but a body in 2 only: cut out the part with people"
+    sparse = skeleton([[BODY], *[[]] * (MAX_EMPTY_SHARE - 1)] * (MAX_FRAMES // MAX_EMPTY_SHARE + 1))
+    assert parse_bytes(sparse).frames > MAX_FRAMES
 
 
 @pytest.mark.parametrize("number", [b"100", b"-99.9", b"nan", b"inf", b"-inf"])

@@ -228,6 +228,14 @@ def test_each_video_is_parsed_once_for_all_its_clips(tmp_path, monkeypatch):
     assert len(opened) == len(set(opened)) == 4
 
 
+def test_a_huge_label_file_is_refused_before_it_is_read(tmp_path, monkeypatch):
+    put(tmp_path, "0002-L", numbers(50), b"21,3,9,2\n" * 20)
+    monkeypatch.setattr(pku_source, "MAX_LABEL_BYTES", 179)
+    found = read_all(tmp_path)
+    assert list(found) == ["0002-L"]
+    assert found["0002-L"].reason == "180 bytes, expected at most 179; is this a label file?"
+
+
 def test_labels_keep_their_class_number_and_names_have_the_line(tmp_path):
     put(tmp_path, "0291-R", numbers(50), b"21,3,9,2\n\n51,10,20,1\n1,20,30\n")
     clips = read_all(tmp_path)

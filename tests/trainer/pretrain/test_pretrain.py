@@ -104,6 +104,24 @@ def test_log_lines_after_the_checkpoint_are_removed_on_resume(
     assert same(weights(tmp_path / "run"), weights(shared_run.path))
 
 
+def test_a_damaged_line_of_the_log_is_reported_when_a_training_is_resumed(
+    train_request: Requests, tmp_path: Path
+) -> None:
+    def stop(state: PretrainProgress) -> None:
+        if state.step == 4:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    request, messages = train_request(tmp_path / "run"), list[str]()
+    with pytest.raises(Interrupted):
+        pretrain(request, stop)
+    log = tmp_path / "run" / "log.jsonl"
+    lines = log.read_bytes().splitlines(keepends=True)
+    log.write_bytes(b"".join([lines[0], b"damaged\n", *lines[2:]]))
+    pretrain(request, notify=messages.append)
+    assert f"{log}: line 2 is damaged and ignored; all other lines are used" in messages
+    assert [step for step, _ in losses(tmp_path / "run")] == [0, 2, 3, 4, 5]
+
+
 def test_a_finished_run_is_up_to_date_and_another_is_rejected(train_request: Requests, tmp_path: Path) -> None:
     pretrain(train_request(tmp_path / "run"))
     assert pretrain(train_request(tmp_path / "run")).outcome == "up to date"
