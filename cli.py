@@ -391,6 +391,7 @@ def pretrain(
 )
 @click.option("--fuse", is_flag=True, help="Also add the scores of several runs, for example of three streams.")
 @click.option("--weights", multiple=True, type=float, help="Weights of the runs in --fuse.  [default: by stream]")
+@click.option("--force", is_flag=True, help="Evaluate again, even if results with the same settings are stored.")
 @checkpoint_options
 @device_options
 @json_option
@@ -532,7 +533,8 @@ def import_weights(file: Path, out: Path | None, as_json: bool, **options: Any) 
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
     "--classifier",
-    help="A classifier that eval saved: linear, linear-recalibrated, finetune, ...  [default: the newest]",
+    help="A classifier that eval saved: the newest of a name (linear, linear-recalibrated, finetune, ...), or exactly "
+    "one of its names with the digest of the settings (linear-1a2b3c4d).  [default: the newest]",
 )
 @click.option("--top", default=5, show_default=True, type=click.IntRange(1), help="Number of classes for each clip.")
 @click.option(

@@ -1,12 +1,13 @@
 """Terminal output of `skelepipe eval`: a table with all protocols of a run, and notes on its numbers."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 
 from trainer.evaluation import frozen_protocols
-from trainer.evaluation.evaluate import SCRATCH
+from trainer.evaluation.request import SCRATCH
 from trainer.terminal.console import count_noun, table_width
 from trainer.terminal.training_output import describe_checkpoint
 
@@ -101,7 +102,18 @@ def results_notes(results: Mapping[str, Mapping[str, Any]]) -> list[str]:
     ]
     if any(frozen_protocols.RAW_COORDINATES in result["rows"] for result in results.values()):
         lines.append("raw coordinates: nearest neighbour with Euclidean distance, in every column")
-    return lines + [f"written: {result['written']}" for result in results.values()]
+    return lines + [_describe_file(key, result) for key, result in results.items()]
+
+
+def _describe_file(key: str, result: Mapping[str, Any]) -> str:
+    """Return a line with the file of a result, whether it was there before, and which result is the newest."""
+    path = Path(result["written"])
+    line = f"written: {path.as_posix()}"
+    if result["reused"]:
+        line = f"found: {path.as_posix()}, evaluated before with the same settings; --force evaluates again"
+    if result.get("newest", path.stem) == path.stem:
+        return line
+    return f"{line}. The newest result of {key}, which report and predict use, is {result['newest']}"
 
 
 def _format_cell(row: Mapping[str, Any] | None, with_interval: bool) -> str:

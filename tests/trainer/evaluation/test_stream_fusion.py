@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from pipeline.errors import ArtifactError, ConfigError
+from tests.support.result_files import result_file
 from trainer.evaluation.results import write_result
 from trainer.evaluation.stream_fusion import choose_weights, fuse_runs
 from trainer.runs.run import Run
@@ -35,8 +36,9 @@ def evaluated(run: Run, scores: dict[str, Any], split: str = "s", labels: tuple[
             "split": {"digest": split, "train": 2, "test": 2},
         },
     }
-    result["written"] = write_result(run, "linear", result, {**about, **arrays}).as_posix()
-    return {"linear": result}
+    result["settings_digest"] = "0" * 64
+    written = write_result(run, "linear-00000000", result, {**about, **arrays})
+    return {"linear": {**written, "written": str(run.path / "eval" / "linear-00000000.json")}}
 
 
 def test_scores_are_added_with_their_weights(shared_run: Run, tmp_path: Path) -> None:
@@ -50,7 +52,7 @@ def test_scores_are_added_with_their_weights(shared_run: Run, tmp_path: Path) ->
         assert fused["rows"]["pre-trained"]["top1"] == top1
         assert list(fused["rows"]) == ["pre-trained"]
         assert fused["settings"]["weights"] == weights
-        assert Path(fused["written"]) == opened[0].path / "eval" / "linear-with-motion.json"
+        assert Path(fused["written"]) == result_file(opened[0].path, "linear-with-motion.json")
         assert json.loads(Path(fused["written"]).read_text())["rows"] == fused["rows"]
 
 

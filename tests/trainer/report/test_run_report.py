@@ -11,6 +11,7 @@ from pipeline.artifacts import manifest, schemas
 from pipeline.errors import ArtifactError
 from pipeline.report.report import Folded, Report, Scene, Table, write_report
 from tests.support.html_checks import page_of
+from tests.support.result_files import result_file
 from trainer.config.presets import compose_pretrain, load_preset
 from trainer.evaluation import results
 from trainer.evaluation.results import Result
@@ -31,7 +32,7 @@ def gathered(evaluated_run: Run) -> Report:
 
 def test_a_report_shows_results_and_baselines(gathered: Report, evaluated_run: Run, tmp_path: Path) -> None:
     page = page_of(gathered, tmp_path / "page.html")
-    written = json.loads((evaluated_run.path / "eval" / "linear.json").read_text())
+    written = json.loads(result_file(evaluated_run.path, "linear.json").read_text())
     rows = written["rows"]
     assert gathered.answer.startswith(f"{rows['pre-trained']['top1']:.1f} % linear [")
     assert f"random encoder {rows['random encoder']['top1']:.1f} %" in gathered.answer
@@ -120,7 +121,7 @@ def test_an_unfinished_or_unevaluated_run_has_a_report(shared_run: Run, tmp_path
 
 def test_class_names_are_escaped(evaluated_run: Run, tmp_path: Path) -> None:
     shutil.copytree(evaluated_run.path.parents[1], tmp_path, dirs_exist_ok=True)
-    path = tmp_path / "runs" / "tiny" / "eval" / "linear.json"
+    path = result_file(tmp_path / "runs" / "tiny", "linear.json")
     plain = json.loads(path.read_text())
     del plain["digest"]  # as in results of older versions
     plain["class_names"] = ["<script>alert(1)</script>", "\"'><img src=x onerror=alert(1)>", "$x$\ud800\x00"]
@@ -148,7 +149,7 @@ def test_settings_that_differ_are_listed_and_marked(shared_run: Run) -> None:
 
 
 def linear(run: Run) -> Result:
-    return next(result for result in results.read_results(run)[0] if result.name == "linear")
+    return next(result for result in results.read_results(run)[0] if result.short_name == "linear")
 
 
 def test_the_published_number_is_shown_with_reasons_against_comparing(evaluated_run: Run) -> None:
@@ -193,7 +194,7 @@ def test_there_is_no_published_number_for_other_data(evaluated_run: Run) -> None
 def test_label_subsets_other_stores_and_fused_streams_are_distinguished(evaluated_run: Run, tmp_path: Path) -> None:
     shutil.copytree(evaluated_run.path, tmp_path / "run")
     folder = tmp_path / "run" / "eval"
-    plain = json.loads((folder / "knn.json").read_text())
+    plain = json.loads(result_file(tmp_path / "run", "knn.json").read_text())
     del plain["digest"]  # as in results of older versions
     row = plain["rows"]["pre-trained"]
     semi = {"top1": 41.25, "deviation": 1.75, "seeds": {"0": {**row, "subset": "x"}, "1": row}}
