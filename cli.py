@@ -31,8 +31,10 @@ from trainer.terminal.options import (
     json_option,
     reject_combination,
     reject_options_of_other_kind,
+    replace_option,
     setting_option,
 )
+from trainer.terminal.outputs import check_output
 from trainer.terminal.printing import is_silent, next_command_line, print_json, print_note, print_results
 
 QUARANTINED = 3
@@ -389,6 +391,7 @@ def pretrain(
 )
 @click.option("--fuse", is_flag=True, help="Also add the scores of several runs, for example of three streams.")
 @click.option("--weights", multiple=True, type=float, help="Weights of the runs in --fuse.  [default: by stream]")
+@click.option("--force", is_flag=True, help="Evaluate again, even if results with the same settings are stored.")
 @checkpoint_options
 @device_options
 @json_option
@@ -432,7 +435,12 @@ def evaluate(
     show_default=True,
     help="Which side of the split to embed; without --split, of xsub, else of the first.",
 )
-@click.option("--input", "array", type=NAMED_PATH, help="Embed the array `data` (N, 3, T, V, M) of an .npz unchanged.")
+@click.option(
+    "--input",
+    "array",
+    type=NAMED_PATH,
+    help="Embed the array `data` (N, 3, T, V, M) of an .npz; with `lengths`, clips are resized as in training.",
+)
 @click.option(
     "--layer",
     type=click.Choice(["backbone", "head"]),
@@ -442,6 +450,7 @@ def evaluate(
 )
 @click.option("--normalise", is_flag=True, help="Scale every feature vector to length 1.")
 @click.option("--out", required=True, type=NAMED_PATH, help="The .npz to write: features, labels, names.")
+@replace_option
 @checkpoint_options
 @device_options
 @json_option
@@ -454,6 +463,7 @@ def embed(
     layer: Any,
     normalise: bool,
     out: Path,
+    force: bool,
     checkpoint: Any,
     fast: bool,
     device: str,
@@ -463,11 +473,12 @@ def embed(
     from pipeline.store.splits import find_split
     from trainer.inference.embed import embed, from_file, from_store
     from trainer.runs.run import find_run_store, load_run
-    from trainer.runtime.device import choose_device
     from trainer.terminal import training_output
+    from trainer.terminal.device import command_device
 
     if (store is None) == (array is None):
         raise click.UsageError("name either --store or --input")
+    check_output(out, force=force, inputs=[path for path in (run, store, array) if path])
     opened = load_run(run)
     if array is not None:
         batch = from_file(opened, array)
@@ -475,7 +486,7 @@ def embed(
         data = find_run_store(opened, store)
         side = find_split(data, split) if split or subset != "all" else None
         batch = from_store(opened, data, side, subset)
-    options = {"device": choose_device(device), "which": checkpoint, "fast": fast}
+    options = {"device": command_device(device), "which": checkpoint, "fast": fast}
     found = embed(opened, batch, out, layer=layer, normalised=normalise, **options)
     result = {"out": out, **found, "layer": layer, "normalised": normalise}
     print_json(result) if as_json else print_results(training_output.embed_lines(result))
@@ -522,7 +533,8 @@ def import_weights(file: Path, out: Path | None, as_json: bool, **options: Any) 
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
     "--classifier",
-    help="A classifier that eval saved: linear, linear-recalibrated, finetune, ...  [default: the newest]",
+    help="A classifier that eval saved: the newest of a name (linear, linear-recalibrated, finetune, ...), or exactly "
+    "one of its names with the digest of the settings (linear-1a2b3c4d).  [default: the newest]",
 )
 @click.option("--top", default=5, show_default=True, type=click.IntRange(1), help="Number of classes for each clip.")
 @click.option(
@@ -531,6 +543,7 @@ def import_weights(file: Path, out: Path | None, as_json: bool, **options: Any) 
     help="The skeleton.toml with units and axes of arrays that are in no manifest.csv.  [default: the nearest]",
 )
 @click.option("--out", type=NAMED_PATH, help="Also write a .csv.")
+@replace_option
 @device_options
 @json_option
 @click.pass_context
@@ -540,6 +553,7 @@ def predict(
     run: Path,
     files: tuple[Path, ...],
     out: Path | None,
+    force: bool,
     device: str,
     as_json: bool,
     **options: Any,
@@ -547,11 +561,14 @@ def predict(
     """Predict the classes of new recordings in FILES (files, folders, zips) with a classifier that `eval` saved."""
     from trainer.inference.predict import PredictRequest, predict, to_json
     from trainer.runs.run import load_run
-    from trainer.runtime.device import choose_device
     from trainer.terminal import training_output
     from trainer.terminal.console import ProgressBar
+    from trainer.terminal.device import command_device
 
-    request = PredictRequest(run=load_run(run), roots=files, device=choose_device(device), output=out, **options)
+    if out is not None:
+        skeleton = [path for path in (options["skeleton"],) if path]
+        check_output(out, force=force, inputs=[run, *files, *skeleton])
+    request = PredictRequest(run=load_run(run), roots=files, device=command_device(device), output=out, **options)
     with ProgressBar("predict") as bar:
         result = predict(request, bar.show_recordings)
     if as_json:
@@ -598,8 +615,9 @@ def predict(
     "--classifier", help="onnx: also export the scores of a classifier that eval saved, on its own encoder: linear, ..."
 )
 @click.option("--out", required=True, type=NAMED_PATH, help="The exact path of the file (stgcn: folder) to write.")
+@replace_option
 @json_option
-def export(path: Path, form: Any, out: Path, as_json: bool, **options: Any) -> None:
+def export(path: Path, form: Any, out: Path, force: bool, as_json: bool, **options: Any) -> None:
     """Export a store (PATH) in another format, for other code bases; or the encoder of a run (PATH) as ONNX."""
     from pipeline.artifacts.paths import RUN_FILE
     from pipeline.export.export import ExportRequest, export, padding_note
@@ -607,6 +625,7 @@ def export(path: Path, form: Any, out: Path, as_json: bool, **options: Any) -> N
     from trainer.terminal.artifacts import open_store
     from trainer.terminal.console import ProgressBar
 
+    check_output(out, force=force, inputs=[path], folder=form == "stgcn")
     run_options = {name: options.pop(name) for name in ("layer", "checkpoint", "classifier")}
     if (path / RUN_FILE).is_file():
         store_options = {f"--format {form}": form not in {None, "onnx"}, **flag_names(options)}
@@ -686,6 +705,7 @@ def inspect(store: Path | None, quarantine: bool, as_json: bool) -> None:
 @click.option(
     "--out", type=NAMED_PATH, help="The HTML file.  [default: RUN/report.html, or STORE's name with .report.html]"
 )
+@replace_option
 @click.option(
     "--raw",
     "roots",
@@ -700,7 +720,13 @@ def inspect(store: Path | None, quarantine: bool, as_json: bool) -> None:
 @device_options
 @json_option
 def report(
-    path: Path | None, out: Path | None, roots: tuple[Path, ...], store: Path | None, as_json: bool, **options: Any
+    path: Path | None,
+    out: Path | None,
+    force: bool,
+    roots: tuple[Path, ...],
+    store: Path | None,
+    as_json: bool,
+    **options: Any,
 ) -> None:
     """Write an HTML report on RUN or STORE (default: the newest finished run, else the newest store)."""
     from pipeline.report.report import write_report
@@ -708,26 +734,29 @@ def report(
     from trainer.terminal.artifacts import resolve_report_target
 
     target = resolve_report_target(path)
+    folder = target.path
+    default = folder.with_name(f"{target.name}.report.html") if isinstance(target, Store) else folder / "report.html"
+    inputs = [folder, RAW_FOLDER, *roots, *([store] if store else [])]
+    check_output(out or default, force=force, inputs=inputs, default=out is None)
     if isinstance(target, Store):
         reject_combination("a STORE", {"--store": store})
         from pipeline.report.store_report import build_store_report
 
         page = build_store_report(target, roots, RAW_FOLDER)
-        default_path = target.path.with_name(f"{target.name}.report.html")
     else:
         reject_combination("a RUN", {"--raw": roots})
-        page, default_path = run_report(target, store, options), target.path / "report.html"
-    written = write_report(page, out or default_path)
+        page = run_report(target, store, options)
+    written = write_report(page, out or default)
     print_json(written) if as_json else print_results([page.answer, f"written: {written['report']}"])
 
 
 def run_report(run: Any, store: Path | None, options: dict[str, Any]) -> Any:
     """Build the report on a run."""
     from trainer.report.run_report import RunReportRequest, build_run_report
-    from trainer.runtime.device import choose_device
     from trainer.terminal.console import ProgressBar
+    from trainer.terminal.device import command_device
 
-    request = RunReportRequest(run=run, store=store, **options | {"device": choose_device(options["device"])})
+    request = RunReportRequest(run=run, store=store, **options | {"device": command_device(options["device"])})
     with ProgressBar("report") as bar:
         return build_run_report(request, bar.update)
 
@@ -772,6 +801,7 @@ def verify(ctx: click.Context, path: Path, as_json: bool) -> None:
 )
 @click.option("--gif", type=NAMED_PATH, help="Write an animation.")
 @click.option("--png", type=NAMED_PATH, help="Write a strip of poses; a name that ends in .svg or .pdf gives vectors.")
+@replace_option
 @click.option("--poses", default=8, show_default=True, type=click.IntRange(1, 24), help="Number of poses in the strip.")
 @click.option("--open", "is_opened", is_flag=True, help="Open the HTML file in the browser.")
 @json_option
@@ -781,15 +811,20 @@ def view(
     mix: tuple[str, str] | None,
     seed: int,
     roots: tuple[Path, ...],
+    force: bool,
     as_json: bool,
     is_opened: bool,
-    **outputs: Any,
+    poses: int,
+    **paths: Path | None,
 ) -> None:
     """Show clips of STORE in motion: by name, by a pattern like 'S001*A043', or by default one of each class."""
-    from pipeline.report.clip_view import ClipView, collect_clips, find_row, find_rows, write_clip_view
+    from pipeline.report.clip_view import ClipView, collect_clips, default_page, find_row, find_rows, write_clip_view
     from trainer.terminal.artifacts import open_store
 
     opened = open_store(store)
+    inputs = [store, RAW_FOLDER, *roots]
+    for path in filter(None, paths.values()):
+        check_output(path, force=force, inputs=inputs)
     if mix:
         reject_combination("--mix", {"SAMPLE": samples, "--raw": roots})
         from trainer.report.mix_view import mix_figure
@@ -798,7 +833,11 @@ def view(
         clips = ClipView(figures=[mix_figure(opened, host, partner, seed)])
     else:
         clips = collect_clips(opened, find_rows(opened, samples), roots, RAW_FOLDER)
-    written = write_clip_view(clips, opened, **outputs)
+    if not any(paths.values()):
+        page = default_page(clips, opened)
+        check_output(page, force=force, inputs=inputs, default=True)
+        paths = {"html": page}
+    written = write_clip_view(clips, opened, poses=poses, **paths)
     print_note(clips.notes)
     result = {"clips": [figure.title for figure in clips.figures], "written": written, "notes": clips.notes}
     print_json(result) if as_json else print_results([f"written: {path}" for path in written])
@@ -818,15 +857,15 @@ def view(
 def bench(suites: tuple[str, ...], batch: int | None, device: str, as_json: bool, **options: Any) -> None:
     """Measure the speed of ingest, loading, training and evaluation here, compared with a reference implementation."""
     from trainer.bench.bench import run_suites
-    from trainer.runtime.device import choose_device
     from trainer.terminal import bench_output
     from trainer.terminal.console import ProgressBar
+    from trainer.terminal.device import command_device
 
     chosen = suites or ("ingest", "load", "train", "eval")
     if batch and "train" not in chosen:
         raise click.UsageError("--batch is the batch size of the suite train: name train, too")
     with ProgressBar("bench") as bar:
-        found = run_suites(chosen, choose_device(device), batch=batch, progress=bar.set_note, **options)
+        found = run_suites(chosen, command_device(device), batch=batch, progress=bar.set_note, **options)
     if as_json:
         print_json(found)
         return

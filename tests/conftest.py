@@ -22,7 +22,7 @@ from trainer.config.presets import compose_pretrain, load_preset
 from trainer.evaluation.evaluate import EvaluateRequest, evaluate
 from trainer.pretrain.pretrain import PretrainRequest, pretrain
 from trainer.runs.run import Run, load_run
-from trainer.runtime.device import choose_device
+from trainer.runtime.device import choose_device, make_arithmetic_exact
 
 # For models this small, several threads are slower than one: they mostly wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -40,6 +40,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.fixture(scope="session")
 def device(request: pytest.FixtureRequest) -> torch.device:
     """Return the device chosen with `--device`."""
+    make_arithmetic_exact()
     return choose_device(request.config.getoption("--device"))
 
 

@@ -56,7 +56,7 @@ def train(asked: argparse.Namespace, stream: str, seed: int, precision: str) -> 
     skelepipe(
         asked.folder, "pretrain", STORE, "--split", "xsub", *chosen, "--set", *asked.set, f"precision={precision}"
     )
-    if not (asked.folder / run / "eval" / "linear.json").exists():
+    if not any((asked.folder / run / "eval").glob("linear*.json")):
         skelepipe(asked.folder, "eval", run, "--no-baselines", "--set", "linear.learning_rate=0.3")
 
 
@@ -81,7 +81,8 @@ def table(folder: Path, stream: str, seeds: int) -> None:
 
 def top1(run: Path, protocol: str, row: str) -> float:
     """Per cent of one representation."""
-    return float(json.loads((run / "eval" / f"{protocol}.json").read_text(encoding="utf-8"))["rows"][row]["top1"])
+    (path,) = (run / "eval").glob(f"{protocol}*.json")
+    return float(json.loads(path.read_text(encoding="utf-8"))["rows"][row]["top1"])
 
 
 if __name__ == "__main__":

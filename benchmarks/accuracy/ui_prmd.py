@@ -67,7 +67,7 @@ def evaluate(asked: argparse.Namespace, seed: int, method: str) -> None:
     """Evaluate a method's streams, each alone and all as one, unless that is done."""
     runs = [name(seed, method, stream) for stream in STREAMS]
     fused = f"-with-{'+'.join(Path(run).name for run in runs[1:])}"
-    if all((asked.folder / runs[0] / "eval" / f"{key}{fused}.json").exists() for key in PROTOCOLS):
+    if all(any((asked.folder / runs[0] / "eval").glob(f"{key}{fused}*.json")) for key in PROTOCOLS):
         return
     protocols = ["--protocol", *(key.partition("-")[0] for key in PROTOCOLS)]
     more = [] if method == asked.methods[0] else ["--no-baselines"]  # of all methods the same
@@ -123,8 +123,9 @@ def result(folder: Path, seed: int, method: str, stream: str, key: str) -> dict[
     """One protocol's rows of a run, or of the fusion of its streams."""
     first, *others = (name(seed, method, each) for each in (STREAMS if stream == "fusion" else [stream]))
     fused = f"-with-{'+'.join(Path(run).name for run in others)}" if others else ""
-    text = (folder / first / "eval" / f"{key}{fused}.json").read_text(encoding="utf-8")
-    found: dict[str, Any] = json.loads(text)["rows"]
+    pattern = f"{key}{fused}-????????.json"
+    (path,) = (folder / first / "eval").glob(pattern)
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["rows"]
     return found
 
 

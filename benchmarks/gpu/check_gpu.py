@@ -175,9 +175,10 @@ def main() -> int:
     from pipeline.errors import ConfigError
     from trainer.bench.timing import git_commit
     from trainer.doctor.processor import processor_name
-    from trainer.runtime.device import choose_device, describe_device
+    from trainer.runtime.device import choose_device, describe_device, make_arithmetic_exact
 
     try:
+        make_arithmetic_exact()
         device = choose_device(given.device)
     except ConfigError as error:
         print(f"no GPU to check: {error}; torch is {torch.__version__}", file=sys.stderr)

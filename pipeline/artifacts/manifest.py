@@ -8,12 +8,13 @@ from collections.abc import Mapping
 from pathlib import Path, PurePath
 from typing import Any, NoReturn
 
+from pipeline.artifacts.paths import MANIFEST_FILE
 from pipeline.artifacts.validation import DocumentSpec
 from pipeline.errors import ArtifactError, ArtifactNotFound
 from pipeline.files.regular_files import UnsuitableFile, open_buffered, read_bytes
 from pipeline.files.system_files import is_system_file
 
-MANIFEST = "MANIFEST.json"
+MANIFEST = MANIFEST_FILE
 SMALL_FILE_BYTES = 1 << 20
 """Files up to this size are hashed whenever a folder is opened; larger ones by `skelepipe verify`."""
 
@@ -124,15 +125,17 @@ def write_manifest(folder: Path, spec: DocumentSpec, **fields: Any) -> str:
     return identity
 
 
-def open_folder(folder: Path, spec: DocumentSpec) -> dict[str, Any]:
+def open_folder(folder: Path, spec: DocumentSpec, *, max_bytes: int | None = SMALL_FILE_BYTES) -> dict[str, Any]:
     """Check names, sizes and the content of small files in a folder against its manifest; return the manifest.
+
+    Files of more than `max_bytes` are compared by size alone; None: every byte is checked.
 
     Raises:
         ArtifactNotFound: there is no such folder.
         ArtifactError: it is incomplete, damaged, or of another kind or format version.
     """
     manifest = _read_manifest(folder, spec)
-    for finding in _compare(folder, manifest, max_bytes=SMALL_FILE_BYTES):
+    for finding in _compare(folder, manifest, max_bytes=max_bytes):
         raise ArtifactError(f"{folder}: {finding}; `skelepipe verify` lists all that is wrong")
     return manifest
 

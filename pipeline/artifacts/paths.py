@@ -11,6 +11,8 @@ SPLITS_FOLDER = "splits"
 """The folder next to a store that has one folder of splits per store."""
 SUBSET_MARK = ".train-"
 """Part of the file name of every subset, and of no split."""
+MANIFEST_FILE = "MANIFEST.json"
+"""The file with the checksums of a folder."""
 LATEST_FILE = "LATEST.json"
 """The file that records the newest artifact of each kind in a folder."""
 MAX_ENTRIES = 1000

@@ -255,6 +255,8 @@ class ClassifierFields(DocumentFields):
     representation: str
     batch_norm: str
     lineage: EvaluatedFields
+    settings_digest: str = ""
+    number: Count = 0
 
     @field_validator("names")
     @classmethod

@@ -12,6 +12,7 @@ import numpy as np
 
 from pipeline.convert.tool import ConvertedClip
 from pipeline.errors import printable_name
+from pipeline.files.spreadsheet import escape_cell
 from pipeline.skeleton.layout import Layout
 from pipeline.skeleton.shipped_layouts import layout_mapping, layout_names, load_layout
 from pipeline.sources.folder.arrays import CONFIDENCE, NUDGE_METRES
@@ -81,7 +82,8 @@ def write_manifest_csv(folder: Path, rows: Sequence[Mapping[str, str]]) -> None:
     with (folder / MANIFEST_CSV).open("w", encoding="utf-8", newline="") as stream:
         writer = csv.DictWriter(stream, columns, restval="", extrasaction="ignore", lineterminator="\n")
         writer.writeheader()
-        writer.writerows(rows)
+        for row in rows:
+            writer.writerow({column: escape_cell(value) for column, value in row.items()})
 
 
 def write_skeleton_toml(

@@ -19,6 +19,10 @@ from pipeline.files.disk import disk_errors, make_folder, sync_folder, sync_tree
 from pipeline.files.locks import sole_writer
 from pipeline.files.system_files import entries
 
+RANDOM_BYTES = 8
+RANDOM_PART = "[0-9a-f]" * (2 * RANDOM_BYTES)
+"""Glob of the random part of temporary names: files of others with similar names are not removed."""
+
 
 @contextmanager
 def atomic_path(path: Path, *, needed: int = 0, new_folder: bool = True) -> Iterator[Path]:
@@ -37,7 +41,7 @@ def atomic_path(path: Path, *, needed: int = 0, new_folder: bool = True) -> Iter
     """
     if path.exists() and not path.is_file() and not path.is_dir():
         raise OutputFailed(f"{path}: is a device or a pipe, not a file; remove it or choose another name")
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(8)}.partial")
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(RANDOM_BYTES)}.partial")
     with disk_errors(path, needed):
         if new_folder:
             make_folder(path.parent)
@@ -88,7 +92,7 @@ def remove_partials(folder: Path, name: str = "") -> None:
         OutputFailed: the disk cannot be written.
     """
     with disk_errors(folder / name):
-        for partial in folder.glob(f".{glob.escape(name)}.*.partial" if name else ".*.partial"):
+        for partial in folder.glob(f".{glob.escape(name) if name else '*'}.{RANDOM_PART}.partial"):
             if partial.is_file():
                 partial.unlink(missing_ok=True)
 

@@ -10,6 +10,7 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -93,9 +94,10 @@ def _process_partition(path: Path, entries: Sequence[Entry], data: Source, recip
     confidence: list[NDArray[np.float32] | None] = []
     for entry in entries:
         stamps.append(_stamp(entry))
+        checksum = cache(partial(_checksum, entry))
         for result in process_recording(entry, data, recipe):
             if isinstance(result, Refusal):
-                quarantine.append(_quarantine_record(entry, result))
+                quarantine.append(_quarantine_record(entry, result, checksum()))
             else:
                 reading, clip = result
                 with disk_errors(path, motion.nbytes + clip.xyz.nbytes):
@@ -204,7 +206,7 @@ def _column_values(entry: Entry, reading: Reading, clip: Clip) -> list[int]:
     return [values[spec.name] for spec in COLUMNS]
 
 
-def _quarantine_record(entry: Entry, refusal: Refusal) -> dict[str, Any]:
+def _quarantine_record(entry: Entry, refusal: Refusal, crc32: int) -> dict[str, Any]:
     return {
         "name": refusal.name,
         "recording": entry.name,
@@ -213,8 +215,13 @@ def _quarantine_record(entry: Entry, refusal: Refusal) -> dict[str, Any]:
         "line": refusal.line,
         "reason": refusal.reason,
         "size": entry.size,
-        "crc32": combined_crc32([raw_files.crc32(file) for file in entry.files]),
+        "crc32": crc32,
     }
+
+
+def _checksum(entry: Entry) -> int:
+    """Return the crc32 of a recording, which reads its files."""
+    return combined_crc32([raw_files.crc32(file) for file in entry.files])
 
 
 def _stamp(entry: Entry) -> list[Any]:

@@ -21,6 +21,8 @@ MAX_CLIPS = 48
 """Maximum number of clips on one page."""
 DEFAULT_CLIP_COUNT = 6
 """Number of clips shown if none is named."""
+MAX_PAGE_NAME = 100
+"""Maximum number of characters of a default page's name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,10 +116,22 @@ def clip_facts(store: Store, row: int) -> list[tuple[str, str]]:
     return facts
 
 
+def default_page(view: ClipView, store: Store) -> Path:
+    """Return the path of a page in the current folder that is named after the clip or the store."""
+    name = view.figures[0].title if len(view.figures) == 1 else f"clips of {store.name}"
+    return Path(re.sub(r"[^\w.+-]+", "-", name).lstrip(".-")[:MAX_PAGE_NAME] + ".html")
+
+
 def write_clip_view(
-    view: ClipView, store: Store, *, html: Path | None, gif: Path | None, png: Path | None, poses: int
+    view: ClipView,
+    store: Store,
+    *,
+    html: Path | None = None,
+    gif: Path | None = None,
+    png: Path | None = None,
+    poses: int = 8,
 ) -> list[Path]:
-    """Write the requested files; without any, an HTML page named after the clip or the store.
+    """Write the requested files; without any, the default page.
 
     Returns:
         The paths of the files.
@@ -127,8 +141,7 @@ def write_clip_view(
         OutputFailed: the disk refuses.
     """
     if not (html or gif or png):
-        name = view.figures[0].title if len(view.figures) == 1 else f"clips of {store.name}"
-        html = Path(re.sub(r"[^\w.+-]+", "-", name) + ".html")
+        html = default_page(view, store)
     if html:
         write_page(view, store, html)
     if gif:

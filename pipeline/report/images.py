@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, printable_name
 from pipeline.files import atomic
 from pipeline.report import html
 from pipeline.report.figures import Figure, Panel
@@ -16,13 +16,26 @@ from pipeline.report.orientation import is_present, upright_rotation
 SUFFIXES = (".png", ".svg", ".pdf")
 MAX_FRAMES = 300
 """Maximum number of frames of an animation; of a longer clip only every second, third, ... frame is shown."""
+MAX_MILLISECONDS = 600_000
+"""Longest animation; longer clips are shown faster. The GIF format can show one image for at most 655 seconds, and the
+encoder joins equal images."""
+MAX_LINE_CHARACTERS = 40
+"""Characters of a title that fit above a panel of an animation."""
+MAX_EXAMINED_FRAMES = 3000
+"""Frames of a clip from which its extent and orientation are derived."""
 YAW, PITCH = -0.35, 0.16
 """Viewing direction in radians: sideways and from above, as on the page."""
 
 # Colours of Okabe and Ito, distinguishable with any colour vision; the page uses the same.
 PART_COLOURS = ("#4a5058", "#0072b2", "#c2540a", "#00856a", "#a8428a", "#7a6200")
 HOST_COLOUR, PARTNER_COLOUR = "#0072b2", "#c2540a"
-STYLE: Any = {"font.family": "DejaVu Sans", "font.size": 9, "svg.hashsalt": "skelepipe", "svg.fonttype": "path"}
+STYLE: Any = {
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "svg.hashsalt": "skelepipe",
+    "svg.fonttype": "path",
+    "text.parse_math": False,  # $ in a name is no formula
+}
 
 
 def write_strip(figures: list[Figure], out: Path, poses: int) -> None:
@@ -54,8 +67,7 @@ def write_strip(figures: list[Figure], out: Path, poses: int) -> None:
                 if column < len(shown):
                     projected.plot(axis, int(shown[column]))
                     axis.set_xlabel(f"frame {int(shown[column]) + 1}", fontsize=8)
-            title = panel.title if len(figures) == 1 else f"{figure.title}, {panel.title}"
-            axes[row][0].set_title(title, loc="left", fontsize=9)
+            axes[row][0].set_title(", ".join(_titles(figures, figure, panel))[: 14 * poses], loc="left", fontsize=9)
         metadata = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}[out.suffix.lower()[1:]]
         atomic.write_file(
             out,
@@ -64,7 +76,7 @@ def write_strip(figures: list[Figure], out: Path, poses: int) -> None:
 
 
 def write_animation(figures: list[Figure], out: Path) -> None:
-    """Write an endless animation with each figure's panels side by side, at the original speed.
+    """Write an endless animation with each figure's panels side by side, at the original speed if it is short enough.
 
     Raises:
         ConfigError: the name does not end in .gif.
@@ -77,6 +89,7 @@ def write_animation(figures: list[Figure], out: Path) -> None:
     thin = max(2, -(-frames // MAX_FRAMES))
     images = list(_frames(figures, frames, thin))
     pause = round(1000 * thin / html.FRAMES_PER_SECOND / 10) * 10
+    pause = min(pause, MAX_MILLISECONDS // len(images) // 10 * 10)
     atomic.write_file(
         out,
         lambda handle: images[0].save(
@@ -108,34 +121,47 @@ def _frames(figures: list[Figure], frames: int, thin: int) -> Iterator[Any]:
             for axis, figure, panel, projected in shown:
                 axis.clear()
                 _clear_axis(axis, projected)
-                axis.set_title(panel.title if len(figures) == 1 else f"{figure.title}\n{panel.title}", fontsize=9)
+                lines = [title[:MAX_LINE_CHARACTERS] for title in _titles(figures, figure, panel)]
+                axis.set_title("\n".join(lines), fontsize=9)
                 projected.plot(axis, min(frame, panel.xyz.shape[1] - 1))
             canvas.draw()
             yield Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3]).quantize(64)
+
+
+def _titles(figures: list[Figure], figure: Figure, panel: Panel) -> list[str]:
+    """Return the title of a panel, after that of its figure if there are several; without control characters."""
+    titles = [panel.title] if len(figures) == 1 else [figure.title, panel.title]
+    return [printable_name(title) for title in titles]
 
 
 class _ProjectedPanel:
     """A panel projected to two dimensions, in metres, from the viewing direction of the page."""
 
     def __init__(self, figure: Figure, panel: Panel) -> None:
-        self._layout, self._owner = figure.layout, panel.owner
-        xyz = np.where(is_present(panel.xyz)[..., None], panel.xyz, np.nan)
-        rotated = xyz @ upright_rotation(panel.xyz, figure.layout).T
-        cos, sin, up, tilt = np.cos(YAW), np.sin(YAW), np.cos(PITCH), np.sin(PITCH)
-        horizontal = cos * rotated[..., 0] + sin * rotated[..., 2]
-        depth = -sin * rotated[..., 0] + cos * rotated[..., 2]
-        self._flat: NDArray[np.float64] = np.stack([horizontal, up * rotated[..., 1] - tilt * depth], axis=-1)
-        finite = self._flat[np.isfinite(self._flat).all(axis=-1)]
+        self._layout, self._owner, self._xyz = figure.layout, panel.owner, panel.xyz
+        examined = panel.xyz[:, :: max(1, panel.xyz.shape[1] // MAX_EXAMINED_FRAMES)]
+        self._rotation = upright_rotation(examined, figure.layout)
+        flat = self._project(examined)
+        finite = flat[np.isfinite(flat).all(axis=-1)]
         low, high = np.percentile(finite, [0.5, 99.5], axis=0) if len(finite) else (-np.ones(2), np.ones(2))
         self.middle, self.reach = (low + high) / 2, max(0.2, float((high - low).max()) * 0.55)
         self._bones = [(joint, parent) for joint, parent in enumerate(self._layout.parents) if parent >= 0]
         self._part_of = {joint: index for index, members in enumerate(self._layout.parts.values()) for joint in members}
 
+    def _project(self, xyz: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Project joints (M, T, V, 3) to (M, T, V, 2); missing ones are NaN."""
+        rotated = np.where(is_present(xyz)[..., None], xyz, np.nan) @ self._rotation.T
+        cos, sin, up, tilt = np.cos(YAW), np.sin(YAW), np.cos(PITCH), np.sin(PITCH)
+        horizontal = cos * rotated[..., 0] + sin * rotated[..., 2]
+        depth = -sin * rotated[..., 0] + cos * rotated[..., 2]
+        flat: NDArray[np.float64] = np.stack([horizontal, up * rotated[..., 1] - tilt * depth], axis=-1)
+        return flat
+
     def plot(self, axis: Any, frame: int) -> None:
         """Plot the bones and joints of one frame."""
         from matplotlib.collections import LineCollection  # noqa: PLC0415
 
-        for body, joints in enumerate(self._flat[:, frame]):
+        for body, joints in enumerate(self._project(self._xyz[:, frame : frame + 1])[:, 0]):
             present = np.isfinite(joints).all(axis=1)
             bones = [(joint, parent) for joint, parent in self._bones if present[joint] and present[parent]]
             axis.add_collection(

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from pipeline.errors import printable_name
 from pipeline.files.raw_files import RawFile
 from pipeline.skeleton.layout import Layout
 from pipeline.skeleton.recording import Recording
@@ -88,6 +89,11 @@ class Refusal:
     line: int
     """Line number in the file, from 1; 0 when the problem is not in a particular line."""
     reason: str
+
+
+def not_named_like(example: str, files: Sequence[RawFile]) -> dict[str, int]:
+    """Return the entry of `Survey.left_out` for files whose names are not those of recordings; empty without files."""
+    return {f"not named like {example}, first {printable_name(files[0].name)}": len(files)} if files else {}
 
 
 def combined_crc32(crcs: Sequence[int]) -> int:

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from pipeline.artifacts.paths import SUBSET_MARK, splits_folder
-from pipeline.errors import ArtifactError
+from pipeline.errors import ArtifactError, one_line
+from pipeline.files.spreadsheet import escape_cell
 from pipeline.skeleton.recording import STEP_COUNTS
 from pipeline.sources.source import NUMERIC_LABELS
 from pipeline.store.splits import load_split
@@ -63,11 +64,12 @@ def summarise_store(store: Store) -> dict[str, Any]:
 
 
 def quarantine_csv(store: Store) -> str:
-    """Return the quarantine list as CSV: a header and one row per recording or clip."""
+    """Return the quarantine list as CSV: a header and one row per recording or clip, without control characters."""
     text = io.StringIO()
     writer = csv.DictWriter(text, QUARANTINE_FIELDS, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(store.quarantine)
+    for bad in store.quarantine:
+        writer.writerow({key: escape_cell(one_line(str(value))) for key, value in bad.items()})
     return text.getvalue()
 
 

@@ -185,6 +185,13 @@ def test_eval_of_several_runs_prints_one_json_object(workplace: Path, skelepipe:
     assert found["runs/tiny"]["knn"]["rows"] == found["runs/twin"]["knn"]["rows"]
 
 
+def test_eval_prints_the_settings_of_the_preset_that_set_does_not_override(
+    workplace: Path, skelepipe: Skelepipe
+) -> None:
+    done = skelepipe("eval", "--protocol", "linear", "--no-baselines", "--set", "linear.learning_rate=1")
+    assert "evaluation settings of preset quick: linear.drop_last=False\n" in done.stderr
+
+
 def test_the_demo_stops_at_a_command_that_fails(
     tmp_path: Path, skelepipe: Skelepipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -224,17 +231,15 @@ def test_the_default_preset_is_that_of_the_data_set_and_quick_is_suggested(
 def test_embed_writes_features_of_a_store_and_of_an_array(workplace: Path, skelepipe: Skelepipe) -> None:
     assert skelepipe("export", "processed/ntu60.zarr", "--format", "npz", "--out", "x.npz").exit_code == 0
     for source in (["--store", "processed/ntu60.zarr"], ["--input", "x.npz"]):
-        done = skelepipe("embed", "runs/tiny", *source, "--out", "features.npz")
+        done = skelepipe("embed", "runs/tiny", *source, "--out", "features.npz", "--force")
         assert done.exit_code == 0, done.output
         with np.load("features.npz") as arrays:
             assert arrays["features"].shape == (72, 8)
-    for side in (["--subset", "test"], ["--subset", "test", "--split", "xsub"]):
-        report = json.loads(
-            skelepipe("embed", "runs/tiny", "--store", "processed/ntu60.zarr", *side, "--out", "t.npz", "--json").stdout
-        )
-        assert (report["clips"], report["checkpoint"]["step"], report["checkpoint"]["skipped"]) == (36, 6, [])
-    side = ["--split", "xsub", "--subset", "test", "--layer", "head", "--normalise"]
-    assert skelepipe("embed", "runs/tiny", "--store", "processed/ntu60.zarr", *side, "--out", "t.npz").exit_code == 0
+    command = ["embed", "runs/tiny", "--store", "processed/ntu60.zarr", "--subset", "test", "--out", "t.npz", "--force"]
+    for more in ([], ["--split", "xsub"]):
+        result = json.loads(skelepipe(*command, *more, "--json").stdout)
+        assert (result["clips"], result["checkpoint"]["step"], result["checkpoint"]["skipped"]) == (36, 6, [])
+    assert skelepipe(*command, "--split", "xsub", "--layer", "head", "--normalise").exit_code == 0
     assert skelepipe("embed", "runs/tiny", "--out", "t.npz").exit_code == 2
 
 

@@ -18,6 +18,7 @@ import trainer
 from cli import main
 from pipeline.export.export import ExportRequest, export
 from pipeline.store.store import Store
+from tests.support.result_files import result_file
 from trainer.inference import embed
 from trainer.runs.run import Run
 
@@ -82,7 +83,7 @@ def test_the_examples_run_as_they_stand(raw: Path, shared_run: Run, shared_store
     assert "72 clips, 3 recordings cannot be used" in done.stdout
     for row in ("pre-trained", "pre-trained, recalibrated", "random encoder", "raw coordinates"):
         assert re.search(rf"(?m)^{row}: \d+\.\d %$", done.stdout)
-    assert (tmp_path / "runs" / "mine" / "eval" / "knn.json").exists()
+    assert result_file(tmp_path / "runs" / "mine", "knn.json").exists()
     assert "\n6 clips of 25 joints\n" in done.stdout
     assert re.search(r"(?m)^\d+\.\d % knn", done.stdout)
     assert re.search(r"(?m)^epochs 1 ", done.stdout)

@@ -20,6 +20,7 @@ from pipeline.store.store import Store
 from pipeline.store.verify import verify
 from pipeline.synth.synth import write
 from tests.support import released_checkpoints
+from tests.support.result_files import result_file
 from trainer.config.presets import compose_pretrain, load_preset
 from trainer.runs.run import Run
 from trainer.terminal.completion import SHELLS
@@ -104,7 +105,7 @@ def test_make_demo_runs_the_whole_job(tmp_path: Path) -> None:
     assert page.stat().st_size < 3_000_000
     assert f"open {page} in a browser" in done.stderr
     assert "pre-trained" in done.stdout
-    assert (tmp_path / "demo" / "runs" / "ntu60-xsub-quick" / "eval" / "linear.json").exists()
+    assert result_file(tmp_path / "demo" / "runs" / "ntu60-xsub-quick", "linear.json").exists()
 
 
 def test_make_test_is_what_ci_runs() -> None:
@@ -143,8 +144,8 @@ def test_the_commands_that_reproduce_the_paper_run(tmp_path: Path, raw: Path, sh
     shutil.copytree(shared_store.path.parent, tmp_path / "processed")
     narrow = " --set encoder.hidden_channels=4 encoder.hidden_dim=32 frames=16"
     run_all([command + narrow * (" pretrain " in command) for command in PAGES["reproduce"]], tmp_path)
-    assert "epoch" in (tmp_path / "runs" / "reference" / "eval" / "linear.json").read_text()
-    assert (tmp_path / "runs" / "ours" / "eval" / "linear.json").exists()
+    assert "epoch" in result_file(tmp_path / "runs" / "reference", "linear.json").read_text()
+    assert result_file(tmp_path / "runs" / "ours", "linear.json").exists()
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ import pytest
 
 from pipeline.store.store import Store
 from tests.docs.test_docs import commands_of, run_words
+from tests.support.result_files import result_file
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
@@ -104,4 +105,4 @@ def test_the_examples_run_together(tree: Path, tmp_path: Path) -> None:
     (run,) = (path for path in (tmp_path / "runs").iterdir() if path.is_dir())
     config = json.loads((run / "run.json").read_text())["config"]
     assert (config["method"]["name"], config["encoder"]["name"]) == ("nearest", "no-graph")
-    assert json.loads((run / "eval" / "linear.json").read_text())
+    assert json.loads(result_file(run, "linear.json").read_text())

@@ -1,11 +1,15 @@
 """Fuzz targets: texts that are parsed line by line; most are compared with a slow twin."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from pipeline.errors import RawFileError, SkelepipeError
+from pipeline.sources.coordinate_limits import MAX_METRES
 from pipeline.sources.pku import labels as pku_labels
 from pipeline.store import split_file
 from tests.fuzz import damage
@@ -32,9 +36,20 @@ def ntu_text(_: Path) -> tuple[Sequence[bytes], Judge]:
             return Outcome(True, True)
         rows = zip(found.frame, found.slot, found.body, found.xyz, found.tracking, strict=True)
         same((found.frames, [(int(f), int(s), int(b), x.tobytes(), t.tobytes()) for f, s, b, x, t in rows]), wanted)
+        judge_limit(content, found.xyz, lambda: test_ntu_parser.parse_bytes(content, MAX_METRES), "input.skeleton")
         return Outcome(False, True)
 
     return seeds, judge
+
+
+def judge_limit(content: bytes, xyz: NDArray[np.float32], parse: Callable[[], object], source: str) -> None:
+    """Check that a text is refused if a coordinate is too large, with a line that has a number that is too large."""
+    limited = ask(parse, source, content.count(b"\n") + 1)
+    is_refused = isinstance(limited, RawFileError)
+    same(is_refused, bool((np.isfinite(xyz) & (np.abs(xyz) > MAX_METRES)).any()))
+    if isinstance(limited, RawFileError):
+        numbers = content.split(b"\n")[limited.line - 1].split()
+        same(any(abs(float(number)) > MAX_METRES for number in numbers), True)
 
 
 def pku_text(_: Path) -> tuple[Sequence[bytes], Judge]:
@@ -55,6 +70,7 @@ def pku_text(_: Path) -> tuple[Sequence[bytes], Judge]:
             same(("refused", found.line or 1), wanted)
             return Outcome(True, True)
         same((found.frames, test_pku_parser.all_numbers(found).tobytes()), wanted)
+        judge_limit(content, found.xyz, lambda: test_pku_parser.parse_bytes(content, MAX_METRES), "input.txt")
         return Outcome(False, True)
 
     return seeds, judge

@@ -91,7 +91,7 @@ def make(raw: Path) -> None:
             baselines=False,
         )
     )
-    for path in [*Path().rglob("*.lock"), *Path().rglob("LATEST.json"), *run_folder.glob("eval/linear.[!c]*")]:
+    for path in [*Path().rglob("*.lock"), *Path().rglob("LATEST.json"), *run_folder.glob("eval/linear-*.[!c]*")]:
         path.unlink()
     answers = expected(store, split.path, subset.path, run)
     Path("expected.json").write_text(json.dumps(answers, indent=1, sort_keys=True) + "\n", encoding="utf-8")
@@ -107,7 +107,7 @@ def expected(store: Store, split_path: Path, subset_path: Path, run: Run) -> dic
     kept = load_classifier(run, "linear", CPU, fast=False)
     clips = load_clips(store, np.array(SHOWN), run.config.frames, run.config.bodies)
     described = features.extract(encoder, clips)
-    folder = run.path / RESULTS_FOLDER / "linear.classifier"
+    folder = next((run.path / RESULTS_FOLDER).glob("linear*.classifier"))
     return {
         "digests": {
             "store": store.digest,

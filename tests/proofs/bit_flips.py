@@ -28,6 +28,7 @@ from pipeline.store.store import Store
 from pipeline.store.verify import verify
 from tests.proofs import fault_cases, faults
 from tests.proofs.fault_cases import EVALUATE, FRACTIONS, RUN, TRAINED, Case, World
+from tests.support.result_files import result_file
 from trainer.runs import checkpoint
 from trainer.runs.classifier import load_classifier
 from trainer.runs.run import load_encoder, load_run, newest_checkpoint
@@ -199,7 +200,7 @@ def prove(flips: Flips, stale: Path, count: int) -> None:
         state = [value.numpy().tobytes() for value in found.encoder.state_dict().values()]
         return [*state, found.weight.numpy().tobytes(), found.bias.numpy().tobytes(), repr(found.facts).encode()]
 
-    kept = run / "eval" / "linear.classifier"
+    kept = result_file(run, "linear.classifier")
     for what, folder, read_folder in (
         ("checkpoint", newest, read_checkpoint),
         ("classifier", kept, read_classifier),

@@ -100,7 +100,7 @@ CASES = (
     ),
     Case("pretrain", [TRAIN], [], SPLIT),
     Case("pretrain --force over another run", [f"{TRAIN} seed=5 --force"], [], TRAINED),
-    Case("eval", [EVALUATE], [f"{RUN}/eval/knn.json", f"{RUN}/eval/linear.classifier"], TRAINED),
+    Case("eval", [EVALUATE], [f"{RUN}/eval/knn-*.json", f"{RUN}/eval/linear-????????.classifier"], TRAINED),
     Case("embed", [f"embed {RUN} --store processed/s.zarr --out f.npz"], ["f.npz"], TRAINED),
     Case("export onnx", [f"export {RUN} --format onnx --out e.onnx"], ["e.onnx"], TRAINED),
     Case("predict", [f"predict {RUN} raw --out p.csv"], ["p.csv"], (*TRAINED, EVALUATE)),
@@ -156,15 +156,20 @@ class Trial:
         self.folder = world.fresh(case)
         faults.quiet(case.commands, self.folder)  # imports and compiles everything before processes are forked
         self.fresh()
-        self.old = {name: faults.bytes_of(self.folder / name) for name in case.outputs if (self.folder / name).exists()}
+        self.old = self._read_outputs()
         outcome = faults.run(case.commands, self.folder, log=world.place / "log", no_network=True)
         if outcome.code or outcome.network:
             raise SystemExit(f"{case}: used the network or failed without a fault: {outcome}")
         self.steps = self.found["steps"] = outcome.steps
         self.records: list[Record] = faults.records(world.place / "log")
-        self.new = {name: faults.bytes_of(self.folder / name) for name in case.outputs}
+        self.new = self._read_outputs()
         self.whole, self.there = faults.bytes_of(self.folder), names(self.folder)
         self.after: Tree = {path.relative_to(self.folder).as_posix(): _content(path) for path in self.folder.rglob("*")}
+
+    def _read_outputs(self) -> dict[str, dict[str, str]]:
+        """Checksums of the outputs, which are named by patterns."""
+        paths = [path for pattern in self.case.outputs for path in self.folder.glob(pattern)]
+        return {path.relative_to(self.folder).as_posix(): faults.bytes_of(path) for path in paths}
 
     def fresh(self) -> None:
         """Put everything back to where it was before."""
@@ -199,7 +204,7 @@ class Trial:
 
     def _outputs(self, must_be_new: bool) -> list[str]:
         trouble = []
-        for name in self.case.outputs:
+        for name in self.new:
             path = self.folder / name
             found = faults.bytes_of(path) if path.exists() else None
             states = {"absent": None, "old": self.old.get(name), "new": self.new[name]}

@@ -101,7 +101,8 @@ def load_clips(
     shape = (len(rows), 3, frames, len(store.layout.joints), bodies)
     if (needed := 4 * math.prod(shape)) > (free := available_memory(device or torch.device("cpu"))):
         raise ConfigError(
-            f"{len(rows):,} clips of {frames:,} frames take {format_bytes(needed)}, {format_bytes(free)} are available"
+            f"{store.path}: {len(rows):,} clips of {frames:,} frames take {format_bytes(needed)}, {format_bytes(free)} "
+            "are available; use a machine with more memory, or a run with fewer frames"
         )
     clips = torch.empty(shape, device=device)
     for positions in group_by_block(store.blocks(rows)):

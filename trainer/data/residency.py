@@ -21,6 +21,9 @@ GPU_SHARE = 0.4
 """Share of a GPU's free memory for clips. The rest is for activations, which are allocated later."""
 HOST_SHARE = 0.7
 """Share of the host's available memory for clips."""
+MIN_STREAM_BUFFER = 1024
+"""Smallest shuffle buffer that is chosen automatically, in clips; see docs/training/running.md for its effect."""
+COORDINATES, FLOAT_BYTES = 3, 4
 HOST = torch.device("cpu")
 
 
@@ -67,7 +70,51 @@ def open_feed(
         tensor = load_clips(store, rows, config.frames, config.bodies, location, on_progress)
         resident = chosen == "gpu" or device == HOST
         clips = ResidentClips(tensor) if resident else HostClips(tensor, device, workers)
-    return DataFeed(clips=clips, order=order, description=f"{len(rows)} clips, residency {chosen}: {reason}")
+    description = f"{len(rows)} clips, residency {chosen}: {reason}"
+    if chosen == "stream" and config.stream_buffer < len(rows):
+        description += f"; shuffled through a buffer of {config.stream_buffer:,} clips"
+    return DataFeed(clips=clips, order=order, description=description)
+
+
+def fit_stream_buffer(
+    store: Store,
+    rows: NDArray[np.int64],
+    config: PretrainConfig,
+    device: torch.device,
+    asked: Residency = "auto",
+    workers: int = 1,
+) -> PretrainConfig:
+    """Return the configuration of a new run, with a smaller shuffle buffer if a stream would not fit in the memory.
+
+    The buffer determines the order of the clips, so the caller stores it in the run. It stays where the clips can be
+    held in another way.
+
+    Args:
+        store: as in `open_feed`, like the other arguments.
+        rows: store rows of the training set.
+        config: the requested configuration.
+        device: training device.
+        asked: requested residency.
+        workers: threads that read ahead.
+    """
+    if asked not in {"auto", "stream"}:
+        return config
+    clip = FLOAT_BYTES * COORDINATES * config.frames * len(store.layout.joints) * config.bodies
+    if asked == "auto" and any(len(rows) * clip <= available_memory(place) * share for place, share in _places(device)):
+        return config
+    blocks, buffer = store.blocks(rows), config.stream_buffer
+    while buffer > MIN_STREAM_BUFFER:
+        order = ShuffleOrder(blocks, buffer, config.seed)
+        streamed = StreamedClips(store, rows, order, config.frames, config.bodies, config.batch_size, device, workers)
+        if streamed.max_bytes <= available_memory(HOST) * HOST_SHARE:
+            break
+        buffer //= 2
+    return config if buffer == config.stream_buffer else config.model_copy(update={"stream_buffer": buffer})
+
+
+def _places(device: torch.device) -> list[tuple[torch.device, float]]:
+    """Where all clips could be held, with the share of the memory for them."""
+    return [(HOST, HOST_SHARE), *([(device, GPU_SHARE)] if device.type == "cuda" else [])]
 
 
 def _choose_residency(asked: Residency, device: torch.device, streamed: StreamedClips) -> tuple[Residency, str]:

@@ -24,13 +24,14 @@ def require_finite_features(features: Tensor) -> None:
     """Check features (N, D) of clips.
 
     Raises:
-        NotFinite: a clip has a NaN or infinite feature.
+        NotFinite: a clip has a NaN or infinite feature, or features so large that their length overflows, so that
+            clips cannot be compared by cosine similarity.
     """
-    bad = int((~torch.isfinite(features).all(1)).sum())
+    bad = int((~torch.isfinite(torch.linalg.vector_norm(features, dim=1))).sum())
     if bad:
         raise NotFinite(
-            f"the encoder's features of {bad} of {len(features)} clips are not finite: the encoder is damaged, or these"
-            " clips have extreme coordinates"
+            f"the encoder's features of {bad} of {len(features)} clips are not finite or too large: the encoder is"
+            " damaged, or these clips have extreme coordinates"
         )
 
 

@@ -1,89 +1,29 @@
 """Evaluate a run's encoder and the baselines with several protocols (`skelepipe eval`), and save the results."""
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Literal, get_args
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, cast
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
-from pipeline.store.splits import Split, Subset, load_subsets
-from pipeline.store.store import Store
-from trainer.config.evaluation import EvalConfig, FinetuneConfig, compose_eval
-from trainer.data.loader import load_clips
-from trainer.data.streams import derive_stream
+from pipeline.store.splits import load_subsets
+from trainer.config.evaluation import FinetuneConfig
+from trainer.data.stored_clips import StoredClips, hold, select
 from trainer.evaluation import finetune, frozen_protocols, lineage
 from trainer.evaluation.divergence import named_errors
 from trainer.evaluation.finetune import FinetuneResult, Sides
-from trainer.evaluation.frozen_protocols import BatchNorm, FrozenProtocol
-from trainer.evaluation.knn import nearest_neighbour
-from trainer.evaluation.labels import LabelledClips, labelled_clips
-from trainer.evaluation.metrics import spread, summarise
-from trainer.evaluation.published import find_published
-from trainer.evaluation.results import Lineage, write_result
-from trainer.models.encoder import Encoder
-from trainer.runs.classifier import RECALIBRATED_SUFFIX, copy_state, save_classifier
-from trainer.runs.run import CheckpointName, Run, build_run_encoder, load_encoder
-from trainer.runtime.device import choose_device
+from trainer.evaluation.frozen_protocols import FrozenProtocol
+from trainer.evaluation.labels import labelled_clips
+from trainer.evaluation.metrics import spread
+from trainer.evaluation.raw_coordinates import classify_raw_coordinates
+from trainer.evaluation.request import SCRATCH, EvaluateRequest, EvaluationInputs, EvaluationPart, build_parts
+from trainer.evaluation.results import newest_results, read_results
+from trainer.evaluation.training_state import TrainingState
+from trainer.runs.classifier import copy_state
+from trainer.runs.run import build_run_encoder, load_encoder
 
-Protocol = Literal["knn", "retrieval", "linear", "semi", "finetune"]
-SCRATCH = "supervised from scratch"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class EvaluateRequest:
-    """What to evaluate."""
-
-    run: Run
-    store: Store
-    split: Split
-    protocols: tuple[Protocol, ...] = ("knn", "linear")
-    device: torch.device = field(default_factory=choose_device)
-    config: EvalConfig | None = None
-    """Default: the evaluation settings of the run's preset."""
-    fractions: tuple[float, ...] = (0.1,)
-    """Fractions of the training labels for `semi`; each is evaluated on all stored subsets."""
-    batch_norm: BatchNorm = "both"
-    """Which batch-norm statistics the rows of the pre-trained encoder use in protocols on frozen features."""
-    checkpoint: CheckpointName = "last"
-    baselines: bool = True
-    """Also evaluate the untrained network (frozen, or trained from scratch) and the raw coordinates."""
-    fast: bool = True
-    """Use the fast implementation of the encoder (models/fast/); results differ by rounding only."""
-
-    @property
-    def settings(self) -> EvalConfig:
-        """The settings of all protocols."""
-        return self.config or compose_eval(preset=self.run.preset)
-
-    @property
-    def finetune_rows(self) -> tuple[str, ...]:
-        """Rows of the protocols that train the whole network."""
-        return (frozen_protocols.PRETRAINED, SCRATCH) if self.baselines else (frozen_protocols.PRETRAINED,)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class EvaluationInputs:
-    """The loaded inputs of one evaluation."""
-
-    request: EvaluateRequest
-    labelled: LabelledClips
-    sides: Sides
-    encoder: Encoder
-    untrained: Encoder
-    """The encoder before its first training step."""
-    lineage: dict[str, Any]
-    progress: Callable[[str], None]
-
-    def summary(self, scores: Tensor) -> dict[str, Any]:
-        """Summarise scores (N, classes) of the test clips."""
-        return summarise(scores.numpy(), self.labelled.test_labels, self.labelled.classes)
-
-    def to_stream(self, positions: Tensor) -> Tensor:
-        """Convert positions to the run's stream."""
-        return derive_stream(positions, self.request.run.config.stream, self.request.run.layout)
+__all__ = ["EvaluateRequest", "evaluate"]
 
 
 def evaluate(
@@ -91,28 +31,33 @@ def evaluate(
 ) -> dict[str, dict[str, Any]]:
     """Run protocols on a run's encoder and on the baselines, and write the results into the run's folder.
 
+    Rows that are stored with the same settings are not computed again, and trainings that were stopped are resumed.
+    Clips are read from the store in blocks; a training of the whole network holds them all, if they fit in memory.
+
     Args:
         request: what to evaluate.
         progress: called with a message at the start of each part.
 
     Returns:
         A result for each protocol; for `semi`, a result for each fraction, with keys such as `semi-0.1`. They are the
-        stored fields and, under `written`, the path of the file.
+        stored fields with the requested rows; also `written`, the path of the file, `reused`, whether all these rows
+        were stored before, and `newest`, the name of the newest result of that protocol with any settings.
 
     Raises:
         ArtifactNotFound: no labelled subset of a fraction is stored.
         ArtifactError: run, store or split are damaged or do not match, or a side of the split has no labelled clip.
         NotFinite: a training on labels diverged, or features are not finite; its protocol is not saved.
+        OutputFailed, OutputLocked: a result or the state of a training cannot be saved.
     """
     run, store, split = request.run, request.store, request.split
     fractions = request.fractions if "semi" in request.protocols else ()
     subsets = {fraction: load_subsets(store, split, fraction) for fraction in fractions}
-    progress("loading clips")
+    # Before the clips, because it checks the run's settings, such as the number of frames.
+    encoder, checkpoint = load_encoder(run, request.device, request.checkpoint, fast=request.fast)
     labelled = labelled_clips(store, split)
     train, test = (
-        load_clips(store, rows, run.config.frames, run.config.bodies) for rows in (labelled.train, labelled.test)
+        StoredClips(store, rows, run.config.frames, run.config.bodies) for rows in (labelled.train, labelled.test)
     )
-    encoder, checkpoint = load_encoder(run, request.device, request.checkpoint, fast=request.fast)
     inputs = EvaluationInputs(
         request=request,
         labelled=labelled,
@@ -128,168 +73,119 @@ def evaluate(
         lineage=lineage.lineage(run, store, split, labelled, checkpoint, request.device),
         progress=progress,
     )
-    results = {}
-    if "finetune" in request.protocols:
-        results["finetune"] = _finetune(inputs, "finetune")
-    for fraction, draws in subsets.items():
-        results[f"semi-{fraction:g}"] = _semi_supervised(inputs, fraction, draws)
-    frozen: list[FrozenProtocol] = [protocol for protocol in get_args(FrozenProtocol) if protocol in request.protocols]
-    if frozen:
-        results |= _frozen_protocols(inputs, frozen)
-    order = [key for protocol in request.protocols for key in results if key.partition("-")[0] == protocol]
-    return {key: results[key] for key in dict.fromkeys(order)}
+    parts = build_parts(inputs, subsets)
+    if any(part.files.missing for part in parts):
+        progress("verifying the store")
+        store.check()
+    _train_parts([part for part in parts if part.trains_encoder])
+    _score_frozen_parts([part for part in parts if not part.trains_encoder])
+    results = {part.key: part.result() for part in parts}
+    newest, _ = newest_results(read_results(run)[0])
+    names = {result.short_name: result.name for result in newest}
+    return {part.key: {**results[part.key], "newest": names[part.files.short_name]} for part in parts}
 
 
-def _frozen_protocols(inputs: EvaluationInputs, protocols: list[FrozenProtocol]) -> dict[str, dict[str, Any]]:
-    """Run protocols on frozen features; with baselines, each gets a row for 1-NN on raw coordinates."""
-    request, sides = inputs.request, inputs.sides
-    rows: dict[FrozenProtocol, dict[str, Any]] = {protocol: {} for protocol in protocols}
-    scores: dict[FrozenProtocol, dict[str, Tensor]] = {protocol: {} for protocol in protocols}
-    untrained = inputs.untrained if request.baselines else None
-    for data in frozen_protocols.extract_representations(
-        request.run, inputs.encoder, untrained, sides, request.batch_norm, request.settings, inputs.progress
-    ):
-        for protocol in protocols:
-            inputs.progress(f"{protocol}, {data.name}")
-            with named_errors(f"{protocol}, {data.name}"):
-                scored = frozen_protocols.score_protocol(protocol, data, sides, request.settings)
-            rows[protocol][data.name] = {**inputs.summary(scored.scores), **scored.more}
-            scores[protocol][data.name] = scored.scores
-            if scored.layer and data.name in frozen_protocols.STATISTICS:
-                suffix = RECALIBRATED_SUFFIX if data.name == frozen_protocols.RECALIBRATED else ""
-                name, statistics = _result_name(request, protocol) + suffix, frozen_protocols.STATISTICS[data.name]
-                _save_classifier(inputs, protocol, name, data.name, data.state, scored.layer, statistics)
-    if request.baselines:
-        inputs.progress("1-NN on raw coordinates")
-        train, test = inputs.to_stream(sides.train).flatten(1), inputs.to_stream(sides.test).flatten(1)
-        raw = inputs.summary(nearest_neighbour(train, sides.train_labels, test, sides.classes))
-        for protocol in protocols:
-            rows[protocol][frozen_protocols.RAW_COORDINATES] = {"classifier": "nearest neighbour, Euclidean", **raw}
-    return {
-        protocol: _write_result(
-            inputs,
-            protocol,
-            protocol,
-            frozen_protocols.protocol_settings(protocol, request.settings),
-            rows[protocol],
-            scores[protocol],
-        )
-        for protocol in protocols
-    }
+def _train_parts(parts: Sequence[EvaluationPart]) -> None:
+    """Fine-tune with all labels, or with each stored draw of a fraction of them; also from scratch if requested."""
+    if not any(part.files.missing for part in parts):
+        return
+    inputs = parts[0].inputs
+    inputs.progress("loading test clips")
+    sides = replace(inputs.sides, test=hold(inputs.sides.test))
+    for part in parts:
+        if part.files.missing:
+            (_semi_supervised if part.draws else _finetune)(part, sides)
+            part.result()
 
 
-def _finetune(inputs: EvaluationInputs, protocol: Literal["finetune"]) -> dict[str, Any]:
-    """Fine-tune with all labels; with baselines, also train the same network from scratch."""
-    config = inputs.request.settings
-    rows, scores = {}, {}
-    for name in inputs.request.finetune_rows:
-        start = inputs.untrained if name == SCRATCH else inputs.encoder
-        trained = _train(inputs, f"{protocol}, {name}", start, inputs.sides, config.finetune, config.seed)
-        rows[name] = {**inputs.summary(trained.scores), **frozen_protocols.best_epoch_fields(trained.test_top1)}
-        scores[name] = trained.scores
+def _finetune(part: EvaluationPart, sides: Sides) -> None:
+    """Fine-tune with all labels."""
+    config = part.inputs.request.settings
+    part.inputs.progress("loading training clips")
+    sides = replace(sides, train=hold(part.inputs.sides.train))
+    for name in part.files.missing:
+        trained = _train(part, name, name, sides, config.finetune)
+        row = {**part.inputs.summary(trained.scores), **frozen_protocols.best_epoch_fields(trained.test_top1)}
         if name == frozen_protocols.PRETRAINED:
-            layer, state = (trained.weight, trained.bias), copy_state(trained.encoder)
-            result_name, statistics = _result_name(inputs.request, protocol), "as fine-tuning left them"
-            _save_classifier(inputs, protocol, result_name, name, state, layer, statistics)
-    settings = {"seed": config.seed, **config.finetune.model_dump(mode="json")}
-    return _write_result(inputs, protocol, protocol, settings, rows, scores)
+            layer = trained.weight, trained.bias
+            part.save_classifier(name, copy_state(trained.encoder), layer, "as fine-tuning left them")
+        part.files.add(name, row, {name: trained.scores})
 
 
-def _semi_supervised(inputs: EvaluationInputs, fraction: float, draws: list[Subset]) -> dict[str, Any]:
-    """Fine-tune with each stored draw of a fraction of the labels; with baselines, also train from scratch."""
-    config = inputs.request.settings.semi_for(fraction)
-    rows, scores = {}, {}
-    for name in inputs.request.finetune_rows:
-        start = inputs.untrained if name == SCRATCH else inputs.encoder
-        seeds = {}
-        for subset in draws:
-            indices = torch.from_numpy(np.searchsorted(inputs.labelled.train, subset.rows))
-            sides = replace(
-                inputs.sides, train=inputs.sides.train[indices], train_labels=inputs.sides.train_labels[indices]
-            )
-            title = f"semi {fraction:g}, {name}, draw {subset.seed}"
-            trained = _train(inputs, title, start, sides, config, inputs.request.settings.seed)
+def _semi_supervised(part: EvaluationPart, sides: Sides) -> None:
+    """Fine-tune with each stored draw of a fraction of the labels."""
+    request = part.inputs.request
+    config = request.settings.semi_for(part.settings["fraction"])
+    for name in part.files.missing:
+        seeds, scores = {}, {}
+        for subset in part.draws:
+            positions = np.searchsorted(part.inputs.labelled.train, subset.rows)
+            clips = hold(select(part.inputs.sides.train, positions))
+            labels = sides.train_labels[torch.from_numpy(positions)]
+            drawn = replace(sides, train=clips, train_labels=labels)
+            trained = _train(part, name, f"{name}, draw {subset.seed}", drawn, config)
             seeds[str(subset.seed)] = {
-                **inputs.summary(trained.scores),
+                **part.inputs.summary(trained.scores),
                 **frozen_protocols.best_epoch_fields(trained.test_top1),
                 "subset": subset.digest,
             }
             scores[f"{name}/{subset.seed}"] = trained.scores
-        rows[name] = {**spread([row["top1"] for row in seeds.values()]), "seeds": seeds}
-    settings = {
-        "fraction": fraction,
-        "labelled": len(draws[0].rows),
-        "seed": inputs.request.settings.seed,
-        **config.model_dump(mode="json"),
-    }
-    return _write_result(inputs, "semi", f"semi-{fraction:g}", settings, rows, scores)
+        part.files.add(name, {**spread([row["top1"] for row in seeds.values()]), "seeds": seeds}, scores)
 
 
-def _train(
-    inputs: EvaluationInputs, title: str, start: Encoder, sides: Sides, config: FinetuneConfig, seed: int
-) -> FinetuneResult:
+def _train(part: EvaluationPart, row: str, training: str, sides: Sides, config: FinetuneConfig) -> FinetuneResult:
+    inputs, request = part.inputs, part.inputs.request
+    title = f"{part.key.replace('semi-', 'semi ')}, {training}"
+
     def report_epoch(epoch: int, epochs: int) -> None:
         if epoch % max(1, epochs // 5) == 0:
             inputs.progress(f"{title}, epoch {epoch} of {epochs}")
 
-    views = inputs.request.run.config.augment
-    with named_errors(title):
-        return finetune.fit(start, sides, inputs.to_stream, config, views=views, seed=seed, progress=report_epoch)
-
-
-def _save_classifier(
-    inputs: EvaluationInputs,
-    protocol: Protocol,
-    name: str,
-    row: str,
-    state: dict[str, Tensor],
-    layer: tuple[Tensor, Tensor],
-    statistics: str,
-) -> None:
-    """Save a row's classifier in the run's folder, for `predict`."""
-    save_classifier(
-        inputs.request.run,
-        name,
-        encoder=state,
-        weight=layer[0],
-        bias=layer[1],
-        classes=inputs.labelled.classes,
-        store=inputs.request.store,
-        facts={"protocol": protocol, "representation": row, "batch_norm": statistics, "lineage": inputs.lineage},
+    state = TrainingState(
+        run=request.run,
+        result=part.files.name,
+        settings_digest=part.files.digest,
+        training=training,
+        report=lambda message: inputs.progress(f"{part.key}: {message}"),
     )
+    start = inputs.untrained if row == SCRATCH else inputs.encoder
+    views, seed = request.run.config.augment, request.settings.seed
+    with named_errors(title):
+        return finetune.fit(
+            start, sides, inputs.to_stream, config, views=views, seed=seed, state=state, progress=report_epoch
+        )
 
 
-def _write_result(
-    inputs: EvaluationInputs,
-    protocol: Protocol,
-    key: str,
-    settings: dict[str, Any],
-    rows: dict[str, Any],
-    scores: dict[str, Tensor],
-) -> dict[str, Any]:
-    """Write one result, and its scores, which are needed to fuse runs."""
-    request = inputs.request
-    names = request.store.attributes["classes"]
-    number = find_published(request.run, Lineage.model_validate(inputs.lineage), key, settings)
-    result: dict[str, Any] = {
-        "protocol": protocol,
-        "settings": settings,
-        "rows": rows,
-        "class_names": [names.get(str(label), "") for label in inputs.labelled.classes],
-        "published": number and asdict(number),
-        "notes": list(inputs.labelled.notes),
-        "lineage": inputs.lineage,
-    }
-    name = _result_name(request, key)
-    arrays: dict[str, NDArray[Any]] = {row: array.numpy().astype(np.float32) for row, array in scores.items()}
-    axes = {
-        "rows": inputs.labelled.test,
-        "classes": np.array(inputs.labelled.classes),
-        "labels": inputs.labelled.test_labels,
-    }
-    result["written"] = write_result(request.run, name, result, {**axes, **arrays}).as_posix()
-    return result
+def _score_frozen_parts(parts: Sequence[EvaluationPart]) -> None:
+    """Run protocols on frozen features; with baselines, each gets a row for 1-NN on raw coordinates."""
+    missing = {row for part in parts for row in part.files.missing}
+    if not missing:
+        return
+    inputs = parts[0].inputs
+    request, sides = inputs.request, inputs.sides
+    rows = [row for row in frozen_protocols.ROWS if row in missing and row != frozen_protocols.RAW_COORDINATES]
+    for data in frozen_protocols.extract_representations(
+        request.run, inputs.encoder, inputs.untrained, sides, rows, request.settings, inputs.progress
+    ):
+        for part in parts:
+            if data.name in part.files.missing:
+                _score_representation(part, data)
+    with_raw = [part for part in parts if frozen_protocols.RAW_COORDINATES in part.files.missing]
+    if with_raw:
+        inputs.progress("1-NN on raw coordinates")
+        scores = classify_raw_coordinates(sides, inputs.to_stream)
+        row = {"classifier": "nearest neighbour, Euclidean", **inputs.summary(scores)}
+        for part in with_raw:
+            part.files.add(frozen_protocols.RAW_COORDINATES, row, {})
 
 
-def _result_name(request: EvaluateRequest, key: str) -> str:
-    return lineage.result_name(request.run, request.store, request.split, key, request.checkpoint)
+def _score_representation(part: EvaluationPart, data: frozen_protocols.Representation) -> None:
+    """Run one protocol on the features of one row."""
+    inputs, title = part.inputs, f"{part.protocol}, {data.name}"
+    inputs.progress(title)
+    with named_errors(title):
+        protocol = cast("FrozenProtocol", part.protocol)
+        scored = frozen_protocols.score_protocol(protocol, data, inputs.sides, inputs.request.settings)
+    if scored.layer and data.name in frozen_protocols.STATISTICS:
+        part.save_classifier(data.name, data.state, scored.layer, frozen_protocols.STATISTICS[data.name])
+    part.files.add(data.name, {**inputs.summary(scored.scores), **scored.more}, {data.name: scored.scores})

@@ -13,6 +13,7 @@ from pipeline.store.store import Store
 from trainer.config.evaluation import FeatureLayer
 from trainer.config.pretrain import PretrainConfig
 from trainer.data.loader import group_by_block
+from trainer.data.stored_clips import Clips, read_batches, read_blocks
 from trainer.data.streams import derive_stream
 from trainer.models.encoder import Encoder
 from trainer.runs.run import Run
@@ -42,6 +43,20 @@ def extract(encoder: Encoder, clips: Tensor, layer: FeatureLayer = "backbone") -
         pooled = encoder.backbone(block.to(device))
         blocks.append((encoder.head(pooled) if layer == "head" else pooled).float().cpu())
     return torch.cat(blocks)
+
+
+def extract_blocks(
+    encoder: Encoder, clips: Clips, to_input: Callable[[int, Tensor], Tensor], layer: FeatureLayer = "backbone"
+) -> Tensor:
+    """Extract features (N, D) of clips, one block of clips in memory at a time; the same bits as `extract` of all.
+
+    Args:
+        encoder: see `extract`.
+        clips: (N, 3, T, V, M) positions in metres, in memory or in a store.
+        to_input: converts a block of positions to the encoder's input; also given the position of its first clip.
+        layer: see `extract`.
+    """
+    return torch.cat([extract(encoder, to_input(first, block), layer) for first, block in read_blocks(clips)])
 
 
 def extract_positions(encoder: Encoder, positions: Tensor, run: Run, layer: FeatureLayer = "backbone") -> Tensor:
@@ -78,8 +93,15 @@ def extract_rows(
 
 
 @torch.no_grad()
-def recalibrate(encoder: Encoder, clips: Tensor, batch_clips: int = MAX_BATCH_CLIPS) -> None:
+def recalibrate(
+    encoder: Encoder,
+    clips: Clips,
+    batch_clips: int = MAX_BATCH_CLIPS,
+    to_input: Callable[[Tensor], Tensor] = lambda clips: clips,
+) -> None:
     """Recompute an encoder's batch-norm statistics from `clips` (N, C, T, V, M), in one pass without dropout.
+
+    `to_input` converts a batch of clips to the encoder's input.
 
     All clips have the same weight. Batch sizes differ by at most one clip. Batches are drawn at random (with a fixed
     seed), because neighbours in a store share a subject and a camera: the variance within a batch of neighbours would
@@ -102,11 +124,12 @@ def recalibrate(encoder: Encoder, clips: Tensor, batch_clips: int = MAX_BATCH_CL
         norm.train()
     seen = 0
     order = torch.randperm(len(clips), generator=torch.Generator().manual_seed(0))
-    for chosen in order.tensor_split(max(1, len(clips) // batch_clips)):  # never 1 clip, which has no variance
+    batches = order.tensor_split(max(1, len(clips) // batch_clips))  # never 1 clip, which has no variance
+    for chosen, batch in read_batches(clips, iter(batches)):
         seen += len(chosen)
         for norm in norms:
             norm.momentum = len(chosen) / seen  # turns the running average into the plain average
-        encoder.head(encoder.backbone(clips[chosen].to(device)))
+        encoder.head(encoder.backbone(to_input(batch).to(device)))
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
     encoder.eval()

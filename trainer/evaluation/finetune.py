@@ -12,8 +12,10 @@ from torch.nn.functional import cross_entropy
 from trainer.config.evaluation import FinetuneConfig
 from trainer.config.method import AugmentConfig
 from trainer.data import augment, counter_rng
+from trainer.data.stored_clips import Clips, read_batches, read_blocks
 from trainer.evaluation import features
 from trainer.evaluation.divergence import require_finite_training
+from trainer.evaluation.training_state import TrainingProgress, TrainingState
 from trainer.models.encoder import Encoder
 
 
@@ -21,11 +23,11 @@ from trainer.models.encoder import Encoder
 class Sides:
     """Labelled training and test clips."""
 
-    train: Tensor
+    train: Clips
     """(R, 3, T, V, M) positions in metres."""
     train_labels: Tensor
     """(R,) classes from 0."""
-    test: Tensor
+    test: Clips
     """(N, 3, T, V, M)."""
     test_labels: Tensor
     """(N,)."""
@@ -55,6 +57,7 @@ def fit(
     *,
     views: AugmentConfig,
     seed: int,
+    state: TrainingState | None = None,
     progress: Callable[[int, int], None] = lambda epoch, epochs: None,
 ) -> FinetuneResult:
     """Train a copy of an encoder with a new linear classifier on its backbone; deterministic on a CPU.
@@ -66,10 +69,12 @@ def fit(
         config: the settings of the training.
         views: strength of the augmentations, if the settings ask for augmentation.
         seed: of the classifier's initial weights, the order of clips, augmentations and dropout.
+        state: where the state of the training is kept; a training that was stopped continues with the same numbers.
         progress: called after every epoch with the number of finished epochs and their total.
 
     Raises:
         NotFinite: the training diverged.
+        OutputFailed, OutputLocked: the state cannot be saved.
     """
     encoder = copy.deepcopy(start)
     device = next(encoder.parameters()).device
@@ -91,15 +96,18 @@ def fit(
             weight_decay=config.weight_decay,
             nesterov=config.nesterov,
         )
-        test_top1: dict[int, float] = {}
+        modules = {"encoder": encoder, "layer": layer}
+        resumed = state.load(modules, optimiser, device) if state else TrainingProgress(0, {})
+        test_top1 = resumed.test_top1
         scores = torch.empty(0)
-        for epoch in range(config.epochs):
+        for epoch in range(resumed.epoch, config.epochs):
             for group in optimiser.param_groups:
                 group["lr"] = learning_rate(config, epoch)
             encoder.train(not config.frozen_statistics)
             order = torch.randperm(len(sides.train))
-            for chosen in order.tensor_split(math.ceil(len(order) / config.batch_size)):
-                clips = sides.train[chosen].to(device)
+            batches = order.tensor_split(math.ceil(len(order) / config.batch_size))
+            for chosen, positions in read_batches(sides.train, iter(batches)):
+                clips = positions.to(device)
                 if config.augmented:
                     uniforms = counter_rng.uniform(seed, epoch, chosen.to(device), 0, augment.DRAWS_PER_VIEW)
                     clips = augment.random_view(clips, uniforms, views)
@@ -115,7 +123,12 @@ def fit(
                 weights |= {"the classifier's weight": layer.weight, "the classifier's bias": layer.bias}
                 require_finite_training({**weights, "a test score": scores}, epoch + 1)
                 test_top1[epoch + 1] = 100 * float((scores.argmax(1) == sides.test_labels).float().mean())
+                if state:
+                    reached = TrainingProgress(epoch + 1, test_top1)
+                    state.save(modules, optimiser, device, reached, is_last=epoch + 1 == config.epochs)
             progress(epoch + 1, config.epochs)
+        if resumed.epoch == config.epochs:
+            scores = _scores(encoder, layer, sides.test, to_stream, device)
     return FinetuneResult(
         encoder=encoder.eval(),
         weight=layer.weight.detach().cpu(),
@@ -134,13 +147,14 @@ def learning_rate(config: FinetuneConfig, epoch: int) -> float:
 
 @torch.no_grad()
 def _scores(
-    encoder: Encoder, layer: nn.Linear, clips: Tensor, to_stream: Callable[[Tensor], Tensor], device: torch.device
+    encoder: Encoder, layer: nn.Linear, clips: Clips, to_stream: Callable[[Tensor], Tensor], device: torch.device
 ) -> Tensor:
     """Class scores (N, classes), float32 on the CPU, independent for each clip."""
     encoder.eval()
     return torch.cat(
         [
-            layer(encoder.backbone(to_stream(block.to(device)))).cpu()
-            for block in torch.split(clips, features.batch_clips(device))
+            layer(encoder.backbone(to_stream(batch.to(device)))).cpu()
+            for _, block in read_blocks(clips)
+            for batch in torch.split(block, features.batch_clips(device))
         ]
     )

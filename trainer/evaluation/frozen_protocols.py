@@ -1,15 +1,16 @@
 """Protocols on frozen features (kNN, retrieval, linear) for the encoder and for the random-encoder baseline."""
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 import torch
 from torch import Tensor
 
-from trainer.config.evaluation import EvalConfig, FeatureLayer
+from trainer.config.evaluation import EvalConfig
 from trainer.data import augment, counter_rng
+from trainer.data.stored_clips import Clips
 from trainer.data.streams import derive_stream
 from trainer.evaluation import features, linear
 from trainer.evaluation.divergence import named_errors, require_finite_features
@@ -25,6 +26,8 @@ PRETRAINED: Final = "pre-trained"
 RECALIBRATED: Final = "pre-trained, recalibrated"
 RANDOM_ENCODER: Final = "random encoder"
 RAW_COORDINATES: Final = "raw coordinates"
+ROWS = (PRETRAINED, RECALIBRATED, RANDOM_ENCODER, RAW_COORDINATES)
+"""All rows of these protocols, in their order."""
 STATISTICS = {PRETRAINED: "as training left them", RECALIBRATED: "of the training clips"}
 """Rows whose classifiers are saved, with the origin of their batch-norm statistics."""
 
@@ -59,44 +62,64 @@ class ProtocolScores:
 def extract_representations(
     run: Run,
     encoder: Encoder,
-    untrained: Encoder | None,
+    untrained: Encoder,
     sides: Sides,
-    batch_norm: BatchNorm,
+    rows: Sequence[str],
     config: EvalConfig,
     progress: Callable[[str], None],
 ) -> Iterator[Representation]:
-    """Compute the features of both sides for each row of the results.
+    """Compute the features of both sides for each of the requested rows of the results.
 
     `pre-trained` has the batch-norm statistics of the training, `pre-trained, recalibrated` those of the clean
     training clips; `random encoder` is the encoder before its first training step, also recalibrated.
     """
-    inputs = [derive_stream(side, run.config.stream, run.layout) for side in (sides.train, sides.test)]
-    rows = {"trained": [PRETRAINED], "recalibrated": [RECALIBRATED], "both": [PRETRAINED, RECALIBRATED]}[batch_norm]
-    for name, source in [*((row, encoder) for row in rows), *([(RANDOM_ENCODER, untrained)] if untrained else [])]:
+    for name in rows:
         progress(f"features, {name}")
-        model = source
+        model = untrained if name == RANDOM_ENCODER else encoder
         if name != PRETRAINED:
-            model = copy.deepcopy(source)
-            features.recalibrate(model, inputs[0])
+            model = copy.deepcopy(model)
+            features.recalibrate(model, sides.train, to_input=lambda clips: _to_stream(run, clips))
         with named_errors(name):
-            train, test = (features.extract(model, side) for side in inputs)
+            train, test = (
+                features.extract_blocks(model, side, lambda _, clips: _to_stream(run, clips))
+                for side in (sides.train, sides.test)
+            )
             require_finite_features(train)
             require_finite_features(test)
         reference = None
         if config.knn.augmented or config.knn.layer != "backbone":
-            views = [_reference_knn_input(run, clips, config, i) for i, clips in enumerate((sides.train, sides.test))]
-            layer: FeatureLayer = config.knn.layer
-            reference = (features.extract(model, views[0], layer), features.extract(model, views[1], layer))
+            reference = (
+                _reference_knn_features(run, model, sides.train, config, 0),
+                _reference_knn_features(run, model, sides.test, config, 1),
+            )
+            with named_errors(f"knn, {name}"):
+                for vectors in reference:
+                    require_finite_features(vectors)
         state = copy_state(model)
         yield Representation(name=name, train=train, test=test, reference_knn_features=reference, state=state)
 
 
-def _reference_knn_input(run: Run, clips: Tensor, config: EvalConfig, side: int) -> Tensor:
-    """The input of the reference's kNN monitor for one side: 0 train, 1 test."""
-    if config.knn.augmented:
-        uniforms = counter_rng.uniform(config.seed, 0, torch.arange(len(clips)), side, augment.DRAWS_PER_VIEW)
-        clips = augment.random_view(clips, uniforms, run.config.augment)
+def _to_stream(run: Run, clips: Tensor) -> Tensor:
     return derive_stream(clips, run.config.stream, run.layout)
+
+
+def _reference_knn_features(run: Run, encoder: Encoder, clips: Clips, config: EvalConfig, side: int) -> Tensor:
+    """The features of the reference's kNN monitor for one side: 0 train, 1 test."""
+
+    def to_input(first: int, block: Tensor) -> Tensor:
+        if config.knn.augmented:
+            indices = torch.arange(first, first + len(block))
+            uniforms = counter_rng.uniform(config.seed, 0, indices, side, augment.DRAWS_PER_VIEW)
+            block = augment.random_view(block, uniforms, run.config.augment)
+        return _to_stream(run, block)
+
+    return features.extract_blocks(encoder, clips, to_input, config.knn.layer)
+
+
+def requested_rows(batch_norm: BatchNorm, baselines: bool) -> list[str]:
+    """The rows for some options of the evaluation."""
+    trained = {"trained": [PRETRAINED], "recalibrated": [RECALIBRATED], "both": [PRETRAINED, RECALIBRATED]}
+    return [*trained[batch_norm], *([RANDOM_ENCODER, RAW_COORDINATES] if baselines else [])]
 
 
 def score_protocol(protocol: FrozenProtocol, data: Representation, sides: Sides, config: EvalConfig) -> ProtocolScores:

@@ -38,12 +38,13 @@ def weighted_knn(
 def nearest_neighbour(train: Tensor, labels: Tensor, test: Tensor, classes: int) -> Tensor:
     """One-hot class scores (N, classes): the class of the nearest training vector by Euclidean distance.
 
-    The mean of the training vectors is subtracted first: far from the origin, the lengths would be so large that their
-    rounding exceeds the distances.
+    Distances are computed in float64: in float32 the rounding of the vectors' lengths exceeds the distances if clips
+    are far from the origin or from each other, as recordings are whose recipe does not centre them.
     """
-    mean = train.mean(0)
-    train = train - mean
-    lengths = torch.linalg.vector_norm(train, dim=1).square()
-    # Squared distances without the squared length of the test vector, which does not change the nearest neighbour.
-    predicted = [labels[(lengths - 2 * (block - mean) @ train.T).argmin(1)] for block in torch.split(test, BLOCK_ROWS)]
+    lengths = torch.cat([block.double().square().sum(1) for block in torch.split(train, BLOCK_ROWS)])
+    predicted = []
+    for block in torch.split(test, BLOCK_ROWS):
+        products = [block.double() @ part.double().T for part in torch.split(train, BLOCK_ROWS)]
+        # Squared distances without the squared length of the test vector, which does not change the nearest neighbour.
+        predicted.append(labels[(lengths - 2 * torch.cat(products, dim=1)).argmin(1)])
     return one_hot(torch.cat(predicted), classes).to(train.dtype)

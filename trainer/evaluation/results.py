@@ -1,7 +1,9 @@
 """Evaluation results of a run: the typed model, and writing and reading the files in `eval/` with a checksum."""
 
+import hashlib
+import io
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Self
@@ -14,6 +16,7 @@ from pipeline.artifacts import manifest
 from pipeline.errors import explain, one_line
 from pipeline.files import atomic
 from pipeline.files.regular_files import read_bytes
+from trainer.runs.classifier import next_number, short_name
 from trainer.runs.run import RESULTS_FOLDER, Run, sole_evaluation
 
 MAX_BYTES = 64 << 20
@@ -116,6 +119,10 @@ class Result(ResultFields):
     """What a reader of the numbers must know, such as clips without label."""
     fused: list[Any] | None = None
     lineage: Lineage
+    settings_digest: str = ""
+    """Of everything that determines the numbers; its beginning is part of the name. Empty: of an older version."""
+    number: Count = 0
+    """Counts the run's results in the order of evaluation, so that the newest is known. 0: of an older version."""
 
     @model_validator(mode="after")
     def _every_class_has_a_name(self) -> Self:
@@ -123,38 +130,76 @@ class Result(ResultFields):
             raise ValueError(f"{len(self.class_names)} class names, but a row with another number of classes")
         return self
 
+    @property
+    def short_name(self) -> str:
+        """The name without the digest of the settings, such as `linear`."""
+        return short_name(self.name, self.settings_digest)
+
     def labels(self, row: Row) -> list[str]:
         """Id and name of each class of a row."""
         return [f"{label} {name}".rstrip() for label, name in zip(row.classes, self.class_names, strict=True)]
 
 
 def write_result(
-    run: Run, name: str, fields: Mapping[str, Any], scores: Mapping[str, NDArray[Any]] = MappingProxyType({})
-) -> Path:
+    run: Run,
+    name: str,
+    fields: Mapping[str, Any],
+    scores: Mapping[str, NDArray[Any]] = MappingProxyType({}),
+    *,
+    renew: bool = False,
+) -> dict[str, Any]:
     """Write an evaluation's result into the run's folder, and its class scores into a second file.
 
     Args:
         run: the evaluated run.
         name: of the result.
-        fields: the fields of a `Result` except its name, with any others; the file adds their checksum as `digest`.
+        fields: the fields of a `Result` except its name, with any others.
         scores: an array (N, classes) for each row, and the arrays that describe N and classes; none: no second file.
+        renew: make the result the newest, even if there is one of that name, which otherwise passes on its number.
+
+    Returns:
+        The fields in the file: those given, the number, the checksum of the scores, and the checksum of them all.
 
     Raises:
         OutputLocked, OutputFailed: see `sole_evaluation`.
     """
     Result.model_validate({**fields, "name": name})
-    path = run.path / RESULTS_FOLDER / f"{name}.json"
+    path, arrays = result_path(run, name), io.BytesIO()
     with sole_evaluation(run):
+        numbers = {result.name: result.number for result in read_results(run)[0]}
+        document = {**fields, "number": next_number(numbers, name, renew=renew)}
         if scores:
-            arrays_path, needed = scores_path(path), sum(array.nbytes for array in scores.values())
-            atomic.write_file(arrays_path, lambda handle: np.savez(handle, **scores), needed=needed)  # type: ignore[arg-type]
-        atomic.write_file(path, _to_bytes({**fields, "digest": manifest.json_digest(fields)}))
-    return path
+            np.savez(arrays, **scores)  # type: ignore[arg-type]
+            document["scores_sha256"] = hashlib.sha256(arrays.getbuffer()).hexdigest()
+            atomic.write_file(scores_path(path), arrays.getvalue())
+        document["digest"] = manifest.json_digest(document)
+        atomic.write_file(path, _to_bytes(document))
+    return document
+
+
+def result_path(run: Run, name: str) -> Path:
+    """The file of a result."""
+    return run.path / RESULTS_FOLDER / f"{name}.json"
 
 
 def scores_path(path: Path) -> Path:
     """The file with the class scores of a result file."""
     return path.with_name(path.stem + SCORES_SUFFIX)
+
+
+def read_scores(path: Path) -> dict[str, NDArray[Any]]:
+    """Read the class scores of a result file, and verify their checksum if the result has one.
+
+    Raises:
+        ValueError: they were changed since the result was written.
+        OSError, zipfile.BadZipFile: they cannot be read.
+    """
+    content = read_bytes(scores_path(path), max_bytes=None)
+    expected = read_document(path).get("scores_sha256")
+    if expected not in (None, hashlib.sha256(content).hexdigest()):
+        raise ValueError(f"{scores_path(path).name} does not match its checksum: it was changed or damaged")
+    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:  # noqa: TID251 (allow_pickle=False)
+        return {name: arrays[name] for name in arrays.files}
 
 
 def _to_bytes(document: Mapping[str, Any]) -> bytes:
@@ -178,6 +223,16 @@ def read_results(run: Run) -> tuple[list[Result], list[str]]:
     return results, skipped
 
 
+def newest_results(results: Iterable[Result]) -> tuple[list[Result], list[Result]]:
+    """Divide results into the newest of each short name, and the others, newest first."""
+    newest_first = sorted(results, key=lambda result: (result.number, result.name), reverse=True)
+    newest: dict[str, Result] = {}
+    for result in newest_first:
+        newest.setdefault(result.short_name, result)
+    chosen = sorted(newest.values(), key=lambda result: result.short_name)
+    return chosen, [result for result in newest_first if newest[result.short_name] is not result]
+
+
 def read_result(path: Path) -> Result:
     """Read one result and verify its checksum. Results of older versions have none; only their fields are checked.
 
@@ -185,16 +240,29 @@ def read_result(path: Path) -> Result:
         ValueError: the file is not JSON, was changed, or has wrong fields; the message names the field.
         OSError: the file cannot be read.
     """
+    document = read_document(path)
+    try:
+        return Result.model_validate({**document, "name": path.stem})
+    except ValidationError as error:
+        raise ValueError(f"field {explain(error.errors()[:1])}") from error
+
+
+def read_document(path: Path) -> dict[str, Any]:
+    """Read all fields of a result file and verify its checksum, if it has one.
+
+    Raises:
+        ValueError: the file is not a JSON object, or was changed.
+        OSError: the file cannot be read.
+    """
     if path.stat().st_size > MAX_BYTES:
         raise ValueError(f"has {path.stat().st_size:,} bytes, expected at most {MAX_BYTES:,}")
     content = read_bytes(path)
     document = json.loads(content)
-    if isinstance(document, dict) and "digest" in document:
+    if not isinstance(document, dict):
+        raise ValueError("is not a JSON object")  # noqa: TRY004 (the file is wrong, not the caller)
+    if "digest" in document:
         _verify_checksum(document, content)
-    try:
-        return Result.model_validate({**document, "name": path.stem} if isinstance(document, dict) else document)
-    except ValidationError as error:
-        raise ValueError(f"field {explain(error.errors()[:1])}") from error
+    return document
 
 
 def _verify_checksum(document: Mapping[str, Any], content: bytes) -> None:

@@ -14,7 +14,9 @@ from pipeline.errors import ArtifactError, ArtifactNotFound
 from pipeline.files import safe_numpy
 from pipeline.files.atomic import sole_file_writer, write_file
 from pipeline.files.regular_files import open_buffered
+from pipeline.recipes.steps.resample import resized
 from pipeline.sources.coordinate_limits import MAX_POSITION, explain_beyond, first_beyond
+from pipeline.store.batches import pad_clip
 from pipeline.store.splits import Split
 from pipeline.store.store import Store
 from trainer.config.evaluation import FeatureLayer
@@ -22,6 +24,9 @@ from trainer.data.loader import load_clips
 from trainer.evaluation import features
 from trainer.evaluation.divergence import require_finite_features
 from trainer.runs.run import CheckpointName, Run, load_encoder
+
+PER_CLIP = ("labels", "names", "lengths")
+"""Arrays of an input file with one value for each clip."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,7 +62,9 @@ def from_store(run: Run, store: Store, split: Split | None = None, subset: str =
 
 
 def from_file(run: Run, path: Path) -> ClipBatch:
-    """Read the array `data` (N, 3, T, V, M) of an .npz without resizing it, with `labels` and `names` if present.
+    """Read the array `data` (N, 3, T, V, M) of an .npz, with `lengths`, `labels` and `names` if present.
+
+    With `lengths`, as `skelepipe export` writes them, clips are resized as in training; else `data` is used as it is.
 
     Raises:
         ArtifactNotFound: the file does not exist.
@@ -68,12 +75,12 @@ def from_file(run: Run, path: Path) -> ClipBatch:
     try:
         with open_buffered(path) as handle:
             arrays = safe_numpy.read_arrays(handle)
-            contents = {name: arrays[name]() for name in ("data", "labels", "names") if name in arrays}
+            contents = {name: arrays[name]() for name in ("data", *PER_CLIP) if name in arrays}
     except Exception as error:  # numpy and zipfile raise many exception types for damaged files
         raise ArtifactError(f"{path}: cannot be read as an .npz of plain arrays ({error})") from error
     if "data" not in contents:
         raise ArtifactError(f"{path}: has no array `data` (N, 3, T, V, M)")
-    return from_array(run, contents["data"], contents.get("labels"), contents.get("names"), source=str(path))
+    return from_array(run, **contents, source=str(path))
 
 
 def from_array(
@@ -81,16 +88,19 @@ def from_array(
     data: NDArray[Any],
     labels: NDArray[Any] | None = None,
     names: NDArray[Any] | None = None,
+    lengths: NDArray[Any] | None = None,
     *,
     source: str = "array",
 ) -> ClipBatch:
-    """Check arrays and make a batch of them, without resizing.
+    """Check arrays and make a batch of them.
 
     Args:
         run: the clips must have its skeleton layout.
         data: numbers (N, 3, T, V, M), positions in metres, processed by the run's recipe; missing joints are 0.
         labels: (N,) integers, -1 if unknown; default: all unknown.
         names: (N,); default: 0, 1, ...
+        lengths: (N,) integers, the number of frames of each clip; the rest of `data` is padding. The clips are resized
+            to the run's T and M, as in training. Default: `data` is not resized.
         source: the origin of the arrays, for error messages.
 
     Raises:
@@ -111,16 +121,37 @@ def from_array(
         clip, axis, _, joint, _ = beyond
         reason = explain_beyond(axis, run.layout.joints[joint], clips[beyond], MAX_POSITION)
         raise ArtifactError(f"{source}: clip {clip}: {reason}")
-    for name, array in (("labels", labels), ("names", names)):
+    for name, array in zip(PER_CLIP, (labels, names, lengths), strict=True):
         if array is not None and array.shape != (len(data),):
             raise ArtifactError(f"{source}: {name} has shape {array.shape}, expected ({len(data)},)")
     if labels is not None and labels.dtype.kind not in "iu":
         raise ArtifactError(f"{source}: labels are {labels.dtype}, expected integers, -1 if unknown")
+    if lengths is not None:
+        if lengths.dtype.kind not in "iu" or lengths.min() < 1 or lengths.max() > data.shape[2]:
+            raise ArtifactError(f"{source}: lengths must be integers from 1 to {data.shape[2]}, the frames of data")
+        clips = _resize(clips, lengths, run)
     return ClipBatch(
         clips=torch.from_numpy(clips),
         labels=(np.full(len(data), -1) if labels is None else labels).astype(np.int64),
         names=(np.arange(len(data)) if names is None else names).astype(np.str_),
     )
+
+
+def _resize(clips: NDArray[np.float32], lengths: NDArray[Any], run: Run) -> NDArray[np.float32]:
+    """Resize padded clips (N, 3, T, V, M) as `fill_batch` resizes clips of a store, to the run's frames and bodies.
+
+    A joint at exactly (0, 0, 0) is missing, except for the centre, which recipes place at the origin.
+    """
+    config = run.config
+    out = np.empty((len(clips), 3, config.frames, clips.shape[3], config.bodies), np.float32)
+    for index, length in enumerate(lengths.tolist()):
+        clip = clips[index, :, :length].transpose(3, 1, 2, 0).copy()  # (M, T, V, 3)
+        is_zero = (clip == 0).all(axis=3)
+        is_absent = is_zero.all(axis=2)
+        is_zero[..., run.layout.centre] = False
+        clip[is_zero | is_absent[..., None]] = np.nan
+        out[index] = pad_clip(resized(clip, config.frames), config.frames, config.bodies)
+    return out
 
 
 def encode(

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from pipeline.errors import RawFileError, SkelepipeError
 from pipeline.files.atomic import sole_file_writer, write_file
+from pipeline.files.spreadsheet import escape_cell
 from pipeline.recipes.clips import process_recording
 from pipeline.recipes.recipe import recipe_from_plain
 from pipeline.recipes.steps.resample import resized
@@ -141,7 +142,7 @@ def _predict(request: PredictRequest, progress: Callable[[int, int], None]) -> P
     finite = scores.isfinite().all(dim=1)
     for (entry, name, _), is_finite in zip(clips, finite.tolist(), strict=True):
         if not is_finite:
-            reason = "the encoder's output is not finite: the coordinates are too large"
+            reason = "the encoder's output is not finite: its weights or the coordinates are too large"
             refused.append(Refusal(name=name, file=entry.file, line=0, reason=reason))
     clips = [clip for clip, is_finite in zip(clips, finite.tolist(), strict=True) if is_finite]
     if not clips:
@@ -186,8 +187,8 @@ def _write_csv(result: PredictResult, path: Path) -> None:
     columns = [f"{name}{suffix}" for suffix in suffixes for name in ("class", "name", "probability")]
     lines.writerow(["file", "clip", "frames", *columns])
     for answer in result.answers:
-        row = [value for top in answer.top for value in (top.label, top.name, repr(top.probability))]
-        lines.writerow([answer.file, answer.clip, answer.frames, *row])
+        row = [value for top in answer.top for value in (top.label, escape_cell(top.name), repr(top.probability))]
+        lines.writerow([escape_cell(answer.file), escape_cell(answer.clip), answer.frames, *row])
     write_file(path, text.getvalue().encode())
 
 

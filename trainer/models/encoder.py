@@ -34,7 +34,8 @@ class Encoder(nn.Module):
 
     adjacency: Tensor
     fast: bool = False
-    """Whether to use the faster implementation in models/fast, which rounds differently. Not part of a checkpoint."""
+    """Whether to use the faster implementation in models/fast, if there is one. It rounds differently. Not part of a
+    checkpoint."""
     skip_absent: bool = True
     """With `fast` and without training: encode a single body of zeros for all absent bodies."""
 
@@ -101,13 +102,18 @@ class Encoder(nn.Module):
         Returns:
             (N*M, D, T', V), the bodies of a sample next to each other.
         """
-        if self.fast:
+        if self.fast and self.has_fast_feature_map:
             feature_map = fast_cpu.feature_map if x.device.type == "cpu" else fast_gpu.feature_map
             return feature_map(x, self.input_norm, self.blocks, self.adjacency)
         x = self.normalise_input(x)
         for block in self.blocks:
             x = block(x, self.adjacency)
         return x
+
+    @property
+    def has_fast_feature_map(self) -> bool:
+        """Whether models/fast implements this encoder: its blocks are ST-GCN's, and `feature_map` is not overridden."""
+        return type(self).feature_map is Encoder.feature_map and all(type(block) is Block for block in self.blocks)
 
     def normalise_input(self, x: Tensor) -> Tensor:
         """Normalise each coordinate of each joint: (N, C, T, V, M) to (N*M, C, T, V)."""

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from pipeline.skeleton.layout import Layout
 from trainer.config.model import EncoderConfig, PairConfig
+from trainer.models import registry
 from trainer.models.encoder import COORDINATES, Encoder
-from trainer.models.registry import ENCODERS
 
 QUERY, KEY = "query.", "key."
 """Prefixes of the names of the two encoders' tensors in a momentum pair."""
@@ -81,7 +81,7 @@ def pass_size(layout: Layout, config: EncoderConfig, frames: int, bodies: int) -
 def _meta_encoder(layout: Layout, config: EncoderConfig) -> Encoder:
     """Build an encoder without memory and without drawing random numbers."""
     with torch.device("meta"):
-        return ENCODERS[config.name](layout, config)
+        return registry.ENCODERS[config.name](layout, config)
 
 
 def _specs(encoder: Encoder) -> dict[str, TensorSpec]:

@@ -17,6 +17,7 @@ from pipeline.store.store import Store
 from trainer.config.layers import FITTED_ORIGIN, flatten, flatten_model
 from trainer.config.pretrain import PretrainConfig
 from trainer.data.holdout import changed_keys, fit_to_data
+from trainer.data.residency import Residency, fit_stream_buffer
 from trainer.methods import skelemix
 from trainer.methods.registry import METHODS
 from trainer.runs.requirements import require_countable_steps, require_disk, require_memory
@@ -31,6 +32,8 @@ def open_run(
     output: Path,
     *,
     device: torch.device,
+    residency: Residency = "auto",
+    workers: int = 1,
     any_recipe: bool,
     force: bool,
     origins: Mapping[str, str] = MappingProxyType({}),
@@ -44,6 +47,8 @@ def open_run(
         config: the requested configuration; it is fitted to the training set.
         output: the run's folder.
         device: where the training runs; its memory is checked.
+        residency: where the clips will be kept; it can reduce the shuffle buffer of a new run.
+        workers: threads that prefetch batches.
         any_recipe: train even if the configuration names another recipe than the store's.
         force: replace a run that does not match the request or is damaged.
         origins: origins of configuration values, to be recorded; they are not compared.
@@ -63,6 +68,11 @@ def open_run(
         )
     requested = config
     config, holdout = fit_to_data(store, split, requested)
+    if "stream_buffer" not in config.model_fields_set:
+        if buffer := _fitted_buffer(output):
+            config = config.model_copy(update={"stream_buffer": buffer})
+        elif not _has_content(output):
+            config = fit_stream_buffer(store, holdout.train_rows, config, device, residency, workers)
     if METHODS[config.method.name].mixing:
         skelemix.check_mixing(store.layout, config.method.mix, config.batch_size)
     steps_per_epoch = len(holdout.train_rows) // config.batch_size
@@ -103,6 +113,16 @@ def open_run(
     lineage["store"]["path"] = os.path.relpath(store.path, output)
     versions = {"skelepipe": importlib.metadata.version("skelepipe"), "torch": torch.__version__}
     return create_run(output, **facts, lineage={**lineage, "versions": versions})
+
+
+def _fitted_buffer(output: Path) -> int | None:
+    """The shuffle buffer of the run in a folder if it was fitted to the memory; its order must stay the same."""
+    try:
+        existing = load_run(output)
+    except ArtifactError:
+        return None
+    is_fitted = (existing.origins or {}).get("stream_buffer") == FITTED_ORIGIN
+    return existing.config.stream_buffer if is_fitted else None
 
 
 def _difference(run: Run, config: dict[str, Any], lineage: dict[str, Any]) -> str:

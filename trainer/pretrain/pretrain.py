@@ -142,6 +142,8 @@ def pretrain(
                 request.config,
                 request.output,
                 device=request.device,
+                residency=request.residency,
+                workers=request.workers,
                 any_recipe=request.any_recipe,
                 force=request.force,
                 origins=request.origins,
@@ -199,7 +201,9 @@ def _train(
             if holdout.column:
                 values = ", ".join(map(str, holdout.values))
                 notify(f"held out for validation: {holdout.column} {values}, {len(holdout.held_out_rows)} clips")
-            if request.fast and request.device.type == "cpu":
+            if request.fast and not pair.query.has_fast_feature_map:
+                notify(f"encoder {run.config.encoder.name} has no fast implementation: the plain one is used")
+            elif request.fast and request.device.type == "cpu":
                 precision = torch.bfloat16 if run.config.precision == "bf16" else torch.float32
                 seconds = cpu_ops.compile_kernels(precision, dropout=run.config.encoder.dropout > 0)
                 if seconds:

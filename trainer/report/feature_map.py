@@ -13,6 +13,7 @@ from torch.nn.functional import normalize
 from pipeline.store.build_splits import sample_each_class
 from pipeline.store.store import Store
 from trainer.evaluation import features
+from trainer.evaluation.divergence import require_finite_features
 from trainer.evaluation.knn import weighted_knn
 from trainer.models.encoder import Encoder
 from trainer.runs.run import Run
@@ -88,9 +89,11 @@ def extract_sample(
 
     Raises:
         ArtifactError: the store is damaged.
+        NotFinite: features are not finite, or too large to compare.
     """
     labels = store.columns["label"][rows].astype(np.int64)
     vectors = features.extract_rows(encoder, store, rows, run.config, progress)
+    require_finite_features(vectors)
     return Sample(rows=rows, population=population, labels=labels, features=vectors)
 
 

@@ -23,8 +23,8 @@ BEST_EPOCH_NOTE = (
 ROLES: tuple[Role, ...] = ("accent", "second", "good", "bad")
 
 
-def results_blocks(run: Run, found: list[Result], skipped: list[str]) -> list[Block]:
-    """Show every evaluation with its baselines and intervals, as a table and as charts."""
+def results_blocks(run: Run, found: list[Result], skipped: list[str], older: list[Result]) -> list[Block]:
+    """Show the newest evaluation of each name with its baselines and intervals, and list the others."""
     blocks: list[Block] = [Text(text=line, warns=True) for line in skipped]
     if not found:
         return [*blocks, Text(text=f"Not evaluated yet: run `skelepipe eval {run.path}`.")]
@@ -35,7 +35,7 @@ def results_blocks(run: Run, found: list[Result], skipped: list[str]) -> list[Bl
         for name, row in result.rows.items():
             if name.startswith(frozen_protocols.PRETRAINED):
                 marked.append(len(rows))
-            rows.append((result.name, name, *_cells(row), *([] if is_same_data else [_describe_data(result)])))
+            rows.append((result.short_name, name, *_cells(row), *([] if is_same_data else [_describe_data(result)])))
     head = ["evaluation", "representation", "top-1 %", "95 % interval", "top-5 %", "best epoch", "test clips"]
     head += [] if is_same_data else ["evaluated on"]
     return [
@@ -43,12 +43,45 @@ def results_blocks(run: Run, found: list[Result], skipped: list[str]) -> list[Bl
         make_table("All evaluations; top-1 after the last epoch", head, rows, marked=frozenset(marked)),
         Charts(charts=[_bar_chart(result) for result in found[:MAX_DETAILED]]),
         Text(text="", points=[*([f"All rows: {_describe_data(found[0])}."] if is_same_data else []), *_notes(found)]),
+        *_older_blocks(found, older),
     ]
+
+
+def _older_blocks(found: list[Result], older: list[Result]) -> list[Block]:
+    """List the evaluations with other settings than the newest of the same name, with what differs."""
+    if not older:
+        return []
+    newest = {result.short_name: result for result in found}
+    rows = [
+        (
+            result.name,
+            f"{next(iter(result.rows.values())).top1:.1f}",
+            _describe_differences(result, newest[result.short_name]),
+        )
+        for result in older
+    ]
+    head = ["evaluation", "top-1 %", "differs from the newest in"]
+    return [
+        make_table("Older evaluations, newest first; the rest of this report leaves them out", head, rows, folded=True)
+    ]
+
+
+def _describe_differences(result: Result, newest: Result) -> str:
+    """Return the settings and inputs in which a result differs from another one."""
+    ours, theirs = result.settings, newest.settings
+    differences = [
+        f"{key} {ours.get(key)} instead of {theirs.get(key)}"
+        for key in dict.fromkeys([*ours, *theirs])
+        if ours.get(key) != theirs.get(key)
+    ]
+    if _describe_data(result) != _describe_data(newest):
+        differences.append(_describe_data(result))
+    return ", ".join(differences) or "versions, device or data"
 
 
 def _bar_chart(result: Result) -> Chart:
     """Plot the rows of an evaluation as bars with their intervals."""
-    title, rows = f"{result.name}: top-1", result.rows
+    title, rows = f"{result.short_name}: top-1", result.rows
     svg = charts.bars(
         title,
         list(rows),
@@ -99,7 +132,7 @@ def _notes(found: list[Result]) -> list[str]:
     }
     lines += [line for name, line in explanations.items() if name in names]
     return lines + [
-        f"{result.name}: {result.lineage.test_clips_pretrained_on:,} of its test clips were used in "
+        f"{result.short_name}: {result.lineage.test_clips_pretrained_on:,} of its test clips were used in "
         "pre-training, without their labels."
         for result in found
         if result.lineage.test_clips_pretrained_on
@@ -114,12 +147,14 @@ def published_blocks(run: Run, found: list[Result]) -> list[Block]:
         if number is None or result.lineage.checkpoint.which != "last" or result.fused is not None:
             continue
         row = next(iter(result.rows.values()))
-        reasons = [f"{result.name}: {', '.join(number.differences)}."] if number.differences else []
+        reasons = [f"{result.short_name}: {', '.join(number.differences)}."] if number.differences else []
         notes |= dict.fromkeys([*reasons, *([BEST_EPOCH_NOTE] if number.is_best_epoch else [])])
         interval = f" [{row.interval95[0]:.1f}, {row.interval95[1]:.1f}]" if row.interval95 else ""
         best = f"{row.best_epoch.top1:.1f}" if row.best_epoch else ""
         comparable = "no" if reasons else "best epochs" if number.is_best_epoch else "yes"
-        rows.append((result.name, f"{row.top1:.1f}{interval}", best, f"{number.top1:.1f}", number.source, comparable))
+        rows.append(
+            (result.short_name, f"{row.top1:.1f}{interval}", best, f"{number.top1:.1f}", number.source, comparable)
+        )
     if not rows:
         none = "No published number is known for this data set, split and evaluation."
         return [Text(text=none if found else "Not evaluated yet.")]
@@ -140,16 +175,17 @@ def class_blocks(found: list[Result]) -> list[Block]:
     """Show for each evaluation the confusion matrix, accuracy per class, confused pairs and accuracy per epoch."""
 
     def rank(result: Result) -> tuple[bool, int]:
-        return result.fused is not None, HEADLINE_PROTOCOLS.index(
-            result.name
-        ) if result.name in HEADLINE_PROTOCOLS else len(HEADLINE_PROTOCOLS)
+        known = result.short_name in HEADLINE_PROTOCOLS
+        return result.fused is not None, HEADLINE_PROTOCOLS.index(result.short_name) if known else len(
+            HEADLINE_PROTOCOLS
+        )
 
     first_rows = [(result, *next(iter(result.rows.items()))) for result in sorted(found, key=rank)]
     shown = [(result, name, row) for result, name, row in first_rows if row.confusion and row.clips]
     if not shown:
         return [Text(text="No evaluation has results per class yet.")]
     blocks: list[Block] = [
-        Folded(title=f"{result.name}, {name}: {row.top1:.1f} %", blocks=_details(result, row), opened=not index)
+        Folded(title=f"{result.short_name}, {name}: {row.top1:.1f} %", blocks=_details(result, row), opened=not index)
         for index, (result, name, row) in enumerate(shown[:MAX_DETAILED])
     ]
     if len(shown) > MAX_DETAILED:
@@ -174,7 +210,10 @@ def _details(result: Result, row: Row) -> list[Block]:
         )
         for index in best_first
     ]
-    title, accuracy_title = f"{result.name}: confusion matrix", f"{result.name}: accuracy per class, best first"
+    title, accuracy_title = (
+        f"{result.short_name}: confusion matrix",
+        f"{result.short_name}: accuracy per class, best first",
+    )
     plots: list[Chart | Table] = [
         Chart(title=title, svg=charts.confusion(title, counts, result.class_names, row.classes)),
         *by_class(
@@ -220,7 +259,7 @@ def _epoch_chart(result: Result) -> list[Chart]:
     rows = [(name, row.test_top1_by_epoch) for name, row in result.rows.items() if len(row.test_top1_by_epoch) > 1]
     if not rows:
         return []
-    title = f"{result.name}: test accuracy over the epochs"
+    title = f"{result.short_name}: test accuracy over the epochs"
     lines = [
         Curve(name=name, x=[int(epoch) for epoch in accuracies], y=list(accuracies.values()), role=role)
         for (name, accuracies), role in zip(rows, ROLES, strict=False)

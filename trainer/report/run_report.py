@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from pipeline.errors import ArtifactError
+from pipeline.errors import ArtifactError, NotFinite
 from pipeline.report.report import Block, Film, Report, Section, Text
 from trainer.evaluation import frozen_protocols, results
 from trainer.evaluation.results import HEADLINE_PROTOCOLS, Result
@@ -41,14 +41,15 @@ def build_run_report(request: RunReportRequest, progress: Progress = lambda done
         ArtifactError: the store that was named does not match the run.
     """
     run = request.run
-    found, skipped = results.read_results(run)
+    readable, skipped = results.read_results(run)
+    found, older = results.newest_results(readable)
     samples, reason = _extract_samples(request, progress)
     film = Film(layout=run.layout)
     missing: list[Block] = [Text(text=reason, warns=True)]
     feature_map_blocks = feature_blocks.map_blocks(samples) if samples else missing
     neighbour_blocks = feature_blocks.neighbour_blocks(samples, film) if samples else missing
     sections: list[tuple[str, str, list[Block]]] = [
-        ("results", "Results", result_tables.results_blocks(run, found, skipped)),
+        ("results", "Results", result_tables.results_blocks(run, found, skipped, older)),
         ("published", "Compared with the paper", result_tables.published_blocks(run, found)),
         ("training", "Training", training_history.training_blocks(run)),
         ("classes", "Per class", result_tables.class_blocks(found)),
@@ -73,6 +74,8 @@ def _extract_samples(request: RunReportRequest, progress: Progress) -> tuple[Fea
         store = find_run_store(run, request.store)
         split = find_run_split(run, store, None)
         encoder, facts = load_encoder(run, request.device, request.checkpoint, fast=request.fast)
+    except NotFinite as error:
+        return None, f"Not shown: {error}."
     except ArtifactError as error:
         if request.store is not None:
             raise
@@ -88,23 +91,26 @@ def _extract_samples(request: RunReportRequest, progress: Progress) -> tuple[Fea
         next_stage = "; map of the features" if done == total else ""
         progress(done, total, f"features of {done:,} of {total:,} clips{next_stage}")
 
-    bank, test = (
-        feature_map.extract_sample(run, store, encoder, rows, len(side), count_clips)
-        for rows, (side, _) in zip(chosen, sides, strict=True)
-    )
+    try:
+        bank, test = (
+            feature_map.extract_sample(run, store, encoder, rows, len(side), count_clips)
+            for rows, (side, _) in zip(chosen, sides, strict=True)
+        )
+    except NotFinite as error:
+        return None, f"Not shown: {error}."
     return FeatureSamples(store=store, step=facts["step"], bank=bank, test=test), ""
 
 
 def _headline(found: list[Result]) -> str:
     """Summarise the most important evaluation and its baselines in a sentence."""
     own = [result for result in found if not result.lineage.transfer and result.fused is None]
-    ranked = [result for name in HEADLINE_PROTOCOLS for result in own if result.name == name] or own or found
+    ranked = [result for name in HEADLINE_PROTOCOLS for result in own if result.short_name == name] or own or found
     if not ranked:
         return "Not evaluated yet"
     result = ranked[0]
     (_, first), *others = result.rows.items()
     interval = f" [{first.interval95[0]:.1f}, {first.interval95[1]:.1f}]" if first.interval95 else ""
-    parts = [f"{first.top1:.1f} % {result.name}{interval}"]
+    parts = [f"{first.top1:.1f} % {result.short_name}{interval}"]
     parts += [f"{name.removeprefix(f'{frozen_protocols.PRETRAINED}, ')} {row.top1:.1f} %" for name, row in others]
     split = result.lineage.split
     return f"{', '.join(parts)}; on {split.test:,} test clips of {result.lineage.store.name} {split.name}"

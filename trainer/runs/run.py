@@ -84,7 +84,7 @@ def load_run(path: Path) -> Run:
     """
     if not path.exists():
         raise ArtifactNotFound(path, "make a run with `skelepipe pretrain`")
-    if not (path / RUN_FILE).is_file():
+    if not (path / RUN_FILE).exists():
         if names := find_leftovers(path):
             raise ArtifactError(
                 f"{path}: has no {RUN_FILE}, only leftovers of a training that was killed, or whose {RUN_FILE} was "
@@ -295,6 +295,8 @@ def sole_evaluation(run: Run) -> Iterator[None]:
             f"{run.path}: was removed, moved or replaced during the evaluation, so its results were not saved; "
             "put the run back and evaluate again"
         )
+    if folder.is_symlink():
+        raise OutputFailed(f"{folder}: is a link, and results are only written into the run itself; replace the link")
     with sole_writer(folder / "results", WRITE_WAIT_SECONDS):
         atomic.remove_partials(folder)
         yield

@@ -80,7 +80,15 @@ def _read_header(path: Path) -> dict[str, TensorSpec]:
             name: TensorSpec(tuple(map(int, entry["shape"])), DTYPES.get(entry["dtype"]))
             for name, entry in header.items()
         }
-    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (
+        FileNotFoundError,
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        ArithmeticError,
+        RecursionError,
+    ) as error:
         raise ArtifactError(
             f"{path}: cannot be read as safetensors ({error}); restore the file or create it again"
         ) from error

@@ -1,4 +1,4 @@
-"""Choose the device, and make its float32 arithmetic exact and deterministic."""
+"""Choose the device; make float32 arithmetic exact and deterministic for the whole process."""
 
 import os
 import re
@@ -17,14 +17,9 @@ def choose_device(name: str = "auto") -> torch.device:
 
     With torchrun, `auto` and `cuda` select one GPU for each process of a host, by `LOCAL_RANK`.
 
-    This also disables TF32 and selects deterministic algorithms, so that the same run twice gives the same numbers. By
-    default, cuDNN rounds the inputs of convolutions to TF32's ten bits and may add in any order.
-
     Raises:
         ConfigError: there is no such device.
     """
-    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
-    torch.backends.cudnn.deterministic = True
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name.startswith("cuda:") and (processes := os.environ.get("LOCAL_WORLD_SIZE", "1")) != "1":
@@ -43,6 +38,16 @@ def choose_device(name: str = "auto") -> torch.device:
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
     raise ConfigError(f"--device {name}: {reason}; use auto, cpu or cuda")
+
+
+def make_arithmetic_exact() -> None:
+    """Disable TF32 and select deterministic algorithms, so that the same run twice gives the same numbers on a GPU.
+
+    By default, cuDNN rounds the inputs of convolutions to TF32's ten bits and may add in any order. This changes
+    settings of torch for the whole process, so only commands call it, and programs that use this package may.
+    """
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.deterministic = True
 
 
 def describe_device(device: torch.device) -> str:

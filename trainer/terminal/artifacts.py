@@ -39,7 +39,7 @@ def resolve_report_target(path: Path | None) -> "Store | Run":
         except ArtifactNotFound as error:
             print_note([str(error)])
         return open_store(None)
-    if (path / RUN_FILE).is_file():
+    if (path / RUN_FILE).exists():
         from trainer.runs.run import load_run  # noqa: PLC0415
 
         return load_run(path)

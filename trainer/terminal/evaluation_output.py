@@ -1,12 +1,13 @@
 """Terminal output of `skelepipe eval`: a table with all protocols of a run, and notes on its numbers."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 
 from trainer.evaluation import frozen_protocols
-from trainer.evaluation.evaluate import SCRATCH
+from trainer.evaluation.request import SCRATCH
 from trainer.terminal.console import count_noun, table_width
 from trainer.terminal.training_output import describe_checkpoint
 
@@ -74,7 +75,7 @@ def results_notes(results: Mapping[str, Mapping[str, Any]]) -> list[str]:
         f"{split['test']} test clips, {split['train']} training clips; {describe_checkpoint(checkpoint)}; "
         + ("brackets: 95 % interval" if has_intervals else "95 % intervals are in the files"),
     ]
-    lines += next(iter(results.values()))["notes"]
+    lines += dict.fromkeys(note for result in results.values() for note in result["notes"])
     if checkpoint.get("imported"):
         lines.append("imported weights do not record their training clips: test clips may be among them")
     if lineage["test_clips_pretrained_on"]:
@@ -83,8 +84,8 @@ def results_notes(results: Mapping[str, Mapping[str, Any]]) -> list[str]:
             "this is another split than the run's"
         )
     lines += [
-        f"{key}: accuracy after the last epoch; the best of {results[key]['settings']['epochs']} epochs on the test "
-        f"set was {_format_best(results[key])}, which is what most papers report"
+        f"{key}: accuracy after the last epoch; the best of {_count_evaluations(results[key])} on the test set was "
+        f"{_format_best(results[key])}, which is what most papers report"
         for key in ("linear", "finetune")
         if key in results and "fused" not in results[key]
     ]
@@ -101,7 +102,18 @@ def results_notes(results: Mapping[str, Mapping[str, Any]]) -> list[str]:
     ]
     if any(frozen_protocols.RAW_COORDINATES in result["rows"] for result in results.values()):
         lines.append("raw coordinates: nearest neighbour with Euclidean distance, in every column")
-    return lines + [f"written: {result['written']}" for result in results.values()]
+    return lines + [_describe_file(key, result) for key, result in results.items()]
+
+
+def _describe_file(key: str, result: Mapping[str, Any]) -> str:
+    """Return a line with the file of a result, whether it was there before, and which result is the newest."""
+    path = Path(result["written"])
+    line = f"written: {path.as_posix()}"
+    if result["reused"]:
+        line = f"found: {path.as_posix()}, evaluated before with the same settings; --force evaluates again"
+    if result.get("newest", path.stem) == path.stem:
+        return line
+    return f"{line}. The newest result of {key}, which report and predict use, is {result['newest']}"
 
 
 def _format_cell(row: Mapping[str, Any] | None, with_interval: bool) -> str:
@@ -113,6 +125,11 @@ def _format_cell(row: Mapping[str, Any] | None, with_interval: bool) -> str:
         return f"{row['top1']:.1f}" if row["deviation"] is None else f"{row['top1']:.1f} ± {row['deviation']:.1f}"
     low, high = row["interval95"]
     return f"{row['top1']:.1f} [{low:.1f}, {high:.1f}]"
+
+
+def _count_evaluations(result: Mapping[str, Any]) -> str:
+    """Format the number of epochs after which the first row was evaluated, such as `30 evaluations`."""
+    return count_noun(len(next(iter(result["rows"].values()))["test_top1_by_epoch"]), "evaluation")
 
 
 def _format_best(result: Mapping[str, Any]) -> str:

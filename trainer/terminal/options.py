@@ -17,6 +17,7 @@ Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 dataset_argument = click.argument("dataset", type=click.Choice(DATASETS), metavar="DATASET")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead.")
 force_option = click.option("--force", is_flag=True, help="Replace existing output that was made from other input.")
+replace_option = click.option("--force", is_flag=True, help="Replace existing files of these names.")
 checkpoint_options = click.option(
     "--checkpoint",
     type=click.Choice(["last", "best"]),

@@ -17,26 +17,39 @@ def is_silent() -> bool:
     return os.environ.get("WORLD_SIZE", "1") != "1" and os.environ.get("RANK", "0") != "0"
 
 
+def visible(text: str) -> str:
+    """Escape characters that a terminal would obey, such as those of names in files of strangers."""
+    if text.isprintable():
+        return text
+    return "".join(
+        character if character.isprintable() or character in "\n\t" else character.encode("unicode_escape").decode()
+        for character in text
+    )
+
+
 def print_results(lines: Sequence[str], *renderables: Any) -> None:
     """Print lines, then tables of rich, to stdout."""
     if is_silent():
         return
     with _stdout_errors():
         for line in lines:
-            click.echo(line)
+            click.echo(visible(line))
         _print_renderables(renderables)
 
 
 def _print_renderables(renderables: Sequence[Any]) -> None:
     if renderables:
         from rich.console import Console  # noqa: PLC0415
+        from rich.segment import Segment, Segments  # noqa: PLC0415
 
         from trainer.terminal.console import table_width  # noqa: PLC0415
 
         console = Console() if sys.stdout.isatty() else Console(width=table_width())
         for renderable in renderables:
+            rendered = console.render(renderable)
+            segments = [part if part.control else Segment(visible(part.text), part.style) for part in rendered]
             with nullcontext() if console.is_terminal else console.capture() as captured:
-                console.print(renderable)
+                console.print(Segments(segments))
             for line in captured.get().splitlines() if captured else ():  # without trailing spaces in files
                 click.echo(line.rstrip())
 
@@ -44,7 +57,7 @@ def _print_renderables(renderables: Sequence[Any]) -> None:
 def print_note(lines: Sequence[str]) -> None:
     """Print lines to stderr, for example which store was chosen."""
     for line in lines if not is_silent() else ():
-        click.echo(line, err=True)
+        click.echo(visible(line), err=True)
 
 
 def print_json(value: Any) -> None:

@@ -22,8 +22,8 @@ from trainer.runs.effective_config import (
     effective_run_config,
 )
 from trainer.runs.run import Run, find_run_split, find_run_store, load_run
-from trainer.runtime.device import choose_device
 from trainer.terminal.artifacts import open_newest_run, open_store
+from trainer.terminal.device import command_device
 from trainer.terminal.options import reject_combination
 from trainer.terminal.printing import print_note
 
@@ -58,7 +58,7 @@ def pretrain_request(
     """
     opened = open_store(store)
     chosen = find_split(opened, split)
-    torch_device = choose_device(device)
+    torch_device = command_device(device)
     name, found, advice = choose_preset(
         preset, opened.attributes["dataset"], chosen.name, torch_device.type == "cuda", len(chosen.train)
     )
@@ -118,11 +118,11 @@ def evaluate_runs(
             run=run,
             store=data,
             split=find_run_split(run, data, split),
-            device=choose_device(device),
+            device=command_device(device),
             config=compose_eval(settings, run.preset),
             **options,
         )
-        print_note(_describe_preset_settings(run.preset, request.protocols))
+        print_note(_describe_preset_settings(run.preset, request.protocols, settings))
         with progress(run) as bar:
             results[str(run.path)] = evaluate(request, bar.print_line)
     if fusion_weights:
@@ -130,13 +130,14 @@ def evaluate_runs(
     return results
 
 
-def _describe_preset_settings(preset: str, protocols: Sequence[str]) -> list[str]:
-    """Return a line with the evaluation settings that come from a preset; no line if there are none."""
+def _describe_preset_settings(preset: str, protocols: Sequence[str], settings: Sequence[str]) -> list[str]:
+    """Return a line with the evaluation settings that come from a preset and not from --set; none: no line."""
+    origins = value_origins(eval_layers(settings, preset))
     values = [
         f"{key}={value}"
         for layer in eval_layers(preset=preset)
         for key, value in flatten(layer.values).items()
-        if key.partition(".")[0] in protocols
+        if key.partition(".")[0] in protocols and origins[key] == layer.origin
     ]
     return [f"evaluation settings of preset {preset}: {', '.join(values)}"] if values else []
 

@@ -76,9 +76,13 @@ CLASSES: Mapping[str, Mapping[str, str]] = {
 
 
 def find(files: Sequence[RawFile]) -> list[FoundRecording]:
-    """Find the recordings by file name, because UTD-MHAD also has .mat files of other sensors."""
+    """Find the recordings by file name, because the data sets also have files of other sensors and descriptions.
+
+    If no file is named as in a data set, all that have `skeleton` in their names are recordings.
+    """
     candidates = find_by_suffix(files, (".txt", ".json", ".mat"))
-    return [one for one in candidates if re.fullmatch(GRAMMAR, one.name) or "skeleton" in one.name.lower()]
+    named = [one for one in candidates if re.fullmatch(GRAMMAR, one.name)]
+    return named or [one for one in candidates if "skeleton" in one.name.lower()]
 
 
 def read(found: FoundRecording, options: Options) -> ConvertedClip:

@@ -18,6 +18,9 @@ MAX_SPARSITY, MAX_FULL_BODIES = 64, 4
 """A larger recording may have 4 bodies, or as many as are seen in 1 of 64 frames on average. A body in one frame has
 about 3 kB of text and 300 bytes here, so this is a small multiple of the file; a person in view for ten minutes may get
 64 ids."""
+MIN_COMPARED_ROWS, MAX_COMPARED_SHARE = 1_000_000, 50
+"""Rows that may be compared at the jumps of bodies: as many as take a second, or 50 times those of the recording. Four
+people who jump in each of 300 frames have fewer."""
 
 
 def follow_ids(
@@ -151,10 +154,15 @@ def _persons(recording: Recording) -> tuple[NDArray[np.int64], int]:
 def _split_at_jumps(
     recording: Recording, person: NDArray[np.int64], jumps: NDArray[np.bool_], max_distance: float, min_stay: int
 ) -> tuple[NDArray[np.int64], int]:
-    """Return the body of each row (R,), from the rows at which persons jump, and the number of bodies."""
+    """Return the body of each row (R,), from the rows at which persons jump, and the number of bodies.
+
+    Raises:
+        UnusableClip: bodies jump all the time.
+    """
     order = np.argsort(person, kind="stable")
     jumps = jumps[order]
     starts = np.flatnonzero(jumps | (np.diff(person[order], prepend=-1) != 0))
+    _refuse_many_jumps(recording, recording.frame[order[starts[jumps[starts]]]])
     lengths = np.diff(starts, append=len(order))
     label = np.arange(len(starts))
     current = -1  # the piece whose body the person's later pieces continue
@@ -167,6 +175,17 @@ def _split_at_jumps(
     body = np.empty_like(person)
     body[order] = np.repeat(renumbered, lengths)
     return body, len(bodies)
+
+
+def _refuse_many_jumps(recording: Recording, frames: NDArray[np.int32]) -> None:
+    """Check that the rows to compare at the jumps, which are to these frames, are not many times all rows.
+
+    Raises:
+        UnusableClip: they are.
+    """
+    last, first = (recording.frame.searchsorted(frames + span) for span in (HANDOVER_FRAMES + 1, -HANDOVER_FRAMES))
+    if (last - first).sum() > max(MIN_COMPARED_ROWS, MAX_COMPARED_SHARE * len(recording.frame)):
+        raise UnusableClip(f"bodies jump {len(frames)} times in {recording.frames} frames: no recording of people")
 
 
 def _passes_on(

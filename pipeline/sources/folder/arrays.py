@@ -119,10 +119,10 @@ SUFFIXES = (*OPENERS, ".csv")
 
 @contextmanager
 def _damage_as_error(file: RawFile) -> Iterator[None]:
-    """Turn any error from reading a damaged file into a RawFileError."""
+    """Turn any error from reading a damaged file into a RawFileError; MemoryError is handled by the caller."""
     try:
         yield
-    except RawFileError:
+    except (RawFileError, MemoryError):
         raise
     except Exception as error:  # numpy, zipfile and h5py raise nearly any exception for a damaged file
         if isinstance(error, OSError) and error.errno not in raw_files.FILE_ERRNOS:

@@ -12,6 +12,7 @@ from typing import Any
 
 from pipeline.errors import ConfigError
 from pipeline.files.regular_files import read_text
+from pipeline.files.spreadsheet import unescape_cell
 from pipeline.sources.folder.arrays import SUFFIXES
 from pipeline.sources.folder.skeleton_toml import Condition, FolderSpec
 from pipeline.sources.source import NUMERIC_LABELS, Labels
@@ -142,7 +143,7 @@ def read_table(path: Path, needed: Set[str]) -> tuple[list[str], list[tuple[int,
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
         for fields in reader:
-            cells = [field.strip() for field in fields]
+            cells = [unescape_cell(field.strip()) for field in fields]
             if not any(cells):
                 continue
             fault = "" if len(cells) == len(header) else f"{len(cells)} fields, the first line has {len(header)}"

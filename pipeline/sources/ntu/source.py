@@ -11,7 +11,7 @@ from pipeline.skeleton.layout import KINECT_V2, Layout
 from pipeline.skeleton.segments import FrameIndex
 from pipeline.sources.ntu.names import NTU60, NTU120, NtuDataSet, NtuName, captured, class_names, missing_names
 from pipeline.sources.ntu.parser import parse
-from pipeline.sources.source import Entry, Labels, Reading, Refusal, Survey
+from pipeline.sources.source import Entry, Labels, Reading, Refusal, Survey, not_named_like
 from pipeline.sources.text_buffer import TextReader
 
 SUFFIX = ".skeleton"
@@ -45,12 +45,14 @@ class NtuSource:
         left_out = found.left_out
         entries: dict[str, Entry] = {}
         missing = set()
+        others = []
         for file in found.files:
-            parsed = NtuName.parse(file.stem.upper())
-            name = str(parsed) if parsed else file.stem
+            name = str(parsed := NtuName.parse(file.stem.upper()))
             if file.suffix.lower() != SUFFIX:
                 left_out[f"not {SUFFIX}"] += 1
-            elif parsed is not None and not self._data_set.contains(parsed):
+            elif parsed is None:
+                others.append(file)
+            elif not self._data_set.contains(parsed):
                 left_out[f"setups after S{self._data_set.setups[-1]:03d}"] += 1
             elif name in entries:
                 raise SkelepipeError(
@@ -61,6 +63,7 @@ class NtuSource:
                 missing.add(name)
             else:
                 entries[name] = Entry(name, file)
+        left_out.update(not_named_like(f"S001C001P001R001A001{SUFFIX}", others))
         if not entries:
             skipped = "; ".join(f"{reason}: {count}" for reason, count in left_out.items())
             raise SkelepipeError(

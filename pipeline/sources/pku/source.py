@@ -17,11 +17,13 @@ from pipeline.sources.pku import labels as pku_labels
 from pipeline.sources.pku import parser as pku_parser
 from pipeline.sources.pku.labels import LabelRow
 from pipeline.sources.pku.names import CAMERA_LETTERS, CLASSES, DATA_SETS, PkuName
-from pipeline.sources.source import Entry, Labels, Reading, Refusal, Survey, combined_crc32
+from pipeline.sources.source import Entry, Labels, Reading, Refusal, Survey, combined_crc32, not_named_like
 from pipeline.sources.text_buffer import TextReader
 
 HEAD_BYTES = 256
 """Bytes at the beginning of a file by which its format is recognised."""
+MAX_LABEL_BYTES = 4 << 20
+"""Largest label file: a row has about 15 bytes in it and 250 in memory; those of PKU-MMD have about 20 rows."""
 SUFFIXES = {".txt", ".skeleton", ".label"}
 _LABEL_ROW = re.compile(rb"\s*\d+[ \t]*,")
 _SKELETON_ROW = re.compile(rb"\s*([-+.\w]+[ \t]+){5}")
@@ -63,12 +65,13 @@ class PkuSource:
         left_out = Counter(found.left_out)
         videos: dict[str, RawFile] = {}
         labels: dict[str, RawFile] = {}
+        others = []
         for file in found.files:
             name = PkuName.parse(file.stem)
             if file.suffix.lower() not in SUFFIXES:
                 left_out["neither .txt nor .skeleton nor .label"] += 1
             elif name is None:
-                left_out[f"not named like {self._data_set.example}"] += 1
+                others.append(file)
             elif not self._data_set.contains(name):
                 left_out["of the other phase"] += 1
             else:
@@ -79,6 +82,7 @@ class PkuSource:
                         f"{name}: {kind} found twice, as {twin} and {file}; keep one, or name only the folders to use"
                     )
                 files[str(name)] = file
+        left_out.update(not_named_like(self._data_set.example, others))
         where = ", ".join(map(str, self._roots))
         if not videos:
             skipped = "; ".join(f"{reason}: {count}" for reason, count in left_out.items())
@@ -151,6 +155,10 @@ def read_video(
         RawFileError: the video cannot be used.
     """
     labels = entry.companions[0]
+    if labels.size > MAX_LABEL_BYTES:
+        reason = f"{labels.size:,} bytes, expected at most {MAX_LABEL_BYTES:,}; is this a label file?"
+        yield Refusal(name=entry.name, file=labels, line=0, reason=reason)
+        return
     try:
         text = raw_files.read(labels)
         rows = pku_labels.parse(text, str(labels))

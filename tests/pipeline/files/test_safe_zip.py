@@ -185,7 +185,7 @@ READ_UNDER_THEIR_LAST_PART = {
 }
 """Names that extracting would follow; here only the last part says anything, and it says which sample this is."""
 
-REFUSED_BY_THEIR_NAME = {
+OTHER_NAMES = {
     "climbing by backslashes": (f"..\\..\\{BAD_FILE}", rf"..\..\{BAD_FILE}"),
     "drive and backslashes": (f"C:\\{BAD_FILE}", rf"C:\{BAD_FILE}"),
     "a device": ("NUL.skeleton", "NUL.skeleton"),
@@ -197,7 +197,7 @@ REFUSED_BY_THEIR_NAME = {
     "no UTF-8": (b"\xff\xfe.skeleton", r"\xa0\u25a0.skeleton"),
     "very long": (f"{LONG}.skeleton", ""),
 }
-"""Names whose last part is no sample's, and how they are told."""
+"""Names whose last part is not that of a recording, and how they are printed."""
 
 REFUSED: dict[str, tuple[bytes, str]] = {
     "name with a NUL in it": (raw(member(f"a\0b/{BAD_FILE}")), "its name has a NUL byte in it; rename it"),
@@ -457,16 +457,16 @@ def test_a_name_that_is_the_path_of_something_here_leaves_that_alone(workplace: 
     assert Store(workplace.out).names == clips(1, 2, 3, classes=4)
 
 
-def test_names_that_are_no_samples_are_quarantined(tmp_path_factory: pytest.TempPathFactory) -> None:
-    names = REFUSED_BY_THEIR_NAME.values()
-    place = together(tmp_path_factory, [raw(member(name)) for name, _ in names])
-    found = dict(place.quarantined())
-    assert {*found.values()} == {"the name is not like S001C001P001R001A001.skeleton; rename or remove it"}
-    (long,) = (file for file in found if file.startswith("nnn"))
-    assert re.fullmatch(r"n{120}\.\.\.[0-9a-f]{8}\.\.\.n{31}\.skeleton", long)
-    told = (told.replace("A001", f"A{number:03d}") for number, (_, told) in enumerate(names, 1))
-    assert {*found} == {*told, long} - {""}
-    assert Store(place.out).names == clips(1, 2, classes=len(names))
+@pytest.mark.parametrize("kind", OTHER_NAMES)
+def test_members_with_other_names_are_ignored_and_named(tmp_path_factory: pytest.TempPathFactory, kind: str) -> None:
+    name, printed = OTHER_NAMES[kind]
+    place = together(tmp_path_factory, [raw(member(name))])
+    done = place.ingest()
+    assert done.exit_code == 0, done.output
+    line = next(line for line in done.output.splitlines() if "not named like" in line)
+    shown = re.escape(printed) if printed else r"n{120}\.\.\.[0-9a-f]{8}\.\.\.n{31}\.skeleton"
+    assert re.fullmatch(rf"ignored, not named like S001C001P001R001A001\.skeleton, first {shown}: 1", line), line
+    assert Store(place.out).names == clips(1, 2, classes=1)
 
 
 @pytest.fixture(scope="module")

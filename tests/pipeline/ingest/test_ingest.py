@@ -269,17 +269,24 @@ def test_a_sample_in_two_folders_is_refused_with_both_paths(copy: Path, tmp_path
         ingest(request_for(copy, tmp_path / "s.zarr"))
 
 
-@pytest.mark.parametrize(
-    ("name", "reason"),
-    [("drinking", "the name is not like"), ("S001C001P001R001A061", "class A061 does not exist in ntu60")],
-)
-def test_a_recording_with_an_invalid_name_is_quarantined(
-    copy: Path, tmp_path: Path, request_for: Requests, name: str, reason: str
+def test_a_recording_of_a_class_that_does_not_exist_is_quarantined(
+    copy: Path, tmp_path: Path, request_for: Requests
 ) -> None:
-    shutil.copy(sorted(copy.iterdir())[0], copy / f"{name}.skeleton")
+    shutil.copy(sorted(copy.iterdir())[0], copy / "S001C001P001R001A061.skeleton")
     result = ingest(request_for(copy, tmp_path / "s.zarr"))
-    assert [bad["name"] for bad in result.quarantined] == [name]
-    assert reason in result.quarantined[0]["reason"]
+    assert [bad["name"] for bad in result.quarantined] == ["S001C001P001R001A061"]
+    assert "class A061 does not exist in ntu60" in result.quarantined[0]["reason"]
+
+
+def test_files_with_other_names_are_ignored_and_listed(copy: Path, tmp_path: Path, request_for: Requests) -> None:
+    for name in ("joints.skeleton", "order of joints.skeleton", "README.txt"):
+        (copy / name).write_text("hip, knee, ankle")
+    result = ingest(request_for(copy, tmp_path / "s.zarr"))
+    assert result.quarantined == []
+    assert result.left_out == {
+        "not .skeleton": 1,
+        "not named like S001C001P001R001A001.skeleton, first joints.skeleton": 2,
+    }
 
 
 def test_names_are_matched_case_insensitively(copy: Path, tmp_path: Path, request_for: Requests) -> None:

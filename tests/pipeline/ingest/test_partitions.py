@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.ingest import motion_spool
+from pipeline.ingest import motion_spool, partitions
 from pipeline.ingest.motion_spool import MotionSpool, read_npy_blocks
 from pipeline.ingest.partitions import process_partition, read_partition, read_partition_motion
 from pipeline.recipes.recipe import load_recipe
@@ -93,3 +93,15 @@ def test_other_arrays_are_no_positions(
     (tmp_path / "xyz.npy").write_bytes(content[: len(content) - cut] + extra)
     with (tmp_path / "xyz.npy").open("rb") as handle, pytest.raises(ValueError):  # noqa: PT011
         list(read_npy_blocks(handle))
+
+
+def test_a_recording_is_read_once_for_all_its_refused_clips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = overlapping_folder(tmp_path / "raw")
+    (root / "manifest.csv").write_text("file,name,label,start,end\n" + "long.npy,a,0,9000,9001\n" * 20)
+    data, recipe = open_source("folder", (root,)), load_recipe("clean")
+    entries = data.survey(keep_missing=False).entries
+    read = []
+    monkeypatch.setattr(partitions, "_checksum", lambda entry: read.append(entry.name) or 7)
+    assert process_partition(tmp_path / "part.npz", entries, data, recipe) == 20
+    assert len(read) == 1
+    assert {bad["crc32"] for bad in read_partition(tmp_path / "part.npz").quarantine} == {7}

@@ -111,6 +111,19 @@ def test_spikes_are_replaced_by_values_near_the_truth(height, share, frames):
         assert found.step_counts["joints_despiked"] <= at.sum() * 1.1
 
 
+@pytest.mark.parametrize("degrees", [30, 45, 90])
+def test_the_same_spikes_are_found_after_a_turn(degrees):
+    rng = np.random.default_rng(5)
+    spiked = people(rng, bodies=2)
+    at = rng.random(spiked.shape[:3]) < 0.01
+    spiked[at] += 0.5 * rng.choice([-1, 1], (at.sum(), 3))
+    cosine, sine = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+    turned = (spiked @ np.array([[cosine, 0, -sine], [0, 1, 0], [sine, 0, cosine]])).astype(np.float32)
+    found, found_after = (np.isnan(despike(clip(xyz)).xyz[..., 0]) for xyz in (spiked, turned))
+    assert found.sum() > 30
+    assert (found != found_after).sum() <= 0.01 * found.sum()  # the median of each axis depends on the axes
+
+
 def test_a_spike_in_the_first_frame_is_removed_and_a_fast_start_is_kept():
     still = along_x(np.zeros(20))
     still[0, 0, 7] += 0.5

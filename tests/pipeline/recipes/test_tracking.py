@@ -199,6 +199,18 @@ def test_people_who_come_and_go_are_accepted(one, bodies, frames, seen):
     assert follow_ids(sparse(one[0, 0], bodies, frames, seen)).xyz.shape[:2] == (bodies, frames)
 
 
+@pytest.mark.parametrize(("bodies", "is_refused"), [(4, False), (16, True)])
+def test_bodies_that_jump_all_the_time_are_refused_before_they_are_compared(one, bodies, is_refused, monkeypatch):
+    compared = []
+    monkeypatch.setattr("pipeline.recipes.steps.tracking._passes_on", lambda *args: bool(compared.append(args)))
+    moved = one[0, 0] + np.random.default_rng(0).normal(0, 3, (bodies, 300, 1, 3)).astype(np.float32)
+    try:
+        follow_ids(recorded(moved))
+    except UnusableClip as error:
+        assert ("jump" in str(error)) == is_refused  # noqa: PT017
+    assert (len(compared) == 0) == is_refused
+
+
 def test_ids_are_numbered_by_appearance_unless_many_or_repeated():
     few = tracking_kernels.MAX_COMPARED_IDS
     for frame, ids, count, numbers in (

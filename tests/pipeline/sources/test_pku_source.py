@@ -152,7 +152,7 @@ def test_other_files_are_skipped_and_counted(tmp_path):
     assert left_out == {
         "of the other phase": 2,
         "labels without a recording": 1,
-        "not named like 0002-L.txt": 1,
+        "not named like 0002-L.txt, first cross-subject.txt": 1,
         "neither .txt nor .skeleton nor .label": 1,
         "archives, unpack them first": 1,
     }
@@ -226,6 +226,14 @@ def test_each_video_is_parsed_once_for_all_its_clips(tmp_path, monkeypatch):
     assert len(clips) == 2 * 32
     assert parsed == ["0002-L", "0003-L"]
     assert len(opened) == len(set(opened)) == 4
+
+
+def test_a_huge_label_file_is_refused_before_it_is_read(tmp_path, monkeypatch):
+    put(tmp_path, "0002-L", numbers(50), b"21,3,9,2\n" * 20)
+    monkeypatch.setattr(pku_source, "MAX_LABEL_BYTES", 179)
+    found = read_all(tmp_path)
+    assert list(found) == ["0002-L"]
+    assert found["0002-L"].reason == "180 bytes, expected at most 179; is this a label file?"
 
 
 def test_labels_keep_their_class_number_and_names_have_the_line(tmp_path):

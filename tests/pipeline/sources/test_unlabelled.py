@@ -13,7 +13,6 @@ from pipeline.recipes.recipe import load_recipe
 from pipeline.skeleton.layout import KINECT_V2
 from pipeline.skeleton.recording import Clip
 from pipeline.sources.folder.skeleton_toml import read_skeleton_toml
-from pipeline.sources.folder.source import FolderSource
 from pipeline.sources.source import Refusal
 from pipeline.sources.unlabelled import FoundRecordings, find_recordings
 from pipeline.synth.synth import write
@@ -151,8 +150,6 @@ def test_a_folder_data_set_needs_no_label_column(own: Path, tmp_path: Path) -> N
         assert [clip.name for clip in given] == [clip.name for clip in wanted]
         for one, other in zip(given, wanted, strict=True):
             np.testing.assert_array_equal(one.xyz, other.xyz)
-    with pytest.raises(ConfigError, match="names no columns file and label"):
-        FolderSource([tmp_path / "new"])
     (tmp_path / "new" / "manifest.csv").write_text("name\na\n")
     with pytest.raises(ConfigError, match="names no column file, but"):
         find_recordings([tmp_path / "new"], layout)

@@ -8,6 +8,7 @@ from pipeline.errors import ConfigError
 from pipeline.recipes.recipe import load_recipe
 from pipeline.sources.ntu.names import NTU60
 from pipeline.store.split_rules import OFFICIAL_RULES
+from trainer.config.evaluation import compose_eval
 from trainer.config.presets import choose_preset, compose_pretrain, load_preset, preset_names
 from trainer.config.pretrain import PretrainConfig
 
@@ -53,6 +54,8 @@ def test_the_reference_presets_match_the_released_code_with_its_quirks() -> None
         assert (config.encoder.init, config.pair.start, config.augment.same_every_epoch) == ("reference", "apart", True)
     assert (PretrainConfig().encoder.init, PretrainConfig().pair.start) == ("torch", "copy")
     assert not PretrainConfig().augment.same_every_epoch
+    linear = [compose_eval(preset=f"reference-{name}ntu60-xsub").linear for name in ("", "skeletonclr-")]
+    assert [(config.epochs, round(config.decay_at * config.epochs)) for config in linear] == [(150, 80), (100, 80)]
 
 
 def test_the_defaults_are_the_released_configuration() -> None:

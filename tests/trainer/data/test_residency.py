@@ -1,15 +1,21 @@
+from collections.abc import Callable
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, OutputExists
 from pipeline.store.store import Store
+from trainer.config.layers import FITTED_ORIGIN
 from trainer.config.pretrain import PretrainConfig
 from trainer.data import residency
 from trainer.data.loader import HostClips, ResidentClips
-from trainer.data.residency import Residency, _choose_residency, open_feed
+from trainer.data.residency import Residency, _choose_residency, fit_stream_buffer, open_feed
 from trainer.data.shuffle import ShuffleOrder, plan_batches
 from trainer.data.streaming import StreamedClips
+from trainer.pretrain import open_run
+from trainer.pretrain.pretrain import PretrainRequest, pretrain
 from trainer.runtime.memory import format_bytes
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
@@ -88,3 +94,43 @@ def test_on_a_gpu_every_residency_gives_the_same_batches(shared_store: Store) ->
         assert len(found[-1]) == 30
     for other in found[1:]:
         assert all(a[0] == b[0] and torch.equal(a[1], b[1]) for a, b in zip(found[0], other, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("asked", "room", "buffer"),
+    [
+        ("host", None, 64),
+        ("auto", 10**6, 64),
+        ("stream", 64, 64),
+        ("stream", 63, 32),
+        ("stream", 17, 16),
+        ("auto", 0, 4),
+    ],
+)
+def test_the_buffer_of_a_stream_shrinks_until_it_fits_in_the_memory(
+    shared_store: Store, monkeypatch: pytest.MonkeyPatch, asked: Residency, room: int | None, buffer: int
+) -> None:
+    """There is memory for a buffer of `room` clips and what else a stream holds."""
+    rows, config = np.arange(len(shared_store)), PretrainConfig(frames=16, batch_size=8, stream_buffer=64)
+    others = StreamedClips(
+        shared_store, rows, ShuffleOrder(shared_store.blocks(rows), 0, 0), 16, 2, 8, CPU, 0
+    ).max_bytes
+    free = 0 if room is None else (others + CLIP * room) / residency.HOST_SHARE + 1
+    monkeypatch.setattr(residency, "available_memory", lambda _: free if room else 0)
+    monkeypatch.setattr(residency, "MIN_STREAM_BUFFER", 4)
+    found = fit_stream_buffer(shared_store, rows, config, CPU, asked, workers=0)
+    assert found == config.model_copy(update={"stream_buffer": buffer})
+
+
+def test_a_run_keeps_the_buffer_that_was_fitted_to_the_memory(
+    train_request: Callable[..., PretrainRequest], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = train_request(tmp_path / "run", residency="stream")
+    monkeypatch.setattr(open_run, "fit_stream_buffer", lambda store, rows, config, *_: config.model_copy(
+        update={"stream_buffer": 16}))  # fmt: skip
+    run = pretrain(request).run
+    assert (run.config.stream_buffer, run.origins["stream_buffer"]) == (16, FITTED_ORIGIN)  # type: ignore[index]
+    monkeypatch.undo()
+    assert pretrain(request).outcome == "up to date"
+    with pytest.raises(OutputExists, match="stream_buffer is 16 in the run, 32 was requested"):
+        pretrain(train_request(tmp_path / "run", "stream_buffer=32"))

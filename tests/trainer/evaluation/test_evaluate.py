@@ -10,15 +10,17 @@ import pytest
 import torch
 from rich.console import Console
 
-from pipeline.errors import ArtifactNotFound
+from pipeline.errors import ArtifactNotFound, NotFinite
 from pipeline.store.build_splits import build_splits
 from pipeline.store.splits import find_split
 from pipeline.store.store import Store
+from tests.support.result_files import result_file
 from trainer.config.evaluation import compose_eval
 from trainer.data.loader import load_clips
 from trainer.evaluation import features, finetune
 from trainer.evaluation.evaluate import EvaluateRequest, evaluate
 from trainer.evaluation.finetune import Sides
+from trainer.evaluation.frozen_protocols import extract_representations
 from trainer.evaluation.knn import weighted_knn
 from trainer.models.encoder import Encoder
 from trainer.runs.classifier import load_classifier
@@ -42,7 +44,8 @@ def results(shared_run: Run, shared_store: Store) -> dict[str, dict[str, object]
 def test_every_protocol_writes_a_result_with_all_rows(results: dict[str, dict[str, object]], shared_run: Run) -> None:
     for protocol, result in results.items():
         assert list(result["rows"]) == ["pre-trained", "pre-trained, recalibrated", "random encoder", "raw coordinates"]  # type: ignore[call-overload]
-        written = json.loads((shared_run.path / "eval" / f"{protocol}.json").read_text())
+        written = json.loads(Path(result["written"]).read_text())  # type: ignore[arg-type]
+        assert Path(result["written"]) == result_file(shared_run.path, f"{protocol}.json")  # type: ignore[arg-type]
         assert written["rows"] == json.loads(json.dumps(result["rows"]))
         assert written["lineage"]["store"]["digest"] == shared_run.lineage["store"]["digest"]
         assert written["lineage"]["checkpoint"]["step"] == shared_run.total_steps
@@ -80,7 +83,7 @@ def test_another_split_gets_its_own_result_file(shared_run: Run, shared_store: S
         device=torch.device("cpu"),
     )
     result = evaluate(request)["knn"]
-    assert Path(result["written"]).name == "knn-ntu60-xview.json"
+    assert Path(result["written"]) == result_file(shared_run.path, "knn-ntu60-xview.json")
     seen = np.intersect1d(find_split(shared_store, "xsub").train, split.test)
     assert result["lineage"]["test_clips_pretrained_on"] == len(seen) > 0
     assert f"{len(seen)} of the test clips were used in pre-training" in "\n".join(
@@ -117,8 +120,8 @@ def test_retrieval_predicts_the_class_of_the_most_similar_clip(shared_run: Run, 
 def test_augmented_knn_depends_on_the_seed(shared_run: Run, shared_store: Store) -> None:
     def scores(*settings: str) -> object:
         config = compose_eval([*settings, "knn.k=1"])
-        evaluate(asked(shared_run, shared_store, "knn", config=config, batch_norm="trained"))
-        with np.load(shared_run.path / "eval" / "knn.scores.npz") as kept:
+        found = evaluate(asked(shared_run, shared_store, "knn", config=config, batch_norm="trained", force=True))
+        with np.load(Path(found["knn"]["written"]).with_suffix(".scores.npz")) as kept:
             return kept["pre-trained"]
 
     plain, head = scores(), scores("knn.layer=head")
@@ -140,7 +143,7 @@ def test_finetuning_is_compared_with_training_from_scratch(shared_run: Run, shar
     split = find_split(shared_store, "xsub")
     test = load_clips(shared_store, split.test, 16, shared_run.config.bodies)
     again = kept.scores(features.extract_positions(kept.encoder, test, shared_run))
-    with np.load(shared_run.path / "eval" / "finetune.scores.npz") as scores:
+    with np.load(result_file(shared_run.path, "finetune.scores.npz")) as scores:
         np.testing.assert_allclose(again.detach().numpy(), scores["pre-trained"], atol=1e-5)
         assert np.array_equal(scores["rows"], split.test)
 
@@ -212,6 +215,29 @@ def test_a_run_is_evaluated_with_the_settings_of_its_preset(shared_run: Run, sha
     assert reference.semi_for(0.01).learning_rate == 0.05
 
 
+def test_the_best_epoch_is_shown_as_the_best_of_the_evaluations_on_the_test_clips(
+    results: dict[str, dict[str, Any]],
+) -> None:
+    assert "the best of 30 evaluations on the test set was" in " ".join(evaluation_output.results_notes(results))
+
+
+def test_projections_too_large_to_compare_stop_the_knn_of_the_reference(shared_run: Run, shared_store: Store) -> None:
+    encoder, _ = load_encoder(shared_run, torch.device("cpu"))
+    with torch.no_grad():
+        for name, value in encoder.named_parameters():
+            if name.startswith("head.") and value.ndim == 2:
+                value.mul_(1e30)
+    rows = find_split(shared_store, "xsub").test
+    clips = load_clips(shared_store, rows, shared_run.config.frames, shared_run.config.bodies)
+    labels = torch.zeros(len(clips), dtype=torch.int64)
+    sides = Sides(train=clips, train_labels=labels, test=clips, test_labels=labels, classes=1)
+    config = compose_eval(["knn.layer=head"])
+    with pytest.raises(NotFinite, match=r"^knn, pre-trained: the encoder's features of 36 of 36 clips are not finite"):
+        next(
+            extract_representations(shared_run, encoder, encoder, sides, ["pre-trained"], config, lambda message: None)
+        )
+
+
 def test_the_table_has_every_row_and_fits_a_terminal(shared_run: Run, shared_store: Store) -> None:
     build_splits(shared_store, ["xsub"], [0.25], [3, 4])
     config = compose_eval(["semi.epochs=1", "finetune.epochs=1", "linear.epochs=2"])
@@ -230,4 +256,4 @@ def test_the_table_has_every_row_and_fits_a_terminal(shared_run: Run, shared_sto
     notes = "\n".join(evaluation_output.results_notes(found))
     assert "semi-0.25: " in notes
     assert "over 2 subsets" in notes
-    assert "finetune: accuracy after the last epoch" in notes
+    assert "finetune: accuracy after the last epoch; the best of 1 evaluation on the test set was" in notes

@@ -70,3 +70,13 @@ def test_the_nearest_neighbour_is_exact_far_from_the_origin() -> None:
     # Sums of a power of two and these multiples of 2^-10 are exact in float32.
     train, test = ((tensor * 1024).round() / 1024 for tensor in (train, test))
     assert torch.equal(nearest_neighbour(train + far, labels, test + far, classes=5), near)
+
+
+def test_the_nearest_neighbour_is_exact_in_two_groups_far_from_each_other() -> None:
+    generator = torch.Generator().manual_seed(7)
+    train = torch.randn(60, 300, generator=generator).mul_(0.02)
+    train[::2] += 50
+    train[1::2] -= 50
+    test = train + torch.randn(60, 300, generator=generator).mul_(0.001)
+    labels = torch.arange(60)
+    assert torch.equal(nearest_neighbour(train, labels, test, classes=60).argmax(1), labels)

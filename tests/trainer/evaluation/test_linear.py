@@ -59,7 +59,7 @@ def test_the_last_incomplete_batch_is_left_out_unless_it_is_the_only_one(
 def test_a_training_that_diverges_is_an_error_with_the_epoch() -> None:
     train, labels = blobs(50, 0)
     with pytest.raises(NotFinite, match=r"diverged: .* is not finite after epoch \d+; lower the learning rate"):
-        linear.fit(train, labels, train, labels, classes=3, config=LinearConfig(learning_rate=1e38))
+        linear.fit(train * 1e10, labels, train, labels, classes=3, config=LinearConfig(learning_rate=1e30))
 
 
 @pytest.mark.parametrize("decay", [0.0, 0.01])

@@ -9,6 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from pipeline.artifacts import manifest
+from tests.support.result_files import result_file
 from trainer.evaluation import results
 from trainer.runs.run import Run, load_run
 
@@ -22,7 +23,7 @@ def copied_run(evaluated_run: Run, tmp_path: Path) -> Run:
 def test_results_are_read_back(evaluated_run: Run) -> None:
     found, skipped = results.read_results(evaluated_run)
     assert skipped == []
-    assert [result.name for result in found] == ["knn", "linear"]
+    assert [result.short_name for result in found] == ["knn", "linear"]
     for result in found:
         document = json.loads((evaluated_run.path / "eval" / f"{result.name}.json").read_text())
         for name, row in result.rows.items():
@@ -33,7 +34,7 @@ def test_results_are_read_back(evaluated_run: Run) -> None:
 
 
 def test_the_digest_is_the_last_key_and_covers_all_others(evaluated_run: Run) -> None:
-    document = json.loads((evaluated_run.path / "eval" / "linear.json").read_text())
+    document = json.loads(result_file(evaluated_run.path, "linear.json").read_text())
     assert list(document)[-1] == "digest"
     digest = document.pop("digest")
     assert digest == manifest.json_digest(document)
@@ -41,25 +42,25 @@ def test_the_digest_is_the_last_key_and_covers_all_others(evaluated_run: Run) ->
 
 @pytest.mark.parametrize("change", [(b'"top1": ', b'"top1":  '), (b'"protocol": "knn"', b'"protocol": "kNN"')])
 def test_a_changed_byte_is_detected(copied_run: Run, change: tuple[bytes, bytes]) -> None:
-    path = copied_run.path / "eval" / "knn.json"
+    path = result_file(copied_run.path, "knn.json")
     path.write_bytes(path.read_bytes().replace(*change))
     found, skipped = results.read_results(copied_run)
-    assert [result.name for result in found] == ["linear"]
+    assert [result.short_name for result in found] == ["linear"]
     assert skipped == [
         f"{path}: skipped: its content does not match its checksum: it was changed or damaged; evaluate again"
     ]
 
 
 def test_results_of_older_versions_without_a_checksum_are_read(copied_run: Run) -> None:
-    path = copied_run.path / "eval" / "knn.json"
+    path = result_file(copied_run.path, "knn.json")
     document = json.loads(path.read_text())
     del document["digest"]
     path.write_text(json.dumps(document))
-    assert [result.name for result in results.read_results(copied_run)[0]] == ["knn", "linear"]
+    assert [result.short_name for result in results.read_results(copied_run)[0]] == ["knn", "linear"]
 
 
 def test_fields_that_could_not_be_read_are_not_written(copied_run: Run) -> None:
-    document = json.loads((copied_run.path / "eval" / "knn.json").read_text())
+    document = json.loads(result_file(copied_run.path, "knn.json").read_text())
     with pytest.raises(ValidationError, match="top1"):
         results.write_result(copied_run, "knn", {**document, "rows": {"pre-trained": {"top1": 101}}})
 
@@ -94,13 +95,13 @@ def set_value(document: Any, keys: str, value: Any) -> None:
 def test_a_damaged_result_without_checksum_is_skipped_with_the_field(
     copied_run: Run, keys: str, value: Any, reason: str
 ) -> None:
-    path = copied_run.path / "eval" / "knn.json"
+    path = result_file(copied_run.path, "knn.json")
     document = json.loads(path.read_text())
     del document["digest"]
     set_value(document, keys, value)
     path.write_text(json.dumps(document))
     found, skipped = results.read_results(copied_run)
-    assert [result.name for result in found] == (["linear"] if reason else ["knn", "linear"])
+    assert [result.short_name for result in found] == (["linear"] if reason else ["knn", "linear"])
     assert len(skipped) == bool(reason)
     if reason:
         assert skipped[0].startswith(f"{path}: skipped: ")

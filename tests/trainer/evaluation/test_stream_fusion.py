@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from pipeline.errors import ArtifactError, ConfigError
+from tests.support.result_files import result_file
 from trainer.evaluation.results import write_result
 from trainer.evaluation.stream_fusion import choose_weights, fuse_runs
 from trainer.runs.run import Run
@@ -35,8 +36,9 @@ def evaluated(run: Run, scores: dict[str, Any], split: str = "s", labels: tuple[
             "split": {"digest": split, "train": 2, "test": 2},
         },
     }
-    result["written"] = write_result(run, "linear", result, {**about, **arrays}).as_posix()
-    return {"linear": result}
+    result["settings_digest"] = "0" * 64
+    written = write_result(run, "linear-00000000", result, {**about, **arrays})
+    return {"linear": {**written, "written": str(run.path / "eval" / "linear-00000000.json")}}
 
 
 def test_scores_are_added_with_their_weights(shared_run: Run, tmp_path: Path) -> None:
@@ -50,7 +52,7 @@ def test_scores_are_added_with_their_weights(shared_run: Run, tmp_path: Path) ->
         assert fused["rows"]["pre-trained"]["top1"] == top1
         assert list(fused["rows"]) == ["pre-trained"]
         assert fused["settings"]["weights"] == weights
-        assert Path(fused["written"]) == opened[0].path / "eval" / "linear-with-motion.json"
+        assert Path(fused["written"]) == result_file(opened[0].path, "linear-with-motion.json")
         assert json.loads(Path(fused["written"]).read_text())["rows"] == fused["rows"]
 
 
@@ -74,6 +76,23 @@ def test_default_weights_are_by_stream_when_streams_differ(shared_run: Run, tmp_
     for opened, weights in (([joint], ()), ([joint, bone], (1.0,)), ([joint, bone], (1.0, 0.0))):
         with pytest.raises(ConfigError):
             choose_weights(opened, weights)
+
+
+@pytest.mark.parametrize("weight", [1e308, 1e-320, float("nan"), float("inf")])
+def test_weights_whose_sums_would_overflow_or_vanish_are_rejected(shared_run: Run, weight: float) -> None:
+    with pytest.raises(ConfigError, match=r"expected 2 numbers from 1e-06 to 1e\+06, one for each run, found 1, "):
+        choose_weights([shared_run, shared_run], [1.0, weight])
+
+
+def test_runs_that_were_evaluated_with_different_settings_are_named(shared_run: Run, tmp_path: Path) -> None:
+    opened = [of_stream(shared_run, stream, tmp_path) for stream in ("joint", "bone")]
+    found = [evaluated(run, {"pre-trained": [[1, 0], [0, 1]]}) for run in opened]
+    assert fuse_runs(opened, found, [1.0, 1.0])["linear"]["notes"] == []
+    for results, rate in zip(found, (0.3, 3.0), strict=True):
+        results["linear"]["settings"] = {"epochs": 150, "learning_rate": rate}
+    notes = fuse_runs(opened, found, [1.0, 1.0])["linear"]["notes"]
+    assert [note.partition(": ")[0] for note in notes] == ["linear"]
+    assert "presets differ: learning_rate 0.3, 3.0; use --set" in notes[0]
 
 
 def test_other_clips_or_another_split_are_rejected(shared_run: Run, tmp_path: Path) -> None:

@@ -59,11 +59,17 @@ def test_positions_are_converted_to_the_runs_stream(
             np.testing.assert_array_equal(arrays["features"], wanted)
 
 
-def test_an_exported_array_is_not_resized(shared_run: Run, shared_store: Store, tmp_path: Path) -> None:
+def test_the_clips_of_an_export_are_those_of_the_store(shared_run: Run, shared_store: Store, tmp_path: Path) -> None:
     export(ExportRequest(store=shared_store, format="npz", output=tmp_path / "x.npz"))
-    batch = embed.from_file(shared_run, tmp_path / "x.npz")
-    assert batch.clips.shape == (72, 3, int(shared_store.columns["frames"].max()), 25, 2)
+    batch, stored = embed.from_file(shared_run, tmp_path / "x.npz"), embed.from_store(shared_run, shared_store)
+    torch.testing.assert_close(batch.clips, stored.clips, rtol=0, atol=1e-6)
     assert batch.names.tolist() == shared_store.names
+    assert batch.labels.tolist() == stored.labels.tolist()
+    features, expected = (embed.encode(shared_run, each, device=CPU).features for each in (batch, stored))
+    np.testing.assert_allclose(features, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_an_array_without_lengths_is_not_resized(shared_run: Run, tmp_path: Path) -> None:
     np.savez(tmp_path / "bare.npz", data=np.zeros((2, 3, 9, 25, 1)))
     bare = embed.from_file(shared_run, tmp_path / "bare.npz")
     assert (bare.labels.tolist(), bare.names.tolist(), bare.clips.dtype) == ([-1, -1], ["0", "1"], torch.float32)
@@ -80,6 +86,10 @@ def test_an_exported_array_is_not_resized(shared_run: Run, shared_store: Store, 
         ({"data": np.full((2, 3, 9, 25, 1), 1e300)}, "not finite in clip 0"),
         ({"data": np.full((2, 3, 9, 25, 1), 3e38)}, r"clip 0: x of spine_base is 3e\+38 m, expected at most"),
         ({"data": np.zeros((2, 3, 9, 25, 1)), "labels": np.zeros(3)}, "labels has shape"),
+        ({"data": np.zeros((2, 3, 9, 25, 1)), "lengths": np.array([3])}, "lengths has shape"),
+        ({"data": np.zeros((2, 3, 9, 25, 1)), "lengths": np.array([3, 10])}, "lengths must be integers from 1 to 9"),
+        ({"data": np.zeros((2, 3, 9, 25, 1)), "lengths": np.array([0, 9])}, "lengths must be integers from 1 to 9"),
+        ({"data": np.zeros((2, 3, 9, 25, 1)), "lengths": np.array([3.5, 9])}, "lengths must be integers"),
         (
             {"data": np.zeros((2, 3, 9, 25, 1)), "labels": np.array(["a", "b"])},
             "labels are <U1, expected integers",

@@ -1,6 +1,7 @@
 """The fast encoder matches the plain one up to rounding: outputs, gradients, statistics and training steps."""
 
 import copy
+import itertools
 import os
 import subprocess
 import sys
@@ -11,16 +12,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from pipeline.skeleton.layout import KINECT_V2
 from tests.support.people import CHAIN
 from trainer.config.model import EncoderConfig
 from trainer.config.pretrain import PretrainConfig
 from trainer.evaluation import features
-from trainer.models.encoder import Encoder
+from trainer.models.encoder import COORDINATES, Encoder
 from trainer.models.fast import cpu as fast_cpu
 from trainer.models.fast import cpu_ops
 from trainer.models.fast import gpu as fast_gpu
+from trainer.models.stgcn_block import Block
 from trainer.pretrain.pretrain import pretrain
 from trainer.pretrain.step import train_step
 from trainer.runs.run import Run, build_run_method, load_encoder
@@ -235,7 +238,7 @@ import torch
 from pipeline.skeleton.layout import KINECT_V2
 from trainer.models.fast import cpu_kernels, cpu_ops
 from trainer.config.model import EncoderConfig
-from trainer.models.encoder import Encoder
+from trainer.models.encoder import COORDINATES, Encoder
 assert cpu_ops.compile_kernels(torch.float32, dropout=True) > 0
 before = cpu_kernels.compilation_count()
 encoder = Encoder(KINECT_V2, EncoderConfig(hidden_channels=2, hidden_dim=8))
@@ -248,3 +251,37 @@ assert cpu_ops.compile_kernels(torch.float32, dropout=True) == 0
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path), "PYTHONPATH": str(Path(__file__).parents[3])}
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+class OtherBlock(Block):
+    """A block whose output is the negative of ST-GCN's."""
+
+    def forward(self, x, graph):
+        return -super().forward(x, graph)
+
+
+class OtherBlocks(Encoder):
+    """Overrides only `make_blocks`."""
+
+    def make_blocks(self, config, graph):
+        widths = [COORDINATES, config.hidden_dim]
+        return nn.ModuleList(
+            OtherBlock(inputs, outputs, graph, kernel=3, stride=4, dropout=0.0, residual=False)
+            for inputs, outputs in itertools.pairwise(widths)
+        )
+
+
+def test_an_encoder_with_other_blocks_uses_the_plain_implementation():
+    encoder, x = OtherBlocks(KINECT_V2, SMALL).eval(), clips(dtype=torch.float32)
+    assert not encoder.has_fast_feature_map
+    expected = encoder.feature_map(x)
+    encoder.fast = True
+    assert torch.equal(encoder.feature_map(x), expected)
+    assert Encoder(KINECT_V2, SMALL).has_fast_feature_map
+
+
+def test_training_says_that_an_encoder_has_no_fast_implementation(train_request, tmp_path, monkeypatch):
+    messages = []
+    monkeypatch.setattr("trainer.models.registry.ENCODERS", {"st-gcn": OtherBlocks})
+    pretrain(train_request(tmp_path / "run", "epochs=1"), notify=messages.append)
+    assert "encoder st-gcn has no fast implementation: the plain one is used" in messages

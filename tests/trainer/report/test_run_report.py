@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -6,16 +7,20 @@ from pathlib import Path
 import pytest
 import torch
 
+from pipeline.artifacts import manifest, schemas
 from pipeline.errors import ArtifactError
 from pipeline.report.report import Folded, Report, Scene, Table, write_report
 from tests.support.html_checks import page_of
+from tests.support.result_files import result_file
 from trainer.config.presets import compose_pretrain, load_preset
 from trainer.evaluation import results
 from trainer.evaluation.results import Result
 from trainer.report import result_tables, training_history
 from trainer.report.run_report import RunReportRequest, build_run_report
+from trainer.runs.checkpoint import MODEL
 from trainer.runs.effective_config import effective_run_config
-from trainer.runs.run import Run, load_run
+from trainer.runs.run import Run, load_run, newest_checkpoint
+from trainer.runs.safetensors_file import read_tensors, write_tensors
 
 CPU = torch.device("cpu")
 
@@ -27,7 +32,7 @@ def gathered(evaluated_run: Run) -> Report:
 
 def test_a_report_shows_results_and_baselines(gathered: Report, evaluated_run: Run, tmp_path: Path) -> None:
     page = page_of(gathered, tmp_path / "page.html")
-    written = json.loads((evaluated_run.path / "eval" / "linear.json").read_text())
+    written = json.loads(result_file(evaluated_run.path, "linear.json").read_text())
     rows = written["rows"]
     assert gathered.answer.startswith(f"{rows['pre-trained']['top1']:.1f} % linear [")
     assert f"random encoder {rows['random encoder']['top1']:.1f} %" in gathered.answer
@@ -76,6 +81,27 @@ def test_without_the_store_a_report_has_the_other_sections(evaluated_run: Run, t
         build_run_report(RunReportRequest(run=run, device=CPU, store=tmp_path / "none.zarr"))
 
 
+@pytest.mark.parametrize("weight", [float("nan"), 1e20])
+def test_a_run_whose_features_are_not_finite_has_a_report_that_says_so(
+    evaluated_run: Run, tmp_path: Path, weight: float
+) -> None:
+    shutil.copytree(evaluated_run.path, tmp_path / "runs" / "diverged")
+    run = load_run(tmp_path / "runs" / "diverged")
+    path, _, _ = newest_checkpoint(run)
+    tensors = read_tensors(path / MODEL)
+    large = {name: tensor.fill_(weight) for name, tensor in tensors.items() if name.endswith("spatial.weight")}
+    assert large
+    write_tensors(path / MODEL, tensors | large)
+    (path / manifest.MANIFEST).unlink()
+    manifest.write_manifest(path, schemas.CHECKPOINT)
+    store = evaluated_run.path.parents[1] / "processed" / "ntu60.zarr"
+    made = build_run_report(RunReportRequest(run=run, device=CPU, store=store))
+    page = page_of(made, tmp_path / "page.html")
+    assert len(re.findall(r"Not shown: .*?not finite", page.text)) == 2
+    assert scenes(made) == []
+    assert "linear, pre-trained" in page.text
+
+
 def test_an_unfinished_or_unevaluated_run_has_a_report(shared_run: Run, tmp_path: Path) -> None:
     shutil.copytree(shared_run.path, tmp_path / "run", ignore=shutil.ignore_patterns("eval", "checkpoints"))
     log = tmp_path / "run" / "log.jsonl"
@@ -95,7 +121,7 @@ def test_an_unfinished_or_unevaluated_run_has_a_report(shared_run: Run, tmp_path
 
 def test_class_names_are_escaped(evaluated_run: Run, tmp_path: Path) -> None:
     shutil.copytree(evaluated_run.path.parents[1], tmp_path, dirs_exist_ok=True)
-    path = tmp_path / "runs" / "tiny" / "eval" / "linear.json"
+    path = result_file(tmp_path / "runs" / "tiny", "linear.json")
     plain = json.loads(path.read_text())
     del plain["digest"]  # as in results of older versions
     plain["class_names"] = ["<script>alert(1)</script>", "\"'><img src=x onerror=alert(1)>", "$x$\ud800\x00"]
@@ -123,7 +149,7 @@ def test_settings_that_differ_are_listed_and_marked(shared_run: Run) -> None:
 
 
 def linear(run: Run) -> Result:
-    return next(result for result in results.read_results(run)[0] if result.name == "linear")
+    return next(result for result in results.read_results(run)[0] if result.short_name == "linear")
 
 
 def test_the_published_number_is_shown_with_reasons_against_comparing(evaluated_run: Run) -> None:
@@ -168,7 +194,7 @@ def test_there_is_no_published_number_for_other_data(evaluated_run: Run) -> None
 def test_label_subsets_other_stores_and_fused_streams_are_distinguished(evaluated_run: Run, tmp_path: Path) -> None:
     shutil.copytree(evaluated_run.path, tmp_path / "run")
     folder = tmp_path / "run" / "eval"
-    plain = json.loads((folder / "knn.json").read_text())
+    plain = json.loads(result_file(tmp_path / "run", "knn.json").read_text())
     del plain["digest"]  # as in results of older versions
     row = plain["rows"]["pre-trained"]
     semi = {"top1": 41.25, "deviation": 1.75, "seeds": {"0": {**row, "subset": "x"}, "1": row}}

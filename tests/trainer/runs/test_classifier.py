@@ -12,11 +12,12 @@ from pipeline.errors import ArtifactError, ArtifactNotFound, NotFinite
 from pipeline.store.splits import find_split
 from pipeline.store.store import Store
 from pipeline.store.verify import NotAnArtifact, verify
+from tests.support.result_files import result_file
 from trainer.config.evaluation import compose_eval
 from trainer.data.loader import load_clips
 from trainer.evaluation import features, linear
 from trainer.evaluation.evaluate import EvaluateRequest, evaluate
-from trainer.runs.classifier import choose_classifier, list_classifiers, load_classifier
+from trainer.runs.classifier import choose_classifier, load_classifier, saved_classifiers
 from trainer.runs.run import Run, load_encoder, load_run
 from trainer.runs.safetensors_file import read_tensors, write_tensors
 
@@ -48,11 +49,15 @@ def request_of(run: Run, store: Store, split: str) -> EvaluateRequest:
     )
 
 
+def chosen_file(run: Run, name: str | None) -> Path:
+    return run.path / "eval" / f"{choose_classifier(run, name)}.classifier"
+
+
 def test_linear_evaluation_saves_both_classifiers_with_their_encoders(
     evaluated: tuple[Run, list[linear.LinearResult]], shared_store: Store
 ) -> None:
     run, fitted = evaluated
-    assert sorted(list_classifiers(run)) == ["linear", "linear-recalibrated"]
+    assert sorted(saved.short_name for saved in saved_classifiers(run)) == ["linear", "linear-recalibrated"]
     test = load_clips(shared_store, find_split(shared_store, "xsub").test, 16, run.config.bodies)
     for name, wanted in zip(("linear", "linear-recalibrated"), fitted, strict=False):
         kept = load_classifier(run, name, CPU)
@@ -73,11 +78,11 @@ def test_the_newest_classifier_is_the_default_and_recalibrated_ones_must_be_name
     evaluated: tuple[Run, list[linear.LinearResult]], shared_store: Store
 ) -> None:
     run, _ = evaluated
-    assert choose_classifier(run, None) == "linear"
-    assert choose_classifier(run, "linear-recalibrated") == "linear-recalibrated"
+    assert chosen_file(run, None) == result_file(run.path, "linear.classifier")
+    assert chosen_file(run, "linear-recalibrated") == result_file(run.path, "linear-recalibrated.classifier")
     evaluate(request_of(run, shared_store, "xview"))
-    assert choose_classifier(run, None) == "linear-ntu60-xview"
-    assert choose_classifier(run, "linear") == "linear"
+    assert chosen_file(run, None) == result_file(run.path, "linear-ntu60-xview.classifier")
+    assert chosen_file(run, "linear") == result_file(run.path, "linear.classifier")
     with pytest.raises(ArtifactNotFound, match=r"the run has .*linear.*skelepipe eval .*/run --protocol finetune"):
         choose_classifier(run, "finetune")
 
@@ -94,15 +99,15 @@ def test_verify_checks_every_byte_of_a_classifier(
     evaluated: tuple[Run, list[linear.LinearResult]],
 ) -> None:
     run, _ = evaluated
-    folder = run.path / "eval" / "linear.classifier"
+    folder = result_file(run.path, "linear.classifier")
     assert (verify(folder).kind, verify(folder).findings) == (CLASSIFIER.kind, [])
     assert verify(run.path).findings == []
     for name in ("classifier.safetensors", "meta.json", "MANIFEST.json"):
         whole = (folder / name).read_bytes()
         (folder / name).write_bytes(whole[:-2] + bytes([whole[-2] ^ 1]) + whole[-1:])
         assert verify(folder).findings, name
-        assert "eval/linear.classifier" in verify(run.path).findings[0], name
-        with pytest.raises(ArtifactError, match=r"linear\.classifier: .*evaluate again with `skelepipe eval"):
+        assert f"eval/{folder.name}" in verify(run.path).findings[0], name
+        with pytest.raises(ArtifactError, match=r"linear-\w+\.classifier: .*evaluate again with `skelepipe eval"):
             load_classifier(run, "linear", CPU)
         (folder / name).write_bytes(whole)
     (folder / "MANIFEST.json").unlink()
@@ -118,23 +123,24 @@ def test_a_classifier_of_another_run_is_rejected(evaluated: tuple[Run, list[line
     run, _ = evaluated
     with pytest.raises(ArtifactError, match="belongs to another run"):
         load_classifier(replace(run, digest="0" * 64), "linear", CPU)
-    folder = run.path / "eval" / "linear.classifier"
+    folder = result_file(run.path, "linear.classifier")
     meta = json.loads((folder / "meta.json").read_text())
     (folder / "meta.json").write_text(json.dumps(meta | {"run": "0" * 64}))
     write_manifest(folder, CLASSIFIER)
-    assert verify(run.path).findings == ["eval/linear.classifier: is a classifier of another run"]
+    assert verify(run.path).findings == [f"eval/{folder.name}: is a classifier of another run"]
 
 
 def test_partial_classifiers_of_a_killed_evaluation_are_removed(
     evaluated: tuple[Run, list[linear.LinearResult]], shared_store: Store
 ) -> None:
     run, _ = evaluated
-    left = run.path / "eval" / ".linear.classifier.partial"
+    saved = result_file(run.path, "linear.classifier")
+    left = saved.with_name(f".{saved.name}.partial")
     left.mkdir()
     (left / "classifier.safetensors").write_bytes(b"half")
-    assert sorted(list_classifiers(run)) == ["linear", "linear-recalibrated"]
+    assert sorted(saved.short_name for saved in saved_classifiers(run)) == ["linear", "linear-recalibrated"]
     assert verify(run.path).findings == []
-    evaluate(request_of(run, shared_store, "xsub"))
+    evaluate(replace(request_of(run, shared_store, "xsub"), force=True))
     assert not left.exists()
     assert verify(run.path).findings == []
 
@@ -151,7 +157,7 @@ def set_first_value(path: Path, value: float) -> None:
 def test_a_classifier_that_is_not_finite_is_refused(
     evaluated: tuple[Run, list[linear.LinearResult]], value: float
 ) -> None:
-    folder = evaluated[0].path / "eval" / "linear.classifier"
+    folder = result_file(evaluated[0].path, "linear.classifier")
     set_first_value(folder / "classifier.safetensors", value)
     write_manifest(folder, CLASSIFIER)
     with pytest.raises(NotFinite, match=r"classifier\.safetensors: .* is not finite; evaluate again with"):
@@ -169,8 +175,9 @@ def test_an_encoder_that_is_not_finite_is_refused(own_run: Run) -> None:
 def test_a_training_on_labels_that_diverges_saves_nothing_and_names_protocol_and_row(
     own_run: Run, shared_store: Store
 ) -> None:
-    request = replace(request_of(own_run, shared_store, "xsub"), config=compose_eval(["linear.learning_rate=1e38"]))
-    with pytest.raises(NotFinite, match=r"^linear, pre-trained: the training diverged: .* after epoch \d+; lower"):
+    config = compose_eval(["finetune.learning_rate=1e20", "finetune.epochs=2"])
+    request = replace(request_of(own_run, shared_store, "xsub"), protocols=("finetune",), config=config)
+    with pytest.raises(NotFinite, match=r"^finetune, pre-trained: the training diverged: .* after epoch \d+; lower"):
         evaluate(request)
-    assert list_classifiers(own_run) == []
-    assert not list((own_run.path / "eval").glob("linear*.json"))
+    assert saved_classifiers(own_run) == []
+    assert not list((own_run.path / "eval").glob("finetune*.json"))

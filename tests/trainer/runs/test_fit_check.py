@@ -106,8 +106,13 @@ def test_expected_tensors_are_found_without_drawing_random_numbers(shared_run: R
     assert torch.equal(before, torch.get_rng_state())
 
 
-@pytest.mark.parametrize("header", [b"", b"\xff" * 8, b"\x02" + bytes(7) + b"[]", b"\x0d" + bytes(7) + b'{"queue": 12}',
-                                    b"\x14" + bytes(7) + b'{"queue":{"shape":1}}'])  # fmt: skip
+HEADERS = ["[]", '{"queue": 12}', '{"queue": {"shape": 1}}', '{"queue": {"shape": [1e999], "dtype": "F32"}}',
+           '{"queue": {"shape": [], "dtype": []}}', "{", "[" * 20_000]  # fmt: skip
+
+
+@pytest.mark.parametrize("header", [
+    b"", b"\xff" * 8, *(len(text).to_bytes(8, "little") + text.encode() for text in HEADERS),
+], ids=lambda header: repr(header[8:40]))  # fmt: skip
 def test_a_damaged_header_is_an_error_in_one_line(own: Path, header: bytes) -> None:
     newest = max((own / "checkpoints").iterdir())
     (newest / "model.safetensors").write_bytes(header)

@@ -42,8 +42,9 @@ def skelepipe(*words, code=0):
 
 def embedded(run, clips, folder, layer="backbone"):
     np.savez(folder / "clips.npz", data=clips.numpy())
-    skelepipe("embed", run, "--input", folder / "clips.npz", "--layer", layer, "--out", folder / "features.npz")
-    with np.load(folder / "features.npz") as arrays:
+    out = folder / "features.npz"
+    skelepipe("embed", run, "--input", folder / "clips.npz", "--layer", layer, "--out", out, "--force")
+    with np.load(out) as arrays:
         return torch.from_numpy(arrays["features"])
 
 
@@ -418,7 +419,7 @@ def test_an_imported_run_is_evaluated_on_a_store_of_its_recipe(small, raw, reque
     )
     for told in ("random encoder", "weights imported from model.pt", "test clips may be among them"):
         assert told in said
-    (written,) = (tmp_path / "run" / "eval").glob("knn-smx-*-xsub.json")
+    (written,) = (tmp_path / "run" / "eval").glob("knn-smx-*-xsub-*.json")
     result = json.loads(written.read_text())
     assert result["lineage"]["transfer"] is result["lineage"]["test_clips_pretrained_on"] is result["published"] is None
     assert result["rows"]["pre-trained"]["top1"] != result["rows"]["random encoder"]["top1"]

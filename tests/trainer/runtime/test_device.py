@@ -8,6 +8,7 @@ import torch
 from pipeline.errors import ConfigError
 from tests.support import device_checks
 from trainer.runtime.device import choose_device
+from trainer.terminal.device import command_device
 
 
 def test_only_processors_and_gpus_are_devices() -> None:
@@ -27,11 +28,27 @@ def test_processes_of_one_host_do_not_share_a_gpu(monkeypatch: pytest.MonkeyPatc
     assert choose_device("cpu") == torch.device("cpu")
 
 
-def test_choosing_a_device_disables_reduced_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def default_arithmetic(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Set torch's defaults for this process."""
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    monkeypatch.setattr(torch.backends.cudnn, "deterministic", False)
+
+
+def arithmetic() -> tuple[bool, bool]:
+    return torch.backends.cudnn.allow_tf32, torch.backends.cudnn.deterministic
+
+
+@pytest.mark.usefixtures("default_arithmetic")
+def test_choosing_a_device_changes_no_setting_of_the_process() -> None:
     choose_device("cpu")
-    assert not torch.backends.cudnn.allow_tf32
-    assert torch.backends.cudnn.deterministic
+    assert arithmetic() == (True, False)
+
+
+@pytest.mark.usefixtures("default_arithmetic")
+def test_a_command_makes_the_arithmetic_exact() -> None:
+    assert command_device("cpu") == torch.device("cpu")
+    assert arithmetic() == (False, True)
 
 
 @pytest.mark.parametrize("check", [*device_checks.CHECKS, *device_checks.GPU_CHECKS], ids=lambda check: check.__name__)
