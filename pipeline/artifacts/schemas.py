@@ -274,8 +274,8 @@ _SPLITS = "run `skelepipe build-splits` again"
 _TRAIN = "train again, or use the version that wrote it"
 _EVALUATE = "evaluate again, or use the version that wrote it"
 
-STORE = DocumentSpec("skelepipe-store", StoreFields, _INGEST, make="skelepipe ingest")
-STORE_ATTRIBUTES = DocumentSpec("skelepipe-store", StoreAttributeFields, _INGEST)
+STORE = DocumentSpec("skelepipe-store", StoreFields, _INGEST, version=2, older_versions=(1,), make="skelepipe ingest")
+STORE_ATTRIBUTES = DocumentSpec("skelepipe-store", StoreAttributeFields, _INGEST, version=2, older_versions=(1,))
 QUARANTINE = DocumentSpec("skelepipe-store", QuarantineFields, _INGEST)
 SPLIT = DocumentSpec("skelepipe-split", SplitFields, _SPLITS)
 SUBSET = DocumentSpec("skelepipe-subset", SubsetFields, _SPLITS)

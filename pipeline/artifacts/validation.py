@@ -33,6 +33,8 @@ class DocumentSpec:
     remedy: str
     """What the user can do about an invalid document."""
     version: int = FORMAT_VERSION
+    older_versions: tuple[int, ...] = ()
+    """Format versions that can be read, too; new documents have `version`."""
     make: str = ""
     """The command that creates such an artifact, if there is one."""
 
@@ -54,9 +56,11 @@ class DocumentSpec:
         """
         self.check_kind(path, plain)
         found = plain.get("format_version")
-        if type(found) is not int or found != self.version:  # 1.0 and true are equal to 1
+        readable = (*self.older_versions, self.version)
+        if type(found) is not int or found not in readable:  # 1.0 and true are equal to 1
             problem = "has no format_version" if found is None else f"has format version {found!r}"
-            raise ArtifactError(f"{path}: {problem}, this skelepipe reads {self.version}; {self.remedy}")
+            versions = " and ".join(map(str, readable))
+            raise ArtifactError(f"{path}: {problem}, this skelepipe reads {versions}; {self.remedy}")
         self.check_fields(path, plain)
 
     def check_fields(self, path: Path, plain: Mapping[str, Any]) -> None:

@@ -37,6 +37,6 @@ COLUMNS = (
 CONFIDENCE = "confidence"
 """The optional array of joint confidences, present if any recording has them."""
 TEXT_COLUMNS = {
-    "name": "name of the clip, UTF-8, padded with NUL",
-    "recording": "name of the recording that the clip comes from, UTF-8, padded with NUL",
+    "name": "name of the clip",
+    "recording": "name of the recording that the clip comes from",
 }

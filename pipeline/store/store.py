@@ -31,6 +31,7 @@ from pipeline.store.columns import (
 )
 from pipeline.suggest import did_you_mean
 
+TEXT_DTYPE = "StringDType()"
 READ_BODY_FRAMES = SHARD_BODY_FRAMES
 """Body-frames that `Store.clips` keeps in memory."""
 
@@ -210,7 +211,12 @@ class Store:
         return np.ascontiguousarray(self.motion(first, last).transpose(2, 1, 0))
 
     def _texts(self, name: str) -> list[str]:
-        rows = self._array(name, "uint8", (len(self.columns["frames"]), None))
+        """Read a column of texts; in format version 1 it is a matrix of bytes."""
+        N = len(self.columns["frames"])
+        if self.attributes["format_version"] > 1:
+            texts: list[str] = self._array(name, TEXT_DTYPE, (N,)).tolist()
+            return texts
+        rows = self._array(name, "uint8", (N, None))
         try:
             return [bytes(row).rstrip(b"\0").decode() for row in rows]
         except UnicodeDecodeError as error:

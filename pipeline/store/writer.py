@@ -1,6 +1,7 @@
 """Write a store clip by clip; the small arrays, attributes and the manifest with checksums come last."""
 
 import json
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 from zarr.codecs import BloscCodec, Crc32cCodec
+from zarr.errors import ZarrUserWarning
 
 from pipeline.artifacts import manifest, schemas
 from pipeline.store.columns import (
@@ -99,6 +101,7 @@ class StoreWriter:
         form = schemas.STORE
         stored = {"kind": form.kind, "format_version": form.version, "units": "m", "extra": list(extra), **attributes}
         self._group.attrs.put({"skelepipe": stored})
+        self._consolidate_metadata()
         self.folder.joinpath(QUARANTINE_FILE).write_bytes(json.dumps(quarantine, indent=1).encode() + b"\n")
         return manifest.write_manifest(self.folder, form, clips=len(texts["name"]))
 
@@ -106,7 +109,7 @@ class StoreWriter:
         array = self._group.create_array(
             name,
             shape=values.shape,
-            dtype=values.dtype,
+            dtype="string" if values.dtype.kind == "T" else values.dtype,
             chunks=tuple(max(1, extent) for extent in values.shape),
             compressors=[Crc32cCodec()],
             attributes={"meaning": meaning},
@@ -115,10 +118,17 @@ class StoreWriter:
         array[...] = values
 
     def _write_text(self, name: str, texts: Sequence[str], meaning: str) -> None:
-        encoded = [text.encode() for text in texts]
-        width = max(1, *map(len, encoded)) if encoded else 1
-        rows = np.frombuffer(b"".join(text.ljust(width, b"\0") for text in encoded), np.uint8)
-        self._write_column(name, rows.reshape(len(encoded), width), meaning)
+        self._write_column(name, np.array(texts, np.dtypes.StringDType()), meaning)
+
+    def _consolidate_metadata(self) -> None:
+        """Copy the metadata of all arrays into that of the group.
+
+        Readers then list no folder, in which Zarr would warn of files that are not part of the hierarchy, such as the
+        manifest.
+        """
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Consolidated metadata", ZarrUserWarning)  # not in the specification yet
+            zarr.consolidate_metadata(str(self.folder), zarr_format=3)
 
     def flush(self) -> None:
         """Write the body-frames in the buffer."""

@@ -397,14 +397,14 @@ def test_a_document_with_a_new_digest_opens(shared: Golden, document: Document) 
 
 
 @pytest.mark.parametrize(
-    "version", [0, 2, "1", 1.0, True, None, GONE], ids=lambda version: "gone" if version is GONE else repr(version)
+    "version", [0, 99, "1", 1.0, True, None, GONE], ids=lambda version: "gone" if version is GONE else repr(version)
 )
 @pytest.mark.parametrize("document", VERSIONED, ids=str)
 def test_another_format_version_is_refused(shared: Golden, document: Document, version: object) -> None:
     said = "has no format_version" if version in (None, GONE) else f"has format version {version!r}"
     with changed(shared, document, put(document.read(), (*document.within, "format_version"), version)):
         for told in refusals(shared, document):
-            assert f"{Path(document.file).name}: {said}, this skelepipe reads 1; " in told
+            assert f"{Path(document.file).name}: {said}, this skelepipe reads 1" in told
 
 
 @pytest.mark.parametrize(

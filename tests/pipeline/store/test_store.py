@@ -111,6 +111,16 @@ def test_another_format_version_is_refused_by_name(tmp_path: Path, monkeypatch: 
         Store(tmp_path / "s.zarr")
 
 
+def test_names_of_any_length_and_script_are_read_back(tmp_path: Path) -> None:
+    names = ["", "a" * 5000, "走る", "e\u0301", "x\0y\0"]
+    writer = StoreWriter(tmp_path / "s.zarr", 25, 2 * len(names))
+    writer.append(np.zeros((2 * len(names), 25, 3), np.float32))
+    columns = {spec.name: np.arange(len(names)) for spec in COLUMNS}
+    columns |= {"bodies": np.ones(len(names), np.int64), "frames": np.full(len(names), 2)}
+    writer.finish({"name": names, "recording": names}, {}, columns, FACTS, [])
+    assert Store(tmp_path / "s.zarr").names == names
+
+
 def test_writing_fewer_body_frames_than_announced_is_a_bug_that_shows(tmp_path: Path) -> None:
     writer = StoreWriter(tmp_path / "s.zarr", 25, 10)
     writer.append(np.zeros((4, 25, 3), np.float32))

@@ -2,13 +2,15 @@
 
 import json
 import re
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
+import zarr
 from numcodecs import blosc
 
-from pipeline.artifacts.validation import FORMAT_VERSION
+from pipeline.artifacts import schemas
 from pipeline.store.columns import CHUNK_BODY_FRAMES, COLUMNS, SHARD_BODY_FRAMES
 from pipeline.store.store import Store
 
@@ -53,6 +55,31 @@ def test_small_arrays_are_values_and_a_checksum(shared_store: Store) -> None:
         assert values.tolist() == shared_store.columns[spec.name].tolist()
 
 
+def test_texts_are_counted_lengths_and_utf8(shared_store: Store) -> None:
+    plain = (shared_store.path / "name" / "c" / "0").read_bytes()[:-4]
+    count, position, names = int.from_bytes(plain[:4], "little"), 4, list[str]()
+    for _ in range(count):
+        length = int.from_bytes(plain[position : position + 4], "little")
+        names.append(plain[position + 4 : position + 4 + length].decode())
+        position += 4 + length
+    assert names == shared_store.names
+
+
+def test_zarr_itself_reads_a_store_without_warnings(shared_store: Store) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for group in (
+            zarr.open_group(shared_store.path, mode="r"),
+            zarr.open(shared_store.path, mode="r"),
+            zarr.open_consolidated(shared_store.path),
+        ):
+            members = dict(group.members())  # type: ignore[union-attr]
+            assert {"xyz", "name", "label"} <= set(members)
+            assert list(members["name"][:]) == shared_store.names  # type: ignore[index]
+            assert list(members["recording"][:3]) == shared_store.recordings[:3]  # type: ignore[index]
+        assert "xyz" in str(zarr.open_group(shared_store.path, mode="r").tree())
+
+
 def test_every_array_attribute_and_key_is_told(shared_store: Store) -> None:
     told = set(re.findall(r"`([a-z0-9_*]+)`", TEXT))
     arrays = {path.parent.name for path in shared_store.path.glob("*/zarr.json")} - {"xyz"}
@@ -60,4 +87,4 @@ def test_every_array_attribute_and_key_is_told(shared_store: Store) -> None:
     assert set(shared_store.attributes) <= told
     assert {key for bad in shared_store.quarantine for key in bad} <= told
     assert set(json.loads((shared_store.path / "MANIFEST.json").read_bytes())) <= told
-    assert f"format version {FORMAT_VERSION}." in TEXT
+    assert f"format version {schemas.STORE.version}." in TEXT
