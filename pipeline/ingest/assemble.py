@@ -102,6 +102,7 @@ def assemble(
         "classes": {str(label): data.classes[label] for label in labels},
         "dense_labels": {str(label): index for index, label in enumerate(labels)},
         "splits": dict(data.rules),
+        "frames_per_second": data.frames_per_second,
     }
     digest = writer.finish(
         texts, extra, columns, facts, quarantine, _joint_confidence(partitions, len(data.layout.joints))

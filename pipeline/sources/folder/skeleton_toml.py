@@ -60,6 +60,7 @@ class FolderSpec:
     up: Up
     """The axis that points up in the files."""
     frames_per_second: float | None
+    """Of the recordings; None when the file does not say."""
     classes: Mapping[int, str] | None
     """Class names by label; None when the file has none."""
     splits: Mapping[str, Mapping[str, Condition | None]]
@@ -91,7 +92,7 @@ class _Form(BaseModel):
     description: str = ""
     units: Unit
     up: Up = "y"
-    frames_per_second: float | None = Field(default=None, gt=0)
+    frames_per_second: float | None = Field(default=None, ge=1, le=1000)
     layout: str | None = None
     joints: Any = None
     parents: Any = None
