@@ -42,6 +42,7 @@ class FolderSource:
         self._spec = read_skeleton_toml(self._root / SKELETON_TOML)
         table = read_manifest_csv(self._root / MANIFEST_CSV, self._spec, with_labels=with_labels)
         self.layout: Layout = self._spec.layout
+        self.max_people = self._spec.max_people
         self.classes = table.classes
         self.columns = table.columns
         self.rules: Mapping[str, Any] = table.rules
