@@ -131,6 +131,11 @@ def convert(
     help="How the frame numbers of clips that are cut out of long recordings are counted.  [default: the recipe's]",
 )
 @click.option(
+    "--max-people",
+    type=click.IntRange(1, 2),
+    help="People in each recording at most; with 1, pieces of a person are joined.  [default: the data set's, or 2]",
+)
+@click.option(
     "--workers",
     type=click.IntRange(0),
     help="Worker processes; 0 or 1: none.  [default: one per core if there is much to read]",
@@ -156,6 +161,7 @@ def ingest(
     out: Path | None,
     recipe: str,
     frame_index: Any,
+    max_people: int | None,
     job: tuple[int, int] | None,
     dry_run: bool,
     as_json: bool,
@@ -179,7 +185,7 @@ def ingest(
     if options["dask"]:
         reject_combination("--dask", {"--workers": options["workers"] is not None, "--dry-run": dry_run})
     output = out or PROCESSED_FOLDER / f"{dataset}.zarr"
-    loaded = load_recipe(recipe).with_frame_index(frame_index)
+    loaded = load_recipe(recipe).with_frame_index(frame_index).with_max_people(max_people)
     request = IngestRequest(dataset=dataset, roots=raw, output=output, recipe=loaded, **options)
     with ProgressBar("ingest", FIRST_RUN_NOTE) as bar:
         if job:

@@ -69,6 +69,7 @@ def run_job(
     """
     started = time.perf_counter()
     data = open_source(request.dataset, request.roots)
+    request = request.limited_by(data)
     survey = data.survey(keep_missing=request.keep_missing)
     plan = make_plan(data, request.roots, request.keep_missing, request.recipe, survey.entries)
     common: dict[str, Any] = {

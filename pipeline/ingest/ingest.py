@@ -35,6 +35,7 @@ def ingest(request: IngestRequest, progress: Callable[[IngestProgress], None] = 
         if client is not None:  # Dask workers have their own working directories
             request = replace(request, roots=tuple(root.absolute() for root in request.roots))
         data = open_source(request.dataset, request.roots)
+        request = request.limited_by(data)
         survey = data.survey(keep_missing=request.keep_missing)
         with sole_writer(request.output):
             store_exists = existing_store.exists(request.output)
@@ -58,6 +59,7 @@ def dry_run(request: IngestRequest) -> IngestResult:
         SkelepipeError: as for `ingest`, for the steps up to the survey.
     """
     data = open_source(request.dataset, request.roots)
+    request = request.limited_by(data)
     survey = data.survey(keep_missing=request.keep_missing)
     workers = worker_count(request, sum(entry.size for entry in survey.entries))
     cost = estimate_ingest(data, survey.entries, request.recipe, request.output, workers)

@@ -1,13 +1,13 @@
 """The request, progress and result of an ingest."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from pipeline.files.disk import folder_size
 from pipeline.ingest.estimate import IngestEstimate
 from pipeline.recipes.recipe import Recipe, load_recipe
-from pipeline.sources.source import Survey
+from pipeline.sources.source import Source, Survey
 from pipeline.store.store import Store
 
 
@@ -40,6 +40,11 @@ class IngestRequest:
     """Replace an output that was made from other input."""
     strict: bool = False
     """Publish nothing if any recording cannot be used."""
+
+    def limited_by(self, data: Source) -> Self:
+        """Return the request with the data set's limit of people in its recipe, unless the recipe has its own."""
+        limited = self.recipe if self.recipe.limits_people else self.recipe.with_max_people(data.max_people)
+        return replace(self, recipe=limited)
 
 
 @dataclass(kw_only=True, slots=True)

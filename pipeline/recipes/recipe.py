@@ -24,6 +24,9 @@ from pipeline.skeleton.recording import STEP_COUNTS, Clip, Recording
 from pipeline.skeleton.segments import DEFAULT_FRAME_INDEX, FrameIndex
 from pipeline.suggest import did_you_mean, did_you_mean_path
 
+LIMIT_PEOPLE = "limit_people"
+"""The step that `Recipe.with_max_people` adds."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RecipeStep:
@@ -52,6 +55,25 @@ class Recipe:
     def with_frame_index(self, frame_index: FrameIndex | None) -> Self:
         """Return the recipe with another frame-index convention; None changes nothing."""
         return self if frame_index is None else replace(self, frame_index=frame_index)
+
+    @property
+    def limits_people(self) -> bool:
+        """Whether a step limits the number of people."""
+        return any(step.name == LIMIT_PEOPLE for step in self.steps)
+
+    def with_max_people(self, people: int | None) -> Self:
+        """Return the recipe with the step `limit_people`, which replaces an existing one; None changes nothing.
+
+        The step comes before `pick_actors`, so that ghosts and furniture are gone, or else after the bodies are found.
+        """
+        if people is None:
+            return self
+        steps = [step for step in self.steps if step.name != LIMIT_PEOPLE]
+        names = [step.name for step in steps]
+        found = max(number for number, name in enumerate(names) if name in (*_readers(), "rejoin")) + 1
+        position = names.index("pick_actors") if "pick_actors" in names else found
+        steps.insert(position, RecipeStep(name=LIMIT_PEOPLE, parameters={"people": people}))
+        return replace(self, steps=tuple(steps))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Recipe) and self.resolved == other.resolved

@@ -18,6 +18,7 @@ STEPS: Mapping[str, Callable[..., Clip | Recording]] = {
     "drop_short": selection.drop_short,
     "drop_furniture": selection.drop_furniture,
     "pick_actors": selection.pick_actors,
+    "limit_people": selection.limit_people,
     "copy_missing_second": ctrgcn.copy_missing_second,
     "refuse_zeros": mamp.refuse_zeros,
     "trim": selection.trim,

@@ -127,6 +127,8 @@ class Source(Reader, Protocol):
     """Digest of data that all recordings share, such as the bytes of a manifest.csv; empty when there is none."""
     columns: tuple[str, ...]
     """Names of additional columns that are stored for each clip."""
+    max_people: int | None
+    """Largest number of people in a recording; None when the data set does not say."""
     rules: Mapping[str, Any]
     """Splits that the data set defines itself, as plain data; empty when they are built in or when there are none."""
 

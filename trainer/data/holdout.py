@@ -15,6 +15,9 @@ from trainer.config.pretrain import PretrainConfig
 HOLDOUT_SHARE = 0.2
 """Share of the groups that is held out when none are named."""
 
+RARE_SHARE = 0.01
+"""`fit_to_data` ignores a second body that fewer clips have than this share: twice the time for little data."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HoldoutSplit:
@@ -81,8 +84,29 @@ def fit_to_data(store: Store, split: Split, config: PretrainConfig) -> tuple[Pre
         ConfigError: the batch is larger than the training set, or a group to hold out does not exist.
     """
     holdout = split_holdout(store, split, config)
-    max_bodies = int(store.columns["bodies"][holdout.train_rows].max(initial=1))
-    return config.fitted(len(holdout.train_rows), max_bodies), holdout
+    count, clips = _second_bodies(store, holdout)
+    bodies = 2 if count and not _is_rare(count, clips) else 1
+    return config.fitted(len(holdout.train_rows), bodies), holdout
+
+
+def rare_bodies_notes(store: Store, split: Split, requested: PretrainConfig, fitted: PretrainConfig) -> list[str]:
+    """Return a note if `fit_to_data` ignored a second body because it is rare; else nothing."""
+    count, clips = _second_bodies(store, split_holdout(store, split, fitted))
+    if not requested.fit_to_data or "bodies" in requested.model_fields_set or fitted.bodies > 1 or not count:
+        return []
+    return [
+        f"bodies = 1: only {count} of {clips} training clips have a second body, less than {RARE_SHARE:.0%}; "
+        "--set bodies=2 trains on it"
+    ]
+
+
+def _second_bodies(store: Store, holdout: HoldoutSplit) -> tuple[int, int]:
+    """Count the clips to train on that have a second body, and all clips to train on."""
+    return int((store.columns["bodies"][holdout.train_rows] > 1).sum()), len(holdout.train_rows)
+
+
+def _is_rare(count: int, clips: int) -> bool:
+    return count < RARE_SHARE * clips
 
 
 def changed_keys(before: PretrainConfig, after: PretrainConfig) -> list[str]:

@@ -20,7 +20,7 @@ from pipeline.files.locks import sole_writer
 from pipeline.store.splits import Split
 from pipeline.store.store import Store
 from trainer.config.pretrain import PretrainConfig
-from trainer.data.holdout import HoldoutSplit, split_holdout
+from trainer.data.holdout import HoldoutSplit, rare_bodies_notes, split_holdout
 from trainer.data.residency import DataFeed, Residency, open_feed
 from trainer.data.shuffle import plan_batches
 from trainer.methods.method import Method
@@ -148,6 +148,8 @@ def pretrain(
                 force=request.force,
                 origins=request.origins,
             )
+            for note in rare_bodies_notes(request.store, request.split, request.config, run.config):
+                notify(note)
             record_latest(run.path.parent, "run", run.path.name)
             return run
 

@@ -15,7 +15,7 @@ from trainer.config.keys import keys_of_model
 from trainer.config.layers import DEFAULT_ORIGIN, FITTED_ORIGIN, ConfigLayer, flatten, flatten_model, value_origins
 from trainer.config.presets import config_from_layers, preset_names
 from trainer.config.pretrain import FITTED_KEYS, PretrainConfig
-from trainer.data.holdout import changed_keys, fit_to_data
+from trainer.data.holdout import changed_keys, fit_to_data, rare_bodies_notes
 from trainer.runs.requirements import require_countable_steps, require_memory
 from trainer.runs.run import Run
 from trainer.runtime.device import choose_device
@@ -66,6 +66,7 @@ def effective_pretrain_config(
         of = f"preset {preset} on {data[0].path} {data[1].name}"
         try:
             config, holdout = fit_to_data(*data, requested)
+            notes += rare_bodies_notes(*data, requested, config)
             require_countable_steps(config, len(holdout.train_rows) // config.batch_size)
             require_memory(data[0].layout, config, choose_device())
         except ConfigError as error:

@@ -10,6 +10,11 @@ from pipeline.errors import UnusableClip
 from pipeline.recipes.steps import noise_kernels, selection_kernels
 from pipeline.skeleton.recording import Clip
 
+CALM = 1e-4
+"""Square metres; default of `calm` of `pick_actors`, (1 cm)^2."""
+MAX_PEOPLE = 2
+"""Most people that `limit_people` keeps: as many as training and the export formats take."""
+
 
 def drop_shaky(
     clip: Clip,
@@ -92,7 +97,7 @@ def pick_actors(
     clip: Clip,
     *,
     count: Annotated[int, Field(ge=1, le=2)] = 2,
-    calm: Annotated[float, Field(ge=0)] = 1e-4,
+    calm: Annotated[float, Field(ge=0)] = CALM,
 ) -> Clip:
     """Keep the people who act for longest and most steadily, sorted by activity, the most active first.
 
@@ -110,6 +115,35 @@ def pick_actors(
     chosen = np.argsort(-score, kind="stable")[:count]
     first = chosen[np.argsort(-activity[chosen], kind="stable")]
     return clip.after(clip.xyz[first], bodies_dropped=len(clip.xyz) - len(first))
+
+
+def limit_people(clip: Clip, *, people: Annotated[int, Field(ge=1, le=MAX_PEOPLE)]) -> Clip:
+    """Keep as many bodies as there are people; with one person, all bodies are pieces of that person and are joined.
+
+    `ingest --max-people` and `max_people` in `skeleton.toml` add this step to a recipe. Bodies are rated as by
+    `pick_actors`. With one person, the best body is filled, where it is absent, from the others in the order of their
+    rating; where bodies are present in the same frame, the better one is kept.
+
+    Args:
+        clip: bodies with NaN or zeros where they are absent.
+        people: the number of people in the recordings.
+    """
+    if len(clip.xyz) <= people:
+        return clip
+    present = (np.isfinite(clip.xyz) & (clip.xyz != 0)).any(axis=(2, 3))  # (M, T)
+    known = np.where(present[..., None, None], clip.xyz, np.float32(np.nan))
+    activity, trembling = motion(known), noise_kernels.tremble(known)
+    order = np.argsort(-present.sum(axis=1) * activity / (activity + CALM + trembling**2), kind="stable")
+    if people > 1:
+        chosen = np.sort(order[:people])
+        return clip.after(clip.xyz[chosen], bodies_dropped=len(clip.xyz) - people)
+    xyz, seen, joined = clip.xyz[order[:1]].copy(), present[order[0]].copy(), 0
+    for body in order[1:]:
+        new = present[body] & ~seen
+        xyz[0, new] = clip.xyz[body, new]
+        seen |= new
+        joined += bool(new.any())
+    return clip.after(xyz, bodies_rejoined=joined, bodies_dropped=len(clip.xyz) - 1 - joined)
 
 
 def motion(xyz: NDArray[np.float32]) -> NDArray[np.float64]:

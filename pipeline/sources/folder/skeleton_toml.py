@@ -61,6 +61,8 @@ class FolderSpec:
     """The axis that points up in the files."""
     frames_per_second: float | None
     """Of the recordings; None when the file does not say."""
+    max_people: int | None = None
+    """Largest number of people in a recording; None when the file does not say."""
     classes: Mapping[int, str] | None
     """Class names by label; None when the file has none."""
     splits: Mapping[str, Mapping[str, Condition | None]]
@@ -93,6 +95,7 @@ class _Form(BaseModel):
     units: Unit
     up: Up = "y"
     frames_per_second: float | None = Field(default=None, ge=1, le=1000)
+    max_people: int | None = Field(default=None, ge=1, le=2)
     layout: str | None = None
     joints: Any = None
     parents: Any = None
@@ -118,6 +121,7 @@ def read_skeleton_toml(path: Path) -> FolderSpec:
         per_metre=PER_METRE[_SHORT_NAMES.get(form.units, form.units)],
         up=form.up,
         frames_per_second=form.frames_per_second,
+        max_people=form.max_people,
         classes=_classes(path, form.classes),
         splits={
             name: {

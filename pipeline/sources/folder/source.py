@@ -44,6 +44,7 @@ class FolderSource:
         table = read_manifest_csv(self._root / MANIFEST_CSV, self._spec, with_labels=with_labels)
         self.layout: Layout = self._spec.layout
         self.frames_per_second = self._spec.frames_per_second
+        self.max_people = self._spec.max_people
         self.classes = table.classes
         self.columns = table.columns
         self.rules: Mapping[str, Any] = table.rules

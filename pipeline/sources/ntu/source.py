@@ -24,6 +24,7 @@ class NtuSource:
 
     shared = ""
     columns: tuple[str, ...] = ()
+    max_people: int | None = None
     rules: Mapping[str, Any] = {}
 
     def __init__(self, dataset: str, roots: Sequence[Path]) -> None:

@@ -38,6 +38,7 @@ class PkuSource:
     classes: tuple[str, ...] = CLASSES
     shared = ""
     columns: tuple[str, ...] = ("confidence",)
+    max_people: int | None = None
     rules: Mapping[str, Any] = {}
 
     def __init__(self, dataset: str, roots: Sequence[Path]) -> None:

@@ -4,7 +4,15 @@ import pytest
 from pipeline.errors import UnusableClip
 from pipeline.recipes.reference.skelemixclr import counted_frames
 from pipeline.recipes.steps import noise_kernels, selection_kernels
-from pipeline.recipes.steps.selection import drop_furniture, drop_shaky, drop_short, motion, pick_actors, trim
+from pipeline.recipes.steps.selection import (
+    drop_furniture,
+    drop_shaky,
+    drop_short,
+    limit_people,
+    motion,
+    pick_actors,
+    trim,
+)
 from tests.support.people import STANDING, WIDE, clip, known_frames, people
 from tests.support.reference import naive_motion, naive_tremble
 
@@ -198,3 +206,27 @@ def test_counted_frames_removes_a_frame_at_the_end_for_each_gap(rng):
     assert counted_frames(clip(body)).xyz.shape[1] == 26
     with pytest.raises(UnusableClip, match="the first body is in no frame"):
         counted_frames(clip(np.zeros_like(body)))
+
+
+def test_pieces_of_one_person_become_one_body_and_the_main_piece_wins(rng):
+    whole, shadow = people(rng, bodies=2)
+    pieces = np.full((4, *whole.shape), np.nan, np.float32)
+    pieces[0, :10] = whole[:10]
+    pieces[1, 10:60] = whole[10:60]
+    pieces[2, 65:] = whole[65:]
+    pieces[3, 20:30] = shadow[20:30]
+    found = limit_people(clip(pieces), people=1)
+    expected = whole.copy()
+    expected[60:65] = np.nan
+    np.testing.assert_array_equal(found.xyz, expected[None])
+    assert (found.step_counts["bodies_rejoined"], found.step_counts["bodies_dropped"]) == (2, 1)
+
+
+@pytest.mark.parametrize("absent", [0, np.nan])
+def test_of_three_bodies_the_best_two_are_kept_in_their_order(rng, absent):
+    bodies = people(rng, bodies=3)
+    bodies[1, 15:] = absent
+    found = limit_people(clip(bodies), people=2)
+    np.testing.assert_array_equal(found.xyz, bodies[[0, 2]])
+    assert found.step_counts["bodies_dropped"] == 1
+    assert limit_people(found, people=2) is found
