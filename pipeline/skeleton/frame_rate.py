@@ -35,7 +35,8 @@ def is_resampled(rate: float | None) -> bool:
 def at_common_rate(recording: Recording, rate: float | None) -> Recording:
     """Resample a recording of bodies that missing joints leave at (0, 0, 0) to FRAMES_PER_SECOND.
 
-    A joint is missing in a new frame if it is missing in one of the two frames that the new frame is between.
+    If a joint is missing in one of the two frames that a new frame is between, it has the position of the other one,
+    if that is the nearer one; a body that is lost in every second frame is not lost altogether.
 
     Args:
         recording: from `Recording.from_bodies`.
@@ -54,10 +55,23 @@ def at_common_rate(recording: Recording, rate: float | None) -> Recording:
     below, above, weight = frame_pairs(T, frames)
     xyz = np.full((bodies, T, V, 3), np.nan, np.float32)
     xyz[recording.slot, recording.frame] = np.where((recording.xyz == 0).all(2, keepdims=True), np.nan, recording.xyz)
-    between = xyz[:, below] * (1 - weight)[:, None, None] + xyz[:, above] * weight[:, None, None]
+    between = _between(xyz, below, above, weight[:, None, None])
     confidence = None
     if recording.confidence is not None:
         values = np.full((bodies, T, V), np.nan, np.float32)
         values[recording.slot, recording.frame] = recording.confidence
-        confidence = values[:, below] * (1 - weight)[:, None] + values[:, above] * weight[:, None]
+        confidence = _between(values, below, above, weight[:, None])
     return Recording.from_bodies(recording.name, recording.layout, np.nan_to_num(between, nan=0.0), confidence)
+
+
+def _between(
+    values: NDArray[np.float32], below: NDArray[np.int64], above: NDArray[np.int64], weight: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Interpolate values (M, T, ...) between two frames each; NaN if the nearer one is missing."""
+    low, high = values[:, below], values[:, above]
+    low, high = (
+        np.where(np.isnan(low) & (weight >= 0.5), high, low),
+        np.where(np.isnan(high) & (weight <= 0.5), low, high),
+    )
+    between: NDArray[np.float32] = low * (1 - weight) + high * weight
+    return between

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from pipeline.artifacts import manifest, schemas
 from pipeline.errors import ArtifactError
+from pipeline.files.regular_files import open_file
 from pipeline.files.safe_zip import BOMB_RATIO
 from pipeline.skeleton.layout import Layout
 from pipeline.store import shards
@@ -214,6 +215,8 @@ class Store:
         """Read a column of texts; in format version 1 it is a matrix of bytes."""
         N = len(self.columns["frames"])
         if self.attributes["format_version"] > 1:
+            if N:
+                self._check_text_count(name, N)
             texts: list[str] = self._array(name, TEXT_DTYPE, (N,)).tolist()
             return texts
         rows = self._array(name, "uint8", (N, None))
@@ -221,6 +224,17 @@ class Store:
             return [bytes(row).rstrip(b"\0").decode() for row in rows]
         except UnicodeDecodeError as error:
             raise ArtifactError(f"{self.path}: its array {name} is not UTF-8 ({error}); ingest again") from error
+
+    def _check_text_count(self, name: str, count: int) -> None:
+        """Check the number of texts at the beginning of a chunk, for which the decoder allocates memory."""
+        chunk = self.path / name / "c" / "0"
+        try:
+            with open_file(chunk) as stream:
+                found = int.from_bytes(stream.read(4), "little")
+        except OSError as error:
+            raise ArtifactError(f"{chunk}: {error.strerror or error}; restore it or ingest again") from error
+        if found != count:
+            raise ArtifactError(f"{chunk}: has {found} texts, expected {count}; ingest again")
 
     def _array(self, name: str, dtype: str, shape: tuple[int | None, ...]) -> NDArray[Any]:
         """Read one of the small arrays; None in `shape` allows any extent."""

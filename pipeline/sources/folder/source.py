@@ -122,7 +122,10 @@ class FolderSource:
                 return self._refusal(row, f"{as_written}the recording has none of these frames, only {whole.frames}")
             return self._refusal(row, f"{as_written}nobody is seen in any frame")
         step_counts = {"frames_beyond": beyond}
-        clip = at_common_rate(clip, self._spec.frames_per_second)
+        try:
+            clip = at_common_rate(clip, self._spec.frames_per_second)
+        except RawFileError as error:
+            return self._refusal(row, error.reason)
         return Reading(recording=clip, labels=row.labels, crc32=crc32, start=max(first, 0), step_counts=step_counts)
 
     def _refusal(self, row: Row, reason: str) -> Refusal:

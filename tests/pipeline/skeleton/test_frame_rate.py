@@ -46,6 +46,15 @@ def test_missing_joints_and_absent_bodies_stay_missing() -> None:
     np.testing.assert_allclose(found.confidence, 0.5)
 
 
+@pytest.mark.parametrize("rate", [20.0, 50.0, 60.0, 120.0])
+def test_a_body_that_is_lost_in_every_second_frame_is_kept(rate: float) -> None:
+    xyz = motion(rate)
+    xyz[:, ::2] = 0
+    found = at_common_rate(recording(xyz), rate)
+    assert len(found.frame) >= 0.45 * found.frames
+    assert np.abs(found.xyz - motion(30)[0][found.frame]).max() < 0.3
+
+
 def test_a_recording_that_would_become_too_long_is_an_error_with_its_rate() -> None:
     frames = 70_000
     xyz = np.ones((1, frames, 25, 3), np.float32)

@@ -551,6 +551,17 @@ def test_carriage_returns_as_line_ends_are_read(tmp_path: Path) -> None:
     assert len(read(root)[0]) == 1
 
 
+def test_a_clip_that_becomes_too_long_does_not_lose_the_others(tmp_path: Path) -> None:
+    lines = ["file,label,start,end,name"]
+    lines += [f"clips/a.npy,0,{rest}" for rest in ("1,100,one", ",,whole", "200,300,two")]
+    root = folder(tmp_path, lines, a=np.ones((200_000, V, 3), np.float32))
+    text = (root / "skeleton.toml").read_text()
+    (root / "skeleton.toml").write_text(text.replace("frames_per_second = 30", "frames_per_second = 1"))
+    readings, refusals = read(root)
+    assert sorted(readings) == ["one", "two"]
+    assert "6000000 frames at 30 per second, too many" in refusals["whole"].reason
+
+
 @pytest.mark.parametrize(
     ("rate", "frames", "note"),
     [

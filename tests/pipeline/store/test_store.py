@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import zarr
 
-from pipeline.artifacts import schemas
+from pipeline.artifacts import manifest, schemas
 from pipeline.errors import ArtifactError, ArtifactNotFound
 from pipeline.skeleton.layout import KINECT_V2
 from pipeline.store import store
@@ -119,6 +119,17 @@ def test_names_of_any_length_and_script_are_read_back(tmp_path: Path) -> None:
     columns |= {"bodies": np.ones(len(names), np.int64), "frames": np.full(len(names), 2)}
     writer.finish({"name": names, "recording": names}, {}, columns, FACTS, [])
     assert Store(tmp_path / "s.zarr").names == names
+
+
+def test_a_count_of_texts_that_is_not_that_of_the_clips_is_refused_before_it_is_decoded(own_store: Path) -> None:
+    chunk = own_store / "name" / "c" / "0"
+    content = bytearray(chunk.read_bytes())
+    content[:4] = (2**31).to_bytes(4, "little")
+    chunk.write_bytes(bytes(content))
+    clips = json.loads((own_store / "MANIFEST.json").read_text())["clips"]
+    manifest.write_manifest(own_store, schemas.STORE, clips=clips)
+    with pytest.raises(ArtifactError, match=rf"name/c/0: has {2**31} texts, expected {clips}"):
+        Store(own_store)
 
 
 def test_writing_fewer_body_frames_than_announced_is_a_bug_that_shows(tmp_path: Path) -> None:
