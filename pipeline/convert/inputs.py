@@ -15,6 +15,7 @@ from pipeline.convert.registry import TOOLS
 from pipeline.convert.tool import ConvertedClip, FoundRecording, Options, Unreadable
 from pipeline.errors import ConfigError, RawFileError, SkelepipeError, printable_name
 from pipeline.files import raw_files
+from pipeline.skeleton.frame_rate import FRAMES_PER_SECOND, is_resampled
 from pipeline.skeleton.layout import Layout
 from pipeline.skeleton.shipped_layouts import layout_mapping, layout_names, load_layout
 from pipeline.sources.folder.skeleton_toml import skeleton_values
@@ -140,6 +141,8 @@ class FolderDataSet:
         if len(request.roots) != 1:
             raise ConfigError(f"folder takes one folder at a time, found {len(request.roots)}")
         self._spec, self.recordings, self._clips = folder.read(request.roots[0])
+        rate = self._spec.frames_per_second
+        self._rate = FRAMES_PER_SECOND if is_resampled(rate) else rate
         self.left_out: Mapping[str, int] = {}
         self.layout_name: str | None = self._spec.layout.name
         if request.target is not None:
@@ -153,7 +156,7 @@ class FolderDataSet:
         for recording, clip in self._clips:
             if isinstance(clip, ConvertedClip):
                 layout = replace(clip.layout, name=str(self.layout_name))
-                clip = replace(clip, layout=layout, rate=self._spec.frames_per_second)
+                clip = replace(clip, layout=layout, rate=self._rate)
             yield recording, clip
 
     def manifest_row(self, recording: FoundRecording, clip: ConvertedClip) -> dict[str, str]:

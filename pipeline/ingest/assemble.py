@@ -70,7 +70,7 @@ def assemble(
         reason = "--strict" if strict else "no usable recording"
         shown = "; ".join(str(RawFileError(bad["file"], bad["line"], bad["reason"])) for bad in quarantine[:3])
         raise SkelepipeError(
-            f"{len(quarantine)} of {len(survey.entries)} recordings quarantined, nothing published ({reason}): "
+            f"{_describe_quarantine(quarantine, len(survey.entries))} quarantined, nothing published ({reason}): "
             f"{shown}; the work is kept in {work.folder}: the next ingest reads only the files that have changed"
         )
     table = np.concatenate([partition.columns for partition in partitions])
@@ -102,6 +102,7 @@ def assemble(
         "classes": {str(label): data.classes[label] for label in labels},
         "dense_labels": {str(label): index for index, label in enumerate(labels)},
         "splits": dict(data.rules),
+        "frames_per_second": data.frames_per_second,
     }
     digest = writer.finish(
         texts, extra, columns, facts, quarantine, _joint_confidence(partitions, len(data.layout.joints))
@@ -114,6 +115,14 @@ def assemble(
         digest=digest,
         quarantined=quarantine,
     )
+
+
+def _describe_quarantine(quarantine: Sequence[dict[str, Any]], recordings: int) -> str:
+    """Return the number of quarantined recordings, or that of clips where recordings have several."""
+    affected = len({bad["recording"] for bad in quarantine})
+    if affected == len(quarantine):
+        return f"{affected} of {recordings} recordings"
+    return f"{len(quarantine)} clips of {affected} of {recordings} recordings"
 
 
 def _joint_confidence(partitions: Sequence[Partition], joints: int) -> NDArray[np.float32] | None:

@@ -69,6 +69,8 @@ class IngestResult:
     digest: str = ""
     missing: tuple[str, ...] = ()
     left_out: dict[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    """What the user should know about the recordings, such as their frame rate."""
     absent: dict[str, int] = field(default_factory=dict)
     """Number of recordings of the full data set that were not found, by the group that they belong to."""
     quarantined: list[dict[str, Any]] = field(default_factory=list)
@@ -98,6 +100,7 @@ def make_result(request: IngestRequest, survey: Survey, **fields: Any) -> Ingest
         source_bytes=sum(entry.size for entry in survey.entries),
         missing=survey.missing,
         left_out=dict(survey.left_out),
+        notes=survey.notes,
         absent=dict(survey.absent),
         **fields,
     )

@@ -13,6 +13,7 @@ from pipeline.files import atomic
 from pipeline.report import html, images
 from pipeline.report.figures import Figure, Panel
 from pipeline.report.originals import find_raw_folders
+from pipeline.skeleton.frame_rate import FRAMES_PER_SECOND
 from pipeline.sources.source import NUMERIC_LABELS
 from pipeline.store.store import Store
 from pipeline.suggest import did_you_mean
@@ -101,7 +102,7 @@ def clip_facts(store: Store, row: int) -> list[tuple[str, str]]:
     facts += [(name, str(value)) for name in NUMERIC_LABELS if (value := int(columns[name][row])) >= 0]
     frames = int(columns["frames"][row])
     facts += [
-        ("frames", f"{frames} ({frames / html.FRAMES_PER_SECOND:.1f} s at {html.FRAMES_PER_SECOND} frames per second)"),
+        ("frames", f"{frames} ({frames / FRAMES_PER_SECOND:.1f} s at {FRAMES_PER_SECOND} frames per second)"),
         ("people", str(int(columns["bodies"][row]))),
     ]
     if store.confidence is not None and np.isfinite(store.confidence[row]).any():

@@ -14,10 +14,9 @@ from numpy.typing import NDArray
 
 from pipeline.artifacts import manifest
 from pipeline.report.orientation import is_present, upright_rotation
+from pipeline.skeleton.frame_rate import FRAMES_PER_SECOND
 from pipeline.skeleton.layout import Layout
 
-FRAMES_PER_SECOND = 30
-"""Rate at which clips are played: that of Kinect v2 (Shahroudy et al. 2016); a store has no rate of other data."""
 MISSING = -32768
 """The int16 value for a missing coordinate."""
 _MIN_STEP_METRES = 0.0005

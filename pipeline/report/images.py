@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from pipeline.errors import ConfigError, printable_name
 from pipeline.files import atomic
-from pipeline.report import html
 from pipeline.report.figures import Figure, Panel
 from pipeline.report.orientation import is_present, upright_rotation
+from pipeline.skeleton.frame_rate import FRAMES_PER_SECOND
 
 SUFFIXES = (".png", ".svg", ".pdf")
 MAX_FRAMES = 300
@@ -88,7 +88,7 @@ def write_animation(figures: list[Figure], out: Path) -> None:
     # GIF durations are multiples of 0.01 s: at 15 frames per second each frame lasts 0.07 s.
     thin = max(2, -(-frames // MAX_FRAMES))
     images = list(_frames(figures, frames, thin))
-    pause = round(1000 * thin / html.FRAMES_PER_SECOND / 10) * 10
+    pause = round(1000 * thin / FRAMES_PER_SECOND / 10) * 10
     pause = min(pause, MAX_MILLISECONDS // len(images) // 10 * 10)
     atomic.write_file(
         out,

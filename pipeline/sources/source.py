@@ -61,6 +61,8 @@ class Survey:
     """Names of samples that were found and skipped because the data set's authors list them as damaged."""
     left_out: Mapping[str, int] = field(default_factory=dict)
     """Skipped files that do not belong to the data set: the reason and the number of files."""
+    notes: tuple[str, ...] = ()
+    """What the user should know about the recordings, such as their frame rate."""
     absent: Mapping[str, int] = field(default_factory=dict)
     """Recordings of the complete data set that were not found: their group, such as `S001`, and their number."""
 
@@ -117,6 +119,8 @@ class Source(Reader, Protocol):
 
     name: str
     layout: Layout
+    frames_per_second: float | None
+    """Of the recordings; None if unknown. Clips have 30."""
     classes: tuple[str, ...]
     """Class names in the order of their labels."""
     shared: str

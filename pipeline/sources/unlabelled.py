@@ -13,6 +13,7 @@ from pathlib import Path
 from pipeline.errors import ArtifactError, ArtifactNotFound, RawFileError, SkelepipeError
 from pipeline.files import raw_files
 from pipeline.files.raw_files import RawFile
+from pipeline.skeleton.frame_rate import at_common_rate
 from pipeline.skeleton.layout import KINECT_V2, Layout
 from pipeline.skeleton.recording import Recording
 from pipeline.skeleton.segments import FrameIndex
@@ -90,9 +91,11 @@ class UnlabelledReader:
 
     def _read_arrays(self, entry: Entry) -> Reading:
         crc32 = raw_files.crc32(entry.file)
-        with open_arrays(entry.file, self._spec(entry.file)) as read_bodies:
+        spec = self._spec(entry.file)
+        with open_arrays(entry.file, spec) as read_bodies:
             bodies = read_bodies("")
-        recording = Recording.from_bodies(entry.name, self._layout, bodies.xyz, bodies.confidence)
+        whole = Recording.from_bodies(entry.name, self._layout, bodies.xyz, bodies.confidence)
+        recording = at_common_rate(whole, spec.frames_per_second)
         return Reading(recording=recording, labels=NO_LABELS, crc32=crc32)
 
     def _spec(self, file: RawFile) -> FolderSpec:

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.recipes.steps.resample import frame_pairs
+from pipeline.skeleton.frame_rate import frame_pairs
 from pipeline.store import batches_kernels
 from pipeline.store.store import Store
 

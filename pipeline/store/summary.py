@@ -38,6 +38,7 @@ def summarise_store(store: Store) -> dict[str, Any]:
             "layout": {"name": store.layout.name, "joints": len(store.layout.joints)},
             "keep_missing": store.attributes["keep_missing"],
             "missing_left_out": store.attributes["missing_left_out"],
+            "frames_per_second": store.attributes.get("frames_per_second"),
             "extra_columns": list(store.extra),
         },
         "clips": len(store),

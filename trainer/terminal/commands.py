@@ -15,6 +15,7 @@ import click
 
 from pipeline.errors import OutputFailed, SkelepipeError
 from pipeline.files.address_space import require_address_space
+from pipeline.files.numba_cache import choose_cache_folder
 from pipeline.files.regular_files import UnsuitableFile
 from trainer.terminal.standard_streams import open_missing_streams
 
@@ -106,6 +107,7 @@ class MainGroup(Group):
     def main(self, *args: Any, **options: Any) -> Any:
         """Run a command, or answer a shell's completion request, whatever the program's file is called."""
         open_missing_streams()
+        choose_cache_folder()
         return super().main(*args, **{"complete_var": COMPLETE_VARIABLE, **options})
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:

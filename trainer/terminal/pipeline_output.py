@@ -13,6 +13,7 @@ from pipeline.export.export import ExportResult
 from pipeline.ingest.batch_jobs import JobResult
 from pipeline.ingest.estimate import IngestEstimate
 from pipeline.ingest.request import IngestResult
+from pipeline.skeleton.frame_rate import FRAMES_PER_SECOND
 from pipeline.store.build_splits import BuiltSplits
 from pipeline.store.verify import VerifyResult
 from trainer.terminal.console import count_noun, format_duration, format_size, table_width
@@ -78,6 +79,7 @@ def ingest_summary(result: IngestResult) -> list[str]:
             f"recipe {result.recipe}, {result.source_bytes / 1e6:.1f} MB of recordings in {took}, "
             f"{rate:.0f} MB/s{resumed}"
         )
+    lines += result.notes
     if result.unlabelled:
         lines.append(
             f"{result.unlabelled} of {result.clips} clips have no label: pretrain and embed use them, "
@@ -140,6 +142,8 @@ def overview_lines(found: Mapping[str, Any]) -> list[str]:
         f"made with {store['tool']} from {store['sources']['bytes'] / 1e6:.1f} MB, "
         f"{store['missing_left_out']} officially missing samples left out; digest {store['digest'][:12]}",
     ]
+    if rate := store["frames_per_second"]:
+        lines.append(f"recordings at {rate:g} frames per second; clips at {FRAMES_PER_SECOND}")
     if found["confidence"]:
         joints = found["confidence"]["joints"]
         lowest = ", ".join(

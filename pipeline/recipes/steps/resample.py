@@ -1,6 +1,5 @@
 """Resampling step: linear interpolation in time to a fixed number of frames, with the half-pixel rule."""
 
-from functools import lru_cache
 from typing import Annotated
 
 import numpy as np
@@ -8,6 +7,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from pipeline.recipes.steps import normalise_kernels
+from pipeline.skeleton.frame_rate import frame_pairs
 from pipeline.skeleton.recording import Clip
 
 
@@ -41,16 +41,3 @@ def resized(xyz: NDArray[np.float32], frames: int) -> NDArray[np.float32]:
         return xyz
     out: NDArray[np.float32] = normalise_kernels.interpolated(np.ascontiguousarray(xyz), *frame_pairs(T, frames))
     return out
-
-
-@lru_cache(1024)
-def frame_pairs(T: int, frames: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
-    """Return, for each new frame, the two of T frames that it is between, and the weight of the later one.
-
-    Three arrays (frames,), by the half-pixel rule; both frames are the same if T is `frames`. The arrays are cached, so
-    do not write to them.
-    """
-    source = np.clip((np.arange(frames) + 0.5) * (T / frames) - 0.5, 0, T - 1)
-    below = np.floor(source).astype(np.int64)
-    above = np.ceil(source).astype(np.int64)  # not floor + 1: if the position is an integer, its neighbour may be NaN
-    return below, above, (source - below).astype(np.float32)

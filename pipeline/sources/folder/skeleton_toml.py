@@ -60,6 +60,7 @@ class FolderSpec:
     up: Up
     """The axis that points up in the files."""
     frames_per_second: float | None
+    """Of the recordings; None when the file does not say."""
     max_people: int | None = None
     """Largest number of people in a recording; None when the file does not say."""
     classes: Mapping[int, str] | None
@@ -93,7 +94,7 @@ class _Form(BaseModel):
     description: str = ""
     units: Unit
     up: Up = "y"
-    frames_per_second: float | None = Field(default=None, gt=0)
+    frames_per_second: float | None = Field(default=None, ge=1, le=1000)
     max_people: int | None = Field(default=None, ge=1, le=2)
     layout: str | None = None
     joints: Any = None

@@ -12,6 +12,7 @@ from pipeline.errors import ArtifactNotFound, ConfigError, RawFileError
 from pipeline.files import raw_files
 from pipeline.files.raw_files import RawFile
 from pipeline.files.regular_files import read_bytes
+from pipeline.skeleton.frame_rate import FRAMES_PER_SECOND, at_common_rate, is_resampled
 from pipeline.skeleton.layout import Layout
 from pipeline.skeleton.recording import Recording
 from pipeline.skeleton.segments import FrameIndex, cut_interval, frame_range
@@ -42,6 +43,7 @@ class FolderSource:
         self._spec = read_skeleton_toml(self._root / SKELETON_TOML)
         table = read_manifest_csv(self._root / MANIFEST_CSV, self._spec, with_labels=with_labels)
         self.layout: Layout = self._spec.layout
+        self.frames_per_second = self._spec.frames_per_second
         self.max_people = self._spec.max_people
         self.classes = table.classes
         self.columns = table.columns
@@ -62,7 +64,16 @@ class FolderSource:
             entries.append(Entry(name, file))
         used = {entry.file.path for entry in entries} | {self._manifest_csv.path, self._spec.path}
         others = sum(path.is_file() and path not in used for path in self._root.rglob("[!.]*"))
-        return Survey(entries=tuple(entries), left_out={f"not in {MANIFEST_CSV}": others} if others else {})
+        left_out = {f"not in {MANIFEST_CSV}": others} if others else {}
+        return Survey(entries=tuple(entries), left_out=left_out, notes=(self._rate_note(),))
+
+    def _rate_note(self) -> str:
+        """Describe the frame rate of the recordings."""
+        rate = self.frames_per_second
+        if rate is None:
+            return f"{SKELETON_TOML} has no frames_per_second: {FRAMES_PER_SECOND} are assumed"
+        resampled = f", resampled to {FRAMES_PER_SECOND}" if is_resampled(rate) else ""
+        return f"recordings at {rate:g} frames per second{resampled}"
 
     def read(self, entry: Entry, frame_index: FrameIndex) -> Iterator[Reading | Refusal]:
         """Read one file, once, and yield the clips that rows of the manifest.csv define.
@@ -111,6 +122,7 @@ class FolderSource:
                 return self._refusal(row, f"{as_written}the recording has none of these frames, only {whole.frames}")
             return self._refusal(row, f"{as_written}nobody is seen in any frame")
         step_counts = {"frames_beyond": beyond}
+        clip = at_common_rate(clip, self._spec.frames_per_second)
         return Reading(recording=clip, labels=row.labels, crc32=crc32, start=max(first, 0), step_counts=step_counts)
 
     def _refusal(self, row: Row, reason: str) -> Refusal:

@@ -7,6 +7,7 @@ from typing import Any
 
 from pipeline.errors import RawFileError, SkelepipeError
 from pipeline.files import raw_files
+from pipeline.skeleton.frame_rate import FRAMES_PER_SECOND
 from pipeline.skeleton.layout import KINECT_V2, Layout
 from pipeline.skeleton.segments import FrameIndex
 from pipeline.sources.ntu.names import NTU60, NTU120, NtuDataSet, NtuName, captured, class_names, missing_names
@@ -29,6 +30,7 @@ class NtuSource:
     def __init__(self, dataset: str, roots: Sequence[Path]) -> None:
         self.name = dataset
         self.layout: Layout = KINECT_V2
+        self.frames_per_second: float | None = FRAMES_PER_SECOND
         self._data_set: NtuDataSet = DATA_SETS[dataset]
         self.classes = class_names()[: self._data_set.classes]
         self._roots = tuple(roots)

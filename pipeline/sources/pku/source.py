@@ -10,6 +10,7 @@ from typing import Any
 from pipeline.errors import ConfigError, RawFileError, SkelepipeError, UnusableClip
 from pipeline.files import raw_files
 from pipeline.files.raw_files import RawFile
+from pipeline.skeleton.frame_rate import FRAMES_PER_SECOND
 from pipeline.skeleton.layout import KINECT_V2, Layout
 from pipeline.skeleton.recording import Recording
 from pipeline.skeleton.segments import FrameIndex, cut_interval, frame_range
@@ -33,6 +34,7 @@ class PkuSource:
     """The videos and label files of one phase of PKU-MMD, loose, in folders of any depth, or in zips."""
 
     layout: Layout = KINECT_V2
+    frames_per_second: float | None = FRAMES_PER_SECOND
     classes: tuple[str, ...] = CLASSES
     shared = ""
     columns: tuple[str, ...] = ("confidence",)

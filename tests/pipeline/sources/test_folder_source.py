@@ -549,3 +549,29 @@ def test_carriage_returns_as_line_ends_are_read(tmp_path: Path) -> None:
     path = root / "manifest.csv"
     path.write_bytes(path.read_bytes().replace(b"\r", b"").replace(b"\n", b"\r"))
     assert len(read(root)[0]) == 1
+
+
+@pytest.mark.parametrize(
+    ("rate", "frames", "note"),
+    [
+        ("frames_per_second = 60", [20, 10], "recordings at 60 frames per second, resampled to 30"),
+        ("frames_per_second = 30", [40, 20], "recordings at 30 frames per second"),
+        ("", [40, 20], "skeleton.toml has no frames_per_second: 30 are assumed"),
+    ],
+)
+def test_recordings_of_another_frame_rate_are_resampled(
+    tmp_path: Path, rate: str, frames: list[int], note: str
+) -> None:
+    lines = ["file,label,start,end", "clips/a.npy,0,,", "clips/b.npy,0,10,30"]
+    root = folder(tmp_path, lines, a=motion(40), b=motion(40))
+    text = (root / "skeleton.toml").read_text()
+    (root / "skeleton.toml").write_text(text.replace("frames_per_second = 30", rate))
+    readings, refusals = read(root)
+    assert not refusals
+    assert [reading.recording.frames for reading in readings.values()] == frames
+    assert FolderSource([root]).survey(keep_missing=False).notes == (note,)
+    request = IngestRequest(dataset="folder", roots=(root,), output=tmp_path / "s.zarr", recipe=load_recipe("none"))
+    assert ingest(request).notes == (note,)
+    store = Store(tmp_path / "s.zarr")
+    assert store.columns["frames"].tolist() == frames
+    assert store.attributes["frames_per_second"] == (int(rate[-2:]) if rate else None)

@@ -123,7 +123,11 @@ def test_a_layout_that_contradicts_itself_is_refused_with_the_joint(
         ('units = "cm"', "", "'units' is missing"),
         ('units = "cm"', 'units = "inch"', "units = 'inch': input should be 'm', 'cm', 'mm'"),
         ('units = "cm"', 'units = "cm"\nup = "w"', "up = 'w': input should be 'y', '-y', 'z'"),
-        ("frames_per_second = 50", "frames_per_second = 0", "frames_per_second = 0: input should be greater than 0"),
+        (
+            "frames_per_second = 50",
+            "frames_per_second = 0",
+            "frames_per_second = 0: input should be greater than or equal to 1",
+        ),
         ('"head", "left_hand"', '"hip", "left_hand"', "two joints are called hip"),
         ('centre = "chest"', "centre = true", "centre = True: a joint is a name or a number"),
         ('centre = "chest"', 'centre = "chest', "cannot be read as TOML: .*line 7"),
