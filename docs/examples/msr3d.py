@@ -53,6 +53,7 @@ class Msr3dSource:
 
     name = "msr3d"
     layout = LAYOUT
+    frames_per_second: float | None = None  # the authors do not state it
     classes = CLASSES
     shared = ""
     columns: tuple[str, ...] = ()

@@ -50,7 +50,7 @@ def test_results_that_are_a_link_elsewhere_are_not_written_and_nothing_is_remove
     partial.write_text("mine")
     (tmp_path / "runs" / "tiny" / "eval").symlink_to(elsewhere)
     before = {path: path.read_bytes() for path in elsewhere.rglob("*") if path.is_file()}
-    done = skelepipe("eval", "runs/tiny", "--protocol", "knn", "--no-baselines")
+    done = skelepipe("eval", "runs/tiny", "--protocol", "knn", "--no-baselines", "--k", "3")
     assert done.exit_code == 5, done.output
     assert "eval: is a link" in done.output
     assert {path: path.read_bytes() for path in elsewhere.rglob("*") if path.is_file()} == before

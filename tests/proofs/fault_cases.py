@@ -53,7 +53,10 @@ class Case:
 
 def _export(form: str) -> Case:
     return Case(
-        f"export {form}", [f"export processed/s.zarr --format {form} --out {EXPORTS[form]}"], [EXPORTS[form]], SPLIT
+        f"export {form}",
+        [f"export processed/s.zarr --format {form} --out {EXPORTS[form]} --force"],
+        [EXPORTS[form]],
+        SPLIT,
     )
 
 
@@ -88,22 +91,22 @@ CASES = (
     *(_export(form) for form in EXPORTS),
     Case(
         "export npz over another",
-        ["export processed/s.zarr --format npz --out s.npz"],
+        ["export processed/s.zarr --format npz --out s.npz --force"],
         ["s.npz"],
         (*OTHER, "export processed/s.zarr --format npz --out s.npz", f"{STORE[0]} --force"),
     ),
     Case(
         "export stgcn over another",
-        ["export processed/s.zarr --format stgcn --split xsub --out st"],
+        ["export processed/s.zarr --format stgcn --split xsub --out st --force"],
         ["st"],
         (*STORE, "export processed/s.zarr --format stgcn --split xview --out st", SPLIT[1]),
     ),
     Case("pretrain", [TRAIN], [], SPLIT),
     Case("pretrain --force over another run", [f"{TRAIN} seed=5 --force"], [], TRAINED),
     Case("eval", [EVALUATE], [f"{RUN}/eval/knn-*.json", f"{RUN}/eval/linear-????????.classifier"], TRAINED),
-    Case("embed", [f"embed {RUN} --store processed/s.zarr --out f.npz"], ["f.npz"], TRAINED),
-    Case("export onnx", [f"export {RUN} --format onnx --out e.onnx"], ["e.onnx"], TRAINED),
-    Case("predict", [f"predict {RUN} raw --out p.csv"], ["p.csv"], (*TRAINED, EVALUATE)),
+    Case("embed", [f"embed {RUN} --store processed/s.zarr --out f.npz --force"], ["f.npz"], TRAINED),
+    Case("export onnx", [f"export {RUN} --format onnx --out e.onnx --force"], ["e.onnx"], TRAINED),
+    Case("predict", [f"predict {RUN} raw --out p.csv --force"], ["p.csv"], (*TRAINED, EVALUATE)),
     Case(
         "report",
         [f"report {RUN}", "report processed/s.zarr --raw raw"],

@@ -17,7 +17,7 @@ from trainer.models.size_estimate import TensorSpec
 
 MAX_HEADER_BYTES = 100_000_000
 """Limit of the safetensors library."""
-DTYPES = {"F32": torch.float32, "I64": torch.int64}
+DTYPES = {"F32": torch.float32, "F64": torch.float64, "I64": torch.int64}
 """The types that checkpoints and classifiers contain, by their names in the format."""
 
 
@@ -59,10 +59,15 @@ def require_tensors(path: Path, expected: Mapping[str, TensorSpec], remedy: str)
         if found[name].shape != spec.shape:
             problem = f"has shape {found[name].shape}, expected shape {spec.shape}"
             raise ArtifactError(f"{path}: tensor {name} {problem}; {remedy}")
-        if found[name].dtype != spec.dtype:
+        if _is_float(found[name].dtype) != _is_float(spec.dtype):
             raise ArtifactError(f"{path}: tensor {name} has another type than {spec.dtype}; {remedy}")
     if unknown := sorted(found.keys() - expected.keys()):
         raise ArtifactError(f"{path}: tensor {unknown[0]} is not expected; {remedy}")
+
+
+def _is_float(dtype: torch.dtype | None) -> bool | None:
+    """Whether a type is a floating-point type; None if it is unknown."""
+    return None if dtype is None else dtype.is_floating_point
 
 
 def _read_header(path: Path) -> dict[str, TensorSpec]:
