@@ -54,6 +54,7 @@ class Msr3dSource:
     name = "msr3d"
     layout = LAYOUT
     frames_per_second: float | None = None  # the authors do not state it
+    max_people: int | None = None
     classes = CLASSES
     shared = ""
     columns: tuple[str, ...] = ()
