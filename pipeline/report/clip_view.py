@@ -2,6 +2,7 @@
 
 import fnmatch
 import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -172,7 +173,7 @@ def write_page(view: ClipView, store: Store, out: Path) -> None:
 
 
 def _matching(store: Store, pattern: str) -> list[int]:
-    folded = pattern.lower()
+    folded = unicodedata.normalize("NFC", pattern).lower()
     return [row for row, name in enumerate(store.names) if fnmatch.fnmatchcase(name.lower(), folded)]
 
 

@@ -4,6 +4,7 @@ import csv
 import io
 import posixpath
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
@@ -128,7 +129,8 @@ def read_table(path: Path, needed: Set[str]) -> tuple[list[str], list[tuple[int,
     first = re.split(r"[\r\n]", text.lstrip(), maxsplit=1)[0]
     for delimiter in ",;\t":
         try:
-            header = [cell.strip() for cell in next(csv.reader([first], delimiter=delimiter), [])]
+            cells = next(csv.reader([first], delimiter=delimiter), [])
+            header = [unicodedata.normalize("NFC", cell.strip()) for cell in cells]
         except csv.Error as error:
             raise ConfigError(f"{path}: its first line cannot be read as CSV: {error}") from error
         header = [cell.casefold() if cell.casefold() in KNOWN_COLUMNS else cell for cell in header]
@@ -140,10 +142,13 @@ def read_table(path: Path, needed: Set[str]) -> tuple[list[str], list[tuple[int,
     if repeated := [column for column, count in Counter(header).items() if column and count > 1]:
         raise ConfigError(f"{path}: has two columns called {', '.join(repeated)}")
     rows: list[tuple[int, Cells, str]] = []
+    paths = header.index("file") if "file" in header else None
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
         for fields in reader:
             cells = [unescape_cell(field.strip()) for field in fields]
+            # The same name in another Unicode form is the same subject or class; a path must stay as it is written.
+            cells = [cell if index == paths else unicodedata.normalize("NFC", cell) for index, cell in enumerate(cells)]
             if not any(cells):
                 continue
             fault = "" if len(cells) == len(header) else f"{len(cells)} fields, the first line has {len(header)}"
@@ -257,8 +262,11 @@ def file_names(files: Iterable[str]) -> dict[str, str]:
     paths = list(dict.fromkeys(files))
     stems = {path: posixpath.splitext(posixpath.basename(path))[0] for path in paths}
     without_suffix = {path: posixpath.splitext(path)[0].replace("/", "_") for path in paths}
-    whole = {path: path for path in paths}
-    return next(names for names in (stems, without_suffix, whole) if len({*names.values()}) == len(paths))
+    whole = {path: unicodedata.normalize("NFC", path) for path in paths}
+    maps = [
+        {path: unicodedata.normalize("NFC", name) for path, name in names.items()} for names in (stems, without_suffix)
+    ]
+    return next((names for names in maps if len({*names.values()}) == len(paths)), whole)
 
 
 def _rules(

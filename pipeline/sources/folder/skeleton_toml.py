@@ -1,6 +1,7 @@
 """Read `skeleton.toml`, the description of a folder: joints, units, axes, class names, splits."""
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -153,7 +154,7 @@ def _read_form(path: Path, **defaults: str) -> _Form:
         ConfigError: the file is no valid TOML, or a key is missing, unknown or has an invalid value.
     """
     try:
-        return _Form.model_validate({**defaults, **safe_toml.loads(read_text(path))})
+        return _Form.model_validate({**defaults, **safe_toml.loads(unicodedata.normalize("NFC", read_text(path)))})
     except ValidationError as error:
         known = (list((_Form if len(fault["loc"]) == 1 else _Sides).model_fields) for fault in error.errors())
         messages = (explain([fault], keys) for fault, keys in zip(error.errors(), known, strict=True))

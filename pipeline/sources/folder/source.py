@@ -1,6 +1,7 @@
 """Folder data source: recordings of any skeleton, with a `skeleton.toml` and a `manifest.csv`."""
 
 import hashlib
+import unicodedata
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, count, groupby
@@ -59,7 +60,7 @@ class FolderSource:
         for name in sorted(self._rows):
             file = self._manifest_csv
             if self._rows[name][0].file:
-                path = self._root / self._rows[name][0].file
+                path = _existing_path(self._root, self._rows[name][0].file)
                 file = RawFile(path, "", path.stat().st_size if path.is_file() else 0)
             entries.append(Entry(name, file))
         used = {entry.file.path for entry in entries} | {self._manifest_csv.path, self._spec.path}
@@ -130,6 +131,12 @@ class FolderSource:
 
     def _refusal(self, row: Row, reason: str) -> Refusal:
         return Refusal(name=row.name, file=self._manifest_csv, line=row.line, reason=reason)
+
+
+def _existing_path(root: Path, file: str) -> Path:
+    """Return the path of a file, also if the file system has its name in another Unicode form."""
+    forms = (root / unicodedata.normalize(form, file) for form in ("NFC", "NFD"))
+    return next((path for path in (root / file, *forms) if path.is_file()), root / file)
 
 
 def _only_folder(roots: Sequence[Path]) -> Path:

@@ -586,3 +586,33 @@ def test_recordings_of_another_frame_rate_are_resampled(
     store = Store(tmp_path / "s.zarr")
     assert store.columns["frames"].tolist() == frames
     assert store.attributes["frames_per_second"] == (int(rate[-2:]) if rate else None)
+
+
+COMPOSED, DECOMPOSED = "Jos\u00e9", "Jose\u0301"
+
+
+def test_a_subject_in_two_unicode_forms_is_one_subject(tmp_path: Path) -> None:
+    lines = [
+        "file,label,subject,jour",
+        f"clips/a.npy,0,{COMPOSED},{COMPOSED}",
+        f"clips/b.npy,0,{DECOMPOSED},{DECOMPOSED}",
+    ]
+    skeleton = SKELETON + f'[splits.xsub]\ntrain = {{ subject = ["{DECOMPOSED}"] }}\n'
+    root = folder(tmp_path, lines, skeleton, a=motion(9), b=motion(9))
+    readings, refusals = read(root)
+    assert not refusals
+    assert {reading.labels.subject for reading in readings.values()} == {1}
+    assert {reading.labels.extra for reading in readings.values()} == {(COMPOSED, COMPOSED)}
+    assert FolderSource([root]).rules["xsub"]["train"] == {"subject": [1]}
+
+
+@pytest.mark.parametrize(("written", "stored"), [(COMPOSED, DECOMPOSED), (DECOMPOSED, COMPOSED)])
+def test_a_file_is_found_in_the_other_unicode_form(tmp_path: Path, written: str, stored: str) -> None:
+    root = folder(tmp_path, ["file,label", f"clips/{written}.npy,0"], **{stored: motion(9)})
+    assert list(read(root)[0]) == [COMPOSED]
+
+
+def test_two_clips_whose_names_differ_only_in_their_unicode_form_are_duplicates(tmp_path: Path) -> None:
+    lines = ["file,label,name", f"clips/a.npy,0,{COMPOSED}", f"clips/b.npy,0,{DECOMPOSED}"]
+    refused = read(folder(tmp_path, lines, a=motion(9), b=motion(9)))[1]
+    assert f"has the name {COMPOSED} of line 2" in next(iter(refused.values())).reason
