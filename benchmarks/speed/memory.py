@@ -2,7 +2,7 @@
 
 Run: python -m benchmarks.speed.memory FOLDER [--clips N]
 
-The store repeats 240 synthetic clips. FOLDER needs 20 GB; it is not removed.
+The store repeats 240 synthetic clips. FOLDER needs 25 GB; it is not removed.
 """
 
 import argparse
