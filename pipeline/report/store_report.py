@@ -285,6 +285,7 @@ def _lineage(store: Store, summary: Mapping[str, Any]) -> list[Block]:
         ("format", str(facts["format_version"])),
         ("data set", facts["dataset"]),
         ("recordings", f"{sources['count']:,}, {sources['bytes'] / 1e6:,.1f} MB"),
+        ("frames per second", f"{facts['frames_per_second'] or 'unknown'} in the recordings, 30 in the clips"),
         ("digest of the recordings", sources["digest"]),
         ("left out as officially missing", format_number(facts["missing_left_out"])),
         *([("columns of the data set", ", ".join(facts["extra_columns"]))] if facts["extra_columns"] else []),

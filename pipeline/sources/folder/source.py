@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.artifacts import manifest
-from pipeline.errors import ArtifactNotFound, ConfigError, RawFileError
+from pipeline.errors import ArtifactNotFound, ConfigError, RawFileError, printable_name
 from pipeline.files import raw_files
 from pipeline.files.raw_files import RawFile
 from pipeline.files.regular_files import read_bytes
@@ -64,8 +64,9 @@ class FolderSource:
                 file = RawFile(path, "", path.stat().st_size if path.is_file() else 0)
             entries.append(Entry(name, file))
         used = {entry.file.path for entry in entries} | {self._manifest_csv.path, self._spec.path}
-        others = sum(path.is_file() and path not in used for path in self._root.rglob("[!.]*"))
-        left_out = {f"not in {MANIFEST_CSV}": others} if others else {}
+        others = sorted(path for path in self._root.rglob("[!.]*") if path.is_file() and path not in used)
+        first = f", first {printable_name(others[0].relative_to(self._root).as_posix())}" if others else ""
+        left_out = {f"not in {MANIFEST_CSV}{first}": len(others)} if others else {}
         return Survey(entries=tuple(entries), left_out=left_out, notes=(self._rate_note(),))
 
     def _rate_note(self) -> str:

@@ -120,7 +120,7 @@ def test_a_folder_is_read_with_labels_and_classes(small: Path) -> None:
     source = FolderSource([small])
     survey = source.survey(keep_missing=False)
     assert [entry.name for entry in survey.entries] == sorted(path.stem for path in small.glob("clips/*"))
-    assert survey.left_out == {"not in manifest.csv": 1}
+    assert survey.left_out == {"not in manifest.csv, first SOURCE.md": 1}
     assert (source.name, source.layout.name, source.columns) == ("folder", "small-prmd", ("correct", "frames"))
     assert source.classes == ("deep squat", "hurdle step", "side lunge")
     assert source.rules == {"xsub": {"train": {"subject": [1, 2]}, "test": None}}

@@ -55,7 +55,10 @@ def read_torch_file(path: Path) -> TorchFile:
         ArtifactError: it has more than tensors (it is then not loaded), is damaged, or is not a state_dict.
     """
     if not path.is_file():
-        raise ArtifactError(f"{path}: is a folder, expected a file") if path.exists() else ArtifactNotFound(path)
+        if not path.exists():
+            raise ArtifactNotFound(path)
+        kind = "a folder" if path.is_dir() else "a pipe, a socket or a device"
+        raise ArtifactError(f"{path}: is {kind}, expected a file")
     with _Bounded(path) as handle:
         sha256 = hashlib.file_digest(handle, "sha256").hexdigest()
         size = handle.tell()
