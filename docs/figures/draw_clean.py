@@ -28,7 +28,8 @@ from pipeline.recipes.steps.noise_kernels import tremble
 from pipeline.recipes.steps.selection_kernels import present, wide_share
 from pipeline.skeleton.layout import KINECT_V2
 from pipeline.skeleton.recording import Clip, Recording
-from pipeline.synth.motion import draw_person, perform, roles
+from pipeline.synth.motion import draw_person, perform
+from pipeline.synth.roles import roles
 from pipeline.synth.sensor import from_camera, rotate_about_vertical
 
 IMAGES = Path(__file__).parent / "images"

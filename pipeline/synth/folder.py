@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from pipeline.files.atomic import new_folder
 from pipeline.skeleton.layout import KINECT_V2
-from pipeline.synth.motion import draw_person, gap, perform, roles
+from pipeline.synth.motion import draw_person, perform
+from pipeline.synth.roles import gap, roles
 from pipeline.synth.sensor import rotate_about_vertical
 from pipeline.synth.summary import SynthSummary, check_counts
 

@@ -22,8 +22,9 @@ import numpy as np
 from pipeline.errors import ConfigError
 from pipeline.files.atomic import new_folder
 from pipeline.sources.ntu.names import CAMERAS, NTU60, NTU120, TWO_PERSON, NtuName, missing_names
-from pipeline.synth.motion import draw_person, gap, perform, roles
+from pipeline.synth.motion import draw_person, perform
 from pipeline.synth.ntu_damage import DAMAGE, damage
+from pipeline.synth.roles import gap, roles
 from pipeline.synth.sensor import project, sense, skeleton_text
 from pipeline.synth.summary import SynthSummary
 

@@ -22,8 +22,9 @@ from pipeline.errors import ConfigError
 from pipeline.files.atomic import new_folder
 from pipeline.skeleton.layout import KINECT_V2
 from pipeline.sources.pku.names import CLASSES, DATA_SETS, INTERACTIONS, PkuDataSet, PkuName
-from pipeline.synth.motion import draw_person, gap, perform, roles
+from pipeline.synth.motion import draw_person, perform
 from pipeline.synth.pku_damage import LABELLING, ROWS, TEXTS
+from pipeline.synth.roles import gap, roles
 from pipeline.synth.sensor import from_camera, rotate_about_vertical, track
 from pipeline.synth.summary import SynthSummary, check_counts
 from pipeline.synth.text_kernels import FIXED_BYTES, write_fixed_rows

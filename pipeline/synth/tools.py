@@ -19,7 +19,8 @@ from pipeline.files.atomic import new_folder
 from pipeline.files.disk import folder_size
 from pipeline.skeleton.shipped_layouts import load_layout
 from pipeline.synth import bvh
-from pipeline.synth.motion import draw_person, gap, perform, roles
+from pipeline.synth.motion import draw_person, perform
+from pipeline.synth.roles import gap, roles
 from pipeline.synth.sensor import rotate_about_vertical
 from pipeline.synth.summary import SynthSummary, check_counts
 from pipeline.synth.tool_skeletons import to_tool_layout

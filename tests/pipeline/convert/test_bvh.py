@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from pipeline.convert.readers import bvh, bvh_limbs
 from pipeline.errors import LayoutError, RawFileError, SkelepipeError
 from pipeline.synth.bvh import bvh_text as synthetic
-from pipeline.synth.motion import draw_person, perform, roles
+from pipeline.synth.motion import draw_person, perform
+from pipeline.synth.roles import roles
 from tests.pipeline.convert.test_convert import clip, convert, readable, write
 
 ARM = """HIERARCHY

@@ -29,7 +29,8 @@ from pipeline.sources.folder.source import FolderSource
 from pipeline.sources.source import Reading
 from pipeline.store.build_splits import build_splits
 from pipeline.store.store import Store
-from pipeline.synth.motion import draw_person, perform, roles
+from pipeline.synth.motion import draw_person, perform
+from pipeline.synth.roles import roles
 from pipeline.synth.tool_skeletons import to_tool_layout
 
 T = 12

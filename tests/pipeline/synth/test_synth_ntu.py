@@ -11,9 +11,10 @@ from pipeline.sources.ntu.names import NTU60, NTU120, TWO_PERSON, XVIEW_TRAIN, N
 from pipeline.sources.ntu.parser import parse
 from pipeline.sources.text_buffer import PADDING
 from pipeline.synth import ntu as synth_ntu
-from pipeline.synth.motion import draw_person, perform, roles
+from pipeline.synth.motion import draw_person, perform
 from pipeline.synth.ntu import BLOCK, plan, plan_broken, write_ntu
 from pipeline.synth.ntu_damage import DAMAGE, damage
+from pipeline.synth.roles import roles
 from pipeline.synth.sensor import SensorBody, skeleton_text
 from pipeline.synth.text_kernels import ROW_BYTES, write_joint_rows
 
