@@ -75,8 +75,30 @@ def perform(role: Role, person: Person, frames: int, rng: np.random.Generator) -
     xyz = positions(stance + reach * role.swing * wave + sway, person.bones)
     hop = role.hop * np.abs(np.sin(np.pi * turns[:, 0])) if role.hop else 0.0
     ahead = role.travel * np.linspace(0.0, 1.0, frames)
+    aside = -0.01 * np.sin(2 * np.pi * 0.4 * seconds[:, 0])
+    return stand_on_floor(xyz, aside=aside, ahead=ahead, hop=hop)
+
+
+def stand_on_floor(
+    xyz: NDArray[np.float64],
+    *,
+    aside: NDArray[np.float64],
+    ahead: NDArray[np.float64],
+    hop: NDArray[np.float64] | float,
+) -> NDArray[np.float64]:
+    """Move a body so that its lowest foot is on the floor and its pelvis follows a path.
+
+    Args:
+        xyz: (T, V, 3) metres.
+        aside: (T,) position of the pelvis to the right, metres.
+        ahead: (T,) position of the pelvis forward, metres.
+        hop: height of the lowest foot above the floor, metres; (T,) or one value.
+
+    Returns:
+        (T, V, 3) metres; the floor is y = 0.
+    """
     offset = xyz[:, PELVIS].copy()
-    offset[:, 0] += 0.01 * np.sin(2 * np.pi * 0.4 * seconds[:, 0])
+    offset[:, 0] -= aside
     offset[:, 1] = xyz[:, FEET, 1].min(axis=1) - hop
     offset[:, 2] += ahead
     return xyz - offset[:, None]

@@ -24,6 +24,7 @@ from pipeline.files.atomic import new_folder
 from pipeline.sources.ntu.names import CAMERAS, NTU60, NTU120, TWO_PERSON, NtuName, missing_names
 from pipeline.synth.motion import draw_person, perform
 from pipeline.synth.ntu_damage import DAMAGE, damage
+from pipeline.synth.realistic import draw_length, draw_realistic_person, perform_realistically, realistic_roles
 from pipeline.synth.roles import gap, roles
 from pipeline.synth.sensor import project, sense, skeleton_text
 from pipeline.synth.summary import SynthSummary
@@ -72,7 +73,9 @@ _NEW = _cast(61, 120, range(18, 33), NTU120.xsub_train, range(NTU60.performers +
 _CASTS = {"ntu60": (_OLD,), "ntu120": (_OLD, _NEW)}
 
 
-def write_ntu(dataset: str, out: Path, *, clips: int, seed: int, broken: int = 0) -> SynthSummary:
+def write_ntu(
+    dataset: str, out: Path, *, clips: int, seed: int, broken: int = 0, realistic: bool = False
+) -> SynthSummary:
     """Write a synthetic NTU RGB+D data set into a new folder, which appears whole or not at all.
 
     Args:
@@ -81,6 +84,7 @@ def write_ntu(dataset: str, out: Path, *, clips: int, seed: int, broken: int = 0
         clips: number of usable recordings.
         seed: determines performers and motion; not negative.
         broken: number of additional recordings that no correct reader accepts, with the kinds of `DAMAGE` in turn.
+        realistic: make the classes as hard to distinguish as those of real data; otherwise they are easy, for tests.
 
     Raises:
         ConfigError: a number is out of range.
@@ -94,10 +98,10 @@ def write_ntu(dataset: str, out: Path, *, clips: int, seed: int, broken: int = 0
     damage_kinds: dict[str, str] = {}
     with new_folder(out) as folder:
         for index, name in enumerate(good_names):
-            total_bytes += (folder / f"{name}{SUFFIX}").write_bytes(_recording(name, seed, _CLIP, index))
+            total_bytes += (folder / f"{name}{SUFFIX}").write_bytes(_recording(name, seed, _CLIP, index, realistic))
         for index, name in enumerate(broken_names):
             kind = list(DAMAGE)[index % len(DAMAGE)]
-            good = _recording(name, seed, _BROKEN, index)
+            good = _recording(name, seed, _BROKEN, index, realistic)
             text = damage(kind, good, np.random.default_rng([seed, _BROKEN, index, 1]))
             total_bytes += (folder / f"{name}{SUFFIX}").write_bytes(text)
             damage_kinds[str(name)] = kind
@@ -173,12 +177,20 @@ def _names(cast: _Cast, class_index: int, numbers: range) -> Iterator[NtuName]:
             yield name
 
 
-def _recording(name: NtuName, seed: int, purpose: int, index: int) -> bytes:
+def _recording(name: NtuName, seed: int, purpose: int, index: int, realistic: bool) -> bytes:
     """Return the text of one performance of an action, as the named camera records it."""
     rng = np.random.default_rng([seed, purpose, index])
-    frames = int(rng.integers(60, 111))
-    actors = [
-        perform(role, draw_person(np.random.default_rng([seed, stream, name.performer])), frames, rng)
-        for role, stream in zip(roles(name.action), (_PERFORMER, _PARTNER), strict=False)
-    ]
-    return skeleton_text(sense(project(actors, gap(name.action), name, rng), rng))
+    people = [np.random.default_rng([seed, stream, name.performer]) for stream in (_PERFORMER, _PARTNER)]
+    if realistic:
+        frames = draw_length(rng)
+        actors = [
+            perform_realistically(role, draw_realistic_person(person), frames, rng)
+            for role, person in zip(realistic_roles(name.action), people, strict=False)
+        ]
+    else:
+        frames = int(rng.integers(60, 111))
+        actors = [
+            perform(role, draw_person(person), frames, rng)
+            for role, person in zip(roles(name.action), people, strict=False)
+        ]
+    return skeleton_text(sense(project(actors, gap(name.action), name, rng), rng, smoothed=realistic))

@@ -30,7 +30,7 @@ class Role:
     lag: NDArray[np.float64]
     """Phase of each angle in cycles."""
     time: str
-    """`cycle` repeats, `stroke` moves forth and back once or twice, `ramp` moves and stays."""
+    """`cycle` repeats, `stroke` moves forth and back once or twice, `ramp` moves and stays, `return` also goes back."""
     pace: float
     """Cycles per second, or strokes per clip."""
     hop: float

@@ -97,7 +97,7 @@ def from_camera(xyz: NDArray[np.float64], height: float, distance: float) -> NDA
     return transformed
 
 
-def sense(bodies: list[NDArray[np.float64]], rng: np.random.Generator) -> list[SensorBody]:
+def sense(bodies: list[NDArray[np.float64]], rng: np.random.Generator, *, smoothed: bool = False) -> list[SensorBody]:
     """Add the errors of a Kinect, none of which makes the recording unusable.
 
     Every clip has jitter and inferred joints (more on the far side of a body). Some clips have empty frames at the
@@ -108,13 +108,14 @@ def sense(bodies: list[NDArray[np.float64]], rng: np.random.Generator) -> list[S
     Args:
         bodies: (T, V, 3) each, metres in sensor coordinates.
         rng: random generator.
+        smoothed: see `track`.
 
     Returns:
         The bodies in the order of the file, each present in at least 45 frames except for a false detection.
     """
     frames = len(bodies[0])
     ids = (_BODY_ID + 1 + rng.choice(99_999, size=4, replace=False)).astype(np.int64)
-    sightings = [track(xyz, ids[number], rng) for number, xyz in enumerate(bodies)]
+    sightings = [track(xyz, ids[number], rng, smoothed=smoothed) for number, xyz in enumerate(bodies)]
     empty = np.zeros(frames, bool)
     if rng.random() < 0.08:
         empty[: rng.integers(1, 7)] = True
@@ -137,8 +138,11 @@ def sense(bodies: list[NDArray[np.float64]], rng: np.random.Generator) -> list[S
     return sightings
 
 
-def track(xyz: NDArray[np.float64], body: np.int64, rng: np.random.Generator) -> SensorBody:
-    """Track a body, (T, V, 3) metres in sensor coordinates, with jitter and inferred joints, under one id."""
+def track(xyz: NDArray[np.float64], body: np.int64, rng: np.random.Generator, *, smoothed: bool = False) -> SensorBody:
+    """Track a body, (T, V, 3) metres in sensor coordinates, with jitter and inferred joints, under one id.
+
+    Inferred joints jump to their wrong position and back, or move there gradually if `smoothed`.
+    """
     frames = len(xyz)
     noise = 0.003 * _NOISE_FACTOR[:, None] * rng.standard_normal(xyz.shape, dtype=np.float32)
     # A joint is inferred for 8 frames at a time, and is then also wrong by some centimetres.
@@ -146,13 +150,25 @@ def track(xyz: NDArray[np.float64], body: np.int64, rng: np.random.Generator) ->
     behind = xyz[::8, :, 2] - xyz[::8, KINECT_V2.centre, 2, None]
     chance = 0.01 * _NOISE_FACTOR + 0.15 * np.clip(behind / 0.15, 0.0, 1.0) * _NOISE_FACTOR
     inferred = (rng.random(chance.shape) < chance)[spells]
-    off = rng.normal(0.0, 0.02, (*chance.shape, 3))[spells]
+    off = rng.normal(0.0, 0.02, (*chance.shape, 3))[spells] * inferred[:, :, None]
+    if smoothed:
+        off = _smooth(off)
     return SensorBody(
         body=np.full(frames, body, np.int64),
         present=np.ones(frames, bool),
-        xyz=xyz + noise + off * inferred[:, :, None],
+        xyz=xyz + noise + off,
         tracking=np.where(inferred, 1, 2).astype(np.int8),
     )
+
+
+def _smooth(off: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Average (T, V, 3) over time with a bell-shaped window of about half a second."""
+    window = np.hanning(19)[1:-1]
+    padded = np.pad(off, ((8, 8), (0, 0), (0, 0)), mode="edge")
+    result: NDArray[np.float64] = np.tensordot(
+        np.lib.stride_tricks.sliding_window_view(padded, len(window), axis=0), window / window.sum(), axes=1
+    )
+    return result
 
 
 def _ghost(actor: NDArray[np.float64], body: np.int64, rng: np.random.Generator) -> SensorBody:

@@ -23,4 +23,4 @@ def write(dataset: str, out: Path, *, clips: int, seed: int, broken: int = 0) ->
         return write_tool(dataset, out, clips=clips, seed=seed, broken=broken)
     if dataset in FOLDERS:
         return write_pku(dataset, out, clips=clips, seed=seed, broken=broken)
-    return write_ntu(dataset, out, clips=clips, seed=seed, broken=broken)
+    return write_ntu(dataset, out, clips=clips, seed=seed, broken=broken, realistic=True)
