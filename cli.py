@@ -945,11 +945,11 @@ def completion(shell: str, as_json: bool) -> None:
 @main.command()
 @click.argument("folder", default="demo", type=NAMED_PATH)
 @click.option(
-    "--clips", default=240, show_default=True, type=click.IntRange(48), help="Number of synthetic recordings."
+    "--clips", default=480, show_default=True, type=click.IntRange(48), help="Number of synthetic recordings."
 )
-@click.option("--epochs", default=40, show_default=True, type=click.IntRange(1), help="Epochs of the pre-training.")
+@click.option("--epochs", type=click.IntRange(1), help="Epochs of the pre-training.  [default: as in the preset demo]")
 @click.pass_context
-def demo(ctx: click.Context, folder: Path, clips: int, epochs: int) -> None:
+def demo(ctx: click.Context, folder: Path, clips: int, epochs: int | None) -> None:
     """Run the whole pipeline on synthetic recordings in FOLDER: print each command, and write an HTML report."""
     from trainer.terminal.demo import demo_commands, run_demo
 

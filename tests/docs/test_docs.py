@@ -101,11 +101,11 @@ def test_make_demo_runs_the_whole_job(tmp_path: Path) -> None:
         "$ skelepipe report",
     ):
         assert text in done.stderr
-    page = tmp_path / "demo" / "runs" / "ntu60-xsub-quick" / "report.html"
+    page = tmp_path / "demo" / "runs" / "ntu60-xsub-demo" / "report.html"
     assert page.stat().st_size < 3_000_000
     assert f"open {page} in a browser" in done.stderr
     assert "pre-trained" in done.stdout
-    assert result_file(tmp_path / "demo" / "runs" / "ntu60-xsub-quick", "linear.json").exists()
+    assert result_file(tmp_path / "demo" / "runs" / "ntu60-xsub-demo", "linear.json").exists()
 
 
 def test_make_test_is_what_ci_runs() -> None:
@@ -168,7 +168,7 @@ def test_the_commands_of_running_md_run(tmp_path: Path, raw: Path) -> None:
 
 def test_the_commands_of_doctor_md_run(tmp_path: Path, shared_store: Store, shared_run: Run) -> None:
     shutil.copytree(shared_store.path.parent, tmp_path / "processed")
-    shutil.copytree(shared_run.path, tmp_path / "runs" / "ntu60-xsub-quick")
+    shutil.copytree(shared_run.path, tmp_path / "runs" / "ntu60-xsub-demo")
     assert [command.split()[1] for command in PAGES["doctor"]] == ["doctor", *["config"] * 5]
     run_all(PAGES["doctor"], tmp_path)
     text = DOC_PAGES["doctor"].read_text(encoding="utf-8")
@@ -218,7 +218,7 @@ def test_the_commands_of_the_view_page_run(tmp_path: Path, raw: Path, shared_sto
 @pytest.mark.thorough
 def test_your_own_data_takes_ten_minutes(tmp_path: Path, shared_run: Run, shared_store: Store) -> None:
     shutil.copytree(shared_store.path.parent, tmp_path / "processed")
-    shutil.copytree(shared_run.path, tmp_path / "runs" / "ntu60-xsub-quick")
+    shutil.copytree(shared_run.path, tmp_path / "runs" / "ntu60-xsub-demo")
     commands = PAGES["own-data"]
     assert [command.split()[1] for command in commands].count("convert") == 8
     commands = [command.replace("--clips 96", "--clips 48") for command in commands]
@@ -301,8 +301,8 @@ def test_the_commands_for_several_gpus_run(tmp_path: Path, shared_store: Store) 
         )
         assert done.returncode == 0, done.stderr
         assert json.loads(done.stdout)["outcome"] == "trained"
-        assert done.stderr.count("run runs/ntu60-xsub-quick") == 1
-        assert verify(tmp_path / str(number) / "runs" / "ntu60-xsub-quick").findings == []
+        assert done.stderr.count("run runs/ntu60-xsub-demo") == 1
+        assert verify(tmp_path / str(number) / "runs" / "ntu60-xsub-demo").findings == []
 
 
 def test_every_page_with_commands_is_run_by_a_test() -> None:

@@ -18,7 +18,7 @@ from trainer.pretrain import pretrain as pretrain_module
 from trainer.terminal.demo import demo_commands
 
 TESTS = Path(__file__).parents[1]
-RUN = "runs/ntu60-xsub-quick"
+RUN = "runs/ntu60-xsub-demo"
 AFTER = (
     "build-splits --label-fraction 0.1 0.5 --seed 0 1",
     f"eval {RUN} --protocol retrieval semi finetune --label-fraction 0.5 --set semi.epochs=1 finetune.epochs=1",

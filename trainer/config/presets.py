@@ -15,6 +15,7 @@ from trainer.config.layers import SET_ORIGIN, ConfigLayer, build_config, parse_s
 from trainer.config.pretrain import PretrainConfig
 
 QUICK_PRESET = "quick"
+CPU_PRESETS = frozenset({QUICK_PRESET, "demo"})
 
 
 class PresetDescription(BaseModel):
@@ -86,7 +87,7 @@ def choose_preset(
     if name is None:
         name = f"{dataset}-{split}" if f"{dataset}-{split}" in preset_names() else QUICK_PRESET
     advice = []
-    if name != QUICK_PRESET and not has_gpu:
+    if name not in CPU_PRESETS and not has_gpu:
         advice.append(f"no GPU here: preset {name} is made for one; --preset {QUICK_PRESET} is made for CPUs")
     chosen = load_preset(name)
     about = chosen.about

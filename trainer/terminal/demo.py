@@ -11,13 +11,13 @@ from pipeline.files.system_files import entries
 from trainer.terminal.printing import print_note
 
 
-def demo_commands(clips: int, epochs: int) -> tuple[str, ...]:
+def demo_commands(clips: int, epochs: int | None = None) -> tuple[str, ...]:
     """Return the commands that the demo runs, without the program's name."""
     return (
         f"synth ntu60 raw --clips {clips} --broken 3",
         "ingest ntu60 raw",
         "build-splits",
-        f"pretrain --preset quick --set epochs={epochs} batch_size=24",
+        "pretrain --preset demo" + (f" --set epochs={epochs}" if epochs else ""),
         "eval",
         "report",
     )
@@ -47,12 +47,13 @@ def run_demo(program: click.Group, folder: Path, commands: tuple[str, ...], acce
             code: int | None = program.main(command.split(), standalone_mode=False)
             if code and code not in accepted_codes:
                 return code
-    page = folder / RUNS_FOLDER / "ntu60-xsub-quick" / "report.html"
+    page = folder / RUNS_FOLDER / "ntu60-xsub-demo" / "report.html"
     print_note(
         [
             "",
             f"{folder} contains: recordings in raw/, store and splits in processed/, encoder and results in runs/",
             f"open {page} in a browser: the report on this run",
+            "The recordings are synthetic: these results say nothing about real data.",
         ]
     )
     return 0
