@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 
 import click
 
-from pipeline.artifacts.paths import PROCESSED_FOLDER, RAW_FOLDER, RUNS_FOLDER
+from pipeline.artifacts.paths import PROCESSED_FOLDER, RAW_FOLDER, RUNS_FOLDER, default_store
 from trainer.terminal.commands import NAMED_PATH, AspectRatio, JobNumber, MainGroup
 from trainer.terminal.completion import (
     SHELLS,
@@ -169,7 +169,8 @@ def ingest(
 ) -> None:
     """Clean and normalise recordings and write them to a store: RAW folders or zips to processed/DATASET.zarr.
 
-    DATASET is ntu60, ntu120, pku1, pku2 or folder (any recordings, described by a skeleton.toml).
+    DATASET is ntu60, ntu120, pku1, pku2 or folder: any recordings, described by a skeleton.toml; their store is named
+    after the folder.
     """
     from pipeline.ingest.batch_jobs import run_job
     from pipeline.ingest.ingest import dry_run as estimate_ingest
@@ -184,7 +185,7 @@ def ingest(
         reject_combination("--partition", {"--strict": options["strict"]}, "; --strict belongs to `finalise`")
     if options["dask"]:
         reject_combination("--dask", {"--workers": options["workers"] is not None, "--dry-run": dry_run})
-    output = out or PROCESSED_FOLDER / f"{dataset}.zarr"
+    output = out or default_store(dataset, raw)
     loaded = load_recipe(recipe).with_frame_index(frame_index).with_max_people(max_people)
     request = IngestRequest(dataset=dataset, roots=raw, output=output, recipe=loaded, **options)
     with ProgressBar("ingest", FIRST_RUN_NOTE) as bar:

@@ -111,6 +111,7 @@ def code_page() -> str:
         "`pipeline/`; [architecture.md](architecture.md) explains the structure.",
         "",
         f"- [cli.py](../../cli.py): {first_line(ROOT / 'cli.py')}",
+        f"- [skelepipe.py](../../skelepipe.py): {first_line(ROOT / 'skelepipe.py')}",
         "",
     ]
     for top in ("pipeline", "trainer"):

@@ -1,7 +1,7 @@
 """Paths of stores, splits, runs and their files, by name alone: nothing is opened, no heavy imports."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +59,27 @@ def newest_path(folder: Path, kind: str, paths: Iterable[Path]) -> Path | None:
     candidates, name = list(paths), read_latest(folder).get(kind)
     recorded = [path for path in candidates if path.name == name]
     return max(recorded or candidates, key=lambda path: path.stat().st_mtime, default=None)
+
+
+def default_store(dataset: str, roots: Sequence[Path]) -> Path:
+    """Return the default path of a store: named after the data set, or after the only folder or zip of own data."""
+    name = dataset
+    if dataset == "folder" and len(roots) == 1:
+        own = roots[0].absolute()
+        name = own.stem if own.suffix.lower() == ".zip" else own.name
+        name = dataset if name in ("", RAW_FOLDER.name) else name
+    return PROCESSED_FOLDER / f"{name}.zarr"
+
+
+def default_run_folder(store: str, split: str, preset: str) -> Path:
+    """Return the default folder of a run: names of store, split and preset, without the words that the preset repeats.
+
+    A run that has the long name of earlier versions keeps it.
+    """
+    repeated = f"{store}-{split}"
+    words = [word for word in preset.removesuffix(repeated).split("-") if word]
+    long, short = RUNS_FOLDER / f"{repeated}-{preset}", RUNS_FOLDER / "-".join([repeated, *words])
+    return long if (long / RUN_FILE).is_file() else short
 
 
 def _folders(folder: Path, pattern: str) -> list[Path]:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import zarr
@@ -40,7 +40,7 @@ READ_BODY_FRAMES = SHARD_BODY_FRAMES
 class Store:
     """A complete store, open for reading."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | str) -> None:
         """Open a store after checking its manifest, file names, sizes and small files.
 
         Raises:
@@ -48,7 +48,7 @@ class Store:
             ArtifactError: it is incomplete, damaged, of another format version, or not a store; the message names the
                 file or field.
         """
-        self.path = path
+        self.path = path = Path(path)
         header = manifest.open_folder(path, schemas.STORE)
         self.digest: str = header["digest"]
         self._files: dict[str, dict[str, Any]] = header["files"]
@@ -89,6 +89,35 @@ class Store:
     def __len__(self) -> int:
         """Number of clips, N."""
         return len(self.names)
+
+    def __getitem__(self, key: int | str) -> NDArray[np.float32]:
+        """Return a clip by row or by name, (M, T, V, 3) in metres, NaN where missing.
+
+        Raises:
+            IndexError: there is no such row.
+            KeyError: no clip has this name.
+            ArtifactError: as `motion`.
+        """
+        if isinstance(key, str):
+            if key not in self.names:
+                raise KeyError(f"{self.path}: has no clip {key!r}{did_you_mean(key, self.names)}")
+            return self.clip(self.names.index(key))
+        if not -len(self) <= key < len(self):
+            raise IndexError(f"{self.path}: has no row {key}; it has {len(self)} clips")
+        return self.clip(key % len(self))
+
+    def __repr__(self) -> str:
+        """Describe the store: path, data set, numbers of clips, classes and joints, recipe."""
+        labels = self.columns["label"]
+        classes = len(np.unique(labels[labels >= 0]))
+        about = (
+            f"{self.attributes['dataset']}, {len(self):,} clips, {classes} classes, {len(self.layout.joints)} joints"
+        )
+        return f"Store({str(self.path)!r}: {about}, recipe {self.attributes['recipe']['name']})"
+
+    def __reduce__(self) -> tuple[type[Self], tuple[Path]]:
+        """Pickle a store as its path, for worker processes."""
+        return type(self), (self.path,)
 
     def values(self, column: str) -> NDArray[Any]:
         """Return the (N,) values of a column: one of the data set (as text), of COLUMNS, `name` or `recording`.

@@ -48,12 +48,12 @@ def test_recordings_without_labels_and_splits_are_pre_trained_on_and_embedded(sk
     ingested = succeed(skelepipe, "ingest folder own")
     assert "32 of 32 clips have no label: pretrain and embed use them, eval leaves them out" in ingested
     assert json.loads(succeed(skelepipe, "ingest folder own --json"))["unlabelled"] == 32
-    assert "all of folder, 32 train, 0 test" in succeed(skelepipe, "build-splits")
+    assert "all of own, 32 train, 0 test" in succeed(skelepipe, "build-splits")
     succeed(skelepipe, f"pretrain --preset quick --out runs/own --set {' '.join(x.replace(' ', '') for x in TINY)}")
-    succeed(skelepipe, "embed runs/own --store processed/folder.zarr --out features.npz")
+    succeed(skelepipe, "embed runs/own --store processed/own.zarr --out features.npz")
     with np.load("features.npz") as arrays:
         assert arrays["labels"].tolist() == [-1] * 32
-    for command in ("inspect", "report processed/folder.zarr", "view processed/folder.zarr", "verify runs/own"):
+    for command in ("inspect", "report processed/own.zarr", "view processed/own.zarr", "verify runs/own"):
         succeed(skelepipe, command)
     done = skelepipe("eval", "runs/own")
     assert done.exit_code == 1
@@ -77,12 +77,12 @@ def test_an_evaluation_leaves_out_the_clips_without_label(skelepipe: Skelepipe, 
     evaluated = result["rows"]["raw coordinates"]
     assert -1 not in evaluated["classes"]
     assert sum(map(sum, evaluated["confusion"])) == evaluated["clips"] == result["lineage"]["split"]["test"]
-    split = find_split(Store(Path("processed/folder.zarr")), "xsub")
+    split = find_split(Store(Path("processed/own.zarr")), "xsub")
     left_out = len(split.train) + len(split.test) - sum(result["lineage"]["split"][key] for key in ("train", "test"))
     assert left_out == store["unlabelled"] > 0
     assert "test clips have no label and are left out" in shown
-    labels = Store(Path("processed/folder.zarr")).columns["label"]
-    subset = next(Path("processed/splits/folder").glob("xsub*0.5*"))
+    labels = Store(Path("processed/own.zarr")).columns["label"]
+    subset = next(Path("processed/splits/own").glob("xsub*0.5*"))
     assert (labels[json.loads(subset.read_text())["rows"]] >= 0).all()
 
 

@@ -24,8 +24,8 @@ from trainer.runs.run import Run
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
-EMBEDS, EVALUATES, SHOWS = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
-LISTED = re.findall(r"(?m)^\| `((?:pipeline|trainer)\.[\w.]+)\((.*?)\)` \| (.+) \|$", PAGE)
+STARTS, EMBEDS, EVALUATES, SHOWS = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+LISTED = re.findall(r"(?m)^\| `((?:pipeline|skelepipe|trainer)\.[\w.]+)\((.*?)\)` \| (.+) \|$", PAGE)
 
 
 def found(name: str) -> Any:
@@ -39,10 +39,18 @@ def signature(value: Any) -> str:
     for parameter in inspect.signature(value).parameters.values():
         if parameter.name == "self":
             continue
-        if parameter.kind is parameter.KEYWORD_ONLY and "*" not in parts and not inspect.isclass(value):
+        if (
+            parameter.kind is parameter.KEYWORD_ONLY
+            and not any(part[0] == "*" for part in parts)
+            and not inspect.isclass(value)
+        ):
             parts.append("*")
         default, plain = parameter.default, str | int | float | bool | tuple | None
         shown = repr(default).replace("'", '"') if isinstance(default, plain) else "..."
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            parts.append("*" if parameter.kind is parameter.VAR_POSITIONAL else "**")
+            parts[-1] += parameter.name
+            continue
         parts.append(parameter.name if default is parameter.empty else f"{parameter.name}={shown}")
     return ", ".join(parts)
 
@@ -62,6 +70,21 @@ def test_the_page_has_a_function_for_every_command_but_those_of_the_command_line
         assert f": `{command}`." in PAGE, command
 
 
+@pytest.mark.slow
+def test_the_first_example_trains_and_evaluates(own_store: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", f"{STARTS}\nprint(tuple(features.shape))"],
+        cwd=own_store.parents[1],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "runs/ntu60-xsub-quick on ntu60 xsub, top-1 %" in done.stdout
+    assert done.stdout.splitlines()[-1].endswith(", 128)")
+
+
+@pytest.mark.slow
 def test_the_examples_run_as_they_stand(raw: Path, shared_run: Run, shared_store: Store, tmp_path: Path) -> None:
     """The ten lines give a run's features; the others go from recordings to numbers, and to pages."""
     assert len([line for line in EMBEDS.splitlines() if line]) <= 10

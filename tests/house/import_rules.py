@@ -36,11 +36,12 @@ USES: Mapping[str, str] = {
     "trainer.doctor": "config runtime data models methods runs evaluation pretrain inference report",
     "trainer.bench": "config runtime data models methods runs evaluation pretrain inference report doctor",
     "trainer.terminal": "config runtime data models methods runs evaluation pretrain inference report doctor bench",
+    "trainer.api": "config runtime data models methods runs evaluation pretrain inference report terminal",
 }
 """The folders (or top-level modules) of the same half that a folder may import; trainer may import all of pipeline."""
 FORBIDDEN: Mapping[str, frozenset[str]] = {
-    "pipeline": frozenset({"torch", "rich", "click", "trainer", "cli"}),
-    "trainer": frozenset({"cli"}),
+    "pipeline": frozenset({"torch", "rich", "click", "trainer", "cli", "skelepipe"}),
+    "trainer": frozenset({"cli", "skelepipe"}),
     "trainer.config": frozenset({"torch"}),
 }
 """Libraries that a folder must not import."""
@@ -64,8 +65,13 @@ def libraries(path: Path) -> set[str]:
 
 
 def read_modules(root: Path) -> dict[str, str]:
-    """Source text of every module below pipeline/ and trainer/, and of cli.py, by dotted name."""
-    paths = [*root.glob("pipeline/**/*.py"), *root.glob("trainer/**/*.py"), *root.glob("cli.py")]
+    """Source text of every module below pipeline/ and trainer/, of cli.py and skelepipe.py, by dotted name."""
+    paths = [
+        *root.glob("pipeline/**/*.py"),
+        *root.glob("trainer/**/*.py"),
+        *root.glob("cli.py"),
+        *root.glob("skelepipe.py"),
+    ]
     names = {path: ".".join(path.relative_to(root).with_suffix("").parts) for path in paths}
     return {name.removesuffix(".__init__"): path.read_text(encoding="utf-8") for path, name in names.items()}
 

@@ -242,7 +242,7 @@ def dollars_in_names(folder: Path) -> str:
     lines[1:] = [f"{line.rpartition(',')[0]},$\\frac{{x$ {index}" for index, line in enumerate(lines[1:])]
     path.write_text("\n".join(lines) + "\n")
     assert run_here(folder, "ingest folder own") == 0
-    return "view processed/folder.zarr --png page.png --gif page.gif --html page.html"
+    return "view processed/own.zarr --png page.png --gif page.gif --html page.html"
 
 
 @case(0)
@@ -252,11 +252,7 @@ def control_characters_in_class_names(folder: Path) -> str:
     start = text.index("names = [", text.index("[classes]"))
     path.write_text(text[:start] + text[start:].replace('"', '"\\u001b[31m=1+1', 1))
     assert run_here(folder, "ingest folder own") in (0, 1, 2, 3)
-    return (
-        "inspect processed/folder.zarr"
-        if (folder / "processed/folder.zarr").exists()
-        else "inspect processed/ntu60.zarr"
-    )
+    return "inspect processed/own.zarr" if (folder / "processed/own.zarr").exists() else "inspect processed/ntu60.zarr"
 
 
 @case(0)
@@ -265,8 +261,8 @@ def formulas_in_class_names(folder: Path) -> str:
     path.write_text(path.read_text().replace('"movement 1"', '"=HYPERLINK(1)"').replace('"movement 2"', '"@SUM(1)"'))
     for command in (
         "ingest folder own",
-        "build-splits processed/folder.zarr",
-        TINY.replace("pretrain", "pretrain processed/folder.zarr").replace("runs/tiny", "runs/own") + " batch_size=4",
+        "build-splits processed/own.zarr",
+        TINY.replace("pretrain", "pretrain processed/own.zarr").replace("runs/tiny", "runs/own") + " batch_size=4",
         "eval runs/own --protocol linear --no-baselines --set linear.epochs=2",
         "predict runs/own own --out classes.csv",
     ):
@@ -274,7 +270,7 @@ def formulas_in_class_names(folder: Path) -> str:
     cells = [cell for row in csv.reader((folder / "classes.csv").read_text().splitlines()) for cell in row]
     assert any("HYPERLINK" in cell or "SUM" in cell for cell in cells)
     assert not [cell for cell in cells if cell[:1] in "=@" and cell]
-    return "inspect processed/folder.zarr"
+    return "inspect processed/own.zarr"
 
 
 @case(0)
@@ -288,8 +284,8 @@ def one_subject_in_two_unicode_forms(folder: Path) -> str:
         lines[index] = ",".join(cells)
     path.write_text("\n".join(lines) + "\n")
     assert run_here(folder, "ingest folder own") == 0
-    assert len(set(Store(folder / "processed/folder.zarr").columns["subject"])) == 1
-    return "inspect processed/folder.zarr"
+    assert len(set(Store(folder / "processed/own.zarr").columns["subject"])) == 1
+    return "inspect processed/own.zarr"
 
 
 def remove_recordings(folder: Path) -> None:

@@ -1,6 +1,7 @@
 """Stop signals (Ctrl-C, SIGTERM, SIGUSR1): recorded when they arrive, handled after the current training step."""
 
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -28,8 +29,14 @@ class StopFlag:
 
 @contextmanager
 def catch_stop_signals() -> Iterator[StopFlag]:
-    """Record stop signals in a flag instead of being killed by them; restore the previous handlers at the end."""
+    """Record stop signals in a flag instead of being killed by them; restore the previous handlers at the end.
+
+    Only the main thread can receive signals: in any other thread the flag stays empty.
+    """
     flag = StopFlag()
+    if threading.current_thread() is not threading.main_thread():
+        yield flag
+        return
 
     def record(number: int, _: FrameType | None) -> None:
         flag.number = number

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from pipeline.artifacts.paths import PROCESSED_FOLDER, RUN_FILE, RUNS_FOLDER, find_stores
+from pipeline.artifacts.paths import PROCESSED_FOLDER, RUN_FILE, default_run_folder, find_stores
 from pipeline.store.splits import Split, built_split_names, find_split
 from pipeline.store.store import Store
 from trainer.config.evaluation import compose_eval, eval_layers
@@ -70,7 +70,7 @@ def pretrain_request(
         config=config_from_layers(layers),
         origins=value_origins(layers),
         device=torch_device,
-        output=output or RUNS_FOLDER / f"{opened.name}-{chosen.name}-{name}",
+        output=output or default_run_folder(opened.name, chosen.name, name),
         **options,
     )
     print_note([f"split {chosen.path}, preset {name}, run {request.output}", *advice])
