@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 import click
 
 from pipeline.artifacts.paths import PROCESSED_FOLDER, RAW_FOLDER, RUNS_FOLDER, default_store
-from trainer.terminal.commands import NAMED_PATH, AspectRatio, JobNumber, MainGroup
+from trainer.terminal.commands import NAMED_PATH, AspectRatio, JobNumber, MainGroup, RunName
 from trainer.terminal.completion import (
     SHELLS,
     complete_recipe,
@@ -42,7 +42,7 @@ DAMAGED = 4
 
 
 @click.group(cls=MainGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="skelepipe", prog_name="skelepipe")
+@click.version_option(None, "-V", "--version", package_name="skelepipe", prog_name="skelepipe")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 def main(debug: bool) -> None:
     """Train a self-supervised action representation on skeleton recordings, and evaluate it against baselines.
@@ -297,7 +297,18 @@ def build_splits(store: Path | None, as_json: bool, **options: Any) -> None:
 )
 @click.option("--stream", help="joint, motion or bone.  [default: the preset's]")
 @click.option("--seed", type=click.IntRange(0), help="The random seed.  [default: the preset's]")
+@click.option("--epochs", type=click.IntRange(1), help="The same as --set epochs=N.")
+@click.option("--batch-size", type=click.IntRange(2), help="The same as --set batch_size=N.")
+@click.option("--lr", type=float, help="The same as --set learning_rate=X.")
 @click.option("--out", type=NAMED_PATH, help="The run's folder.  [default: runs/STORE-SPLIT-PRESET]")
+@click.option("--name", type=RunName(), help="The same as --out runs/NAME.")
+@click.option(
+    "--resume",
+    type=NAMED_PATH,
+    shell_complete=complete_run,
+    help="Resume this run with the store and settings that it records. --epochs N trains it longer, unless its "
+    "schedule is cosine.",
+)
 @click.option(
     "--residency",
     type=click.Choice(["auto", "gpu", "host", "stream"]),
@@ -326,22 +337,44 @@ def pretrain(
     method_name: str | None,
     stream: str | None,
     seed: int | None,
+    epochs: int | None,
+    batch_size: int | None,
+    lr: float | None,
     out: Path | None,
+    name: str | None,
+    resume: Path | None,
     as_json: bool,
     **options: Any,
 ) -> None:
     """Train an encoder by contrastive learning on the training clips of STORE (default: the newest).
 
-    Run the same command again to resume an interrupted training.
+    Run the same command again, or `pretrain --resume RUN`, to resume an interrupted training.
     """
+    from trainer.config.layers import OPTIONS
     from trainer.pretrain.pretrain import pretrain
     from trainer.terminal import training_output
-    from trainer.terminal.requests import pretrain_request
+    from trainer.terminal.requests import pretrain_request, resume_request
 
-    short_options = {"method_name": method_name, "stream": stream, "seed": seed}
-    request = pretrain_request(
-        store, split, preset, config, settings, output=out, short_options=short_options, **options
-    )
+    if name is not None:
+        reject_combination("--name", {"--out": out})
+        out = RUNS_FOLDER / name
+    values = {"stream": stream, "seed": seed, "batch_size": batch_size, "learning_rate": lr, "method.name": method_name}
+    if resume is None:
+        values["epochs"] = epochs
+        request = pretrain_request(store, split, preset, config, settings, output=out, short_options=values, **options)
+    else:
+        recorded = {
+            "STORE": store,
+            "--split": split,
+            "--preset": preset,
+            "--config": config,
+            "--out": out,
+            "--name": name,
+        }
+        flags = {OPTIONS.get(key, f"--{key.replace('_', '-')}"): value is not None for key, value in values.items()}
+        reject_combination("--resume", {**recorded, **flags, "--force": options["force"]}, ": the run records it")
+        longer = () if epochs is None else (f"epochs={epochs}",)
+        request = resume_request(resume, (*settings, *longer), **{**options, "any_recipe": True})
     with training_output.TrainingBar(shown=not is_silent()) as bar:
         result = pretrain(request, bar.show_training, bar.print_line)
     if as_json:

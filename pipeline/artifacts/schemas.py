@@ -201,6 +201,7 @@ class RunFields(DocumentFields):
     lineage: OriginFields
     total_steps: Count
     origins: dict[str, str] = Field(default_factory=dict)
+    extends: list[str] = Field(default_factory=list)
 
 
 class BestFields(DocumentFields):

@@ -137,7 +137,7 @@ def pretrain(
     name, found, _ = choose_preset(
         preset, opened.attributes["dataset"], chosen.name, on.type == "cuda", len(chosen.train)
     )
-    layers = pretrain_layers(name, found, None if config is None else Path(config))
+    layers = pretrain_layers(name, found, None if config is None else Path(config), clips=len(chosen.train))
     layers.append(ConfigLayer("pretrain()", merge(_nested(settings or {}), values)))
     request = PretrainRequest(
         store=opened,

@@ -14,6 +14,8 @@ from trainer.config.keys import key_groups, keys_of_model, known_names
 
 DEFAULT_ORIGIN, SET_ORIGIN, FITTED_ORIGIN = "default", "--set", "fitted to the data"
 """Origins of a value, besides the names of presets and files."""
+OPTIONS = {"method.name": "--method", "learning_rate": "--lr"}
+"""Options that are not named after their key."""
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -100,10 +102,10 @@ def parse_setting(setting: str) -> dict[str, Any]:
 
 
 def layers_from_options(given: Mapping[str, Any]) -> list[ConfigLayer]:
-    """Return layers for dedicated options, named after their keys: `method_name` sets `method.name`, as `--method`."""
+    """Return layers for dedicated options, by key: `method.name` is set by `--method`. None is not given."""
     return [
-        ConfigLayer(f"--{name.partition('_')[0]}", parse_setting(f"{name.replace('_', '.')}={value}"))
-        for name, value in given.items()
+        ConfigLayer(OPTIONS.get(key, f"--{key.replace('_', '-')}"), parse_setting(f"{key}={value}"))
+        for key, value in given.items()
         if value is not None
     ]
 

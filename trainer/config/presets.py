@@ -11,11 +11,14 @@ from pipeline.errors import ConfigError
 from pipeline.files import safe_toml
 from pipeline.files.regular_files import read_text
 from pipeline.suggest import did_you_mean, did_you_mean_path
-from trainer.config.layers import SET_ORIGIN, ConfigLayer, build_config, parse_setting
+from trainer.config.layers import FITTED_ORIGIN, SET_ORIGIN, ConfigLayer, build_config, parse_setting
 from trainer.config.pretrain import PretrainConfig
 
 QUICK_PRESET = "quick"
 CPU_PRESETS = frozenset({QUICK_PRESET, "demo"})
+FULL_PRESET = "full"
+MIN_FULL_CLIPS = 2000
+"""Training clips from which the default on a GPU is a full-width encoder: less are learned better by a narrow one."""
 
 
 class PresetDescription(BaseModel):
@@ -69,7 +72,10 @@ def load_preset(name: str) -> Preset:
 def choose_preset(
     name: str | None, dataset: str, split: str, has_gpu: bool, clips: int | None = None
 ) -> tuple[str, Preset, list[str]]:
-    """Choose the named preset, else the one for this data set and split, else `quick`.
+    """Choose the named preset, or a default that suits the device and the number of clips.
+
+    The default is `quick` without a GPU or for less than `MIN_FULL_CLIPS` clips, else the preset of the data set and
+    split, else `full`.
 
     Args:
         name: name of a preset, or None.
@@ -84,9 +90,14 @@ def choose_preset(
     Raises:
         ConfigError: no preset has this name.
     """
-    if name is None:
-        name = f"{dataset}-{split}" if f"{dataset}-{split}" in preset_names() else QUICK_PRESET
     advice = []
+    if name is None:
+        published = f"{dataset}-{split}" if f"{dataset}-{split}" in preset_names() else FULL_PRESET
+        is_small = clips is not None and clips < MIN_FULL_CLIPS
+        name = QUICK_PRESET if is_small or not has_gpu else published
+        if name == QUICK_PRESET:
+            reason = "no GPU" if not has_gpu else f"less than {MIN_FULL_CLIPS:,} training clips"
+            advice.append(f"{reason}: preset {name}, a narrow encoder; --preset {published} trains a full-width one")
     if name not in CPU_PRESETS and not has_gpu:
         advice.append(f"no GPU here: preset {name} is made for one; --preset {QUICK_PRESET} is made for CPUs")
     chosen = load_preset(name)
@@ -100,15 +111,26 @@ def choose_preset(
     return name, chosen, advice
 
 
+def fitted_batch(chosen: Preset, clips: int) -> list[ConfigLayer]:
+    """Return a layer with a batch of half the clips if that of a preset with `fit_to_data` is larger than all clips."""
+    batch = chosen.config.get("batch_size", 0)
+    if not chosen.config.get("fit_to_data") or not 4 <= clips < batch:
+        return []
+    return [ConfigLayer(FITTED_ORIGIN, {"batch_size": clips // 2})]
+
+
 def pretrain_layers(
-    name: str, chosen: Preset, file: Path | None = None, settings: Sequence[str] = ()
+    name: str, chosen: Preset, file: Path | None = None, settings: Sequence[str] = (), clips: int | None = None
 ) -> list[ConfigLayer]:
     """Return the layers of a pre-training configuration: preset, TOML file, `a.b=value` settings.
+
+    With the number of training clips, a batch of the preset that is larger is fitted to them.
 
     Raises:
         ConfigError: the file cannot be read, or a setting is not KEY=VALUE.
     """
     layers = [ConfigLayer(f"preset {name}", chosen.config)]
+    layers += [] if clips is None else fitted_batch(chosen, clips)
     if file is not None:
         try:
             layers.append(ConfigLayer(str(file), safe_toml.loads(read_text(file))))

@@ -14,7 +14,7 @@ from pipeline.files import atomic
 from pipeline.files.disk import folder_size
 from pipeline.store.splits import Split
 from pipeline.store.store import Store
-from trainer.config.layers import FITTED_ORIGIN, flatten, flatten_model
+from trainer.config.layers import FITTED_ORIGIN, SET_ORIGIN, flatten, flatten_model
 from trainer.config.pretrain import PretrainConfig
 from trainer.data.holdout import changed_keys, fit_to_data
 from trainer.data.residency import Residency, fit_stream_buffer
@@ -36,6 +36,7 @@ def open_run(
     workers: int = 1,
     any_recipe: bool,
     force: bool,
+    extend: bool = False,
     origins: Mapping[str, str] = MappingProxyType({}),
 ) -> Run:
     """Return the run in the output folder if it matches the request, else a new run; the caller holds the lock.
@@ -51,6 +52,7 @@ def open_run(
         workers: threads that prefetch batches.
         any_recipe: train even if the configuration names another recipe than the store's.
         force: replace a run that does not match the request or is damaged.
+        extend: give the run more epochs if this is the only difference.
         origins: origins of configuration values, to be recorded; they are not compared.
 
     Raises:
@@ -102,10 +104,16 @@ def open_run(
             difference = _difference(existing, facts["config"], lineage)
             if not difference:
                 return existing
+            if extend and not _difference(existing, {**facts["config"], "epochs": existing.config.epochs}, lineage):
+                origins = {**(existing.origins or {}), "epochs": SET_ORIGIN}
+                extends = [*existing.extends, existing.digest]
+                return create_run(
+                    output, **{**facts, "origins": origins, "extends": extends}, lineage=dict(existing.lineage)
+                )
             if not force:
                 raise OutputExists(
-                    f"{output}: is a run with another {difference}; "
-                    "use --force to replace it, or another --out to keep both"
+                    f"{output}: is a run with another {difference}; use --force to replace it, or another --out or "
+                    f"--name to keep both. To resume it as it is: skelepipe pretrain --resume {output}"
                 )
         require_disk(output, store.layout, config, freed=folder_size(output))
         atomic.remove_folder(output)

@@ -57,6 +57,8 @@ class PretrainRequest:
     """Train even if the configuration names another recipe than the store's."""
     force: bool = False
     """Replace a run that does not match the request; a run that matches is resumed in any case."""
+    extend: bool = False
+    """Train a run longer that matches the request except for a smaller number of epochs."""
     residency: Residency = "auto"
     """Where the clips are kept; affects only speed and memory."""
     workers: int = 1
@@ -146,6 +148,7 @@ def pretrain(
                 workers=request.workers,
                 any_recipe=request.any_recipe,
                 force=request.force,
+                extend=request.extend,
                 origins=request.origins,
             )
             for note in rare_bodies_notes(request.store, request.split, request.config, run.config):
@@ -200,6 +203,9 @@ def _train(
             stack.enter_context(checkpointer.save_if_peer_lost())
             feed = _open_feed(request, run, holdout.train_rows, checkpointer, stop)
             notify(feed.description)
+            if not first_step:
+                steps = math.ceil(run.config.pair.queue_size / run.config.batch_size)
+                notify(f"the loss rises while the queue of negatives fills, in the first {steps:,} steps")
             if holdout.column:
                 values = ", ".join(map(str, holdout.values))
                 notify(f"held out for validation: {holdout.column} {values}, {len(holdout.held_out_rows)} clips")

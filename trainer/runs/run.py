@@ -51,12 +51,18 @@ class Run:
     digest: str
     origins: Mapping[str, str] | None = None
     """Origins of configuration values that are not defaults, by key such as `a.b`; None: not recorded."""
+    extends: tuple[str, ...] = ()
+    """Digests of this run before it was given more epochs; checkpoints from that time belong to it."""
 
     @property
     def imported(self) -> Mapping[str, Any] | None:
         """The origin of weights that were trained by other code: file, size, sha256, source, keys; else None."""
         imported: Mapping[str, Any] | None = self.lineage.get("imported")
         return imported
+
+    def owns(self, checkpoint_meta: Mapping[str, Any]) -> bool:
+        """Whether a checkpoint with this `meta.json` belongs to the run."""
+        return checkpoint_meta.get("run") in (self.digest, *self.extends)
 
     @property
     def checkpoints(self) -> Path:
@@ -107,6 +113,7 @@ def load_run(path: Path) -> Run:
         total_steps=plain["total_steps"],
         digest=plain["digest"],
         origins=plain.get("origins"),
+        extends=tuple(plain.get("extends", ())),
     )
 
 
@@ -147,7 +154,7 @@ def newest_checkpoint(run: Run) -> tuple[Path, dict[str, Any], list[str]]:
     """
     newest, skipped = checkpoint.newest_intact(run.checkpoints)
     meta = checkpoint.read_meta(newest)
-    if meta.get("run") != run.digest:
+    if not run.owns(meta):
         raise ArtifactError(f"{newest}: belongs to another run than {run.path / RUN_FILE}; remove it or restore it")
     return newest, meta, skipped
 
@@ -167,7 +174,7 @@ def named_checkpoint(run: Run, which: CheckpointName) -> tuple[Path, dict[str, A
     for finding in manifest.verify_folder(best, schemas.CHECKPOINT):
         raise ArtifactError(f"{best}: {finding}; this is the best checkpoint: use the last one, or train again")
     best_meta = checkpoint.read_meta(best)
-    if (best_meta["run"], best_meta.get("best")) != (run.digest, meta["best"]):
+    if not run.owns(best_meta) or best_meta.get("best") != meta["best"]:
         raise ArtifactError(
             f"{best}: is not the best checkpoint that {newest} records; use the last one, or train again"
         )

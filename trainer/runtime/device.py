@@ -13,7 +13,7 @@ DEVICE_TYPES = {"cpu", "cuda", "meta", "mps", "xpu", "hpu", "xla", "mtia", "vulk
 
 
 def choose_device(name: str = "auto") -> torch.device:
-    """Return the device for `auto` (the GPU if there is one), `cpu`, `cuda` or `cuda:N`.
+    """Return the device for `auto` (the GPU if there is one), `cpu`, `cuda`, `cuda:N` or N.
 
     With torchrun, `auto` and `cuda` select one GPU for each process of a host, by `LOCAL_RANK`.
 
@@ -22,6 +22,8 @@ def choose_device(name: str = "auto") -> torch.device:
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name.isascii() and name.isdecimal():
+        name = f"cuda:{name}"
     if name.startswith("cuda:") and (processes := os.environ.get("LOCAL_WORLD_SIZE", "1")) != "1":
         raise ConfigError(f"--device {name}: each of {processes} processes needs its own GPU; use auto, cpu or cuda")
     if name == "cuda" and "LOCAL_RANK" in os.environ:

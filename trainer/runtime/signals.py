@@ -1,5 +1,6 @@
 """Stop signals (Ctrl-C, SIGTERM, SIGUSR1): recorded when they arrive, handled after the current training step."""
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -31,6 +32,8 @@ class StopFlag:
 def catch_stop_signals() -> Iterator[StopFlag]:
     """Record stop signals in a flag instead of being killed by them; restore the previous handlers at the end.
 
+    The first Ctrl-C is acknowledged on stderr, a second one raises KeyboardInterrupt.
+
     Only the main thread can receive signals: in any other thread the flag stays empty.
     """
     flag = StopFlag()
@@ -39,7 +42,12 @@ def catch_stop_signals() -> Iterator[StopFlag]:
         return
 
     def record(number: int, _: FrameType | None) -> None:
+        if number == signal.SIGINT and flag.number == number:
+            raise KeyboardInterrupt
         flag.number = number
+        if number == signal.SIGINT:
+            # Not print: the signal may have interrupted one.
+            os.write(2, b"\nstopping after this step; press Ctrl-C again to stop at once\n")
 
     previous = {number: signal.signal(number, record) for number in STOP_SIGNALS}
     try:

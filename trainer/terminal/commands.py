@@ -229,6 +229,18 @@ class NamedPath(click.Path):
 NAMED_PATH = NamedPath()
 
 
+class RunName(click.ParamType[str]):
+    """The name of a run in runs/."""
+
+    name = "NAME"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Check that the name is one part of a path."""
+        if Path(str(value)).name != value or value in {".", ".."}:
+            self.fail(f"{value!r} is not a name; --out takes a path", param, ctx)
+        return str(value)
+
+
 class Choice(click.Choice[str]):
     """A choice of a few words, with suggestions for typos."""
 

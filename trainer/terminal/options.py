@@ -26,7 +26,9 @@ checkpoint_options = click.option(
     help="Checkpoint of the run. best: the highest kNN accuracy on held-out training clips; needs a training with "
     "validate_every.",
 )
-device_option = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+device_option = click.option(
+    "--device", default="auto", show_default=True, help="auto, cpu, cuda, or the number of a GPU: 0."
+)
 fast_option = click.option(
     "--fast",
     type=click.Choice(["on", "off"]),
@@ -60,7 +62,7 @@ def config_options(command: Callable[..., Any]) -> Callable[..., Any]:
         "--preset",
         shell_complete=complete_preset,
         help="A named configuration: quick, DATASET-SPLIT, reference-DATASET-SPLIT.  "
-        "[default: DATASET-SPLIT, else quick]",
+        "[default: on a GPU DATASET-SPLIT, for own data full; on a CPU or for little data quick]",
     )
     config = click.option("--config", type=NAMED_PATH, help="A TOML file whose values override the preset.")
     return split(preset(config(setting_option(command))))

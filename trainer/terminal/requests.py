@@ -7,11 +7,20 @@ from typing import Any
 import click
 
 from pipeline.artifacts.paths import PROCESSED_FOLDER, RUN_FILE, default_run_folder, find_stores
+from pipeline.errors import ArtifactError, ConfigError
 from pipeline.store.splits import Split, built_split_names, find_split
 from pipeline.store.store import Store
 from trainer.config.evaluation import compose_eval, eval_layers
-from trainer.config.layers import flatten, layers_from_options, value_origins
+from trainer.config.layers import (
+    SET_ORIGIN,
+    ConfigLayer,
+    flatten,
+    layers_from_options,
+    parse_setting,
+    value_origins,
+)
 from trainer.config.presets import QUICK_PRESET, Preset, choose_preset, config_from_layers, load_preset, pretrain_layers
+from trainer.config.pretrain import PretrainConfig
 from trainer.evaluation.evaluate import EvaluateRequest, evaluate
 from trainer.evaluation.stream_fusion import choose_weights, fuse_runs
 from trainer.pretrain.pretrain import PretrainRequest
@@ -22,6 +31,7 @@ from trainer.runs.effective_config import (
     effective_run_config,
 )
 from trainer.runs.run import Run, find_run_split, find_run_store, load_run
+from trainer.runtime.device import choose_device
 from trainer.terminal.artifacts import open_newest_run, open_store
 from trainer.terminal.device import command_device
 from trainer.terminal.options import reject_combination
@@ -50,19 +60,21 @@ def pretrain_request(
         settings: `KEY=VALUE`, over both.
         output: the run's folder; None: named after store, split and preset.
         device: as --device.
-        short_options: options for single values of the configuration, by parameter name: method_name, stream, seed.
+        short_options: options for single values of the configuration, by key; None: not given.
         **options: further fields of the request.
 
     Raises:
         SkelepipeError: something named is missing or impossible.
     """
+    if store is not None and (store / RUN_FILE).is_file():
+        raise ConfigError(f"{store}: is a run, expected a store; to resume it: skelepipe pretrain --resume {store}")
     opened = open_store(store)
     chosen = find_split(opened, split)
     torch_device = command_device(device)
     name, found, advice = choose_preset(
         preset, opened.attributes["dataset"], chosen.name, torch_device.type == "cuda", len(chosen.train)
     )
-    layers = [*pretrain_layers(name, found, config, settings), *layers_from_options(short_options)]
+    layers = [*pretrain_layers(name, found, config, settings, len(chosen.train)), *layers_from_options(short_options)]
     request = PretrainRequest(
         store=opened,
         split=chosen,
@@ -75,6 +87,62 @@ def pretrain_request(
     )
     print_note([f"split {chosen.path}, preset {name}, run {request.output}", *advice])
     return request
+
+
+def resume_request(path: Path, settings: Sequence[str], *, device: str, **options: Any) -> PretrainRequest:
+    """Build the request that resumes a run with the store, split and configuration that it records.
+
+    Args:
+        path: the run's folder.
+        settings: nothing, or `epochs=N` to train longer.
+        device: as --device.
+        **options: further fields of the request.
+
+    Raises:
+        ConfigError: another setting is given, or the schedule does not allow other epochs.
+        ArtifactError: the run has imported weights, or its store or split does not match.
+    """
+    run = load_run(path)
+    if run.imported:
+        raise ArtifactError(f"{path}: has imported weights ({run.imported['file']}), which pretrain cannot resume")
+    store = find_run_store(run)
+    config = extended_config(run.path, run.config, settings)
+    print_note([f"resuming {path}: store {store.path}, preset {run.preset}, {config.epochs} epochs"])
+    return PretrainRequest(
+        store=store,
+        split=find_run_split(run, store),
+        preset=run.preset,
+        config=config,
+        origins=run.origins or {},
+        device=command_device(device),
+        output=path,
+        extend=config.epochs > run.config.epochs,
+        **options,
+    )
+
+
+def extended_config(path: Path, config: PretrainConfig, settings: Sequence[str]) -> PretrainConfig:
+    """Return the configuration of a run with more epochs, if `epochs=N` is given.
+
+    Raises:
+        ConfigError: another setting is given, N is smaller, or the learning rate depends on the number of epochs.
+    """
+    given = {key: value for setting in settings for key, value in flatten(parse_setting(setting)).items()}
+    if others := sorted(given.keys() - {"epochs"}):
+        raise ConfigError(f"--resume {path}: only epochs can be changed, not {', '.join(others)}; train another run")
+    epochs = given.get("epochs", config.epochs)
+    if epochs == config.epochs:
+        return config
+    if config.schedule == "cosine":
+        raise ConfigError(
+            f"--resume {path}: epochs={epochs}: the learning rate of the run follows a cosine over its {config.epochs} "
+            "epochs, so longer training is another run; train one with another --name"
+        )
+    layers = [ConfigLayer(str(path), config.model_dump(mode="json")), ConfigLayer(SET_ORIGIN, {"epochs": epochs})]
+    longer = config_from_layers(layers)
+    if longer.epochs < config.epochs:
+        raise ConfigError(f"--resume {path}: epochs={epochs}: the run has {config.epochs}; it cannot be shortened")
+    return longer
 
 
 def open_runs(paths: Sequence[Path], fuse: bool, weights: Sequence[float]) -> tuple[list[Run], list[float]]:
@@ -167,7 +235,8 @@ def resolve_config(
         reject_combination("RUN", {**pretrain_options, "--set": settings}, reason)
         return effective_run_config(load_run(path))
     name, chosen, data = resolve_preset(path, split, preset)
-    return effective_pretrain_config(name, pretrain_layers(name, chosen, config, settings), data)
+    clips = len(data[1].train) if data else None
+    return effective_pretrain_config(name, pretrain_layers(name, chosen, config, settings, clips), data)
 
 
 def resolve_preset(
@@ -185,7 +254,11 @@ def resolve_preset(
         return name, load_preset(name), None
     chosen = find_split(opened, split)
     name, found, advice = choose_preset(
-        preset, opened.attributes["dataset"], chosen.name, has_gpu=True, clips=len(chosen.train)
+        preset,
+        opened.attributes["dataset"],
+        chosen.name,
+        has_gpu=choose_device().type == "cuda",
+        clips=len(chosen.train),
     )
     print_note(advice)
     return name, found, (opened, chosen)

@@ -66,8 +66,8 @@ def pretrain_summary(result: PretrainResult) -> list[str]:
     steps = f"{count_noun(result.steps, 'step')} in {format_duration(result.seconds)} on {result.device}"
     lines.append(f"{run.path}: {result.outcome}, {steps}")
     lines.append(
-        f"{result.samples_per_second:.0f} samples/s, mean loss of the first epoch {result.first_loss:.3f}, "
-        f"of the last {result.last_loss:.3f}"
+        f"{result.samples_per_second:.0f} samples/s, mean loss of the last epoch {result.last_loss:.3f}; "
+        "`eval` measures how good the encoder is"
     )
     return lines + best
 

@@ -163,6 +163,7 @@ DOCUMENTS = (
         more=(
             (("lineage", "imported"), {"file": "x.pt", "source": "skelemixclr", "holds": "pair"}),
             (("origins",), {"epochs": "preset quick"}),
+            (("extends",), ["0" * 64]),
         ),
     ),
     Document(schemas.CHECKPOINT, f"{BEST}/MANIFEST.json", lambda golden: named_checkpoint(golden.run, "best")),

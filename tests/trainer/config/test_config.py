@@ -9,7 +9,14 @@ from pipeline.recipes.recipe import load_recipe
 from pipeline.sources.ntu.names import NTU60
 from pipeline.store.split_rules import OFFICIAL_RULES
 from trainer.config.evaluation import compose_eval
-from trainer.config.presets import choose_preset, compose_pretrain, load_preset, preset_names
+from trainer.config.presets import (
+    choose_preset,
+    compose_pretrain,
+    config_from_layers,
+    load_preset,
+    preset_names,
+    pretrain_layers,
+)
 from trainer.config.pretrain import PretrainConfig
 
 
@@ -126,18 +133,44 @@ def test_an_unreadable_file_is_refused_by_name(tmp_path: Path) -> None:
         compose_pretrain(load_preset("quick"), tmp_path / "none.toml")
 
 
-def test_the_preset_of_data_set_and_split_is_chosen_and_quick_suggested_without_a_gpu() -> None:
-    name, _, advice = choose_preset(None, "ntu60", "xview", has_gpu=False)
+@pytest.mark.parametrize(
+    ("dataset", "has_gpu", "clips", "name", "advice"),
+    [
+        ("ntu60", True, 37_646, "ntu60-xview", []),
+        ("ntu60", False, 37_646, "quick", ["no GPU: ", "--preset ntu60-xview"]),
+        ("ntu60", True, 1999, "quick", ["less than 2,000 training clips: ", "--preset ntu60-xview"]),
+        ("mine", True, 2000, "full", []),
+        ("mine", False, 2000, "quick", ["no GPU: ", "--preset full"]),
+    ],
+)
+def test_the_default_preset_suits_the_device_and_the_data(
+    dataset: str, has_gpu: bool, clips: int, name: str, advice: list[str]
+) -> None:
+    chosen, _, lines = choose_preset(None, dataset, "xview", has_gpu=has_gpu, clips=clips)
+    assert chosen == name
+    assert all(part in line for line in lines for part in advice)
+    assert len(lines) == bool(advice)
+
+
+def test_a_named_preset_is_used_with_advice_if_it_does_not_suit() -> None:
+    name, _, advice = choose_preset("ntu60-xview", "ntu60", "xview", has_gpu=False)
     assert name == "ntu60-xview"
     assert "--preset quick" in advice[0]
     assert choose_preset(None, "ntu60", "xview", has_gpu=True)[2] == []
-    assert choose_preset(None, "mine", "xsub", has_gpu=False)[0] == "quick"
-    assert choose_preset(None, "ntu60", "xview", has_gpu=True, clips=37_646)[2] == []
     assert choose_preset("ntu60-xview", "ntu60", "xsub", has_gpu=True)[2] == [
         "preset ntu60-xview is for ntu60 xview, not ntu60 xsub"
     ]
-    with pytest.raises(ConfigError, match="unknown preset 'fast'; known: ntu120-xset"):
+    with pytest.raises(ConfigError, match="unknown preset 'fast'; known: demo, full, ntu120-xset"):
         choose_preset("fast", "ntu60", "xsub", has_gpu=False)
+
+
+@pytest.mark.parametrize(("clips", "batch"), [(64, 64), (63, 31), (12, 6), (3, 64)])
+def test_a_batch_of_quick_is_fitted_to_few_clips(clips: int, batch: int) -> None:
+    quick = load_preset("quick")
+    assert config_from_layers(pretrain_layers("quick", quick, clips=clips)).batch_size == batch
+    assert config_from_layers(pretrain_layers("quick", quick, settings=["batch_size=9"], clips=clips)).batch_size == 9
+    full = load_preset("ntu60-xsub")
+    assert config_from_layers(pretrain_layers("ntu60-xsub", full, clips=clips)).batch_size == 128
 
 
 @pytest.mark.parametrize(("clips", "queue"), [(64, 32), (1188, 512), (40_091, 16_384)])
