@@ -6,13 +6,14 @@ READY = $(VENV)/.ready
 PROOF = $(VENV)/.proof
 SITE = $(VENV)/.docs
 # At most eight processes: each one creates its own shared store and run.
-PYTEST = $(BIN)/python -m pytest --numprocesses logical --maxprocesses 8
+# One file is run by one process, which creates its fixtures once.
+PYTEST = $(BIN)/python -m pytest --numprocesses logical --maxprocesses 8 --dist loadfile
 DEMO_FOLDER ?= demo
 # Dependencies of skelepipe except torch, numpy, numba, h5py and click, which GPU machines usually provide.
 WHEELS = annotated-types donfig filelock google-crc32c isal markdown-it-py mdurl numcodecs packaging pydantic \
 	pydantic-core pygments pyyaml rich safetensors typing-extensions typing-inspection zarr
 
-.PHONY: help demo test format lint types unit thorough rehearse nojit bounds fuzz mutants prove resumes soak coverage audit bench gpu wheels pages pictures docs clean
+.PHONY: help demo test check format lint types unit slow thorough rehearse nojit bounds fuzz mutants prove resumes soak coverage audit bench gpu wheels pages pictures docs clean
 
 help:  ## list all targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -30,7 +31,9 @@ demo: $(READY)  ## run the whole pipeline on synthetic recordings, in demo/
 	rm -rf $(DEMO_FOLDER)
 	$(BIN)/skelepipe demo $(DEMO_FOLDER) $(DEMO)
 
-test: lint types unit bounds  ## run all checks of .ci/run
+test: lint types unit  ## check format, lint and types, and run the quick tests (under five minutes)
+
+check: slow bounds  ## run the slow tests, and the kernel tests with bounds checks: all else that .ci/run runs
 
 format: $(READY)  ## format the code and fix lint
 	$(BIN)/ruff format .
@@ -44,8 +47,11 @@ lint: $(READY)  ## check formatting, lint and that every import is a declared de
 types: $(READY)  ## check types strictly
 	$(BIN)/mypy
 
-unit: $(READY)  ## run the tests
-	$(PYTEST) --durations 25 -m "not rehearsal and not thorough"
+unit: $(READY)  ## run the quick tests; one that takes more than three CPU seconds fails
+	$(PYTEST) --durations 10 --cpu-limit 3 -m "not slow and not rehearsal and not thorough"
+
+slow: $(READY)  ## run the tests that are marked slow
+	$(PYTEST) --durations 25 -m "slow and not rehearsal and not thorough"
 
 thorough: $(READY)  ## run longer tests: interrupted and distributed training, long documentation pages, planted faults (ten minutes on one core)
 	$(PYTEST) --durations 25 -m thorough

@@ -28,6 +28,7 @@ from trainer.runtime.device import choose_device, make_arithmetic_exact
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 torch.set_num_threads(1)
 
+pytest_plugins = ["tests.support.cpu_limit"]
 GOLDEN = Path(__file__).parent / "golden"
 CLIPS, BROKEN = 72, 3
 

@@ -409,6 +409,7 @@ def test_an_interrupted_ingest_resumes(
     assert len(Store(tmp_path / "processed" / "ntu60.zarr")) == 72
 
 
+@pytest.mark.slow
 def test_output_to_a_pipe_has_no_escape_codes(workplace: Path) -> None:
     shown = start_process("eval", "--protocol", "knn", cwd=workplace, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     out, err = shown.communicate(timeout=120)

@@ -91,6 +91,7 @@ def test_nothing_is_written_into_an_artifact_even_with_force(folder: Path, skele
     assert contents(folder) == before
 
 
+@pytest.mark.slow
 def test_the_default_page_of_a_run_or_clip_is_written_again(folder: Path, skelepipe: Skelepipe) -> None:
     for command in ("report runs/tiny", "view processed/ntu60.zarr", "report processed/ntu60.zarr"):
         for _ in range(2):

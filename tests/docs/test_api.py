@@ -115,6 +115,7 @@ def test_the_examples_run_as_they_stand(raw: Path, shared_run: Run, shared_store
     assert (tmp_path / "runs" / "mine" / "report.html").exists()
 
 
+@pytest.mark.slow
 def test_mypy_knows_the_types_of_the_examples(tmp_path: Path) -> None:
     """Strictly, as in a user's own project; and finds what is wrong."""
     (tmp_path / "right.py").write_text(EMBEDS + EVALUATES.replace("from pathlib import Path\n", "", 1))

@@ -109,9 +109,9 @@ def test_make_demo_runs_the_whole_job(tmp_path: Path) -> None:
 
 
 def test_make_test_is_what_ci_runs() -> None:
-    assert "make test" in (ROOT / ".ci" / "run").read_text()
+    assert "make test check" in (ROOT / ".ci" / "run").read_text()
     planned = subprocess.run(
-        ["make", "-C", ROOT, "-n", "test", "VENV=/x"], capture_output=True, text=True, check=True
+        ["make", "-C", ROOT, "-n", "test", "check", "VENV=/x"], capture_output=True, text=True, check=True
     ).stdout
     for step in ("ruff format --check", "ruff check", "mypy", "-m pytest", "NUMBA_BOUNDSCHECK=1"):
         assert step in planned
@@ -166,6 +166,7 @@ def test_the_commands_of_running_md_run(tmp_path: Path, raw: Path) -> None:
     assert list((tmp_path / "runs" / "watched" / "eval").glob("knn-best-????????.json"))
 
 
+@pytest.mark.slow
 def test_the_commands_of_doctor_md_run(tmp_path: Path, shared_store: Store, shared_run: Run) -> None:
     shutil.copytree(shared_store.path.parent, tmp_path / "processed")
     shutil.copytree(shared_run.path, tmp_path / "runs" / "ntu60-xsub-demo")
@@ -206,6 +207,7 @@ def test_every_skelepipe_command_of_the_training_page_runs(tmp_path: Path, raw: 
     assert "skelemixclr+" in (tmp_path / "runs" / "smx-xsub-reference-ntu60-xsub" / "run.json").read_text()
 
 
+@pytest.mark.slow
 def test_the_commands_of_the_view_page_run(tmp_path: Path, raw: Path, shared_store: Store) -> None:
     shutil.copytree(raw, tmp_path / "raw")
     shutil.copytree(shared_store.path.parent, tmp_path / "processed")
@@ -237,6 +239,7 @@ def test_the_python_of_the_page_on_pose_tools_compiles() -> None:
         compile(block, "tools.md", "exec")
 
 
+@pytest.mark.slow
 def test_the_python_of_the_readme_runs(tmp_path: Path, shared_store: Store) -> None:
     shutil.copytree(shared_store.path.parent, tmp_path / "processed")
     (block,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
@@ -273,6 +276,7 @@ def run_words(commands: list[list[str]], folder: Path, tree: Path = ROOT) -> Non
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_a_failing_command_is_reported(tmp_path: Path) -> None:
     with pytest.raises(AssertionError, match=r"ingest ntu60 raw: exit code 2: Error: raw: no such"):
         run_all(["skelepipe --version", "skelepipe ingest ntu60 raw", "skelepipe never"], tmp_path)

@@ -238,6 +238,7 @@ def test_a_damaged_plan_is_named(ask: Callable[..., IngestRequest]) -> None:
         run_job(ask(), (1, 1))
 
 
+@pytest.mark.slow
 def test_jobs_started_simultaneously_share_one_work_folder(copy: Path, tmp_path: Path) -> None:
     """Four processes race to create the folder: one plan, every partition processed once, the same bytes."""
     script = tmp_path / "job.py"

@@ -24,6 +24,7 @@ def two():
     return people(np.random.default_rng(3), bodies=2, frames=40)
 
 
+@pytest.mark.slow
 def test_dirty_recordings_give_the_result_of_2s_agcn():
     rotated = 0
     for seed in range(200):

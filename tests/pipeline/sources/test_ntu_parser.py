@@ -350,6 +350,7 @@ for size in range(0, len(t.SMALL), 97):
 
 
 @pytest.mark.parametrize("setting", ["NUMBA_BOUNDSCHECK", "NUMBA_DISABLE_JIT"])
+@pytest.mark.slow
 def test_bounds_checked_and_interpreted_kernels_give_the_same_result(setting, tmp_path):
     """With bounds checks a read outside an array raises; without compilation wrapping arithmetic must not warn."""
     # Checked code must not enter the shared cache.

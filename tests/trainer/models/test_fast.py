@@ -128,6 +128,7 @@ def made(*, fast, dtype):
 
 @pytest.mark.usefixtures("of_either_device")
 @pytest.mark.parametrize(("dtype", "near"), [(torch.float64, 1e-9), (torch.float32, 1e-5)])
+@pytest.mark.slow
 def test_training_steps_match_the_plain_encoder(dtype, near):
     """Loss and state. In float32, each step starts from the plain state, because rounding errors grow over steps."""
     plain, fast = made(fast=False, dtype=dtype), made(fast=True, dtype=dtype)

@@ -73,6 +73,7 @@ def assert_close(found: Path, expected: Path) -> None:
     assert logs[0] == pytest.approx(logs[1], rel=1e-6)
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_same_run_as_one_and_only_rank_0_writes(
     shared_store: Store, alone: Path, tmp_path: Path
 ) -> None:
@@ -115,6 +116,7 @@ def test_two_processes_resume_a_run_of_one(
 
 
 @pytest.mark.parametrize("event", ["SIGKILL@4", pytest.param("stuck@4", marks=pytest.mark.thorough)])
+@pytest.mark.slow
 def test_a_lost_process_stops_the_others_and_the_last_complete_step_is_saved(
     event: str, shared_store: Store, stopped: tuple[Path, Ended], tmp_path: Path
 ) -> None:
@@ -142,6 +144,7 @@ def test_a_loss_that_is_not_finite_stops_all_processes(shared_store: Store, tmp_
     assert "Error" not in silence
 
 
+@pytest.mark.slow
 def test_what_rank_0_refuses_ends_the_others_without_a_word(shared_store: Store, tmp_path: Path) -> None:
     with sole_writer(tmp_path / "run"):
         (code, _, errors), (other, _, silence) = fitted(shared_store, tmp_path / "run", "none")

@@ -156,6 +156,7 @@ def test_any_layout_length_and_batch_size_trains(joints, parts, mix, frames, bat
     assert all(value.isfinite().all() for value in made.pair.state_dict().values())
 
 
+@pytest.mark.slow
 def test_half_precision_is_close_and_keeps_float32_state():
     losses = {}
     for precision in ("fp32", "bf16"):
