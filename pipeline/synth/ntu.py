@@ -177,7 +177,7 @@ def _names(cast: _Cast, class_index: int, numbers: range) -> Iterator[NtuName]:
             yield name
 
 
-def _recording(name: NtuName, seed: int, purpose: int, index: int, realistic: bool) -> bytes:
+def _recording(name: NtuName, seed: int, purpose: int, index: int, realistic: bool = False) -> bytes:
     """Return the text of one performance of an action, as the named camera records it."""
     rng = np.random.default_rng([seed, purpose, index])
     people = [np.random.default_rng([seed, stream, name.performer]) for stream in (_PERFORMER, _PARTNER)]

@@ -217,11 +217,14 @@ def test_eval_skips_unfinished_runs_and_names_them(workplace: Path, skelepipe: S
         assert row in found.stdout
 
 
-def test_the_default_preset_is_that_of_the_data_set_and_quick_is_suggested(
-    workplace: Path, skelepipe: Skelepipe
-) -> None:
-    refused = skelepipe("pretrain", "--device", "cpu")
-    assert "preset ntu60-xsub" in refused.stderr
+def test_the_default_preset_on_a_cpu_is_quick(workplace: Path, skelepipe: Skelepipe) -> None:
+    done = skelepipe("pretrain", "--device", "cpu", "--epochs", "1", "--set", "encoder.hidden_channels=2", "frames=16")
+    assert "no GPU: preset quick, a narrow encoder; --preset ntu60-xsub trains a full-width one" in done.stderr
+    assert load_run(Path("runs/ntu60-xsub-quick")).config.batch_size == 18  # half of the 36 training clips
+
+
+def test_a_preset_that_does_not_suit_is_used_with_advice(workplace: Path, skelepipe: Skelepipe) -> None:
+    refused = skelepipe("pretrain", "--device", "cpu", "--preset", "ntu60-xsub")
     assert "--preset quick is made for CPUs" in refused.stderr
     assert "preset ntu60-xsub is for 40,091 training clips, the whole data set; this one has 36" in refused.stderr
     assert "Error: batch_size 128 is more than the 36 training clips" in refused.stderr
@@ -253,7 +256,7 @@ def test_embed_writes_features_of_a_store_and_of_an_array(workplace: Path, skele
         ("true", "verify nowhere", 2, "no such file or folder"),
         ("true", "verify runs", 1, "is not a store, split, run, checkpoint or classifier"),
         ("true", "pretrain --preset quick --set epoch=1", 2, "epoch"),
-        ("true", "pretrain --preset none", 2, "unknown preset 'none'; known: ntu120-xset, ntu120-xsub, ntu60-xsub"),
+        ("true", "pretrain --preset none", 2, "unknown preset 'none'; known: demo, full, ntu120-xset, ntu120-xsub"),
         ("true", "pretrain --split xset", 2, "there are xsub, xview"),
         ("true", "pretrain --device tpu", 2, "--device tpu"),
         (
@@ -280,7 +283,7 @@ def test_embed_writes_features_of_a_store_and_of_an_array(workplace: Path, skele
         ),
         ("true", "pretrain --stream bones --preset quick", 2, "--stream: 'bones' is not one of joint, motion, bone"),
         ("true", "pretrain --device gpu", 2, "--device gpu: there is no such device (did you mean cuda?)"),
-        ("true", "pretrain runs/tiny", 1, "runs/tiny: is a run, expected a skelepipe-store"),
+        ("true", "pretrain runs/tiny", 2, "skelepipe pretrain --resume runs/tiny"),
         ("true", "eval processed/ntu60.zarr", 1, "it is a store: name it with --store"),
         ("true", "eval tiny", 2, "(did you mean runs/tiny?)"),
         ("true", "inspect ntu60", 2, "(did you mean processed/ntu60.zarr?)"),

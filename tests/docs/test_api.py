@@ -1,4 +1,4 @@
-"""docs/api.md is a promise: its names are there with the arguments that it gives them, and its examples run."""
+"""docs/api.md and docs/functions.md are promises: their names have these arguments, and their examples run."""
 
 import inspect
 import os
@@ -23,9 +23,9 @@ from trainer.inference import embed
 from trainer.runs.run import Run
 
 ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
-STARTS, EMBEDS, EVALUATES, SHOWS = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
-LISTED = re.findall(r"(?m)^\| `((?:pipeline|skelepipe|trainer)\.[\w.]+)\((.*?)\)` \| (.+) \|$", PAGE)
+START_PAGE, PAGE = ((ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("api.md", "functions.md"))
+STARTS, EMBEDS, EVALUATES, SHOWS = re.findall(r"```python\n(.*?)```", START_PAGE + PAGE, re.DOTALL)
+LISTED = re.findall(r"(?m)^\| `((?:pipeline|skelepipe|trainer)\.[\w.]+)\((.*?)\)` \| (.+) \|$", START_PAGE + PAGE)
 
 
 def found(name: str) -> Any:
@@ -64,7 +64,7 @@ def test_every_name_on_the_page_is_there_with_these_arguments(name: str, argumen
 
 
 def test_the_page_has_a_function_for_every_command_but_those_of_the_command_line_itself() -> None:
-    assert len(LISTED) == PAGE.count("\n| `")
+    assert len(LISTED) == (START_PAGE + PAGE).count("\n| `")
     ways = {"export --format onnx", "ingest --partition", "view --mix", "config show"}
     for command in main.commands.keys() - {"bench", "completion", "config", "demo"} | ways:
         assert f": `{command}`." in PAGE, command

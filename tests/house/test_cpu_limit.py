@@ -41,7 +41,7 @@ def test_only_unmarked_busy_tests_fail(tmp_path: Path, limit: float, failed: set
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "tests.support.cpu_limit", f"--cpu-limit={limit}", "-rf", "test_it.py"],
         cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(ROOT), "NUMBA_CACHE_DIR": str(tmp_path)},
+        env=os.environ | {"PYTHONPATH": str(ROOT), "NUMBA_CACHE_DIR": str(tmp_path), "COLUMNS": "200"},
         capture_output=True,
         text=True,
     )
