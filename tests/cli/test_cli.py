@@ -25,7 +25,7 @@ from pipeline.files.locks import sole_writer
 from pipeline.ingest import partitions, process_pool
 from pipeline.ingest.partitions import process_partition
 from pipeline.store.store import Store
-from trainer.runs.run import Run
+from trainer.runs.run import Run, load_run
 from trainer.terminal import console
 from trainer.terminal.commands import expand_repeatable_options
 from trainer.terminal.console import FIRST_RUN_NOTE, ProgressBar
