@@ -204,8 +204,7 @@ def _train(
             feed = _open_feed(request, run, holdout.train_rows, checkpointer, stop)
             notify(feed.description)
             if not first_step:
-                steps = math.ceil(run.config.pair.queue_size / run.config.batch_size)
-                notify(f"the loss rises while the queue of negatives fills, in the first {steps:,} steps")
+                notify(f"the loss rises at first, until the queue has its {run.config.pair.queue_size:,} negatives")
             if holdout.column:
                 values = ", ".join(map(str, holdout.values))
                 notify(f"held out for validation: {holdout.column} {values}, {len(holdout.held_out_rows)} clips")
