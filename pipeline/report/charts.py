@@ -12,9 +12,9 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from pipeline.errors import one_line
-from pipeline.report.svg import SENTINELS, Role, render_svg
+from pipeline.report.svg import HOVER, SENTINELS, SMALL, Role, render_svg
 
-BAR_PIXELS = 16
+BAR_PIXELS = 22
 """Height of a horizontal bar."""
 MAX_NAME_CHARACTERS = 30
 """Maximum length of a name at an axis."""
@@ -24,6 +24,10 @@ MAX_NAMED_CLASSES = 20
 """Maximum number of classes of a confusion matrix with class names at its axes; above, they show ids."""
 MAX_POINTS = 500
 """Maximum number of points of a curve, more than a chart of 480 pixels can show; further points are averaged."""
+
+
+MAX_HOVER_POINTS = 40
+"""Points of a curve, and wrong cells of a confusion matrix in tens, that show their value on hover."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,6 +52,7 @@ def bars(
     category: str,
     roles: Sequence[Role] = (),
     intervals: Sequence[tuple[float, float] | None] = (),
+    labelled: bool = False,
 ) -> str:
     """Plot horizontal bars, the first one at the top.
 
@@ -59,19 +64,33 @@ def bars(
         category: label of the axis of the bars.
         roles: the colour of each bar, if not all have the default.
         intervals: an interval for each value, plotted over its bar, or None.
+        labelled: write each value at the end of its bar.
     """
 
     def plot(axes: Axes) -> None:
         positions = np.arange(len(values))
-        axes.barh(positions, values, height=0.72, color=[SENTINELS[role] for role in roles] or SENTINELS["accent"])
+        colours = [SENTINELS[role] for role in roles] or SENTINELS["accent"]
+        drawn = axes.barh(positions, values, height=0.72, color=colours)
+        for patch, name, value in zip(drawn, names, values, strict=True):
+            patch.set_gid(f"{HOVER}{one_line(name)}: {value:,.4g} {unit}")
         for position, interval in enumerate(intervals):
             if interval:
                 axes.plot(
                     interval, [position, position], color=SENTINELS["ink"], linewidth=1.3, marker="|", markersize=7
                 )
-        axes.set_yticks(positions, [_short(name) for name in names], fontsize=9)
+        ends = [
+            max([value, *(interval or ())])
+            for value, interval in zip(values, intervals or [None] * len(values), strict=True)
+        ]
+        for row, (value, end) in enumerate(zip(values, ends, strict=True)):
+            if labelled:
+                axes.annotate(
+                    f"{value:.1f}", (end, row), xytext=(6, 0), textcoords="offset points", va="center",
+                    color=SENTINELS["ink"], fontsize=SMALL,
+                )  # fmt: skip
+        axes.set_yticks(positions, [_short(name) for name in names], fontsize=SMALL)
         axes.set_ylim(len(values) - 0.4, -0.6)
-        axes.set_xlim(0, _top([*values, *(interval[1] for interval in intervals if interval)]))
+        axes.set_xlim(0, (1.12 if labelled else 1) * _top(ends))
         axes.grid(visible=False, axis="y")
         axes.tick_params(axis="y", length=0)
         axes.set_xlabel(unit)
@@ -85,7 +104,9 @@ def columns(title: str, names: Sequence[str], values: Sequence[float], *, unit: 
     """Plot vertical bars with short names or numbers; if there are many, only some are labelled."""
 
     def plot(axes: Axes) -> None:
-        axes.bar(np.arange(len(values)), values, width=0.75, color=SENTINELS["accent"])
+        drawn = axes.bar(np.arange(len(values)), values, width=0.75, color=SENTINELS["accent"])
+        for patch, name, value in zip(drawn, names, values, strict=True):
+            patch.set_gid(f"{HOVER}{one_line(name)}: {value:,.4g} {unit}")
         step = max(1, -(-len(names) // 20))
         ticks = range(0, len(names), step)
         axes.set_xticks(ticks, [_short(names[tick]) for tick in ticks])
@@ -112,14 +133,14 @@ def histogram(title: str, values: NDArray[np.number], *, unit: str, category: st
         axes.axvline(median, color=SENTINELS["second"], linestyle="--", linewidth=1.4)
         alignment, shift = ("right", -5) if median > (low + high) / 2 else ("left", 5)
         axes.annotate(
-            f"median {median:g}", (median, 1), xycoords=("data", "axes fraction"), xytext=(shift, -10),
-            textcoords="offset points", ha=alignment, color=SENTINELS["ink"], fontsize=9,
+            f"median {median:.4g}", (median, 1), xycoords=("data", "axes fraction"), xytext=(shift, -10),
+            textcoords="offset points", ha=alignment, color=SENTINELS["ink"], fontsize=SMALL,
         )  # fmt: skip
         axes.yaxis.set_major_locator(MaxNLocator(6, integer=True))
         axes.set_xlabel(unit)
         axes.set_ylabel(category)
 
-    description = f"from {values.min():g} to {values.max():g}, median {np.median(values):g}"
+    description = f"from {values.min():g} to {values.max():g}, median {np.median(values):.4g}"
     return render_svg(title, f"Distribution of {unit}: {description}", plot)
 
 
@@ -144,6 +165,15 @@ def curves(
                 xs, ys, color=SENTINELS[line.role], label=_short(line.name), linestyle="--" if line.dashed else "-",
                 marker="o" if line.marked or len(xs) == 1 else None, markersize=3.5,
             )  # fmt: skip
+            for px, py in _hover_points(xs, ys):
+                axes.plot(
+                    [px],
+                    [py],
+                    "o",
+                    alpha=0,
+                    markersize=9,
+                    gid=f"{HOVER}{_short(line.name)}: {py:,.4g} at {x} {px:,.4g}",
+                )
         if baseline is not None:
             axes.axhline(baseline, color=SENTINELS["faint"], linestyle=":", linewidth=1.2)
         if from_zero:
@@ -170,7 +200,7 @@ def confusion(title: str, counts: NDArray[np.int64], names: Sequence[str], ids: 
     """
     count = len(counts)
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
-    size = max(380, min(560, 150 + 26 * count)) if count <= MAX_NAMED_CLASSES else 560
+    size = max(420, min(640, 190 + 30 * count)) if count <= MAX_NAMED_CLASSES else 640
 
     def plot(axes: Axes) -> None:
         # The square root keeps small shares visible without making them stand out.
@@ -185,7 +215,17 @@ def confusion(title: str, counts: NDArray[np.int64], names: Sequence[str], ids: 
         if count <= MAX_NUMBERED_CLASSES:
             for row, column in zip(*np.nonzero(counts), strict=True):
                 shade = SENTINELS["paper" if shares[row, column] > 0.55 else "ink"]
-                axes.text(column, row, str(counts[row, column]), ha="center", va="center", color=shade, fontsize=9)
+                axes.text(column, row, str(counts[row, column]), ha="center", va="center", color=shade, fontsize=SMALL)
+        for row, column in _largest_cells(counts):
+            about = (
+                f"{one_line(names[row] or str(ids[row]))}, predicted as {one_line(names[column] or str(ids[column]))}"
+            )
+            clips = f"{counts[row, column]:,} clips, {100 * shares[row, column]:.0f} %"
+            axes.add_patch(
+                PathPatch(
+                    _squares(np.array([column]), np.array([row])), alpha=0, linewidth=0, gid=f"{HOVER}{about}: {clips}"
+                )
+            )
         axes.set_xlim(-0.5, count - 0.5)
         axes.set_ylim(count - 0.5, -0.5)
         axes.set_aspect("equal")
@@ -198,8 +238,8 @@ def confusion(title: str, counts: NDArray[np.int64], names: Sequence[str], ids: 
             _short(names[tick] or str(ids[tick]), 18) if count <= MAX_NAMED_CLASSES else str(ids[tick])
             for tick in ticks
         ]
-        axes.set_xticks(ticks, labels, rotation=90 if count <= MAX_NAMED_CLASSES or count > 60 else 0, fontsize=9)
-        axes.set_yticks(ticks, labels, fontsize=9)
+        axes.set_xticks(ticks, labels, rotation=90 if count <= MAX_NAMED_CLASSES or count > 60 else 0, fontsize=SMALL)
+        axes.set_yticks(ticks, labels, fontsize=SMALL)
         axes.set_xlabel("predicted class" if count <= MAX_NAMED_CLASSES else "predicted class, by id")
         axes.set_ylabel("true class" if count <= MAX_NAMED_CLASSES else "true class, by id")
 
@@ -210,6 +250,8 @@ def confusion(title: str, counts: NDArray[np.int64], names: Sequence[str], ids: 
 
 def scatter(title: str, points: NDArray[np.floating], groups: NDArray[np.integer], names: Sequence[str]) -> str:
     """Plot points in a plane with colour and shape by group, and each group's name at its median; axes have no unit.
+
+    The axes show the 2nd to the 98th percentile, so that a few distant points do not squeeze the others.
 
     Args:
         title: as for `bars`.
@@ -223,7 +265,7 @@ def scatter(title: str, points: NDArray[np.floating], groups: NDArray[np.integer
         unknown = points[groups < 0]
         if len(unknown):
             axes.scatter(unknown[:, 0], unknown[:, 1], s=9, color=SENTINELS["faint"], alpha=0.6, linewidths=0)
-        size = 18 if len(points) < 400 else 9
+        size = 42 if len(points) < 400 else 18
         for group in range(len(names)):
             own = points[groups == group]
             if len(own):
@@ -235,19 +277,36 @@ def scatter(title: str, points: NDArray[np.floating], groups: NDArray[np.integer
             own = points[groups == group]
             if len(own):
                 x, y = np.median(own, axis=0)
-                axes.text(x, y, _short(name, 12), ha="center", va="center", fontsize=9, fontweight="bold", gid="label")
+                axes.text(
+                    x, y, _short(name, 22), ha="center", va="center", fontsize=SMALL, fontweight="bold", gid="label"
+                )
+        if len(points):
+            low, high = np.percentile(points, (2, 98), axis=0)
+            margin = 0.08 * (high - low) + 1e-9
+            axes.set_xlim(low[0] - margin[0], high[0] + margin[0])
+            axes.set_ylim(low[1] - margin[1], high[1] + margin[1])
         axes.set_xticks([])
         axes.set_yticks([])
         for side in ("top", "right"):
             axes.spines[side].set_visible(True)
 
-    return render_svg(title, f"{len(points)} points in {len(names)} groups", plot, width=560, height=460)
+    return render_svg(title, f"{len(points)} points in {len(names)} groups", plot, width=760, height=560)
 
 
 def hue(index: int, count: int) -> str:
     """Return a distinct colour for each of `count` groups, visible on white and on black."""
     red, green, blue = colorsys.hls_to_rgb((index * 0.618034) % 1 if count > 12 else index / max(count, 1), 0.5, 0.62)
     return f"#{round(255 * red):02x}{round(255 * green):02x}{round(255 * blue):02x}"
+
+
+def _largest_cells(counts: NDArray[np.int64]) -> list[tuple[int, int]]:
+    """Return row and column of the cells with the most clips, at most 10 MAX_HOVER_POINTS."""
+    order = np.argsort(-counts, axis=None, kind="stable")[: 10 * MAX_HOVER_POINTS]
+    return [
+        (int(row), int(column))
+        for row, column in zip(*np.unravel_index(order, counts.shape), strict=True)
+        if counts[row, column]
+    ]
 
 
 def _squares(columns: NDArray[np.int64], rows: NDArray[np.int64]) -> Path:
@@ -265,6 +324,12 @@ def _thinned(x: Sequence[float], y: Sequence[float]) -> tuple[NDArray[np.float64
         return xs, ys
     chunks = np.array_split(np.arange(len(xs)), MAX_POINTS)
     return np.array([xs[chunk].mean() for chunk in chunks]), np.array([ys[chunk].mean() for chunk in chunks])
+
+
+def _hover_points(x: NDArray[np.float64], y: NDArray[np.float64]) -> list[tuple[float, float]]:
+    """Choose evenly spaced points of a curve whose values are shown on hover."""
+    chosen = np.unique(np.linspace(0, len(x) - 1, min(len(x), MAX_HOVER_POINTS)).round().astype(int))
+    return [(float(x[index]), float(y[index])) for index in chosen]
 
 
 def _top(values: Sequence[float]) -> float:

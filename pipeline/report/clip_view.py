@@ -36,7 +36,9 @@ class ClipView:
 
 
 def find_rows(store: Store, samples: Sequence[str]) -> list[int]:
-    """Find clips by name (ignoring case) or by a pattern such as `S001*A043`; without names, take one of each class.
+    """Find clips by name (ignoring case), a pattern such as `S001*A043`, or a class; without any, one of each class.
+
+    A class is given by its name or as `A043`; of a class, the first clips are taken.
 
     Raises:
         ArtifactError: no clip has that name (the message lists examples), or there are too many for one page.
@@ -49,7 +51,7 @@ def find_rows(store: Store, samples: Sequence[str]) -> list[int]:
     found: dict[int, None] = {}
     for sample in samples:
         exact = row_of.get(sample, folded.get(sample.lower()))
-        rows = [exact] if exact is not None else _matching(store, sample)
+        rows = [exact] if exact is not None else _matching(store, sample) or _of_class(store, sample)
         if not rows:
             hint = f"{did_you_mean(sample, store.names)}; it contains {_example_names(store)}"
             raise ArtifactError(f"{store.path}: no clip is called {sample!r}{hint}")
@@ -57,6 +59,14 @@ def find_rows(store: Store, samples: Sequence[str]) -> list[int]:
     if len(found) > MAX_CLIPS:
         raise ArtifactError(f"{store.path}: {len(found):,} clips match, a page can show {MAX_CLIPS}; name fewer")
     return list(found)
+
+
+def _of_class(store: Store, sample: str) -> list[int]:
+    """Return the first rows of the class with this name or title, such as `brushing hair` or `A004`."""
+    titles = {label: store.class_name(label).lower() for label in np.unique(store.columns["label"]).tolist()}
+    wanted = sample.lower()
+    found = [label for label, title in titles.items() if wanted in (title, *title.split(" ", 1))]
+    return [int(row) for row in np.flatnonzero(np.isin(store.columns["label"], found))[:DEFAULT_CLIP_COUNT]]
 
 
 def collect_clips(store: Store, rows: Sequence[int], roots: Sequence[Path], default_root: Path) -> ClipView:

@@ -148,6 +148,8 @@ class Report:
     about: str
     """What the report is about, in small print."""
     sections: Sequence[Section]
+    tiles: Sequence[tuple[str, str]] = ()
+    """The key numbers, as names and values."""
     film: Film | None = None
 
 

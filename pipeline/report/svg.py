@@ -32,7 +32,7 @@ SENTINELS: dict[Role, str] = {
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",  # keeps text as text: searchable, in the page's font
     "font.family": "DejaVu Sans",  # ships with matplotlib, so the layout is the same on every machine
-    "font.size": 10,
+    "font.size": 13,
     "text.parse_math": False,  # class names may contain $
     "text.color": SENTINELS["ink"],
     "axes.edgecolor": SENTINELS["line"],
@@ -48,12 +48,16 @@ STYLE: dict[Any, Any] = {
     "xtick.labelcolor": SENTINELS["ink"],
     "ytick.labelcolor": SENTINELS["ink"],
     "legend.frameon": False,
-    "legend.fontsize": 9.5,
+    "legend.fontsize": 12,
     "lines.linewidth": 1.7,
     "figure.constrained_layout.use": True,
 }
-WIDTH, HEIGHT = 480, 270
-"""Default size of a chart in pixels: on a phone of 390 pixels it shrinks by a fifth and stays readable."""
+WIDTH, HEIGHT = 560, 300
+"""Default size of a chart in pixels; on a phone a chart is at most a tenth smaller, and scrolls."""
+SMALL = 12
+"""Size of names and numbers in a chart, pixels."""
+HOVER = "hover "
+"""Start of the id of an element that shows the rest of its id when the mouse is over it."""
 
 
 def render_svg(
@@ -78,6 +82,7 @@ def _embed(svg: str, title: str, description: str, width: int, height: int) -> s
     body = svg[svg.index("<svg") :]
     body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
     body = re.sub(r'<g id="label">', '<g class="label">', body)
+    body = re.sub(rf'<g id="{HOVER}([^"]*)">', r"<g><title>\1</title>", body)
     body = re.sub(r' id="[A-Za-z][A-Za-z.]*(2d)?_\d+"', "", body)
     # Round coordinates, but not numbers in text.
     body = re.sub(r"<[^>]*>", lambda tag: re.sub(r"(\.\d\d)\d+", r"\1", tag[0]), body)

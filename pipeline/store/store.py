@@ -21,6 +21,7 @@ from pipeline.errors import ArtifactError
 from pipeline.files.regular_files import open_file
 from pipeline.files.safe_zip import BOMB_RATIO
 from pipeline.skeleton.layout import Layout
+from pipeline.sources.class_title import class_title
 from pipeline.store import shards
 from pipeline.store.columns import (
     BLOCK_BODY_FRAMES,
@@ -137,8 +138,8 @@ class Store:
         return values
 
     def class_name(self, label: int) -> str:
-        """Return the number of a class and its name, if it has one; `unknown` below 0."""
-        return f"{label} {self.attributes['classes'].get(str(label), '')}".rstrip() if label >= 0 else "unknown"
+        """Return the number of a class and its name, if it has one: `A006 pickup` for NTU; `unknown` below 0."""
+        return class_title(label, self.attributes["classes"].get(str(label), "")) if label >= 0 else "unknown"
 
     @property
     def name(self) -> str:

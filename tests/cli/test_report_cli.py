@@ -32,7 +32,7 @@ def test_the_default_is_the_newest_run_which_stays_valid(skelepipe: Skelepipe) -
     assert done.exit_code == 0, done.output
     assert "run runs/tiny (newest)" in done.stderr
     answer, written = done.stdout.splitlines()
-    assert " % linear [" in answer
+    assert answer.startswith("Linear top-1 ")
     assert written == "written: runs/tiny/report.html"
     assert verify(Path("runs/tiny")).findings == []
     assert "<h1>tiny</h1>" in Path("runs/tiny/report.html").read_text()
@@ -54,7 +54,7 @@ def test_json_lists_the_sections(skelepipe: Skelepipe, raw: Path) -> None:
     assert result["bytes"] == Path("s.html").stat().st_size
     assert result["sections"]["examples"]["skeletons"] >= 8
     result = json.loads(skelepipe("report", "runs/tiny", "--out", "r.html", "--json").stdout)
-    assert list(result["sections"])[:3] == ["results", "published", "training"]
+    assert list(result["sections"])[:3] == ["results", "training", "classes"]
     assert result["sections"]["neighbours"]["skeletons"] >= 6
 
 

@@ -15,13 +15,13 @@ from pipeline.store.store import Store
 from trainer.config.evaluation import compose_eval
 from trainer.config.layers import flatten
 from trainer.evaluation import evaluate as evaluate_module
-from trainer.evaluation.request import EvaluateRequest, Protocol
+from trainer.evaluation.request import ROW_ORDER, EvaluateRequest, Protocol
 from trainer.models.encoder import Encoder
 from trainer.runs import run as run_module
 from trainer.runs.run import CheckpointName, Run
 from trainer.runtime.device import choose_device, make_arithmetic_exact
 from trainer.terminal.console import ProgressBar
-from trainer.terminal.evaluation_output import ROW_ORDER, results_notes, results_table
+from trainer.terminal.evaluation_output import results_notes, results_table
 
 PROTOCOLS: tuple[str, ...] = get_args(Protocol)
 RESULT_WIDTH = 100

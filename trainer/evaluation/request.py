@@ -30,6 +30,14 @@ Protocol = Literal["knn", "retrieval", "linear", "semi", "finetune"]
 SCRATCH = "supervised from scratch"
 FINETUNE_ROWS = (frozen_protocols.PRETRAINED, SCRATCH)
 """All rows of the protocols that train the whole network, in their order."""
+ROW_ORDER = (
+    frozen_protocols.PRETRAINED,
+    frozen_protocols.RECALIBRATED,
+    SCRATCH,
+    frozen_protocols.RANDOM_ENCODER,
+    frozen_protocols.RAW_COORDINATES,
+)
+"""All rows of a table of results, from top to bottom."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

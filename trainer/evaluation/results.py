@@ -16,6 +16,7 @@ from pipeline.artifacts import manifest
 from pipeline.errors import explain, one_line
 from pipeline.files import atomic
 from pipeline.files.regular_files import read_bytes
+from pipeline.sources.class_title import class_title
 from trainer.runs.classifier import next_number, short_name
 from trainer.runs.run import RESULTS_FOLDER, Run, sole_evaluation
 
@@ -136,8 +137,8 @@ class Result(ResultFields):
         return short_name(self.name, self.settings_digest)
 
     def labels(self, row: Row) -> list[str]:
-        """Id and name of each class of a row."""
-        return [f"{label} {name}".rstrip() for label, name in zip(row.classes, self.class_names, strict=True)]
+        """Number and name of each class of a row."""
+        return [class_title(label, name) for label, name in zip(row.classes, self.class_names, strict=True)]
 
 
 def write_result(

@@ -5,15 +5,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.report import charts
-from pipeline.report.report import Block, Chart, Charts, Film, MovingSkeleton, Scene, Text, make_table
+from pipeline.report.report import Block, Chart, Film, MovingSkeleton, Scene, Text, make_table
 from pipeline.store.store import Store
 from trainer.report import feature_map
 from trainer.report.feature_map import NeighbourExample, Sample
 
 MAX_FRAMES = 40
 """Frames of a small moving skeleton."""
-MAX_UNFOLDED_CLASSES = 24
-"""Classes up to which the legend of the map is unfolded."""
+MAX_NAMED_CLASSES = 24
+"""Classes up to which the map has their names; above, it has their numbers."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,7 +38,7 @@ def map_blocks(samples: FeatureSamples) -> list[Block]:
     if len(test.rows) < test.population:
         clips = f"{len(test.rows):,} of {test.population:,} test clips (a fixed sample, stratified by class)"
     notes = [
-        "Each number is at the centre of its class; grey points have no class.",
+        "The name or number of a class is at its centre; grey points have no class.",
         "Clips are compared by the cosine similarity of their features, with batch-norm statistics of the training.",
     ]
     if method == "t-SNE":
@@ -47,21 +47,26 @@ def map_blocks(samples: FeatureSamples) -> list[Block]:
         notes.insert(0, "The two directions of greatest variance. Install `skelepipe[analysis]` for t-SNE.")
     title = f"Features of {len(test.rows):,} test clips, {method}"
     legend = [(str(label), _class_name(store, label), int((test.labels == label).sum())) for label in classes]
-    is_folded = len(legend) > MAX_UNFOLDED_CLASSES
+    is_named = len(classes) <= MAX_NAMED_CLASSES
+    names = [(_class_name(store, label) if is_named else "") or str(label) for label in classes]
     return [
+        *_collapse_blocks(test),
         Text(text=f"{method} of the backbone features of {clips}, at step {samples.step:,}.", points=notes),
-        Charts(
-            charts=[
-                Chart(title=title, svg=charts.scatter(title, points, groups, [str(label) for label in classes])),
-                make_table(
-                    "Classes of the map",
-                    ["number", "class", "clips"],
-                    legend,
-                    folded=is_folded,
-                ),
-            ]
-        ),
+        Chart(title=title, svg=charts.scatter(title, points, groups, names)),
+        make_table("Classes of the map", ["number", "class", "clips"], legend, folded=True),
     ]
+
+
+def _collapse_blocks(test: Sample) -> list[Block]:
+    """State how similar the features of different clips are, and warn if they have collapsed."""
+    cosine, rank = feature_map.spread(test.features)
+    numbers = (
+        f"mean cosine similarity of two test clips {cosine:.3f}; effective rank of the features {rank:.1f} of "
+        f"{test.features.shape[1]} dimensions"
+    )
+    if cosine > feature_map.COLLAPSED_COSINE:
+        return [Text(text=f"Features are almost parallel, a sign of feature collapse: {numbers}.", warns=True)]
+    return [Text(text=f"No feature collapse: {numbers}.")]
 
 
 def neighbour_blocks(samples: FeatureSamples, film: Film) -> list[Block]:
@@ -96,7 +101,7 @@ def _scene(store: Store, example: NeighbourExample, film: Film, film_indices: di
     neighbours = [
         MovingSkeleton(
             label=store.class_name(label),
-            note=f"{store.names[row]} cosine {cosine:.3f}",
+            note=f"{store.names[row]} cosine {_format_cosine(cosine)}",
             clip=film_index(row),
             mark="right" if label == example.label else "wrong",
         )
@@ -104,6 +109,11 @@ def _scene(store: Store, example: NeighbourExample, film: Film, film_indices: di
     ]
     own = MovingSkeleton(label="test clip", note=store.names[example.row], clip=film_index(example.row))
     return Scene(title=f"{store.class_name(example.label)}: {outcome}", note="", shown=[own, *neighbours])
+
+
+def _format_cosine(cosine: float) -> str:
+    """Format a similarity with so many digits that it differs from 1, up to six."""
+    return next((text for digits in (2, 3, 4, 5) if float(text := f"{cosine:.{digits}f}") < 1), f"{cosine:.6f}")
 
 
 def _class_name(store: Store, label: int) -> str:

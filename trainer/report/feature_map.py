@@ -29,6 +29,8 @@ VOTING_NEIGHBOURS = 20
 """Nearest training clips that vote for the class of a test clip, as in the kNN of `eval`."""
 EXAMPLES, SHOWN_NEIGHBOURS = 4, 5
 """Examples of correctly and of wrongly predicted test clips (this number of each); training clips shown with each."""
+COLLAPSED_COSINE = 0.99
+"""Mean cosine similarity of different clips from which the report warns of feature collapse."""
 SEED = 0
 
 Rows = NDArray[np.int64]
@@ -125,6 +127,20 @@ def _pca(centred: NDArray[np.float64]) -> NDArray[np.float64]:
     largest = np.abs(plane).argmax(axis=1)
     plane *= np.where(plane[[0, 1], largest] < 0, -1, 1)[:, None]
     return centred @ plane.T
+
+
+def spread(vectors: Tensor) -> tuple[float, float]:
+    """Return the mean cosine similarity of two different clips, and the effective rank of features (n, D).
+
+    The effective rank (Roy and Vetterli 2007) is the exponential of the entropy of the normalised singular values of
+    the centred features: 1 if they all lie on a line, D if they spread evenly.
+    """
+    unit = normalize(vectors.double(), dim=1)
+    n = len(unit)
+    mean = ((unit.sum(0) ** 2).sum() - n) / (n * (n - 1)) if n > 1 else torch.ones(())
+    singular = torch.linalg.svdvals(vectors.double() - vectors.double().mean(0))
+    shares = singular[singular > 0] / singular.sum().clamp_min(1e-300)
+    return float(mean), float(torch.exp(-(shares * shares.log()).sum()))
 
 
 def find_examples(bank: Sample, test: Sample) -> tuple[list[NeighbourExample], float]:

@@ -9,6 +9,7 @@ from pipeline.report.store_report import by_class
 from pipeline.report.svg import Role
 from trainer.evaluation import frozen_protocols
 from trainer.evaluation.published import find_published
+from trainer.evaluation.request import ROW_ORDER
 from trainer.evaluation.results import HEADLINE_PROTOCOLS, Result, Row
 from trainer.runs.run import Run
 
@@ -38,13 +39,34 @@ def results_blocks(run: Run, found: list[Result], skipped: list[str], older: lis
             rows.append((result.short_name, name, *_cells(row), *([] if is_same_data else [_describe_data(result)])))
     head = ["evaluation", "representation", "top-1 %", "95 % interval", "top-5 %", "best epoch", "test clips"]
     head += [] if is_same_data else ["evaluated on"]
+    title = "All evaluations with intervals, top-5 and best epochs"
     return [
         *blocks,
-        make_table("All evaluations; top-1 after the last epoch", head, rows, marked=frozenset(marked)),
+        _matrix(found[:MAX_DETAILED]),
         Charts(charts=[_bar_chart(result) for result in found[:MAX_DETAILED]]),
+        make_table(title, head, rows, marked=frozenset(marked), folded=True),
         Text(text="", points=[*([f"All rows: {_describe_data(found[0])}."] if is_same_data else []), *_notes(found)]),
         *_older_blocks(found, older),
     ]
+
+
+def _matrix(found: list[Result]) -> Table:
+    """Show top-1 of every representation (rows) in every evaluation (columns)."""
+    names = list(dict.fromkeys(name for result in found for name in result.rows))
+    ordered = sorted(names, key=lambda name: ROW_ORDER.index(name) if name in ROW_ORDER else len(ROW_ORDER))
+    rows = [
+        (name, *(_format_top1(result.rows[name]) if name in result.rows else "" for result in found))
+        for name in ordered
+    ]
+    marked = frozenset(n for n, name in enumerate(ordered) if name.startswith(frozen_protocols.PRETRAINED))
+    head = ["representation", *(result.short_name for result in found)]
+    return make_table("Top-1 % after the last epoch, with 95 % intervals", head, rows, marked=marked)
+
+
+def _format_top1(row: Row) -> str:
+    if row.interval95:
+        return f"{row.top1:.1f} [{row.interval95[0]:.1f}, {row.interval95[1]:.1f}]"
+    return f"{row.top1:.1f}" + (f" ± {row.deviation:.1f}" if row.deviation is not None else "")
 
 
 def _older_blocks(found: list[Result], older: list[Result]) -> list[Block]:
@@ -81,15 +103,17 @@ def _describe_differences(result: Result, newest: Result) -> str:
 
 def _bar_chart(result: Result) -> Chart:
     """Plot the rows of an evaluation as bars with their intervals."""
-    title, rows = f"{result.short_name}: top-1", result.rows
+    title = f"{result.short_name}: top-1"
+    rows = dict(sorted(result.rows.items(), key=lambda item: -item[1].top1))
     svg = charts.bars(
         title,
         list(rows),
         [row.top1 for row in rows.values()],
         unit="top-1 %",
         category="representation",
-        roles=["accent" if name.startswith(frozen_protocols.PRETRAINED) else "faint" for name in rows],
+        roles=["accent" if name.startswith(frozen_protocols.PRETRAINED) else "second" for name in rows],
         intervals=[row.interval95 for row in rows.values()],
+        labelled=True,
     )
     return Chart(title=title, svg=svg)
 
@@ -98,7 +122,8 @@ def _describe_data(result: Result) -> str:
     """Return store, split and checkpoint of an evaluation."""
     store, split, checkpoint = result.lineage.store, result.lineage.split, result.lineage.checkpoint
     streams = f", {len(result.fused)} streams fused" if result.fused else ""
-    return f"{store.name} {split.name}, {checkpoint.which} checkpoint at step {checkpoint.step:,}{streams}"
+    clips = f"{split.test:,} test clips of split {split.name} of the store {store.name}"
+    return f"{clips}, {checkpoint.which} checkpoint at step {checkpoint.step:,}{streams}"
 
 
 def _cells(row: Row) -> tuple[str, ...]:
@@ -162,6 +187,8 @@ def published_blocks(run: Run, found: list[Result]) -> list[Block]:
     blocks: list[Block] = [make_table("Ours and published", head, rows)]
     if notes:
         blocks.append(Text(text="Before comparing, note:", points=list(notes), warns=True))
+    if all(row[-1] == "no" for row in rows):
+        return [Folded(title="No number here can be compared with a published one", blocks=blocks)]
     return blocks
 
 

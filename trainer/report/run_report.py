@@ -9,6 +9,7 @@ import torch
 from pipeline.errors import ArtifactError, NotFinite
 from pipeline.report.report import Block, Film, Report, Section, Text
 from trainer.evaluation import frozen_protocols, results
+from trainer.evaluation.request import SCRATCH
 from trainer.evaluation.results import HEADLINE_PROTOCOLS, Result
 from trainer.report import feature_blocks, feature_map, result_tables, training_history
 from trainer.report.feature_blocks import FeatureSamples
@@ -30,6 +31,12 @@ class RunReportRequest:
     """Use the faster implementation of the encoder (trainer/models/fast/), equal except for rounding."""
 
 
+BASELINE_NAMES = {
+    frozen_protocols.RANDOM_ENCODER: "an untrained encoder",
+    SCRATCH: "training from scratch",
+    frozen_protocols.RAW_COORDINATES: "a nearest neighbour on raw coordinates",
+}
+"""How a sentence calls the baselines."""
 Progress = Callable[[float, float, str], None]
 """Called with the amount done, the total amount, and a description."""
 
@@ -50,17 +57,18 @@ def build_run_report(request: RunReportRequest, progress: Progress = lambda done
     neighbour_blocks = feature_blocks.neighbour_blocks(samples, film) if samples else missing
     sections: list[tuple[str, str, list[Block]]] = [
         ("results", "Results", result_tables.results_blocks(run, found, skipped, older)),
-        ("published", "Compared with the paper", result_tables.published_blocks(run, found)),
         ("training", "Training", training_history.training_blocks(run)),
         ("classes", "Per class", result_tables.class_blocks(found)),
         ("map", "Feature map", feature_map_blocks),
         ("neighbours", "Nearest neighbours", neighbour_blocks),
+        ("published", "Compared with the paper", result_tables.published_blocks(run, found)),
         ("configuration", "Configuration", training_history.configuration_blocks(run)),
         ("lineage", "Provenance", training_history.lineage_blocks(run)),
     ]
     return Report(
         title=run.path.name,
-        answer=_headline(found),
+        answer=verdict(found),
+        tiles=_tiles(run, found),
         about=_description(run),
         sections=[Section(name=name, title=title, blocks=blocks) for name, title, blocks in sections],
         film=film,
@@ -101,22 +109,49 @@ def _extract_samples(request: RunReportRequest, progress: Progress) -> tuple[Fea
     return FeatureSamples(store=store, step=facts["step"], bank=bank, test=test), ""
 
 
-def _headline(found: list[Result]) -> str:
-    """Summarise the most important evaluation and its baselines in a sentence."""
+def _main_result(found: list[Result]) -> Result | None:
+    """Return the most important evaluation on the run's own data, or any."""
     own = [result for result in found if not result.lineage.transfer and result.fused is None]
     ranked = [result for name in HEADLINE_PROTOCOLS for result in own if result.short_name == name] or own or found
-    if not ranked:
+    return ranked[0] if ranked else None
+
+
+def verdict(found: list[Result]) -> str:
+    """Compare the most important evaluation with its baselines in a sentence."""
+    result = _main_result(found)
+    if result is None:
         return "Not evaluated yet"
-    result = ranked[0]
-    (_, first), *others = result.rows.items()
-    interval = f" [{first.interval95[0]:.1f}, {first.interval95[1]:.1f}]" if first.interval95 else ""
-    parts = [f"{first.top1:.1f} % {result.short_name}{interval}"]
-    parts += [f"{name.removeprefix(f'{frozen_protocols.PRETRAINED}, ')} {row.top1:.1f} %" for name, row in others]
+    (_, first), *_ = result.rows.items()
+    gains = {name: first.top1 - result.rows[row].top1 for row, name in BASELINE_NAMES.items() if row in result.rows}
+    compared = [f"{abs(gain):.1f} points {'below' if gain < 0 else 'above'} {name}" for name, gain in gains.items()]
     split = result.lineage.split
-    return f"{', '.join(parts)}; on {split.test:,} test clips of {result.lineage.store.name} {split.name}"
+    clips = f"{split.test:,} test clips of {result.lineage.store.name} {split.name}"
+    name = "kNN" if result.short_name == "knn" else result.short_name.capitalize()
+    head = f"{name} top-1 {first.top1:.1f} %"
+    return f"{head}: {', '.join(compared)} ({clips})" if compared else f"{head} ({clips})"
+
+
+def _tiles(run: Run, found: list[Result]) -> list[tuple[str, str]]:
+    """Return the key numbers: the most important evaluation, its baselines, and the training."""
+    result = _main_result(found)
+    tiles = []
+    if result is not None:
+        (_, first), *_ = result.rows.items()
+        tiles.append((f"{result.short_name}, pre-trained", f"{first.top1:.1f} %"))
+        tiles += [
+            (
+                f"{result.short_name}, {row}" if row != frozen_protocols.RAW_COORDINATES else row,
+                f"{result.rows[row].top1:.1f} %",
+            )
+            for row in BASELINE_NAMES
+            if row in result.rows
+        ]
+    return [*tiles, ("training steps", f"{run.total_steps:,}")]
 
 
 def _description(run: Run) -> str:
     config, store, split = run.config, run.lineage["store"], run.lineage["split"]
     data = f"{store['name']} {split['name']}" if store["name"] else "unknown data"
-    return f"{config.method.name}, {config.stream} stream, preset {run.preset}, on {data}; {run.path}"
+    about = f"{config.method.name}, {config.stream} stream, preset {run.preset}, seed {config.seed}, on {data}"
+    versions = ", ".join(f"{name} {version}" for name, version in (run.lineage.get("versions") or {}).items())
+    return f"{about}; {run.path}{f'; {versions}' if versions else ''}"

@@ -24,7 +24,7 @@ LOSS_TERMS: tuple[tuple[str, Role], ...] = (("total", "accent"), ("instance", "s
 
 
 def training_blocks(run: Run) -> list[Block]:
-    """Plot loss, held-out kNN accuracy, learning rate and speed over the epochs, from the run's log."""
+    """Plot loss, held-out kNN accuracy and learning rate over the epochs, from the run's log."""
     if run.imported:
         return [Text(text=f"The weights were imported from {run.imported['file']}: there is no log of their training.")]
     log = read_log(run.path / LOG_FILE)
@@ -34,13 +34,15 @@ def training_blocks(run: Run) -> list[Block]:
     keys = [*(term for term, _ in LOSS_TERMS), "held_out_knn", "lr", "samples_per_second"]
     series = {key: _series(log, key, per_epoch) for key in keys}
     plots = []
-    loss = [
-        Curve(name=term, x=series[term][0], y=series[term][1], role=role)
-        for term, role in LOSS_TERMS
-        if series[term][0]
-    ]
+    queue_epochs = run.config.pair.queue_size / (run.config.batch_size * per_epoch)
+    loss = []
+    for term, role in LOSS_TERMS:
+        x, y = _after(series[term], queue_epochs)
+        is_total = term != "total" and y == _after(series["total"], queue_epochs)[1]
+        if x and any(y) and not is_total:
+            loss.append(Curve(name=term, x=x, y=y, role=role))
     if loss:
-        plots.append(_plot("Loss", loss, "loss"))
+        plots.append(_plot("Loss, from the step at which the queue is full", loss, "loss"))
     if series["held_out_knn"][0]:
         x, y = series["held_out_knn"]
         held_out = run.lineage["split"].get("held_out") or {}
@@ -53,9 +55,6 @@ def training_blocks(run: Run) -> list[Block]:
     if rates[0]:
         line = Curve(name="rate", x=rates[0], y=rates[1], role="second")
         plots.append(_plot("Learning rate", [line], "learning rate", from_zero=True))
-    if speeds[0]:
-        line = Curve(name="speed", x=speeds[0], y=speeds[1])
-        plots.append(_plot("Speed, mean since the start or the last resume", [line], "samples/s", from_zero=True))
     last = max(line["step"] for line in log) + 1
     facts = [
         ("steps", f"{last:,} of {run.total_steps:,}"),
@@ -150,6 +149,12 @@ def _series(log: Sequence[Mapping[str, Any]], key: str, per_epoch: float) -> tup
         if abs(value) < 1e30 and math.isfinite(value)
     ]
     return [epoch for epoch, _ in valid], [value for _, value in valid]
+
+
+def _after(series: tuple[list[float], list[float]], start: float) -> tuple[list[float], list[float]]:
+    """Return the part of a series after `start` epochs, or all of it if nothing comes after."""
+    kept = [(epoch, value) for epoch, value in zip(*series, strict=True) if epoch > start]
+    return ([epoch for epoch, _ in kept], [value for _, value in kept]) if kept else series
 
 
 def _plot(title: str, lines: list[Curve], y: str, **how: Any) -> Chart:

@@ -7,18 +7,10 @@ from typing import Any
 from rich.table import Table
 
 from trainer.evaluation import frozen_protocols
-from trainer.evaluation.request import SCRATCH
+from trainer.evaluation.request import ROW_ORDER
 from trainer.terminal.console import count_noun, table_width
 from trainer.terminal.training_output import describe_checkpoint
 
-ROW_ORDER = (
-    frozen_protocols.PRETRAINED,
-    frozen_protocols.RECALIBRATED,
-    SCRATCH,
-    frozen_protocols.RANDOM_ENCODER,
-    frozen_protocols.RAW_COORDINATES,
-)
-"""Rows of the table, from top to bottom."""
 PUBLISHED = "published"
 MAX_DIFFERENCES = 6
 """Differences from a published evaluation that are listed."""

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.errors import RawFileError
+from pipeline.sources.class_title import class_title
 from trainer.config import layers
 from trainer.inference.onnx_export import OnnxExportResult
 from trainer.inference.predict import Prediction, PredictResult
@@ -130,7 +131,7 @@ def predictions_notes(result: PredictResult) -> list[str]:
 
 
 def _format_class(prediction: Prediction) -> str:
-    return f"{prediction.label} {prediction.name}".rstrip()
+    return class_title(prediction.label, prediction.name)
 
 
 def describe_checkpoint(checkpoint: Mapping[str, Any]) -> str:

@@ -82,3 +82,26 @@ def test_every_cell_of_a_confusion_is_drawn_once_where_it_belongs() -> None:
     red = re.findall(r'd="([^"]+)"[^>]*style="[^"]*fill: var\(--bad\)', svg)
     assert sum(path.count("M") for path in blue) == 2
     assert sum(path.count("M") for path in red) == 2
+
+
+def test_marks_show_their_values_on_hover() -> None:
+    svg = charts.bars(
+        "t", ["a<b", "c"], [1.5, 2], unit="top-1 %", category="x", intervals=[(1, 3), None], labelled=True
+    )
+    assert "<title>a&lt;b: 1.5 top-1 %</title>" in svg
+    assert ">1.5<" in svg
+    assert "<title>loss: 4 at epoch 1</title>" in charts.curves(
+        "t", [Curve(name="loss", x=[0, 1], y=[3, 4])], x="epoch", y="y"
+    )
+    counts = np.array([[3, 1], [0, 4]])
+    svg = charts.confusion("t", counts, ["run", "walk"], [0, 1])
+    assert "<title>run, predicted as walk: 1 clips, 25 %</title>" in svg
+    assert "walk, predicted as run" not in svg
+
+
+def test_a_distant_point_does_not_squeeze_the_map() -> None:
+    points = np.random.default_rng(0).normal(size=(100, 2))
+    points[0, 0] = 1e6
+    svg = charts.scatter("t", points, np.zeros(100, int), ["a"])
+    at = [float(x) for x in re.findall(r'<use [^>]*x="([0-9.]+)"', svg)]
+    assert np.subtract(*np.percentile(at, (75, 25))) > 100  # pixels of 760

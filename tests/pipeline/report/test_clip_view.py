@@ -16,6 +16,7 @@ from pipeline.errors import ArtifactError, ConfigError, SkelepipeError
 from pipeline.report import html
 from pipeline.report.clip_view import ClipView, collect_clips, find_row, find_rows, write_page
 from pipeline.skeleton.layout import KINECT_V2
+from pipeline.sources.class_title import class_title
 from pipeline.store.store import Store
 from tests.support.browser import chromium, ink, opened, overflows, until
 from trainer.report.mix_view import mix_figure
@@ -51,6 +52,13 @@ def test_without_a_name_there_is_one_of_each_class(shared_store: Store) -> None:
 def test_an_unknown_name_is_refused_with_some_that_there_are(shared_store: Store) -> None:
     with pytest.raises(ArtifactError, match=rf"no clip is called 'S999'.*{shared_store.names[0]}"):
         find_rows(shared_store, ["S999"])
+
+
+def test_clips_of_a_class_are_found_by_its_name_or_number(shared_store: Store) -> None:
+    expected = np.flatnonzero(shared_store.columns["label"] == 1)[:6].tolist()
+    for words in ("A002", "a002", "Eat meal/snack", "A002 eat meal/snack"):
+        assert find_rows(shared_store, [words]) == expected
+    assert [class_title(5, "pickup"), class_title(5, "squat"), class_title(5, "")] == ["A006 pickup", "5 squat", "5"]
 
 
 def test_more_than_a_page_takes_is_refused(shared_store: Store) -> None:

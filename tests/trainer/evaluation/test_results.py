@@ -30,7 +30,7 @@ def test_results_are_read_back(evaluated_run: Run) -> None:
             assert row.top1 == document["rows"][name]["top1"]
             assert row.counts().tolist() == document["rows"][name]["confusion"]
             assert row.counts().sum() == row.clips
-        assert result.labels(row)[0].split(" ", 1) == [str(row.classes[0]), result.class_names[0]]
+        assert result.labels(row)[0] == f"A{row.classes[0] + 1:03d} {result.class_names[0]}"
 
 
 def test_the_digest_is_the_last_key_and_covers_all_others(evaluated_run: Run) -> None:

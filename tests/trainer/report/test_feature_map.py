@@ -108,3 +108,13 @@ def test_neighbours_are_the_most_similar_clips_and_vote_for_the_class() -> None:
 def test_clips_without_classes_give_no_examples() -> None:
     nothing = sample([-1, -1], torch.randn(2, 3))
     assert feature_map.find_examples(nothing, nothing) == ([], 0.0)
+
+
+def test_spread_names_collapse_and_diversity() -> None:
+    same = torch.ones(10, 4) + 1e-6 * torch.eye(10, 4)
+    cosine, _ = feature_map.spread(same)
+    assert cosine > feature_map.COLLAPSED_COSINE
+    cosine, rank = feature_map.spread(torch.cat([torch.eye(4), -torch.eye(4)]))
+    assert cosine == pytest.approx(-1 / 7)
+    assert rank == pytest.approx(4)
+    assert feature_map.spread(torch.tensor([[0.0, 0.0], [1.0, 1.0], [2.0, 2.0]]))[1] == pytest.approx(1)

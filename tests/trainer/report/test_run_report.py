@@ -34,9 +34,14 @@ def test_a_report_shows_results_and_baselines(gathered: Report, evaluated_run: R
     page = page_of(gathered, tmp_path / "page.html")
     written = json.loads(result_file(evaluated_run.path, "linear.json").read_text())
     rows = written["rows"]
-    assert gathered.answer.startswith(f"{rows['pre-trained']['top1']:.1f} % linear [")
-    assert f"random encoder {rows['random encoder']['top1']:.1f} %" in gathered.answer
-    assert gathered.answer.endswith("on 36 test clips of ntu60 xsub")
+    top1 = {name: row["top1"] for name, row in rows.items()}
+    assert gathered.answer.startswith(f"Linear top-1 {top1['pre-trained']:.1f} %: ")
+    for baseline, shown in (("random encoder", "an untrained encoder"), ("raw coordinates", "a nearest neighbour on")):
+        gain = top1["pre-trained"] - top1[baseline]
+        assert f" {abs(gain):.1f} points {'above' if gain >= 0 else 'below'} {shown}" in gathered.answer
+    assert gathered.answer.endswith(" (36 test clips of ntu60 xsub)")
+    assert ("linear, random encoder", f"{top1['random encoder']:.1f} %") in gathered.tiles
+    assert "All rows: 36 test clips of split xsub of the store ntu60, last checkpoint at step 6." in page.text
     for name, row in rows.items():
         assert f"linear {name} {row['top1']:.1f} {row['interval95'][0]:.1f} to" in page.text
     assert "linear, pre-trained" in page.text
@@ -153,7 +158,9 @@ def linear(run: Run) -> Result:
 
 
 def test_the_published_number_is_shown_with_reasons_against_comparing(evaluated_run: Run) -> None:
-    table, notes = result_tables.published_blocks(evaluated_run, [linear(evaluated_run)])
+    (folded,) = result_tables.published_blocks(evaluated_run, [linear(evaluated_run)])
+    assert folded.title == "No number here can be compared with a published one"  # type: ignore[union-attr]
+    table, notes = folded.blocks  # type: ignore[union-attr]
     (row,) = table.rows  # type: ignore[union-attr]
     assert row[0] == "linear"
     assert row[3:] == ["80.7", load_preset("ntu60-xsub").about.source, "no"]
@@ -174,10 +181,12 @@ def test_a_run_with_the_published_settings_is_compared(evaluated_run: Run) -> No
     assert table.rows[0][-1] == "best epochs"  # type: ignore[union-attr]
     assert list(notes.points) == [result_tables.BEST_EPOCH_NOTE]  # type: ignore[union-attr]
     other = replace(run, config=run.config.model_copy(update={"epochs": 100}))
-    _, notes = result_tables.published_blocks(other, [as_published])
+    (folded,) = result_tables.published_blocks(other, [as_published])
+    _, notes = folded.blocks  # type: ignore[union-attr]
     assert "linear: epochs 100 instead of 300." in notes.points  # type: ignore[union-attr]
     bones = replace(run, config=run.config.model_copy(update={"stream": "bone"}))
-    _, notes = result_tables.published_blocks(bones, [as_published])
+    (folded,) = result_tables.published_blocks(bones, [as_published])
+    _, notes = folded.blocks  # type: ignore[union-attr]
     assert "linear: stream bone instead of joint." in notes.points  # type: ignore[union-attr]
 
 
@@ -208,7 +217,10 @@ def test_label_subsets_other_stores_and_fused_streams_are_distinguished(evaluate
         (folder / f"{name}.json").write_text(json.dumps({**plain, **change}))
     run = load_run(tmp_path / "run")
     page = page_of(build_run_report(RunReportRequest(run=run, device=CPU)), tmp_path / "page.html")
-    assert "semi-0.1 pre-trained 41.2 ± 1.8 36 ntu60 xsub, last checkpoint at step 6" in page.text
+    assert (
+        "semi-0.1 pre-trained 41.2 ± 1.8 36 36 test clips of split xsub of the store ntu60, last checkpoint at step 6"
+        in page.text
+    )
     assert "last checkpoint at step 6, 2 streams fused" in page.text
     assert "knn-moved: 7 of its test clips were used in pre-training, without their labels." in page.text
     assert "±: standard deviation over several subsets" in page.text
