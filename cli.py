@@ -34,14 +34,14 @@ from trainer.terminal.options import (
     replace_option,
     setting_option,
 )
-from trainer.terminal.outputs import check_output
+from trainer.terminal.outputs import FORMAT_SUFFIXES, check_output, export_format
 from trainer.terminal.printing import is_silent, next_command_line, print_json, print_note, print_results
 
 QUARANTINED = 3
 DAMAGED = 4
 
 
-@click.group(cls=MainGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=MainGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
 @click.version_option(None, "-V", "--version", package_name="skelepipe", prog_name="skelepipe")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 def main(debug: bool) -> None:
@@ -465,7 +465,7 @@ def evaluate(
 
 
 @main.command()
-@click.argument("run", type=NAMED_PATH, shell_complete=complete_run)
+@click.argument("run", required=False, type=NAMED_PATH, shell_complete=complete_run)
 @click.option("--store", type=NAMED_PATH, shell_complete=complete_store, help="Embed the clips of a store.")
 @click.option("--split", shell_complete=complete_split, help="Embed the clips of one of its splits only.")
 @click.option(
@@ -495,7 +495,7 @@ def evaluate(
 @device_options
 @json_option
 def embed(
-    run: Path,
+    run: Path | None,
     store: Path | None,
     split: str | None,
     subset: str,
@@ -509,17 +509,18 @@ def embed(
     device: str,
     as_json: bool,
 ) -> None:
-    """Compute features of clips with the frozen encoder of RUN, and write them to one .npz."""
+    """Compute features of clips with the frozen encoder of RUN (default: the newest), and write them to one .npz."""
     from pipeline.store.splits import find_split
     from trainer.inference.embed import embed, from_file, from_store
     from trainer.runs.run import find_run_store, load_run
     from trainer.terminal import training_output
+    from trainer.terminal.artifacts import open_newest_run
     from trainer.terminal.device import command_device
 
     if (store is None) == (array is None):
         raise click.UsageError("name either --store or --input")
-    check_output(out, force=force, inputs=[path for path in (run, store, array) if path])
-    opened = load_run(run)
+    check_output(out, force=force, inputs=[path for path in (run, store, array) if path], suffixes=(".npz",))
+    opened = load_run(run) if run else open_newest_run()
     if array is not None:
         batch = from_file(opened, array)
     else:
@@ -607,7 +608,7 @@ def predict(
 
     if out is not None:
         skeleton = [path for path in (options["skeleton"],) if path]
-        check_output(out, force=force, inputs=[run, *files, *skeleton])
+        check_output(out, force=force, inputs=[run, *files, *skeleton], suffixes=(".csv",))
     request = PredictRequest(run=load_run(run), roots=files, device=command_device(device), output=out, **options)
     with ProgressBar("predict") as bar:
         result = predict(request, bar.show_recordings)
@@ -626,7 +627,7 @@ def predict(
     "form",
     type=click.Choice(["npz", "ctrgcn", "stgcn", "pyskl", "hdf5", "onnx"]),
     help="npz, hdf5: a store as padded arrays with the labels and names of its clips. ctrgcn, stgcn, pyskl: a store "
-    "as training data of that code base. onnx: the encoder of a run.  [default: npz for a store, onnx for a run]",
+    "as training data of that code base. onnx: the encoder of a run.  [default: by the suffix of --out]",
 )
 @click.option(
     "--split",
@@ -665,16 +666,19 @@ def export(path: Path, form: Any, out: Path, force: bool, as_json: bool, **optio
     from trainer.terminal.artifacts import open_store
     from trainer.terminal.console import ProgressBar
 
-    check_output(out, force=force, inputs=[path], folder=form == "stgcn")
+    is_run = (path / RUN_FILE).is_file()
+    form = form or export_format(out, "onnx" if is_run else "npz")
+    suffixes = FORMAT_SUFFIXES["onnx" if is_run else form]
+    check_output(out, force=force, inputs=[path], folder=form == "stgcn", suffixes=suffixes)
     run_options = {name: options.pop(name) for name in ("layer", "checkpoint", "classifier")}
-    if (path / RUN_FILE).is_file():
-        store_options = {f"--format {form}": form not in {None, "onnx"}, **flag_names(options)}
+    if is_run:
+        store_options = {f"--format {form}": form != "onnx", **flag_names(options)}
         reject_options_of_other_kind(path, "run", store_options)
         export_run(path, out, as_json, run_options)
         return
     store = open_store(path)
     reject_options_of_other_kind(path, "store", {"--format onnx": form == "onnx", **flag_names(run_options)})
-    request = ExportRequest(store=store, format=form or "npz", output=out, **options)
+    request = ExportRequest(store=store, format=form, output=out, **options)
     print_note([note] if (note := padding_note(request)) else [])
     with ProgressBar("export") as bar:
         result = export(request, bar.show_clips)
@@ -777,7 +781,7 @@ def report(
     folder = target.path
     default = folder.with_name(f"{target.name}.report.html") if isinstance(target, Store) else folder / "report.html"
     inputs = [folder, RAW_FOLDER, *roots, *([store] if store else [])]
-    check_output(out or default, force=force, inputs=inputs, default=out is None)
+    check_output(out or default, force=force, inputs=inputs, default=out is None, suffixes=(".html", ".htm"))
     if isinstance(target, Store):
         reject_combination("a STORE", {"--store": store})
         from pipeline.report.store_report import build_store_report
@@ -819,7 +823,7 @@ def verify(ctx: click.Context, path: Path, as_json: bool) -> None:
 
 
 @main.command()
-@click.argument("store", type=NAMED_PATH, shell_complete=complete_store)
+@click.argument("store", required=False, type=NAMED_PATH, shell_complete=complete_store)
 @click.argument("samples", nargs=-1, metavar="[SAMPLE]...")
 @click.option(
     "--mix", nargs=2, metavar="A B", help="Show how SkeleMix mixes two clips, and to which clip each feature belongs."
@@ -846,7 +850,7 @@ def verify(ctx: click.Context, path: Path, as_json: bool) -> None:
 @click.option("--open", "is_opened", is_flag=True, help="Open the HTML file in the browser.")
 @json_option
 def view(
-    store: Path,
+    store: Path | None,
     samples: tuple[str, ...],
     mix: tuple[str, str] | None,
     seed: int,
@@ -857,14 +861,21 @@ def view(
     poses: int,
     **paths: Path | None,
 ) -> None:
-    """Show clips of STORE in motion: by name, by a pattern like 'S001*A043', or by default one of each class."""
+    """Show clips of STORE (default: the newest) in motion: by name, by a pattern like 'S001*A043', or by class.
+
+    A class is given by its name or as A043. By default, one clip of each of the first classes is shown.
+    """
     from pipeline.report.clip_view import ClipView, collect_clips, default_page, find_row, find_rows, write_clip_view
     from trainer.terminal.artifacts import open_store
 
+    if store is not None and not store.exists() and store.suffix != ".zarr":
+        store, samples = None, (str(store), *samples)
     opened = open_store(store)
-    inputs = [store, RAW_FOLDER, *roots]
-    for path in filter(None, paths.values()):
-        check_output(path, force=force, inputs=inputs)
+    inputs = [opened.path, RAW_FOLDER, *roots]
+    suffixes = {"html": (".html", ".htm"), "gif": (".gif",), "png": (".png", ".svg", ".pdf")}
+    for name, path in paths.items():
+        if path:
+            check_output(path, force=force, inputs=inputs, suffixes=suffixes[name])
     if mix:
         reject_combination("--mix", {"SAMPLE": samples, "--raw": roots})
         from trainer.report.mix_view import mix_figure

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
@@ -48,7 +49,7 @@ def start_process(*args: object, cwd: Path, **options: object) -> subprocess.Pop
 
 
 def test_repeatable_options_take_several_values() -> None:
-    repeatable = {"--protocol", "--set"}
+    repeatable = {"--protocol": {"knn", "linear"}.__contains__, "--set": lambda word: "=" in word}
     assert expand_repeatable_options(["run", "--protocol", "knn", "linear", "--k", "5"], repeatable) == [
         "run", "--protocol", "knn", "--protocol", "linear", "--k", "5",
     ]  # fmt: skip
@@ -62,6 +63,44 @@ def test_repeatable_options_take_several_values() -> None:
     ]
     assert expand_repeatable_options(["--protocol=knn", "run"], repeatable) == ["--protocol=knn", "run"]
     assert expand_repeatable_options(["--protocol"], repeatable) == ["--protocol"]
+
+
+@pytest.mark.parametrize(
+    ("command", "words", "argument", "values"),
+    [
+        ("eval", "--protocol knn linear runs/tiny", "runs/tiny", {"protocols": ("knn", "linear")}),
+        ("eval", "--set epochs=1 runs/tiny", "runs/tiny", {"settings": ("epochs=1",)}),
+        ("eval", "--label-fraction 0.1 1e-2 runs/tiny", "runs/tiny", {"fractions": (0.1, 0.01)}),
+        ("eval", "--label-fraction 0.1 --protocol svm runs/tiny", None, {}),
+        ("build-splits", "--seed 0 1 processed/ntu60.zarr", "processed/ntu60.zarr", {"seeds": (0, 1)}),
+        (
+            "build-splits",
+            "--split xsub xview processed/ntu60.zarr",
+            "processed/ntu60.zarr",
+            {"names": ("xsub", "xview")},
+        ),
+        (
+            "report",
+            "--raw raw more processed/ntu60.zarr",
+            "processed/ntu60.zarr",
+            {"roots": (Path("raw"), Path("more"))},
+        ),
+    ],
+)
+def test_several_values_do_not_swallow_the_argument_after_them(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch, command: str, words: str, argument: str | None, values: Any
+) -> None:
+    monkeypatch.chdir(workplace)
+    for folder in ("raw", "more"):
+        Path(folder).mkdir(exist_ok=True)
+    if argument is None:
+        with pytest.raises(click.BadParameter, match="'svm' is not one of"):
+            main.commands[command].make_context(command, words.split())
+        return
+    params = main.commands[command].make_context(command, words.split()).params
+    given = [value for value in params.values() if value in (Path(argument), (Path(argument),))]
+    assert len(given) == 1
+    assert {name: params[name] for name in values} == values
 
 
 def test_every_command_and_option_has_help(skelepipe: Skelepipe) -> None:
@@ -114,8 +153,8 @@ def test_json_is_one_object_on_stdout(raw: Path, skelepipe: Skelepipe, tmp_path:
         "rows"
     ]
     assert json.loads(skelepipe("verify", "processed/ntu60.zarr", "--json").stdout)["findings"] == []
-    exported = json.loads(skelepipe("export", "processed/ntu60.zarr", "--out", "x.bin", "--json").stdout)
-    assert exported["bytes"] == (tmp_path / "x.bin").stat().st_size
+    exported = json.loads(skelepipe("export", "processed/ntu60.zarr", "--out", "x.npz", "--json").stdout)
+    assert exported["bytes"] == (tmp_path / "x.npz").stat().st_size
     assert json.loads(skelepipe("synth", "ntu60", "more", "--clips", "2", "--json").stdout)["files"] == 2
     assert json.loads(skelepipe("ingest", "ntu60", raw, "--dry-run", "--json").stdout)["outcome"] == "dry run"
 

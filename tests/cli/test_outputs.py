@@ -127,3 +127,41 @@ def test_a_document_of_another_program_is_no_artifact(tmp_path: Path) -> None:
 def test_a_store_is_no_output(shared_store: Store) -> None:
     with pytest.raises(OutputExists, match="belongs to the artifact"):
         check_output(shared_store.path / "a" / "b" / "c.npz", force=True)
+
+
+@pytest.mark.parametrize(
+    ("command", "wanted"),
+    [
+        ("export runs/tiny --out encoder.pt", "no format has the suffix .pt; known: .npz (npz), .npz (ctrgcn)"),
+        ("export runs/tiny --format onnx --out encoder.npz", "expected a name that ends in .onnx"),
+        ("export processed/ntu60.zarr --format hdf5 --out q.npz", "expected a name that ends in .h5, .hdf5"),
+        ("embed runs/tiny --store processed/ntu60.zarr --out f.csv", "expected a name that ends in .npz"),
+        ("predict runs/tiny raw --out p.json", "expected a name that ends in .csv"),
+        ("report runs/tiny --out r.pdf", "expected a name that ends in .html, .htm"),
+        ("view processed/ntu60.zarr --gif a.html", "expected a name that ends in .gif"),
+    ],
+)
+def test_the_suffix_of_a_file_must_fit_what_is_written(
+    folder: Path, skelepipe: Skelepipe, command: str, wanted: str
+) -> None:
+    done = skelepipe(*command.split())
+    assert done.exit_code == 2
+    assert wanted in done.stderr
+    assert not list(Path().glob("[a-z]*.*"))
+
+
+def test_the_suffix_chooses_the_format_of_an_export(folder: Path, skelepipe: Skelepipe) -> None:
+    for name, start in (("data.h5", b"\x89HDF"), ("data.npz", b"PK"), ("data.pkl", b"\x80")):
+        done = skelepipe("export", "processed/ntu60.zarr", "--out", name)
+        assert done.exit_code == 0, done.output
+        assert Path(name).read_bytes().startswith(start)
+
+
+def test_view_and_embed_take_the_newest(folder: Path, skelepipe: Skelepipe) -> None:
+    done = skelepipe("view", "A002", "--html", "class.html")
+    assert done.exit_code == 0, done.output
+    assert "store processed/ntu60.zarr (newest)" in done.stderr
+    done = skelepipe("embed", "--store", "processed/ntu60.zarr", "--out", "f.npz")
+    assert done.exit_code == 0, done.output
+    assert "run runs/tiny (newest)" in done.stderr
+    assert "none.zarr: no such file" in skelepipe("view", "none.zarr").stderr

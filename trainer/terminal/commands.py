@@ -6,13 +6,15 @@ Every error of skelepipe becomes one line and an exit code. SIGTERM and Ctrl-C e
 import os
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
 import click
 
+from pipeline.artifacts.paths import MANIFEST_FILE, RUN_FILE
 from pipeline.errors import OutputFailed, SkelepipeError
 from pipeline.files.address_space import require_address_space
 from pipeline.files.numba_cache import choose_cache_folder
@@ -33,9 +35,14 @@ class Command(click.Command):
                 param.type = Choice(param.type.choices)
 
     @property
-    def repeatable_options(self) -> set[str]:
-        """Return the names of the options that can be given several times."""
-        return {name for option in self.params if getattr(option, "multiple", False) for name in option.opts}
+    def repeatable_options(self) -> dict[str, Callable[[str], bool]]:
+        """Return the options that can be given several times, each with a test of whether a word is a value of it."""
+        return {
+            name: partial(_is_value, option)
+            for option in self.params
+            if getattr(option, "multiple", False)
+            for name in option.opts
+        }
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse arguments, after expanding `--protocol knn linear` to `--protocol knn --protocol linear`."""
@@ -200,8 +207,27 @@ def interrupt_message(ctx: click.Context) -> str:
     return "interrupted; unfinished output was removed; run the same command again to create it"
 
 
-def expand_repeatable_options(args: Sequence[str], repeatable: set[str]) -> list[str]:
-    """Put the option's name before each of its values: `-a 1 2` becomes `-a 1 -a 2`."""
+def _is_value(option: click.Parameter, word: str) -> bool:
+    """Whether a word after the first value of a repeatable option is another value, not an argument of the command."""
+    kind = option.type
+    if isinstance(kind, click.Choice):
+        return word in kind.choices
+    if isinstance(kind, click.types.IntParamType | click.types.FloatParamType):
+        return word.replace(".", "", 1).replace("e-", "", 1).isdecimal()
+    if option.name == "settings":
+        return "=" in word
+    path = Path(word)
+    is_artifact = any((path / name).is_file() for name in (MANIFEST_FILE, RUN_FILE))
+    return path.exists() and not is_artifact if isinstance(kind, click.Path) else not path.exists()
+
+
+def expand_repeatable_options(args: Sequence[str], repeatable: Mapping[str, Callable[[str], bool]]) -> list[str]:
+    """Put the option's name before each of its values: `-a 1 2` becomes `-a 1 -a 2`; `-a 1 file` keeps `file` apart.
+
+    Args:
+        args: the words of a command line.
+        repeatable: for each repeatable option whether a word after its first value is a value, too.
+    """
     expanded: list[str] = []
     option = None
     for index, arg in enumerate(args):
@@ -209,11 +235,11 @@ def expand_repeatable_options(args: Sequence[str], repeatable: set[str]) -> list
             option = arg
             if index + 1 == len(args) or args[index + 1].startswith("-"):
                 expanded.append(arg)  # without a value: click reports the error
-        elif arg.startswith("-"):
+        elif arg.startswith("-") or option is None or (args[index - 1] != option and not repeatable[option](arg)):
             option = None
             expanded.append(arg)
         else:
-            expanded += [arg] if option is None else [option, arg]
+            expanded += [option, arg]
     return expanded
 
 
