@@ -1,8 +1,10 @@
 """Shared fixtures: synthetic NTU RGB+D 60 recordings, their store and splits, and a tiny trained run."""
 
+import hashlib
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -51,12 +53,29 @@ def golden() -> Path:
     return GOLDEN
 
 
+def file_digests(folder: Path) -> dict[str, str]:
+    """Checksums of all files in a folder, except locks."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and ".lock" not in path.name)
+    return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+@contextmanager
+def unchanged(folder: Path) -> Iterator[None]:
+    """Fail if files of a shared folder have changed, been added or removed at the end. (Root may write anywhere.)"""
+    before = file_digests(folder)
+    yield
+    after = file_digests(folder)
+    changed = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
+    assert not changed, f"tests have changed the shared folder {folder}: {', '.join(changed)}; use own_store or copy"
+
+
 @pytest.fixture(scope="session")
-def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def raw(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Write 72 synthetic recordings of three classes (one has two people) and 3 damaged ones. Do not change them."""
     folder = tmp_path_factory.mktemp("shared") / "raw"
     write_ntu("ntu60", folder, clips=CLIPS, seed=1, broken=BROKEN)
-    return folder
+    with unchanged(folder):
+        yield folder
 
 
 @pytest.fixture(scope="session")
@@ -71,12 +90,23 @@ def request_for() -> Callable[..., IngestRequest]:
 
 
 @pytest.fixture(scope="session")
-def shared_store(raw: Path, request_for: Callable[..., IngestRequest]) -> Store:
+def shared_store(raw: Path, request_for: Callable[..., IngestRequest]) -> Iterator[Store]:
     """Ingest `raw` and build all official splits. Tests must not change the store."""
     output = raw.parent / "processed" / "ntu60.zarr"
     ingest(request_for(raw, output, workers=1))
     store = Store(output)
     build_splits(store)
+    with unchanged(output.parent):
+        yield store
+
+
+@pytest.fixture(scope="session")
+def drawn_store(shared_store: Store, tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """Return a copy of the store with two labelled subsets of a quarter of the training clips, of seeds 3 and 4."""
+    folder = tmp_path_factory.mktemp("drawn") / "processed"
+    shutil.copytree(shared_store.path.parent, folder)
+    store = Store(folder / shared_store.path.name)
+    build_splits(store, ["xsub"], [0.25], [3, 4])
     return store
 
 

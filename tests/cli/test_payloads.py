@@ -76,7 +76,10 @@ class Lab:
 
     def at(self, place: str) -> Path:
         """A path in the lab; `*` stands for what there is one of."""
-        return next(iter(sorted(self.folder.glob(place)))) if "*" in place else self.folder / place
+        if "*" not in place:
+            return self.folder / place
+        (path,) = self.folder.glob(place)
+        return path
 
     def put(self, place: str, content: bytes | None = None) -> Path:
         path = self.at(place)

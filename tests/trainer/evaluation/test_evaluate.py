@@ -11,8 +11,7 @@ import torch
 from rich.console import Console
 
 from pipeline.errors import ArtifactNotFound, NotFinite
-from pipeline.store.build_splits import build_splits
-from pipeline.store.splits import find_split
+from pipeline.store.splits import find_split, load_subsets
 from pipeline.store.store import Store
 from tests.support.result_files import result_file
 from trainer.config.evaluation import compose_eval
@@ -149,11 +148,11 @@ def test_finetuning_is_compared_with_training_from_scratch(shared_run: Run, shar
 
 
 def test_semi_trains_only_on_the_labels_of_each_stored_draw(
-    shared_run: Run, shared_store: Store, monkeypatch: pytest.MonkeyPatch
+    shared_run: Run, drawn_store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(ArtifactNotFound, match=r"build-splits .* --label-fraction 0.37 --seed"):
-        evaluate(asked(shared_run, shared_store, "semi", fractions=(0.37,)))
-    built = build_splits(shared_store, ["xsub"], [0.25], [3, 4])
+        evaluate(asked(shared_run, drawn_store, "semi", fractions=(0.37,)))
+    subsets = load_subsets(drawn_store, find_split(drawn_store, "xsub"), 0.25)
     seen = []
     fit = finetune.fit
 
@@ -163,24 +162,23 @@ def test_semi_trains_only_on_the_labels_of_each_stored_draw(
 
     monkeypatch.setattr(finetune, "fit", watched)
     config = compose_eval(["semi.epochs=1"])
-    result = evaluate(asked(shared_run, shared_store, "semi", config=config, fractions=(0.25,)))["semi-0.25"]
+    result = evaluate(asked(shared_run, drawn_store, "semi", config=config, fractions=(0.25,)))["semi-0.25"]
     assert [row["top1"] for row in result["rows"].values()] == [
         pytest.approx(np.mean([draw["top1"] for draw in row["seeds"].values()])) for row in result["rows"].values()
     ]
     for name in ("pre-trained", "supervised from scratch"):
         assert list(result["rows"][name]["seeds"]) == ["3", "4"]
-    for sides, subset in zip(seen, built.subsets * 2, strict=True):
-        wanted = load_clips(shared_store, subset.rows, 16, shared_run.config.bodies)
+    for sides, subset in zip(seen, subsets * 2, strict=True):
+        wanted = load_clips(drawn_store, subset.rows, 16, shared_run.config.bodies)
         assert torch.equal(sides.train, wanted)
-        classes = np.unique(shared_store.columns["label"])
-        assert np.array_equal(classes[sides.train_labels], shared_store.columns["label"][subset.rows])
+        classes = np.unique(drawn_store.columns["label"])
+        assert np.array_equal(classes[sides.train_labels], drawn_store.columns["label"][subset.rows])
 
 
-def test_baselines_can_be_disabled(shared_run: Run, shared_store: Store) -> None:
-    build_splits(shared_store, ["xsub"], [0.25], [3])
+def test_baselines_can_be_disabled(shared_run: Run, drawn_store: Store) -> None:
     config = compose_eval(["semi.epochs=1", "finetune.epochs=1", "linear.epochs=2"])
     request = asked(
-        shared_run, shared_store, "finetune", "semi", "knn", config=config, fractions=(0.25,), baselines=False
+        shared_run, drawn_store, "finetune", "semi", "knn", config=config, fractions=(0.25,), baselines=False
     )
     rows = {key: list(result["rows"]) for key, result in evaluate(request).items()}
     pretrained = ["pre-trained", "pre-trained, recalibrated"]
@@ -238,11 +236,10 @@ def test_projections_too_large_to_compare_stop_the_knn_of_the_reference(shared_r
         )
 
 
-def test_the_table_has_every_row_and_fits_a_terminal(shared_run: Run, shared_store: Store) -> None:
-    build_splits(shared_store, ["xsub"], [0.25], [3, 4])
+def test_the_table_has_every_row_and_fits_a_terminal(shared_run: Run, drawn_store: Store) -> None:
     config = compose_eval(["semi.epochs=1", "finetune.epochs=1", "linear.epochs=2"])
     request = asked(
-        shared_run, shared_store, "finetune", "semi", "linear", "knn", "retrieval", config=config, fractions=(0.25,)
+        shared_run, drawn_store, "finetune", "semi", "linear", "knn", "retrieval", config=config, fractions=(0.25,)
     )
     found = evaluate(request)
     assert list(found) == ["finetune", "semi-0.25", "linear", "knn", "retrieval"]

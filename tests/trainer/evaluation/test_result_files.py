@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from pipeline.artifacts import manifest, schemas
-from pipeline.store.build_splits import build_splits
 from pipeline.store.splits import find_split
 from pipeline.store.store import Store
 from pipeline.store.verify import verify
@@ -207,9 +206,8 @@ def test_a_fine_tuning_that_was_stopped_has_the_same_scores(
     assert not [path for path in (other.path / "eval").iterdir() if path.name.endswith(".unfinished")]
 
 
-def test_finished_draws_are_not_trained_again(run: Run, shared_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    build_splits(shared_store, ["xsub"], [0.25], [3, 4])
-    request = train_request(run, shared_store, "semi", fractions=(0.25,), baselines=False)
+def test_finished_draws_are_not_trained_again(run: Run, drawn_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    request = train_request(run, drawn_store, "semi", fractions=(0.25,), baselines=False)
 
     def stop(message: str) -> None:
         if message == "semi 0.25, pre-trained, draw 4, epoch 2 of 3":
