@@ -115,6 +115,29 @@ def convert(
 
 
 @main.command()
+@click.argument("folder", type=NAMED_PATH)
+@click.option(
+    "--pattern", metavar="REGEX", help=r"Named groups to find in paths: '(?P<label>\w+)_(?P<subject>\w+)_\d+'."
+)
+@click.option("--force", is_flag=True, help="Replace an existing skeleton.toml and manifest.csv.")
+@json_option
+def init(folder: Path, pattern: str | None, force: bool, as_json: bool) -> None:
+    """Draft the skeleton.toml and manifest.csv of your own recordings in FOLDER (.csv, .npy, .npz, .h5).
+
+    Joints, units and the upward axis come from the recordings, labels and subjects from the names of files and folders.
+    """
+    from pipeline.convert.draft import draft_folder
+    from trainer.terminal import pipeline_output
+
+    draft = draft_folder(folder, pattern=pattern, force=force)
+    if as_json:
+        print_json(asdict(draft))
+    else:
+        command = f"skelepipe ingest folder {shlex.quote(str(folder))}"
+        print_results([*pipeline_output.draft_lines(draft), *next_command_line(command, done=not draft.todo)])
+
+
+@main.command()
 @dataset_argument
 @click.argument("raw", nargs=-1, required=True, type=NAMED_PATH)
 @click.option("--out", type=NAMED_PATH, help="The store to write.  [default: processed/DATASET.zarr]")

@@ -43,7 +43,7 @@ class LabelLookup:
         self.sources: dict[str, set[str]] = {}
         """Where the values of each column came from: keys of SOURCES."""
         self._tool = tool
-        self._pattern = _compile_pattern(pattern) if pattern else None
+        self._pattern = compile_pattern(pattern) if pattern else None
         self._rows = _read_table(table) if table else {}
         stems = Counter(PurePosixPath(name).stem for name in self._rows)
         self._stems = {PurePosixPath(name).stem: name for name in self._rows if stems[PurePosixPath(name).stem] == 1}
@@ -124,7 +124,12 @@ def _sort_numbers_first(values: set[str]) -> list[str]:
     return sorted(values, key=lambda text: (not text.isdigit(), int(text) if text.isdigit() else 0, text))
 
 
-def _compile_pattern(pattern: str) -> re.Pattern[str]:
+def compile_pattern(pattern: str) -> re.Pattern[str]:
+    """Compile a regular expression with named groups.
+
+    Raises:
+        ConfigError: it is none, or a group has a name with another meaning.
+    """
     try:
         compiled = re.compile(pattern)
     except re.error as error:

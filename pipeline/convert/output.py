@@ -109,35 +109,41 @@ def write_skeleton_toml(
     if rate is not None:
         lines.append(f"frames_per_second = {rate:.6g}")
     if layout.name in layout_names() and layout == load_layout(layout.name):
-        lines.append(f"layout = {_text(layout.name)}")
+        lines.append(f"layout = {toml_text(layout.name)}")
     else:
         parents = ["" if parent < 0 else layout.joints[parent] for parent in layout.parents]
         pairs = {"spine": layout.spine, "shoulders": layout.shoulders}
         lines += [
-            f"name = {_text(layout.name)}",
-            f"joints = {_list(layout.joints)}",
-            f"parents = {_list(parents)}",
-            f"centre = {_text(layout.joints[layout.centre])}",
-            *(f"{key} = {_list([layout.joints[joint] for joint in pair])}" for key, pair in pairs.items()),
+            f"name = {toml_text(layout.name)}",
+            f"joints = {toml_list(layout.joints)}",
+            f"parents = {toml_list(parents)}",
+            f"centre = {toml_text(layout.joints[layout.centre])}",
+            *(f"{key} = {toml_list([layout.joints[joint] for joint in pair])}" for key, pair in pairs.items()),
             "",
             "[parts]",
-            *(f"{_text(part)} = {_list([layout.joints[j] for j in joints])}" for part, joints in layout.parts.items()),
+            *(
+                f"{toml_text(part)} = {toml_list([layout.joints[j] for j in joints])}"
+                for part, joints in layout.parts.items()
+            ),
         ]
     if classes:
-        lines += ["", "[classes]", *(f"{label} = {_text(name)}" for label, name in sorted(classes.items()))]
+        lines += ["", "[classes]", *(f"{label} = {toml_text(name)}" for label, name in sorted(classes.items()))]
     for name, sides in splits.items():
         lines += ["", f"[splits.{name}]"]
         for side, condition in sides.items():
             if condition is not None:
-                values = ", ".join(f"{_text(column)} = {_list(allowed)}" for column, allowed in condition.items())
+                values = ", ".join(
+                    f"{toml_text(column)} = {toml_list(allowed)}" for column, allowed in condition.items()
+                )
                 lines.append(f"{side} = {{ {values} }}")
     (folder / SKELETON_TOML).write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def _list(values: Sequence[Any]) -> str:
-    return "[" + ", ".join(_text(value) if isinstance(value, str) else json.dumps(value) for value in values) + "]"
+def toml_list(values: Sequence[Any]) -> str:
+    """Format a list for TOML."""
+    return "[" + ", ".join(toml_text(value) if isinstance(value, str) else json.dumps(value) for value in values) + "]"
 
 
-def _text(text: str) -> str:
+def toml_text(text: str) -> str:
     """Quote a string for TOML: as in JSON, except for one character."""
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -4,6 +4,7 @@ import csv
 import io
 from collections import Counter
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -47,7 +48,7 @@ def summarise_store(store: Store) -> dict[str, Any]:
         "frames": {name: round(float(value), 1) for name, value in lengths.items()},
         "bodies": _count_values(columns["bodies"].tolist()),
         "counts": {
-            "class": _count_values(map(store.class_name, columns["label"].tolist())),
+            "class": _count_values(map(partial(_class_key, store), columns["label"].tolist())),
             **{name: _count_values(columns[name].tolist()) for name in NUMERIC_LABELS},
         },
         "quality": {
@@ -85,6 +86,11 @@ def _confidence(store: Store) -> dict[str, Any] | None:
         if known[:, joint].any()
     }
     return {"clips": int(known.any(axis=1).sum()), "joints": joints}
+
+
+def _class_key(store: Store, label: int) -> str:
+    """Return label and name of a class, `0 drink water`; `unknown` below 0."""
+    return f"{label} {store.attributes['classes'].get(str(label), '')}".rstrip() if label >= 0 else "unknown"
 
 
 def _count_values(values: Iterable[Any]) -> dict[str, int]:

@@ -460,7 +460,7 @@ def test_output_to_a_pipe_has_no_escape_codes(workplace: Path) -> None:
 
 
 def test_the_commands_come_in_the_order_of_the_work() -> None:
-    assert list(main.commands)[:6] == ["convert", "ingest", "finalise", "build-splits", "pretrain", "eval"]
+    assert list(main.commands)[:7] == ["convert", "init", "ingest", "finalise", "build-splits", "pretrain", "eval"]
     assert cli.main.list_commands(None) == list(main.commands)  # type: ignore[arg-type]
 
 

@@ -108,7 +108,7 @@ def test_the_examples_run_as_they_stand(raw: Path, shared_run: Run, shared_store
         assert re.search(rf"(?m)^{row}: \d+\.\d %$", done.stdout)
     assert result_file(tmp_path / "runs" / "mine", "knn.json").exists()
     assert "\n6 clips of 25 joints\n" in done.stdout
-    assert re.search(r"(?m)^\d+\.\d % knn", done.stdout)
+    assert re.search(r"(?m)^kNN top-1 \d+\.\d %: ", done.stdout)
     assert re.search(r"(?m)^epochs 1 ", done.stdout)
     assert re.search(r"(?m)^(ok|note|problem) torch torch ", done.stdout)
     assert (tmp_path / "clips.html").exists()

@@ -32,6 +32,7 @@ def test_wrong():
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("limit", "failed"), [(0.2, {"test_busy", "test_busy_child", "test_wrong"}), (0, {"test_wrong"})]
 )

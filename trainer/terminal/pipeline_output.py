@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.convert.convert import ConvertResult
+from pipeline.convert.draft import Draft
 from pipeline.export.export import ExportResult
 from pipeline.ingest.batch_jobs import JobResult
 from pipeline.ingest.estimate import IngestEstimate
@@ -35,6 +36,23 @@ def refused_table(refused: Sequence[dict[str, Any]]) -> Table:
     if len(refused) > MAX_LISTED:
         table.add_row("...", "", f"and {len(refused) - MAX_LISTED} more: --json lists all")
     return table
+
+
+def draft_lines(draft: Draft) -> list[str]:
+    """Describe what `init` found and what is left to do."""
+    skeleton = f"layout {draft.layout}" if draft.layout else "tree and parts from their names"
+    joints = f"{count_noun(len(draft.joints), 'joint')} ({', '.join(draft.joints[:4])}, ...), {skeleton}"
+    columns = [f"{column} from {source}" for column, source in draft.columns.items()]
+    lines = [
+        f"{draft.folder}: {count_noun(draft.recordings, 'recording')}, {joints}",
+        f"units {draft.units}, up {draft.up}; {', '.join(columns) or 'no labels'}",
+        *draft.notes,
+        f"written: {draft.folder / 'skeleton.toml'}, {draft.folder / 'manifest.csv'}; check both",
+    ]
+    if draft.todo:
+        missing = "; ".join(draft.todo)
+        lines.append(f"the names of the joints do not tell everything: complete each TODO in skeleton.toml ({missing})")
+    return lines
 
 
 def conversion_lines(result: ConvertResult) -> list[str]:

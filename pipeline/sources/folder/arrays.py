@@ -80,6 +80,18 @@ def open_arrays(file: RawFile, spec: FolderSpec) -> Iterator[Callable[[str], Bod
         yield read_bodies
 
 
+@contextmanager
+def open_shapes(file: RawFile) -> Iterator[Mapping[str, tuple[int, ...]]]:
+    """Open an array file (not .csv) and yield the shapes of its arrays by key.
+
+    Raises:
+        RawFileError: the file cannot be read.
+    """
+    with raw_files.open_file(file) as stream, ExitStack() as stack, _damage_as_error(file):
+        read = OPENERS[file.suffix.lower()](stream, stack)
+        yield {key: np.shape(array()) for key, array in read.items()}
+
+
 def _open_numpy(stream: Stream, _: ExitStack) -> Arrays:
     """Open a .npy or .npz file; its content decides which of the two it is."""
     return safe_numpy.read_arrays(stream)

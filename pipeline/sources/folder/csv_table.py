@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import RawFileError
 from pipeline.skeleton.layout import Layout
+from pipeline.sources.folder.long_csv import is_long, read_header, read_long
 
 MAX_FRAMES = 100_000
 """Frames that a file with few rows may span by its column `frame`, summed over its bodies: an hour of one body at 30
@@ -76,7 +77,7 @@ def split_bodies(table: NDArray[Any], layout: Layout, axes: int | None = None) -
 
 
 def read_csv(stream: io.RawIOBase | io.BufferedIOBase, source: str, layout: Layout) -> Table:
-    """Read a .csv file with a row per frame or, with columns `frame` and `body`, a row per body and frame.
+    """Read a .csv file with a row per frame; with columns `frame` and `body` per body and frame; or in long form.
 
     Args:
         stream: the bytes of the file: UTF-8, fields separated by comma, semicolon or tab, with or without a header.
@@ -86,7 +87,10 @@ def read_csv(stream: io.RawIOBase | io.BufferedIOBase, source: str, layout: Layo
     Raises:
         RawFileError: the file cannot be used; with the line number.
     """
-    rows = _read_rows(stream, source)
+    buffered: io.BufferedReader[Any] = io.BufferedReader(stream)
+    if is_long(read_header(buffered)):
+        return _read_long_table(buffered, source, layout)
+    rows = _read_rows(buffered, source)
     columns = range(rows.values.shape[1])
     used = [column for column in columns if not rows.names or rows.names[column] not in ("", "frame", "body")]
     try:
@@ -103,11 +107,21 @@ def read_csv(stream: io.RawIOBase | io.BufferedIOBase, source: str, layout: Layo
     return Table(bodies=bodies, first=first)
 
 
-def _read_rows(stream: io.RawIOBase | io.BufferedIOBase, source: str) -> _Rows:
+def _read_long_table(stream: "io.BufferedReader[Any]", source: str, layout: Layout) -> Table:
+    """Read a file with a row per frame, person and joint."""
+    try:
+        with io.TextIOWrapper(stream, "utf-8-sig", newline="") as text:
+            bodies, start = read_long(text, source, layout, MAX_FRAMES)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise RawFileError(source, 0, f"is no table of joints: {error}") from error
+    return Table(bodies=bodies, first=start)
+
+
+def _read_rows(stream: "io.BufferedReader[Any]", source: str) -> _Rows:
     """Parse the rows of numbers and, if the first row has other text, the names of the columns."""
     values, lines, names, width, line = array("d"), array("q"), list[str](), 0, 0
     try:
-        with io.TextIOWrapper(io.BufferedReader(stream), "utf-8-sig", newline="") as text:
+        with io.TextIOWrapper(stream, "utf-8-sig", newline="") as text:
             first = text.readline()
             delimiter = next((mark for mark in ";\t" if mark in first), ",")
             reader = csv.reader(chain([first], text), delimiter=delimiter, strict=True)

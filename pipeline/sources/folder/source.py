@@ -150,7 +150,8 @@ def _only_folder(roots: Sequence[Path]) -> Path:
     missing = [name for name in (SKELETON_TOML, MANIFEST_CSV) if not (root / name).is_file()]
     if missing:
         below = sorted(path.parent for path in root.glob(f"*/{SKELETON_TOML}"))
-        hint = f"did you mean {', '.join(map(str, below))}?" if below else "docs/data/folder.md describes both"
+        hint = f"`skelepipe init {root}` drafts both" if len(missing) > 1 else "docs/data/folder.md describes both"
+        hint = f"did you mean {', '.join(map(str, below))}?" if below else hint
         raise ConfigError(f"{root}: has no {' and no '.join(missing)}; {hint}")
     return root
 
