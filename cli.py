@@ -106,9 +106,10 @@ def convert(
     if as_json:
         print_json(asdict(result))
     else:
+        recipe = " --recipe clean-certain" if result.confident else ""
         lines = [
             *pipeline_output.conversion_lines(result),
-            *next_command_line(f"skelepipe ingest folder {shlex.quote(str(out))}"),
+            *next_command_line(f"skelepipe ingest folder {shlex.quote(str(out))}{recipe}"),
         ]
         print_results(lines, *([pipeline_output.refused_table(result.refused)] if result.refused else []))
     ctx.exit(QUARANTINED if result.refused else 0)

@@ -30,6 +30,14 @@ from pipeline.sources.text_buffer import TextReader
 
 SKELETON_SUFFIX, TXT_SUFFIX, LABEL_SUFFIX = ".skeleton", ".txt", ".label"
 TEXT_SUFFIXES = (SKELETON_SUFFIX, TXT_SUFFIX, LABEL_SUFFIX)
+TOOL_OF_LAYOUT: Mapping[str, str] = {
+    "mediapipe-33": "mediapipe",
+    "body-25": "openpose",
+    "coco-17": "coco",
+    "azure-kinect-32": "azure-kinect",
+    "kinect-v1": "kinect-v1",
+}
+"""The tool that `convert` reads, by the layout of its skeletons."""
 NO_LABELS = Labels(label=-1)
 
 
@@ -176,7 +184,11 @@ def find_recordings(roots: Sequence[Path], layout: Layout, skeleton: Path | None
     if not found.entries and not found.refused:
         skipped = "; ".join(f"{reason}: {count}" for reason, count in found.left_out.items())
         where = ", ".join(map(str, roots))
-        raise SkelepipeError(f"{where}: no recording of {layout.name} skeletons there ({skipped or 'nothing at all'})")
+        command = f"skelepipe convert {TOOL_OF_LAYOUT.get(layout.name, 'TOOL')} {where} --out converted"
+        hint = f"; files of a pose tool are converted first: {command}" if found.left_out else ""
+        raise SkelepipeError(
+            f"{where}: no recording of {layout.name} skeletons there ({skipped or 'nothing at all'}){hint}"
+        )
     return found
 
 

@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -30,6 +31,7 @@ from trainer.runs.run import Run, load_run
 from trainer.terminal import console
 from trainer.terminal.commands import expand_repeatable_options
 from trainer.terminal.console import FIRST_RUN_NOTE, ProgressBar
+from trainer.terminal.examples import EXAMPLES
 
 ROOT = Path(__file__).parents[2]
 Skelepipe = Callable[..., Result]
@@ -114,6 +116,24 @@ def test_every_command_and_option_has_help(skelepipe: Skelepipe) -> None:
                 assert parameter.help, f"{name} {parameter.name} has no help"
 
 
+@pytest.mark.parametrize("name", sorted(EXAMPLES))
+def test_the_help_of_every_command_ends_with_an_example_that_parses(name: str, skelepipe: Skelepipe) -> None:
+    words = shlex.split(EXAMPLES[name])
+    command: Any = main
+    while words and isinstance(command, click.Group):
+        command = command.commands[words.pop(0)]
+    assert command.name == name
+    command.make_context(name, words)
+    path = ["config", "show"] if name == "show" else [name]
+    shown = " ".join(skelepipe(*path, "--help").stdout.split())
+    assert shown.endswith(f"Example: skelepipe {' '.join(EXAMPLES[name].split())}")
+
+
+def test_every_command_has_an_example() -> None:
+    leaves = {name for name, command in main.commands.items() if not isinstance(command, click.Group)}
+    assert leaves | {"show"} == EXAMPLES.keys()
+
+
 def test_help_imports_nothing_heavy() -> None:
     heavy = "{'numpy', 'torch', 'zarr', 'numba', 'rich', 'pydantic'}"
     code = f"import sys, cli; cli.main(['--help'], standalone_mode=False); sys.exit(bool({heavy} & set(sys.modules)))"
@@ -169,7 +189,7 @@ def test_convert_prints_a_summary_and_the_refused_files(skelepipe: Skelepipe, tm
         "6 classes, 2 subjects, ",
         "label from the folders' names\nsubject from --pattern\nsplit xsub: trains on subject p1\n",
         "interpolated from other joints: spine_base, ",
-        "next: skelepipe ingest folder own\n1 refused",
+        "next: skelepipe ingest folder own --recipe clean-certain\n1 refused",
         "p2_0007.json",
     ):
         assert line in done.stdout

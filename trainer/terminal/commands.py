@@ -19,6 +19,7 @@ from pipeline.errors import OutputFailed, SkelepipeError
 from pipeline.files.address_space import require_address_space
 from pipeline.files.numba_cache import choose_cache_folder
 from pipeline.files.regular_files import UnsuitableFile
+from trainer.terminal.examples import EXAMPLES
 from trainer.terminal.standard_streams import open_missing_streams
 
 COMPLETE_VARIABLE = "_SKELEPIPE_COMPLETE"
@@ -43,6 +44,12 @@ class Command(click.Command):
             if getattr(option, "multiple", False)
             for name in option.opts
         }
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Show an example below the options."""
+        if example := EXAMPLES.get(self.name or ""):
+            with formatter.section("Example"):
+                formatter.write_text(f"skelepipe {example}")
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse arguments, after expanding `--protocol knn linear` to `--protocol knn --protocol linear`."""
