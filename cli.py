@@ -607,7 +607,12 @@ def import_weights(file: Path, out: Path | None, as_json: bool, **options: Any) 
     type=NAMED_PATH,
     help="The skeleton.toml with units and axes of arrays that are in no manifest.csv.  [default: the nearest]",
 )
-@click.option("--out", type=NAMED_PATH, help="Also write a .csv.")
+@click.option("--out", type=NAMED_PATH, help="Also write a .csv, or a .jsonl with one JSON object per line.")
+@click.option(
+    "--window", type=float, metavar="SECONDS", help="Predict a class for each window of this length, not for the whole."
+)
+@click.option("--stride", type=float, metavar="SECONDS", help="Time between windows.  [default: half of --window]")
+@click.option("--plot", type=NAMED_PATH, help="With --window: plot the class over time, to a .png, .svg or .pdf.")
 @replace_option
 @device_options
 @json_option
@@ -618,29 +623,42 @@ def predict(
     run: Path,
     files: tuple[Path, ...],
     out: Path | None,
+    window: float | None,
+    stride: float | None,
+    plot: Path | None,
     force: bool,
     device: str,
     as_json: bool,
     **options: Any,
 ) -> None:
     """Predict the classes of new recordings in FILES (files, folders, zips) with a classifier that `eval` saved."""
+    from pipeline.sources.windows import Windows
     from trainer.inference.predict import PredictRequest, predict, to_json
     from trainer.runs.run import load_run
     from trainer.terminal import training_output
     from trainer.terminal.console import ProgressBar
     from trainer.terminal.device import command_device
 
-    if out is not None:
-        skeleton = [path for path in (options["skeleton"],) if path]
-        check_output(out, force=force, inputs=[run, *files, *skeleton], suffixes=(".csv",))
-    request = PredictRequest(run=load_run(run), roots=files, device=command_device(device), output=out, **options)
+    for path, suffixes in ((out, (".csv", ".jsonl")), (plot, (".png", ".svg", ".pdf"))):
+        if path is not None:
+            skeleton = [path for path in (options["skeleton"],) if path]
+            check_output(path, force=force, inputs=[run, *files, *skeleton], suffixes=suffixes)
+    if window is None and (stride is not None or plot is not None):
+        raise click.UsageError("--stride and --plot belong to --window")
+    windows = None if window is None else Windows.of_seconds(window, window / 2 if stride is None else stride)
+    options |= {"device": command_device(device), "windows": windows}
+    request = PredictRequest(run=load_run(run), roots=files, output=out, **options)
     with ProgressBar("predict") as bar:
         result = predict(request, bar.show_recordings)
+    if plot is not None:
+        from trainer.report.prediction_plot import plot_predictions
+
+        plot_predictions(result.answers, plot)
     if as_json:
         print_json(to_json(result))
     else:
         print_results([], training_output.predictions_table(result))
-        print_note([*training_output.predictions_notes(result), *([f"written: {out}"] if out else [])])
+        print_note([*training_output.predictions_notes(result), *(f"written: {path}" for path in (out, plot) if path)])
     ctx.exit(QUARANTINED if result.refused else 0)
 
 

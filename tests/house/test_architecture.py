@@ -19,7 +19,12 @@ OWNERS = {
     "dask": set(),
     "filelock": {"pipeline/files/locks.py"},
     "jinja2": {"pipeline/report/html.py"},
-    "matplotlib": {"pipeline/report/charts.py", "pipeline/report/images.py", "pipeline/report/svg.py"},
+    "matplotlib": {
+        "pipeline/report/charts.py",
+        "pipeline/report/images.py",
+        "pipeline/report/svg.py",
+        "trainer/report/prediction_plot.py",
+    },
     "sklearn": {"trainer/report/feature_map.py"},
     "scipy": {"pipeline/convert/readers/kinect_v1.py"},  # an extra, for .mat files
     "safetensors": {"trainer/runs/safetensors_file.py"},

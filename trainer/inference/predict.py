@@ -2,6 +2,8 @@
 
 import csv
 import io
+import json
+from collections import Counter
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
@@ -19,8 +21,10 @@ from pipeline.files.spreadsheet import escape_cell
 from pipeline.recipes.clips import process_recording
 from pipeline.recipes.recipe import recipe_from_plain
 from pipeline.recipes.steps.resample import resized
-from pipeline.sources.source import Entry, Refusal
+from pipeline.skeleton.frame_rate import FRAMES_PER_SECOND
+from pipeline.sources.source import Entry, Reading, Refusal
 from pipeline.sources.unlabelled import find_recordings
+from pipeline.sources.windows import WINDOW_MARK, WindowReader, Windows
 from pipeline.store.batches import pad_clip
 from trainer.evaluation import features
 from trainer.runs import checkpoint
@@ -45,7 +49,9 @@ class PredictRequest:
     """The `skeleton.toml` for arrays that are in no manifest.csv; None: the nearest one."""
     top: int = 5
     output: Path | None = None
-    """Also write the predictions to this .csv file."""
+    """Also write the predictions to this file: .csv, or .jsonl with one JSON object per line."""
+    windows: Windows | None = None
+    """Predict a class for each window of a recording instead of one for the whole recording."""
     fast: bool = True
     """Use the fast implementation of the encoder (models/fast/); results differ by rounding only."""
 
@@ -72,6 +78,10 @@ class RecordingPredictions:
     """Frames after the recipe."""
     top: tuple[Prediction, ...]
     """Most probable first; ties by class id."""
+    start: float | None = None
+    """With windows: seconds from the start of the recording to that of the window."""
+    end: float | None = None
+    """With windows: seconds from the start of the recording to the end of the window."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -107,7 +117,8 @@ def predict(request: PredictRequest, progress: Callable[[int, int], None] = lamb
     with sole_file_writer(request.output) if request.output else nullcontext():
         result = _predict(request, progress)
         if request.output:
-            _write_csv(result, request.output)
+            write = _write_json_lines if request.output.suffix.lower() == ".jsonl" else _write_csv
+            write(result, request.output)
     return result
 
 
@@ -116,7 +127,8 @@ def _predict(request: PredictRequest, progress: Callable[[int, int], None]) -> P
     classifier = load_classifier(run, choose_classifier(run, request.classifier), request.device, fast=request.fast)
     steps = recipe_from_plain(classifier.facts["recipe"], f"classifier {classifier.name} of {run.path}")
     found = find_recordings(request.roots, run.layout, request.skeleton)
-    refused, clips = list(found.refused), list[tuple[Entry, str, int]]()
+    refused, clips = list(found.refused), list[tuple[Entry, Reading, int]]()
+    left_out = Counter(found.left_out)
     batch, vectors = list[NDArray[np.float32]](), list[Tensor]()
 
     def encode_batch() -> None:
@@ -126,12 +138,17 @@ def _predict(request: PredictRequest, progress: Callable[[int, int], None]) -> P
             batch.clear()
 
     for done, (reader, entry) in enumerate(found.entries, start=1):
+        if request.windows:
+            reader = WindowReader(reader, request.windows)
         for outcome in process_recording(entry, reader, steps):
             if isinstance(outcome, Refusal):
-                refused.append(outcome)
+                if request.windows and WINDOW_MARK in outcome.name:
+                    left_out[f"windows without a prediction ({outcome.reason})"] += 1
+                else:
+                    refused.append(outcome)
                 continue
-            clip = outcome[1]
-            clips.append((entry, clip.name, clip.xyz.shape[1]))
+            reading, clip = outcome
+            clips.append((entry, reading, clip.xyz.shape[1]))
             batch.append(_resize_and_pad(clip.xyz, run))
             if len(batch) == features.MAX_BATCH_CLIPS:
                 encode_batch()
@@ -140,13 +157,14 @@ def _predict(request: PredictRequest, progress: Callable[[int, int], None]) -> P
     # One matrix product over all clips, as in the evaluation; products of blocks may round differently.
     scores = classifier.scores(torch.cat(vectors)) if vectors else torch.empty(0, len(classifier.classes))
     finite = scores.isfinite().all(dim=1)
-    for (entry, name, _), is_finite in zip(clips, finite.tolist(), strict=True):
+    for (entry, reading, _), is_finite in zip(clips, finite.tolist(), strict=True):
         if not is_finite:
             reason = "the encoder's output is not finite: its weights or the coordinates are too large"
-            refused.append(Refusal(name=name, file=entry.file, line=0, reason=reason))
+            refused.append(Refusal(name=reading.recording.name, file=entry.file, line=0, reason=reason))
     clips = [clip for clip, is_finite in zip(clips, finite.tolist(), strict=True) if is_finite]
     if not clips:
         reasons = [str(RawFileError(str(bad.file), bad.line, bad.reason)) for bad in refused]
+        reasons += [f"{reason}: {count}" for reason, count in left_out.items() if not refused]
         more = len(reasons) - MAX_LISTED_REASONS
         raise SkelepipeError(
             "; ".join(reasons[:MAX_LISTED_REASONS]) + (f"; and {more} more: none can be used" if more > 0 else "")
@@ -155,13 +173,20 @@ def _predict(request: PredictRequest, progress: Callable[[int, int], None]) -> P
         run=run.path.as_posix(),
         classifier=_classifier_to_json(classifier),
         answers=[
-            RecordingPredictions(file=str(entry.file), clip=name, frames=frames, top=top)
-            for (entry, name, frames), top in zip(
+            RecordingPredictions(
+                file=str(entry.file),
+                clip=reading.recording.name,
+                frames=frames,
+                top=top,
+                start=reading.start / FRAMES_PER_SECOND if request.windows else None,
+                end=(reading.start + reading.recording.frames) / FRAMES_PER_SECOND if request.windows else None,
+            )
+            for (entry, reading, frames), top in zip(
                 clips, _most_probable(classifier, scores[finite], request.top), strict=True
             )
         ],
         refused=[{"name": bad.name, "file": str(bad.file), "line": bad.line, "reason": bad.reason} for bad in refused],
-        left_out=dict(found.left_out),
+        left_out=dict(left_out),
         notes=_notes(run, classifier),
         scores=scores[finite],
     )
@@ -172,23 +197,38 @@ def to_json(result: PredictResult) -> dict[str, Any]:
     return {
         "run": result.run,
         "classifier": result.classifier,
-        "predictions": [asdict(answer) for answer in result.answers],
+        "predictions": [_to_plain(answer) for answer in result.answers],
         "refused": result.refused,
         "left_out": result.left_out,
         "notes": result.notes,
     }
 
 
+def _to_plain(answer: RecordingPredictions) -> dict[str, Any]:
+    """Convert an answer to plain data; only windows have start and end."""
+    return {name: value for name, value in asdict(answer).items() if value is not None}
+
+
+def _write_json_lines(result: PredictResult, path: Path) -> None:
+    """Write one JSON object for each clip, with the keys of `--json`."""
+    write_file(path, "".join(f"{json.dumps(_to_plain(answer))}\n" for answer in result.answers).encode())
+
+
 def _write_csv(result: PredictResult, path: Path) -> None:
-    """Write one line for each clip: file, clip, frames, then class, name and probability of the top classes."""
+    """Write one line for each clip: file, clip, frames, then class, name and probability of the top classes.
+
+    With windows, start and end in seconds come before the frames.
+    """
+    has_windows = any(answer.start is not None for answer in result.answers)
     text = io.StringIO()
     lines = csv.writer(text, lineterminator="\n")
     suffixes = ["", *(f"_{rank}" for rank in range(2, len(result.answers[0].top) + 1))]
     columns = [f"{name}{suffix}" for suffix in suffixes for name in ("class", "name", "probability")]
-    lines.writerow(["file", "clip", "frames", *columns])
+    lines.writerow(["file", "clip", *(["start", "end"] if has_windows else []), "frames", *columns])
     for answer in result.answers:
         row = [value for top in answer.top for value in (top.label, escape_cell(top.name), repr(top.probability))]
-        lines.writerow([escape_cell(answer.file), escape_cell(answer.clip), answer.frames, *row])
+        span = [f"{answer.start:.3f}", f"{answer.end:.3f}"] if has_windows else []
+        lines.writerow([escape_cell(answer.file), escape_cell(answer.clip), *span, answer.frames, *row])
     write_file(path, text.getvalue().encode())
 
 

@@ -97,12 +97,13 @@ def pretrain_json(result: PretrainResult) -> dict[str, Any]:
 def predictions_table(result: PredictResult) -> Table:
     """Build a table with each clip's most probable class, its probability, and in a wide terminal the next classes."""
     has_clip_names = any(answer.clip != Path(answer.file).stem for answer in result.answers)
+    has_windows = any(answer.start is not None for answer in result.answers)
     is_narrow = table_width() < MIN_WIDTH_FOR_ALTERNATIVES
     names_suffice = len({Path(answer.file).name for answer in result.answers}) == len(result.answers)
     table = Table(box=None, pad_edge=False)
     table.add_column("file", overflow="fold")
     if has_clip_names:
-        table.add_column("clip", overflow="fold")
+        table.add_column("seconds" if has_windows else "clip", overflow="fold")
     table.add_column("class", overflow="fold")
     table.add_column("probability", justify="right", no_wrap=True)
     if not is_narrow:
@@ -110,7 +111,8 @@ def predictions_table(result: PredictResult) -> Table:
     for answer in result.answers:
         first, *others = answer.top
         file = Path(answer.file).name if is_narrow and names_suffice else answer.file
-        cells = [file, *([answer.clip] if has_clip_names else []), _format_class(first), f"{first.probability:.3f}"]
+        clip = f"{answer.start:.1f} to {answer.end:.1f}" if has_windows else answer.clip
+        cells = [file, *([clip] if has_clip_names else []), _format_class(first), f"{first.probability:.3f}"]
         if not is_narrow:
             cells.append(", ".join(f"{_format_class(other)} {other.probability:.3f}" for other in others))
         table.add_row(*map(Text, cells))  # Text, because rich would read square brackets in a str as markup
