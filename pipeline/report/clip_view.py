@@ -99,7 +99,9 @@ def collect_clips(store: Store, rows: Sequence[int], roots: Sequence[Path], defa
             )
         elif originals:
             missing.append(store.names[row])
-        figures.append(Figure(title=store.names[row], layout=store.layout, panels=panels, facts=clip_facts(store, row)))
+        heading = store.class_name(int(store.columns["label"][row]))
+        facts = clip_facts(store, row)
+        figures.append(Figure(title=store.names[row], heading=heading, layout=store.layout, panels=panels, facts=facts))
     if missing:
         more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
         notes.append(f"original recording not found or changed: {', '.join(missing[:5])}{more}")
@@ -120,12 +122,12 @@ def clip_facts(store: Store, row: int) -> list[tuple[str, str]]:
         lowest = np.argsort(np.where(np.isfinite(store.confidence[row]), store.confidence[row], np.inf))[:3].tolist()
         confidences = [f"{store.layout.joints[joint]} {store.confidence[row, joint]:.2f}" for joint in lowest]
         facts.append(("least certain", ", ".join(confidences).replace("_", " ")))
-    facts += [
+    counts = [
         (name.removeprefix("quality_").replace("_", " "), str(int(values[row])))
         for name, values in columns.items()
         if name.startswith("quality_") and name != "quality_bodies_found" and values[row]
     ]
-    return facts
+    return facts + (counts or [("repairs", "nothing was repaired in this clip")])
 
 
 def default_page(view: ClipView, store: Store) -> Path:
@@ -172,6 +174,9 @@ def write_page(view: ClipView, store: Store, out: Path) -> None:
     figures = view.figures
     title = figures[0].title if len(figures) == 1 else f"{len(figures)} clips of {store.path.name}"
     about = f"{store.attributes['dataset']}, recipe {store.attributes['recipe']['name']}, store {store.digest[:12]}"
+    shown, classes = len({figure.heading for figure in figures}), len(np.unique(store.columns["label"]))
+    if len(figures) > 1 and shown < classes:
+        about += f"; {shown} of {classes} classes"
     text = html.render(
         "view.html",
         title=title,

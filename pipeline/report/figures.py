@@ -71,8 +71,11 @@ class Figure:
     """One clip, or one pair of mixed clips: panels that move together."""
 
     title: str
+    """The name of the clip."""
     layout: Layout
     panels: Sequence[Panel]
+    heading: str = ""
+    """What the clip shows, such as the class; empty: the title."""
     facts: Sequence[tuple[str, str]] = ()
     cells: Cells | None = None
 

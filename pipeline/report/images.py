@@ -58,16 +58,18 @@ def write_strip(figures: list[Figure], out: Path, poses: int) -> None:
     rows = [(figure, panel) for figure in figures for panel in figure.panels]
     with mpl.rc_context(STYLE):
         mpl_figure = MplFigure(figsize=(1.15 * poses, 1.75 * len(rows)), layout="constrained")
-        axes = mpl_figure.subplots(len(rows), poses, squeeze=False)
-        for row, (figure, panel) in enumerate(rows):
+        strips = mpl_figure.subfigures(len(rows), 1, squeeze=False)[:, 0]
+        for strip, (figure, panel) in zip(strips, rows, strict=True):
+            # The title belongs to the whole row: above one pose it would widen that pose's column.
+            strip.suptitle(", ".join(_titles(figures, figure, panel))[: 14 * poses], x=0.01, ha="left", fontsize=9)
+            axes = strip.subplots(1, poses, squeeze=False)[0]
             projected = _ProjectedPanel(figure, panel)
             shown = np.unique(np.linspace(0, panel.xyz.shape[1] - 1, poses).round().astype(int))
-            for column, axis in enumerate(axes[row]):
+            for column, axis in enumerate(axes):
                 _clear_axis(axis, projected)
                 if column < len(shown):
                     projected.plot(axis, int(shown[column]))
                     axis.set_xlabel(f"frame {int(shown[column]) + 1}", fontsize=8)
-            axes[row][0].set_title(", ".join(_titles(figures, figure, panel))[: 14 * poses], loc="left", fontsize=9)
         metadata = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}[out.suffix.lower()[1:]]
         atomic.write_file(
             out,

@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, Page
 from cli import main
 from pipeline.errors import ArtifactError, ConfigError, SkelepipeError
 from pipeline.report import html
-from pipeline.report.clip_view import ClipView, collect_clips, find_row, find_rows, write_page
+from pipeline.report.clip_view import ClipView, collect_clips, find_row, find_rows, write_clip_view, write_page
 from pipeline.skeleton.layout import KINECT_V2
 from pipeline.sources.class_title import class_title
 from pipeline.store.store import Store
@@ -292,7 +292,7 @@ def test_a_joint_tells_its_name_and_place_and_draws_its_path(
         tip = page.locator(".tip")
         name, place = tip.inner_text().splitlines()
         assert name == "head"
-        row = find_rows(shared_store, [page.locator("h2").first.inner_text()])[0]
+        row = find_rows(shared_store, [page.locator("h2 .id").first.inner_text()])[0]
         x, y, z = shared_store.clip(row)[0, 0, KINECT_V2.index("head")]
         assert place.split()[::2] == ["x", "y", "z", "m"]
         assert np.allclose([float(word) for word in place.split()[1::2]], [x, y, z], atol=0.0011)
@@ -386,3 +386,30 @@ def test_nothing_outside_is_named(clips: Path, mixed: Path) -> None:
         assert not any(word in text for word in ("http:", "https:", "src=", "url(", "@import"))
         assert "default-src 'none'" in text
     assert clips.stat().st_size < 500_000
+
+
+def test_headings_are_classes_and_the_controls_are_visible_on_a_laptop(
+    browser: Browser, clips: Path, shared_store: Store
+) -> None:
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    page.goto(clips.as_uri())
+    heading = page.locator("h2").first.inner_text()
+    name = page.locator("h2 .id").first.inner_text()
+    row = find_rows(shared_store, [name])[0]
+    assert heading == f"{shared_store.class_name(int(shared_store.columns['label'][row]))} {name}"
+    box = page.locator(".controls").first.bounding_box()
+    assert box is not None
+    assert box["y"] + box["height"] < 900
+    page.close()
+
+
+def test_poses_of_a_strip_have_equal_distances(shared_store: Store, tmp_path: Path) -> None:
+    """The first pose was further from the second than the others from each other, because the title is wide."""
+    view = collect_clips(shared_store, [0], [], tmp_path / "none")
+    (written,) = write_clip_view(view, shared_store, png=tmp_path / "strip.png")
+    ink = np.asarray(Image.open(written).convert("L"))[-50:].min(axis=0) < 128  # the row of frame numbers
+    columns = np.flatnonzero(ink)
+    labels = np.split(columns, np.flatnonzero(np.diff(columns) > 30) + 1)
+    gaps = np.diff([label.mean() for label in labels])
+    assert len(gaps) == 7
+    assert np.ptp(gaps) < 0.1 * gaps.mean()
