@@ -833,7 +833,13 @@ def report(
         reject_combination("a RUN", {"--raw": roots})
         page = run_report(target, store, options)
     written = write_report(page, out or default)
-    print_json(written) if as_json else print_results([page.answer, f"written: {written['report']}"])
+    lines = [page.answer, f"written: {written['report']}"]
+    if out is None and not isinstance(target, Store):
+        from pipeline.report.chart_files import save_charts
+
+        written["charts"] = save_charts(page, folder / "report")
+        lines.append(f"written: {folder / 'report'}, every chart as .png and .csv")
+    print_json(written) if as_json else print_results(lines)
 
 
 def run_report(run: Any, store: Path | None, options: dict[str, Any]) -> Any:

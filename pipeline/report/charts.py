@@ -97,7 +97,12 @@ def bars(
         axes.set_ylabel(category)
 
     description = ", ".join(f"{name} {value:,.4g}" for name, value in zip(names, values, strict=True))
-    return render_svg(title, f"{unit} by {category}: {description}", plot, height=60 + BAR_PIXELS * len(values))
+    numbers: list[Sequence[object]] = [[category, unit], *zip(names, values, strict=True)]
+    if any(intervals):
+        numbers = [[category, unit, "low", "high"]]
+        numbers += [[n, v, *(i or ("", ""))] for n, v, i in zip(names, values, intervals, strict=True)]
+    height = 60 + BAR_PIXELS * len(values)
+    return render_svg(title, f"{unit} by {category}: {description}", plot, numbers, height=height)
 
 
 def columns(title: str, names: Sequence[str], values: Sequence[float], *, unit: str, category: str) -> str:
@@ -119,7 +124,8 @@ def columns(title: str, names: Sequence[str], values: Sequence[float], *, unit: 
         axes.set_ylabel(unit)
 
     description = f"{len(values)} bars from {min(values, default=0):,.4g} to {max(values, default=0):,.4g}"
-    return render_svg(title, f"{unit} by {category}: {description}", plot)
+    numbers: list[Sequence[object]] = [[category, unit], *zip(names, values, strict=True)]
+    return render_svg(title, f"{unit} by {category}: {description}", plot, numbers)
 
 
 def histogram(title: str, values: NDArray[np.number], *, unit: str, category: str, bins: int = 32) -> str:
@@ -141,7 +147,7 @@ def histogram(title: str, values: NDArray[np.number], *, unit: str, category: st
         axes.set_ylabel(category)
 
     description = f"from {values.min():g} to {values.max():g}, median {np.median(values):.4g}"
-    return render_svg(title, f"Distribution of {unit}: {description}", plot)
+    return render_svg(title, f"Distribution of {unit}: {description}", plot, [[unit], *([v] for v in values.tolist())])
 
 
 def curves(
@@ -184,7 +190,9 @@ def curves(
         axes.set_ylabel(y)
 
     description = "; ".join(f"{line.name} from {line.y[0]:.4g} to {line.y[-1]:.4g}" for line in lines if len(line.y))
-    return render_svg(title, f"{y} over {x}: {description}", plot)
+    numbers: list[Sequence[object]] = [["line", x, y]]
+    numbers += [[line.name, at, value] for line in lines for at, value in zip(line.x, line.y, strict=True)]
+    return render_svg(title, f"{y} over {x}: {description}", plot, numbers)
 
 
 def confusion(title: str, counts: NDArray[np.int64], names: Sequence[str], ids: Sequence[int]) -> str:
@@ -245,7 +253,9 @@ def confusion(title: str, counts: NDArray[np.int64], names: Sequence[str], ids: 
 
     right = int(np.trace(counts))
     description = f"{count} classes, {right} of {int(counts.sum())} clips on the diagonal (correct)"
-    return render_svg(title, description, plot, width=size, height=size)
+    labels = [name or str(number) for name, number in zip(names, ids, strict=True)]
+    numbers = [["true class", *labels], *([label, *row] for label, row in zip(labels, counts.tolist(), strict=True))]
+    return render_svg(title, description, plot, numbers, width=size, height=size)
 
 
 def scatter(title: str, points: NDArray[np.floating], groups: NDArray[np.integer], names: Sequence[str]) -> str:
@@ -290,7 +300,9 @@ def scatter(title: str, points: NDArray[np.floating], groups: NDArray[np.integer
         for side in ("top", "right"):
             axes.spines[side].set_visible(True)
 
-    return render_svg(title, f"{len(points)} points in {len(names)} groups", plot, width=760, height=560)
+    labels = [names[group] if group >= 0 else "" for group in groups.tolist()]
+    numbers = [["x", "y", "group"], *([*point, label] for point, label in zip(points.tolist(), labels, strict=True))]
+    return render_svg(title, f"{len(points)} points in {len(names)} groups", plot, numbers, width=760, height=560)
 
 
 def hue(index: int, count: int) -> str:

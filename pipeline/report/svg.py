@@ -8,8 +8,10 @@ import html
 import io
 import re
 import warnings
-from collections.abc import Callable
-from typing import Any, Literal
+from collections.abc import Callable, Sequence
+from functools import cache
+from importlib import resources
+from typing import Any, Literal, Self
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -60,10 +62,64 @@ HOVER = "hover "
 """Start of the id of an element that shows the rest of its id when the mouse is over it."""
 
 
+Numbers = Sequence[Sequence[object]]
+"""Rows of a table; the first one names the columns."""
+
+
+class SvgChart(str):
+    """An <svg> element, which can also be drawn as PNG, with the numbers that it shows."""
+
+    numbers: Numbers
+    _title: str
+    _plot: Callable[[Axes], None]
+    _width: int
+    _height: int
+
+    def __new__(
+        cls, svg: str, title: str, plot: Callable[[Axes], None], width: int, height: int, numbers: Numbers
+    ) -> Self:
+        """Keep what was plotted with its <svg> element."""
+        chart = super().__new__(cls, svg)
+        chart._title, chart._plot, chart._width, chart._height, chart.numbers = title, plot, width, height, numbers
+        return chart
+
+    def png(self) -> bytes:
+        """Draw the chart with its title in the light colours of a page, on white, with two pixels per pixel."""
+        colours = _light_colours()
+        style = {key: colours.get(value, value) if isinstance(value, str) else value for key, value in STYLE.items()}
+        sentinels = dict(SENTINELS)
+        SENTINELS.update({role: colours[colour] for role, colour in sentinels.items()})
+        try:
+            with mpl.rc_context(style), warnings.catch_warnings():
+                warnings.filterwarnings("ignore", message="Glyph")
+                figure = Figure(figsize=(self._width / 72, self._height / 72 + 0.4))
+                axes = figure.add_subplot()
+                self._plot(axes)
+                figure.suptitle(self._title, parse_math=False)
+                content = io.BytesIO()
+                figure.savefig(content, format="png", dpi=144, metadata={"Software": None})
+        finally:
+            SENTINELS.update(sentinels)
+        return content.getvalue()
+
+
+@cache
+def _light_colours() -> dict[str, str]:
+    """Return the colour of the pages' light scheme for each sentinel."""
+    css = resources.files("pipeline.report").joinpath("templates", "style.css").read_text(encoding="utf-8")
+    found = {role: re.search(rf"--{role}: (#[0-9a-f]{{6}})", css) for role in SENTINELS}
+    return {SENTINELS[role]: match[1] for role, match in found.items() if match}
+
+
 def render_svg(
-    title: str, description: str, plot: Callable[[Axes], None], width: int = WIDTH, height: int = HEIGHT
-) -> str:
-    """Render what `plot` plots as an <svg> element with a title and a description."""
+    title: str,
+    description: str,
+    plot: Callable[[Axes], None],
+    numbers: Numbers,
+    width: int = WIDTH,
+    height: int = HEIGHT,
+) -> SvgChart:
+    """Render what `plot` plots as an <svg> element with a title and a description; `numbers` is what it shows."""
     title = one_line(title)
     with mpl.rc_context({**STYLE, "svg.hashsalt": title}), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph")  # missing in DejaVu Sans, but the page's font may have it
@@ -74,7 +130,8 @@ def render_svg(
         plot(axes)
         text = io.StringIO()
         figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
-    return _embed(text.getvalue(), title, description, width, height)
+    svg = _embed(text.getvalue(), title, description, width, height)
+    return SvgChart(svg, title, plot, width, height, numbers)
 
 
 def _embed(svg: str, title: str, description: str, width: int, height: int) -> str:

@@ -31,7 +31,9 @@ def test_the_default_is_the_newest_run_which_stays_valid(skelepipe: Skelepipe) -
     done = skelepipe("report")
     assert done.exit_code == 0, done.output
     assert "run runs/tiny (newest)" in done.stderr
-    answer, written = done.stdout.splitlines()
+    answer, written, saved = done.stdout.splitlines()
+    assert saved == "written: runs/tiny/report, every chart as .png and .csv"
+    assert len(list(Path("runs/tiny/report").glob("*.png"))) == len(list(Path("runs/tiny/report").glob("*.csv"))) > 5
     assert answer.startswith("Linear top-1 ")
     assert written == "written: runs/tiny/report.html"
     assert verify(Path("runs/tiny")).findings == []
