@@ -1,5 +1,6 @@
 """Choose example clips that show what a recipe changed, with the original recordings if they are found."""
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from pipeline.store.store import Store
 
 REPAIR_COUNTS = ("joints_filled", "joints_smoothed")
 """Counts of the joints that a recipe has repaired; filled joints include removed spikes."""
+PLACED_METRES = 1e-3
+"""Distance from which a clip counts as moved, or a joint as turned around the root."""
 UNCHANGED = "no joints repaired, no bodies dropped, no frames trimmed"
 """Said of a clip whose counts are all zero. It may still have been moved, rotated, or its people reordered."""
 
@@ -41,9 +44,41 @@ def example_scenes(store: Store, film: Film, roots: Sequence[Path], default_root
         absent = "" if original or originals is None else "; its recording was not found, or the file has changed"
         shown.append(MovingSkeleton(label="after", note="as stored", clip=film.add(store.clip(row))))
         title = f"{store.names[row]}: {store.class_name(int(store.columns['label'][row]))}"
-        note = f"{reason}; {', '.join(counts) or UNCHANGED}{absent}"
+        changes = placement_changes(original.xyz[:, original.frames], store.clip(row)) if original else []
+        placed = f"; {', '.join(changes)}" if changes else ""
+        note = f"{reason}; {', '.join(counts) or UNCHANGED}{placed}{absent}"
         blocks.append(Scene(title=title, note=note, shown=shown, together=True))
     return blocks
+
+
+def placement_changes(before: NDArray[np.float32], after: NDArray[np.float32]) -> list[str]:
+    """Describe how a recipe has placed the people of a clip: `moved`, `turned`, `people reordered`.
+
+    Args:
+        before: (M', T, V, 3) metres as recorded, NaN where missing.
+        after: (M, T, V, 3) the same frames as stored.
+    """
+    # Distances of joints to the root do not depend on where a body is and how it is turned.
+    shapes = [np.linalg.norm(xyz - xyz[:, :, :1], axis=3) for xyz in (before, after)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # a body that is never in the same frames
+        errors = np.nanmedian(np.abs(shapes[1][:, None] - shapes[0][None]), axis=(2, 3))
+    errors = np.where(np.isfinite(errors), errors, np.inf)
+    order = errors.argmin(axis=1)
+    moved = turned = False
+    for body, source in enumerate(order):
+        shift = after[body, :, 0] - before[source, :, 0]
+        rest = (after[body] - after[body, :, :1]) - (before[source] - before[source, :, :1])
+        moved |= bool(_median(np.linalg.norm(shift, axis=1)) > PLACED_METRES)
+        turned |= bool(_median(np.linalg.norm(rest, axis=2)) > PLACED_METRES)
+    is_reordered = order.tolist() != sorted(order.tolist())
+    found = {"moved": moved, "turned": turned, "people reordered": is_reordered}
+    return [name for name, is_true in found.items() if is_true]
+
+
+def _median(values: NDArray[np.float32]) -> float:
+    known = values[np.isfinite(values)]
+    return float(np.median(known)) if known.size else 0.0
 
 
 def _choose_rows(store: Store) -> list[tuple[int, str]]:

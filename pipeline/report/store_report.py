@@ -11,6 +11,7 @@ import numpy as np
 from pipeline.recipes.registry import STEPS
 from pipeline.report import charts, store_examples
 from pipeline.report.report import Block, Chart, Charts, Facts, Film, Report, Section, Text, format_number, make_table
+from pipeline.sources.ntu.names import NTU60, NTU120
 from pipeline.sources.source import NUMERIC_LABELS
 from pipeline.store.store import Store
 from pipeline.store.summary import summarise_store
@@ -77,6 +78,14 @@ def format_share(part: float, whole: float) -> str:
     return "0" if not part else "< 0.01 %" if per_cent < 0.01 else f"{per_cent:.{2 if per_cent < 1 else 1}f} %"
 
 
+def _part_of(store: Store) -> list[str]:
+    """Return how much of the whole data set the store has, for data sets whose size is known."""
+    sets = {"ntu60": NTU60, "ntu120": NTU120}
+    if (whole := sets.get(store.attributes["dataset"])) is None:
+        return []
+    return [f"{len({*store.recordings}):,} of the {whole.captured:,} recordings of {store.attributes['dataset']}"]
+
+
 def _answer(store: Store, summary: Mapping[str, Any]) -> str:
     people = _count_values(store, "subject")
     classes = sum(label != "unknown" for label in summary["counts"]["class"])
@@ -86,6 +95,7 @@ def _answer(store: Store, summary: Mapping[str, Any]) -> str:
         [
             f"{_plural(len(store), 'clip')} of {_plural(classes, 'class', 'classes')}"
             + (f" by {_plural(people, 'person', 'people')}" if people else ""),
+            *_part_of(store),
             f"median {_plural(round(summary['frames']['median']), 'frame')}",
             f"{format_share(repaired.sum(), joints.sum())} of all joints repaired",
             f"{_plural(refused, 'recording')} quarantined" if refused else "nothing quarantined",

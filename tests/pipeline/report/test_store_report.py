@@ -50,6 +50,30 @@ def test_examples_show_the_clip_as_it_was_recorded_and_as_it_is(gathered: Report
         assert after == list(shared_store.shape(row)[:3])
 
 
+def test_the_placement_of_a_clip_is_described() -> None:
+    people = np.random.default_rng(0).normal(size=(2, 9, 25, 3)).astype(np.float32)
+    turned = people @ np.array([[0, 0, 1], [0, 1, 0], [-1, 0, 0]], np.float32)
+    described = store_examples.placement_changes
+    assert described(people, people.copy()) == []
+    assert described(people, people + np.float32(0.5)) == ["moved"]
+    assert described(people, people[::-1]) == ["people reordered"]
+    assert described(people, turned[::-1] - 1) == ["moved", "turned", "people reordered"]
+    assert described(people, turned[1:]) == ["moved", "turned"]
+    some = people.copy()
+    some[0, :4] = np.nan  # repaired or missing joints do not count as moved
+    assert described(some, people) == []
+
+
+def test_a_typical_clip_of_clean_is_moved_and_turned(gathered: Report) -> None:
+    (examples,) = [section for section in gathered.sections if section.name == "examples"]
+    notes = [block.note for block in examples.blocks if isinstance(block, Scene)]
+    assert all("moved, turned" in note for note in notes)
+
+
+def test_a_part_of_a_data_set_is_called_so(gathered: Report) -> None:
+    assert "72 of the 56,880 recordings of ntu60" in gathered.answer
+
+
 def test_the_clip_with_the_most_repaired_joints_is_the_first_example(shared_store: Store) -> None:
     chosen = store_examples._choose_rows(shared_store)
     repaired, joints = store_examples.repaired_joints(shared_store)
