@@ -86,7 +86,14 @@ def test_a_number_is_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_version_has_a_short_option(skelepipe: Skelepipe) -> None:
-    assert skelepipe("-V").stdout.startswith("skelepipe, version")
+    shown = skelepipe("--version").stdout
+    assert shown.startswith("skelepipe, version")
+    assert skelepipe("-V").stdout == skelepipe("version").stdout == shown
+
+
+def test_help_is_a_command_too(skelepipe: Skelepipe) -> None:
+    assert skelepipe("help").stdout == skelepipe("--help").stdout
+    assert skelepipe("help", "eval").stdout == skelepipe("eval", "--help").stdout
 
 
 def test_ctrl_c_is_acknowledged_and_a_second_one_interrupts(capfd: pytest.CaptureFixture[str]) -> None:

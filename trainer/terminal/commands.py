@@ -125,7 +125,14 @@ class MainGroup(Group):
         return super().main(*args, **{"complete_var": COMPLETE_VARIABLE, **options})
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Parse arguments; help and version are printed here, possibly to a full disk."""
+        """Parse arguments; help and version are printed here, possibly to a full disk.
+
+        `help`, `help COMMAND` and `version` mean the options of these names.
+        """
+        if args[:1] == ["help"]:
+            args = [*args[1:], "--help"]
+        elif args == ["version"]:
+            args = ["--version"]
         try:
             return super().parse_args(ctx, args)
         except BrokenPipeError:
