@@ -1,6 +1,7 @@
 """The command line of skelepipe: all commands and their options, in the order of the work."""
 
 import shlex
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NoReturn
@@ -631,7 +632,10 @@ def predict(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Predict the classes of new recordings in FILES (files, folders, zips) with a classifier that `eval` saved."""
+    """Predict the classes of new recordings in FILES (files, folders, zips) with a classifier that `eval` saved.
+
+    With `-` and --window, frames are read from standard input, one per line: numbers as in a .csv, or JSON arrays.
+    """
     from pipeline.sources.windows import Windows
     from trainer.inference.predict import PredictRequest, predict, to_json
     from trainer.runs.run import load_run
@@ -646,6 +650,15 @@ def predict(
     if window is None and (stride is not None or plot is not None):
         raise click.UsageError("--stride and --plot belong to --window")
     windows = None if window is None else Windows.of_seconds(window, window / 2 if stride is None else stride)
+    if files == (Path("-"),):
+        reject_combination(
+            "standard input", {"--out": out, "--plot": plot, "--json": as_json}, ": it prints JSON lines"
+        )
+        if window is None:
+            raise click.UsageError("standard input needs --window")
+        seconds = {"window": window, "stride": window / 2 if stride is None else stride}
+        predict_lines(load_run(run), **seconds, device=command_device(device), **options)
+        return
     options |= {"device": command_device(device), "windows": windows}
     request = PredictRequest(run=load_run(run), roots=files, output=out, **options)
     with ProgressBar("predict") as bar:
@@ -660,6 +673,14 @@ def predict(
         print_results([], training_output.predictions_table(result))
         print_note([*training_output.predictions_notes(result), *(f"written: {path}" for path in (out, plot) if path)])
     ctx.exit(QUARANTINED if result.refused else 0)
+
+
+def predict_lines(run: Any, **options: Any) -> None:
+    """Print a JSON line for each window of the recording on standard input, as soon as it is complete."""
+    from trainer.inference.predict_stream import StreamRequest, predict_stream
+
+    for line in predict_stream(StreamRequest(run=run, **options), sys.stdin):
+        print_results([line])
 
 
 @main.command()

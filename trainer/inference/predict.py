@@ -149,7 +149,7 @@ def _predict(request: PredictRequest, progress: Callable[[int, int], None]) -> P
                 continue
             reading, clip = outcome
             clips.append((entry, reading, clip.xyz.shape[1]))
-            batch.append(_resize_and_pad(clip.xyz, run))
+            batch.append(resize_and_pad(clip.xyz, run))
             if len(batch) == features.MAX_BATCH_CLIPS:
                 encode_batch()
         progress(done, len(found.entries))
@@ -182,7 +182,7 @@ def _predict(request: PredictRequest, progress: Callable[[int, int], None]) -> P
                 end=(reading.start + reading.recording.frames) / FRAMES_PER_SECOND if request.windows else None,
             )
             for (entry, reading, frames), top in zip(
-                clips, _most_probable(classifier, scores[finite], request.top), strict=True
+                clips, most_probable(classifier, scores[finite], request.top), strict=True
             )
         ],
         refused=[{"name": bad.name, "file": str(bad.file), "line": bad.line, "reason": bad.reason} for bad in refused],
@@ -232,12 +232,12 @@ def _write_csv(result: PredictResult, path: Path) -> None:
     write_file(path, text.getvalue().encode())
 
 
-def _resize_and_pad(clip: NDArray[np.float32], run: Run) -> NDArray[np.float32]:
+def resize_and_pad(clip: NDArray[np.float32], run: Run) -> NDArray[np.float32]:
     """Convert a clip (M', T', V, 3), NaN where missing, to the loader's form: (3, T, V, M), missing is 0."""
     return pad_clip(resized(clip, run.config.frames), run.config.frames, run.config.bodies)
 
 
-def _most_probable(classifier: Classifier, scores: Tensor, top: int) -> list[tuple[Prediction, ...]]:
+def most_probable(classifier: Classifier, scores: Tensor, top: int) -> list[tuple[Prediction, ...]]:
     """The `top` most probable classes for each row of scores."""
     probabilities = scores.double().softmax(dim=1)
     order = probabilities.argsort(dim=1, descending=True, stable=True)[:, :top]

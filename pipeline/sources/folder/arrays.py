@@ -67,8 +67,8 @@ def open_arrays(file: RawFile, spec: FolderSpec) -> Iterator[Callable[[str], Bod
                 array = arrays[name]()
             try:
                 if isinstance(array, Table):
-                    return Bodies(_to_metres(array.bodies, spec), array.first)
-                xyz = _to_metres(_to_bodies(np.asarray(array), spec.layout), spec)
+                    return Bodies(to_metres(array.bodies, spec), array.first)
+                xyz = to_metres(_to_bodies(np.asarray(array), spec.layout), spec)
                 if name not in DEFAULT_KEYS or CONFIDENCE not in arrays:
                     return Bodies(xyz)
                 with _damage_as_error(file):
@@ -188,7 +188,7 @@ def _to_bodies(array: NDArray[Any], layout: Layout) -> NDArray[Any]:
     return bodies
 
 
-def _to_metres(bodies: NDArray[Any], spec: FolderSpec) -> NDArray[np.float32]:
+def to_metres(bodies: NDArray[Any], spec: FolderSpec) -> NDArray[np.float32]:
     """Convert bodies (M, T, V, C) from the file's units and axes to those of `Bodies`; 2-D joints get z = 0.
 
     Raises:

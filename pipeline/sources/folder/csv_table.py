@@ -94,7 +94,7 @@ def read_csv(stream: io.RawIOBase | io.BufferedIOBase, source: str, layout: Layo
     columns = range(rows.values.shape[1])
     used = [column for column in columns if not rows.names or rows.names[column] not in ("", "frame", "body")]
     try:
-        order, axes = _column_order([rows.names[column] for column in used] if rows.names else [], layout)
+        order, axes = column_order([rows.names[column] for column in used] if rows.names else [], layout)
         table = rows.values[:, used] if order is None else rows.values[:, used][:, order]
         if not {"frame", "body"} & set(rows.names):
             return Table(bodies=split_bodies(table, layout, axes), first=None)
@@ -164,7 +164,7 @@ _NUMBER = re.compile(
 )
 
 
-def _column_order(names: list[str], layout: Layout) -> tuple[list[int] | None, int | None]:
+def column_order(names: list[str], layout: Layout) -> tuple[list[int] | None, int | None]:
     """Find the column of each axis of each joint, from column names like `waist_x`, and the number of axes.
 
     If no column names a joint of the layout, both are None: the columns have the layout's order.
