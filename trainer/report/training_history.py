@@ -42,7 +42,10 @@ def training_blocks(run: Run) -> list[Block]:
         if x and any(y) and not is_total:
             loss.append(Curve(name=term, x=x, y=y, role=role))
     if loss:
-        plots.append(_plot("Loss, from the step at which the queue is full", loss, "loss"))
+        total = series["total"][0]
+        is_cut = bool(total) and total[0] <= queue_epochs < total[-1]
+        title = "Loss, from the step at which the queue is full" if is_cut else "Loss"
+        plots.append(_plot(title, loss, "loss"))
     if series["held_out_knn"][0]:
         x, y = series["held_out_knn"]
         held_out = run.lineage["split"].get("held_out") or {}

@@ -9,7 +9,7 @@ import torch
 
 from pipeline.artifacts import manifest, schemas
 from pipeline.errors import ArtifactError
-from pipeline.report.report import Folded, Report, Scene, Table, write_report
+from pipeline.report.report import Charts, Folded, Report, Scene, Table, write_report
 from tests.support.html_checks import page_of
 from tests.support.result_files import result_file
 from trainer.config.presets import compose_pretrain, load_preset
@@ -241,3 +241,20 @@ def test_the_most_confused_pairs_are_listed_first(evaluated_run: Run) -> None:
         ["c", "b", "2", "20 %"],
         ["b", "a", "1", "10 %"],
     ]
+
+
+def loss_titles(run: Run) -> list[str]:
+    blocks = training_history.training_blocks(run)
+    shown = [chart.title for block in blocks if isinstance(block, Charts) for chart in block.charts]  # type: ignore[union-attr]
+    return [title for title in shown if title.startswith("Loss")]
+
+
+def test_the_title_of_the_loss_says_whether_its_start_is_left_out(shared_run: Run) -> None:
+    """The tiny run has 6 steps of 12 clips; a queue of 32 is full after three, one of 4,096 never."""
+
+    def with_queue(size: int) -> Run:
+        pair = shared_run.config.pair.model_copy(update={"queue_size": size})
+        return replace(shared_run, config=shared_run.config.model_copy(update={"pair": pair}))
+
+    assert loss_titles(with_queue(32)) == ["Loss, from the step at which the queue is full"]
+    assert loss_titles(with_queue(4096)) == ["Loss"]
