@@ -309,7 +309,8 @@ def build_splits(store: Path | None, as_json: bool, **options: Any) -> None:
         print_json(pipeline_output.splits_json(built))
     else:
         lines = pipeline_output.splits_summary(built, opened.path)
-        print_results([*lines, *next_command_line("skelepipe pretrain", done=bool(built.splits))])
+        named = f" {shlex.quote(str(store))}" if store else ""
+        print_results([*lines, *next_command_line(f"skelepipe pretrain{named}", done=bool(built.splits))])
 
 
 @main.command()
@@ -375,7 +376,7 @@ def pretrain(
 
     Run the same command again, or `pretrain --resume RUN`, to resume an interrupted training.
     """
-    from trainer.config.layers import OPTIONS
+    from trainer.config.layers import option_name
     from trainer.pretrain.pretrain import pretrain
     from trainer.terminal import training_output
     from trainer.terminal.requests import pretrain_request, resume_request
@@ -396,7 +397,7 @@ def pretrain(
             "--out": out,
             "--name": name,
         }
-        flags = {OPTIONS.get(key, f"--{key.replace('_', '-')}"): value is not None for key, value in values.items()}
+        flags = {option_name(key): value is not None for key, value in values.items()}
         reject_combination("--resume", {**recorded, **flags, "--force": options["force"]}, ": the run records it")
         longer = () if epochs is None else (f"epochs={epochs}",)
         request = resume_request(resume, (*settings, *longer), **{**options, "any_recipe": True})
@@ -649,15 +650,16 @@ def predict(
             check_output(path, force=force, inputs=[run, *files, *skeleton], suffixes=suffixes)
     if window is None and (stride is not None or plot is not None):
         raise click.UsageError("--stride and --plot belong to --window")
-    windows = None if window is None else Windows.of_seconds(window, window / 2 if stride is None else stride)
+    if window is not None and stride is None:
+        stride = window / 2
+    windows = None if window is None or stride is None else Windows.of_seconds(window, stride)
     if files == (Path("-"),):
         reject_combination(
             "standard input", {"--out": out, "--plot": plot, "--json": as_json}, ": it prints JSON lines"
         )
         if window is None:
             raise click.UsageError("standard input needs --window")
-        seconds = {"window": window, "stride": window / 2 if stride is None else stride}
-        predict_lines(load_run(run), **seconds, device=command_device(device), **options)
+        predict_lines(load_run(run), window=window, stride=stride, device=command_device(device), **options)
         return
     options |= {"device": command_device(device), "windows": windows}
     request = PredictRequest(run=load_run(run), roots=files, output=out, **options)
@@ -731,6 +733,8 @@ def export(path: Path, form: Any, out: Path, force: bool, as_json: bool, **optio
 
     is_run = (path / RUN_FILE).is_file()
     form = form or export_format(out, "onnx" if is_run else "npz")
+    if form == "stgcn" and out.suffix:
+        raise click.UsageError(f"--format stgcn writes a folder, but {out} has the name of a file")
     suffixes = FORMAT_SUFFIXES["onnx" if is_run else form]
     check_output(out, force=force, inputs=[path], folder=form == "stgcn", suffixes=suffixes)
     run_options = {name: options.pop(name) for name in ("layer", "checkpoint", "classifier")}

@@ -99,7 +99,7 @@ def draft_folder(folder: Path, *, pattern: str | None = None, force: bool = Fals
         up=up,
         columns=columns,
         todo=todo,
-        notes=_notes(xyz, columns, rules),
+        notes=[*_layout_notes(joints), *_notes(xyz, columns, rules)],
     )
 
 
@@ -171,8 +171,23 @@ def _known_skeleton(joints: Sequence[str]) -> SkeletonGuess | None:
     """Return the shipped layout with as many joints, for joints without names."""
     if not all(joint.startswith("joint_") for joint in joints):
         return None
-    fitting = [name for name in layout_names() if len(load_layout(name).joints) == len(joints)]
+    fitting = _layouts_of_size(len(joints))
     return guess_skeleton(load_layout(fitting[-1]).joints) if fitting else None
+
+
+def _layouts_of_size(joints: int) -> list[str]:
+    return [name for name in layout_names() if len(load_layout(name).joints) == joints]
+
+
+def _layout_notes(joints: Sequence[str]) -> list[str]:
+    """Say that a layout was chosen by its number of joints alone."""
+    if _known_skeleton(joints) is None:
+        return []
+    *others, chosen = _layouts_of_size(len(joints))
+    note = f"the joints have no names: {chosen} is assumed, which has as many"
+    if others:
+        note += f"; if they are {' or '.join(others)}, correct the layout in {SKELETON_TOML}"
+    return [note]
 
 
 def _measure(folder: Path, file: Path, joints: Sequence[str]) -> NDArray[np.float32] | None:

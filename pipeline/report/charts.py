@@ -27,7 +27,9 @@ MAX_POINTS = 500
 
 
 MAX_HOVER_POINTS = 40
-"""Points of a curve, and wrong cells of a confusion matrix in tens, that show their value on hover."""
+"""Points of a curve that show their value on hover."""
+MAX_HOVER_CELLS = 400
+"""Cells of a confusion matrix that show their value on hover, those with the most clips first."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -228,7 +230,8 @@ def confusion(title: str, counts: NDArray[np.int64], names: Sequence[str], ids: 
             about = (
                 f"{one_line(names[row] or str(ids[row]))}, predicted as {one_line(names[column] or str(ids[column]))}"
             )
-            clips = f"{counts[row, column]:,} clips, {100 * shares[row, column]:.0f} %"
+            unit = "clip" if counts[row, column] == 1 else "clips"
+            clips = f"{counts[row, column]:,} {unit}, {100 * shares[row, column]:.0f} %"
             axes.add_patch(
                 PathPatch(
                     _squares(np.array([column]), np.array([row])), alpha=0, linewidth=0, gid=f"{HOVER}{about}: {clips}"
@@ -312,8 +315,8 @@ def hue(index: int, count: int) -> str:
 
 
 def _largest_cells(counts: NDArray[np.int64]) -> list[tuple[int, int]]:
-    """Return row and column of the cells with the most clips, at most 10 MAX_HOVER_POINTS."""
-    order = np.argsort(-counts, axis=None, kind="stable")[: 10 * MAX_HOVER_POINTS]
+    """Return row and column of the cells with the most clips, at most MAX_HOVER_CELLS."""
+    order = np.argsort(-counts, axis=None, kind="stable")[:MAX_HOVER_CELLS]
     return [
         (int(row), int(column))
         for row, column in zip(*np.unravel_index(order, counts.shape), strict=True)

@@ -8,8 +8,6 @@ from pipeline.skeleton.frame_rate import FRAMES_PER_SECOND
 from pipeline.skeleton.segments import FrameIndex, cut_interval
 from pipeline.sources.source import Entry, Reader, Reading, Refusal
 
-WINDOW_MARK = "@"
-"""In the name of a window, between the name of the recording and the first frame."""
 SHORTEST_PART = 0.5
 """Part of a window that the rest at the end of a recording must have to be a window, too."""
 
@@ -48,6 +46,8 @@ class WindowReader:
 
     def __init__(self, reader: Reader, windows: Windows) -> None:
         self._reader, self._windows = reader, windows
+        self.names = set[str]()
+        """Names of the windows that were read."""
 
     def read(self, entry: Entry, frame_index: FrameIndex) -> Iterator[Reading | Refusal]:
         """Yield the windows of each reading of a recording.
@@ -61,5 +61,6 @@ class WindowReader:
                 continue
             whole = reading.recording
             for start, end in self._windows.spans(whole.frames):
-                window, _ = cut_interval(whole, f"{whole.name}{WINDOW_MARK}{start}", start, end)
+                window, _ = cut_interval(whole, f"{whole.name}@{start}", start, end)
+                self.names.add(window.name)
                 yield replace(reading, recording=window, start=reading.start + start)

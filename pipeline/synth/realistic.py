@@ -49,6 +49,10 @@ ONCE = (1.2, 2.0)
 """Duration of one movement of an average person, seconds, for actions that do not repeat."""
 REPEATED = (0.5, 0.9)
 """Duration of an action that repeats a movement, as a part of the clip."""
+HOLD = (0.3, 1.0)
+"""Time that a person holds the pose of an action before returning, seconds."""
+DISTRACTION_SECONDS = (0.6, 1.5)
+"""Duration of an unrelated movement, seconds."""
 RISE = 0.6
 """Time from the neutral posture to that of the action, and back, seconds."""
 
@@ -162,7 +166,7 @@ def _time_course(
         start = rng.uniform(0.0, clip - length)
     else:
         repeats = role.pace if role.time == "stroke" else 1.0
-        hold = rng.uniform(0.3, 1.0) if role.time == "return" else 0.0
+        hold = rng.uniform(*HOLD) if role.time == "return" else 0.0
         length = min(once * repeats + hold, clip - RISE)
         start = rng.uniform(0.0, clip - length)
         passed = (seconds - start)[:, None] / once - 0.3 * lag
@@ -184,7 +188,7 @@ def _distractions(role: Role, seconds: NDArray[np.float64], rng: np.random.Gener
     ]
     for _ in range(int(rng.integers(0, DISTRACTIONS + 1))):
         limb = LIMBS[str(rng.choice(resting or ["trunk"]))]
-        length = rng.uniform(0.6, 1.5)
+        length = rng.uniform(*DISTRACTION_SECONDS)
         start = rng.uniform(0.0, seconds[-1] - length)
         bump = np.sin(np.pi * np.clip((seconds - start) / length, 0.0, 1.0)) ** 2
         size = DISTRACTION_SIZE * (HIGH - LOW)[limb] * rng.uniform(-0.3, 1.0, limb.stop - limb.start)

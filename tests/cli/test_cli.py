@@ -591,3 +591,21 @@ def test_the_demo_refuses_a_folder_that_is_not_empty(skelepipe: Skelepipe, tmp_p
     done = skelepipe("demo", "mine")
     assert done.exit_code == 1
     assert "mine: is not empty; remove it or name another folder" in done.output
+
+
+def test_a_fusion_needs_different_runs(workplace: Path, monkeypatch: pytest.MonkeyPatch, skelepipe: Skelepipe) -> None:
+    monkeypatch.chdir(workplace)
+    refused = skelepipe("eval", "--fuse", "runs/tiny", "runs/tiny")
+    assert (refused.exit_code, "the same one was named twice" in refused.stderr) == (2, True)
+
+
+def test_inspect_shows_classes_by_number_and_name(workplace: Path, skelepipe: Skelepipe) -> None:
+    done = skelepipe("inspect", "processed/ntu60.zarr")
+    assert "A001 drink water, A002 eat meal/snack, A050" in " ".join(done.stdout.split())
+
+
+def test_the_next_command_names_the_store_that_was_named(workplace: Path, skelepipe: Skelepipe) -> None:
+    assert skelepipe("build-splits").stdout.endswith("next: skelepipe pretrain\n")
+    assert skelepipe("build-splits", "processed/ntu60.zarr").stdout.endswith(
+        "next: skelepipe pretrain processed/ntu60.zarr\n"
+    )

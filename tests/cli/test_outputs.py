@@ -135,6 +135,7 @@ def test_a_store_is_no_output(shared_store: Store) -> None:
         ("export runs/tiny --out encoder.pt", "no format has the suffix .pt; known: .npz (npz), .npz (ctrgcn)"),
         ("export runs/tiny --format onnx --out encoder.npz", "expected a name that ends in .onnx"),
         ("export processed/ntu60.zarr --format hdf5 --out q.npz", "expected a name that ends in .h5, .hdf5"),
+        ("export processed/ntu60.zarr --format stgcn --out d.npz", "--format stgcn writes a folder, but d.npz has"),
         ("embed runs/tiny --store processed/ntu60.zarr --out f.csv", "expected a name that ends in .npz"),
         ("predict runs/tiny raw --out p.json", "expected a name that ends in .csv"),
         ("report runs/tiny --out r.pdf", "expected a name that ends in .html, .htm"),

@@ -4,18 +4,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.artifacts.paths import default_run_folder, default_store
+from pipeline.artifacts.paths import default_store
 from pipeline.ingest import ingest as ingest_module
 from pipeline.ingest.request import IngestRequest
 from pipeline.recipes.recipe import load_recipe
 from pipeline.store import build_splits as splits_module
-from pipeline.store.splits import Split, find_split
+from pipeline.store.splits import Split
 from pipeline.store.store import Store
 from trainer.api.trained_run import TrainedRun
-from trainer.config.layers import ConfigLayer, merge, value_origins
-from trainer.config.presets import choose_preset, config_from_layers, pretrain_layers
+from trainer.config.layers import ConfigLayer, merge
 from trainer.pretrain import pretrain as pretrain_module
-from trainer.pretrain.pretrain import PretrainRequest
+from trainer.pretrain.compose import compose_request
 from trainer.runtime.device import choose_device, make_arithmetic_exact
 from trainer.terminal.console import FIRST_RUN_NOTE, ProgressBar
 from trainer.terminal.training_output import TrainingBar
@@ -132,21 +131,15 @@ def pretrain(
         SkelepipeError: store or split cannot be used.
     """
     make_arithmetic_exact()
-    opened = store if isinstance(store, Store) else Store(store)
-    chosen, on = find_split(opened, split), choose_device(device)
-    name, found, _ = choose_preset(
-        preset, opened.attributes["dataset"], chosen.name, on.type == "cuda", len(chosen.train)
-    )
-    layers = pretrain_layers(name, found, None if config is None else Path(config), clips=len(chosen.train))
-    layers.append(ConfigLayer("pretrain()", merge(_nested(settings or {}), values)))
-    request = PretrainRequest(
-        store=opened,
-        split=chosen,
-        preset=name,
-        config=config_from_layers(layers),
-        origins=value_origins(layers),
-        device=on,
-        output=default_run_folder(opened.name, chosen.name, name) if out is None else Path(out),
+    request, _ = compose_request(
+        store if isinstance(store, Store) else Store(store),
+        split,
+        preset,
+        None if config is None else Path(config),
+        (),
+        [ConfigLayer("pretrain()", merge(_nested(settings or {}), values))],
+        device=choose_device(device),
+        output=None if out is None else Path(out),
         force=force,
     )
     with TrainingBar(shown=progress) as bar:

@@ -14,7 +14,7 @@ from trainer.config.keys import key_groups, keys_of_model, known_names
 
 DEFAULT_ORIGIN, SET_ORIGIN, FITTED_ORIGIN = "default", "--set", "fitted to the data"
 """Origins of a value, besides the names of presets and files."""
-OPTIONS = {"method.name": "--method", "learning_rate": "--lr"}
+_OPTIONS = {"method.name": "--method", "learning_rate": "--lr"}
 """Options that are not named after their key."""
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -101,10 +101,15 @@ def parse_setting(setting: str) -> dict[str, Any]:
     raise ConfigError(f"--set {setting}: the value is not TOML")
 
 
+def option_name(key: str) -> str:
+    """Return the dedicated option that sets a key: `--lr` for learning_rate."""
+    return _OPTIONS.get(key, f"--{key.replace('_', '-')}")
+
+
 def layers_from_options(given: Mapping[str, Any]) -> list[ConfigLayer]:
     """Return layers for dedicated options, by key: `method.name` is set by `--method`. None is not given."""
     return [
-        ConfigLayer(OPTIONS.get(key, f"--{key.replace('_', '-')}"), parse_setting(f"{key}={value}"))
+        ConfigLayer(option_name(key), parse_setting(f"{key}={value}"))
         for key, value in given.items()
         if value is not None
     ]

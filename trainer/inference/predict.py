@@ -24,7 +24,7 @@ from pipeline.recipes.steps.resample import resized
 from pipeline.skeleton.frame_rate import FRAMES_PER_SECOND
 from pipeline.sources.source import Entry, Reading, Refusal
 from pipeline.sources.unlabelled import find_recordings
-from pipeline.sources.windows import WINDOW_MARK, WindowReader, Windows
+from pipeline.sources.windows import WindowReader, Windows
 from pipeline.store.batches import pad_clip
 from trainer.evaluation import features
 from trainer.runs import checkpoint
@@ -138,11 +138,10 @@ def _predict(request: PredictRequest, progress: Callable[[int, int], None]) -> P
             batch.clear()
 
     for done, (reader, entry) in enumerate(found.entries, start=1):
-        if request.windows:
-            reader = WindowReader(reader, request.windows)
-        for outcome in process_recording(entry, reader, steps):
+        windows = WindowReader(reader, request.windows) if request.windows else None
+        for outcome in process_recording(entry, windows or reader, steps):
             if isinstance(outcome, Refusal):
-                if request.windows and WINDOW_MARK in outcome.name:
+                if windows and outcome.name in windows.names:
                     left_out[f"windows without a prediction ({outcome.reason})"] += 1
                 else:
                     refused.append(outcome)

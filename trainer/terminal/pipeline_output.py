@@ -15,6 +15,7 @@ from pipeline.ingest.batch_jobs import JobResult
 from pipeline.ingest.estimate import IngestEstimate
 from pipeline.ingest.request import IngestResult
 from pipeline.skeleton.frame_rate import FRAMES_PER_SECOND
+from pipeline.sources.class_title import class_title
 from pipeline.store.build_splits import BuiltSplits
 from pipeline.store.verify import VerifyResult
 from trainer.terminal.console import count_noun, format_duration, format_size, table_width
@@ -183,7 +184,7 @@ def overview_tables(found: Mapping[str, Any]) -> list[Table]:
         is_text = head in {"clips by", "values"}
         counts.add_column(head, justify="left" if is_text else "right", no_wrap=head != "values")
     for name, values in found["counts"].items():
-        words = list(values) if name != "class" else [value.split(" ", 1)[0] for value in values]
+        words = list(values) if name != "class" else [_class_title(value) for value in values]
         listed = ", ".join(words[:MAX_LISTED]) + (", ..." if len(words) > MAX_LISTED else "")
         counts.add_row(name, str(len(values)), str(min(values.values())), str(max(values.values())), Text(listed))
     quality = Table(box=None, pad_edge=False)
@@ -195,6 +196,12 @@ def overview_tables(found: Mapping[str, Any]) -> list[Table]:
         if count["total"]:
             quality.add_row(name, str(count["total"]), str(count["clips"]), count["meaning"])
     return [counts, quality, *([quarantine_table(found["quarantine"])] if found["quarantine"] else [])]
+
+
+def _class_title(key: str) -> str:
+    """Return how a class such as `5 pickup` of `--json` is shown to people."""
+    label, _, name = key.partition(" ")
+    return class_title(int(label), name) if label.isdecimal() else key
 
 
 def quarantine_table(quarantined: Sequence[dict[str, Any]]) -> Table:

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from pipeline.artifacts.paths import PROCESSED_FOLDER, RUN_FILE, default_run_folder, find_stores
+from pipeline.artifacts.paths import PROCESSED_FOLDER, RUN_FILE, find_stores
 from pipeline.errors import ArtifactError, ConfigError
 from pipeline.store.splits import Split, built_split_names, find_split
 from pipeline.store.store import Store
@@ -23,6 +23,7 @@ from trainer.config.presets import QUICK_PRESET, Preset, choose_preset, config_f
 from trainer.config.pretrain import PretrainConfig
 from trainer.evaluation.evaluate import EvaluateRequest, evaluate
 from trainer.evaluation.stream_fusion import choose_weights, fuse_runs
+from trainer.pretrain.compose import compose_request
 from trainer.pretrain.pretrain import PretrainRequest
 from trainer.runs.effective_config import (
     EffectiveConfig,
@@ -68,24 +69,18 @@ def pretrain_request(
     """
     if store is not None and (store / RUN_FILE).is_file():
         raise ConfigError(f"{store}: is a run, expected a store; to resume it: skelepipe pretrain --resume {store}")
-    opened = open_store(store)
-    chosen = find_split(opened, split)
-    torch_device = command_device(device)
-    name, found, advice = choose_preset(
-        preset, opened.attributes["dataset"], chosen.name, torch_device.type == "cuda", len(chosen.train)
-    )
-    layers = [*pretrain_layers(name, found, config, settings, len(chosen.train)), *layers_from_options(short_options)]
-    request = PretrainRequest(
-        store=opened,
-        split=chosen,
-        preset=name,
-        config=config_from_layers(layers),
-        origins=value_origins(layers),
-        device=torch_device,
-        output=output or default_run_folder(opened.name, chosen.name, name),
+    request, advice = compose_request(
+        open_store(store),
+        split,
+        preset,
+        config,
+        settings,
+        layers_from_options(short_options),
+        device=command_device(device),
+        output=output,
         **options,
     )
-    print_note([f"split {chosen.path}, preset {name}, run {request.output}", *advice])
+    print_note([f"split {request.split.path}, preset {request.preset}, run {request.output}", *advice])
     return request
 
 
@@ -150,6 +145,8 @@ def open_runs(paths: Sequence[Path], fuse: bool, weights: Sequence[float]) -> tu
     runs = [load_run(path) for path in paths] or [open_newest_run()]
     if weights and not fuse:
         raise click.UsageError("--weights belongs to --fuse")
+    if fuse and len({run.digest for run in runs}) < len(runs):
+        raise click.UsageError("--fuse needs different runs; the same one was named twice")
     return runs, choose_weights(runs, weights) if fuse else []
 
 

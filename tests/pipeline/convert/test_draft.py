@@ -128,6 +128,16 @@ def test_arrays_without_names_get_the_layout_with_as_many_joints(tmp_path: Path,
     assert draft.columns == {"subject": "word 1 of the file names"}
 
 
+def test_a_layout_that_was_chosen_by_its_size_is_called_an_assumption(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.random.default_rng(0).normal(size=(9, 25, 3)))
+    draft = draft_folder(tmp_path)
+    assert draft.layout == "kinect-v2"
+    assert draft.notes[0] == (
+        "the joints have no names: kinect-v2 is assumed, which has as many; if they are body-25, correct the layout in "
+        "skeleton.toml"
+    )
+
+
 def test_a_folder_without_recordings_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ArtifactNotFound):
         draft_folder(tmp_path / "none")

@@ -95,7 +95,7 @@ def test_marks_show_their_values_on_hover() -> None:
     )
     counts = np.array([[3, 1], [0, 4]])
     svg = charts.confusion("t", counts, ["run", "walk"], [0, 1])
-    assert "<title>run, predicted as walk: 1 clips, 25 %</title>" in svg
+    assert "<title>run, predicted as walk: 1 clip, 25 %</title>" in svg
     assert "walk, predicted as run" not in svg
 
 

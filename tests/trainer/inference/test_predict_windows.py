@@ -93,3 +93,10 @@ def test_windows_without_a_person_are_counted(evaluated_run: Run, recording: Pat
     assert not result.refused
     assert sum(count for reason, count in result.left_out.items() if "windows without a prediction" in reason) >= 1
     assert max(answer.end or 0 for answer in result.answers) <= (int(count) + 30) / 30
+
+
+def test_a_damaged_recording_is_refused_whatever_its_name(evaluated_run: Run, recording: Path, tmp_path: Path) -> None:
+    (tmp_path / "me@home.skeleton").write_bytes(b"3\r\n1\r\nno body\r\n")
+    roots = (recording, tmp_path / "me@home.skeleton")
+    result = predict(PredictRequest(run=evaluated_run, roots=roots, device=CPU, windows=Windows(30, 30)))
+    assert [Path(bad["file"]).name for bad in result.refused] == ["me@home.skeleton"]
