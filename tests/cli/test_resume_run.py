@@ -27,6 +27,7 @@ def weights(run: Path) -> bytes:
     return (newest_checkpoint(load_run(run))[0] / "model.safetensors").read_bytes()
 
 
+@pytest.mark.slow
 def test_a_run_is_resumed_by_its_name_and_trained_longer(train: Skelepipe, skelepipe: Skelepipe) -> None:
     """The longer training has the same weights as one that was planned with as many epochs."""
     constant = "schedule=constant"

@@ -14,6 +14,7 @@ PAGE = (DOCS / "data" / "clean.md").read_text(encoding="utf-8")
 STEPS = [step.name for step in load_recipe("clean").steps]
 
 
+@pytest.mark.slow
 def test_every_step_is_drawn_with_few_bytes_and_reproducibly(tmp_path: Path) -> None:
     first = draw_clean.draw_all(tmp_path / "first")
     assert [path.name for path in first] == [f"clean-{step}.svg" for step in STEPS]

@@ -18,7 +18,7 @@ QUICK_PRESET = "quick"
 CPU_PRESETS = frozenset({QUICK_PRESET, "demo"})
 FULL_PRESET = "full"
 MIN_FULL_CLIPS = 2000
-"""Training clips from which the default on a GPU is a full-width encoder: less are learned better by a narrow one."""
+"""Training clips from which the default on a GPU is a full-width encoder; a choice, not measured."""
 
 
 class PresetDescription(BaseModel):

@@ -220,6 +220,7 @@ def refusals(golden: Golden, document: Document) -> tuple[str, str]:
 # What the golden artifacts answer.
 
 
+@pytest.mark.slow
 def test_every_golden_artifact_is_whole_and_answers_what_it_did(shared: Golden) -> None:
     root, store, split, run = shared
     expected = json.loads((V1 / "expected.json").read_bytes())

@@ -90,6 +90,7 @@ def test_a_flipped_bit_in_an_archive_is_reported(archive: Path) -> None:
 
 @pytest.mark.parametrize("how", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2])
 @pytest.mark.parametrize("content", [b"", b"x", TEXT * 5000])
+@pytest.mark.slow
 def test_every_compression_method_is_read(tmp_path: Path, how: int, content: bytes) -> None:
     with zipfile.ZipFile(tmp_path / "a.zip", "w", how) as packed, packed.open("a.skeleton", "w") as stream:
         stream.write(content)  # of a length that the local header does not know

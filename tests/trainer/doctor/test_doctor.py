@@ -20,6 +20,7 @@ CPU = TorchState(
 H100 = Gpu(name="NVIDIA H100", free=70 * 10**9, total=80 * 10**9, bf16=True, fault="")
 
 
+@pytest.mark.slow
 def test_everything_works_on_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "60")

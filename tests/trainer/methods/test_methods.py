@@ -158,6 +158,7 @@ def test_losses_use_the_queue_before_the_update_and_then_enqueue_their_keys():
     assert torch.equal(whole_batch_step.losses(made, query, key, []).instance, first.instance)
 
 
+@pytest.mark.slow
 def test_a_few_steps_on_two_classes_lower_the_loss():
     rng = torch.Generator().manual_seed(5)
     frames, count = 16, 16
