@@ -16,7 +16,7 @@ MAX_NAME = 60
 
 
 def save_charts(report: Report, folder: Path) -> list[Path]:
-    """Write NUMBER-TITLE.png and .csv of every chart into a folder, replacing files of these names.
+    """Write NUMBER-TITLE.png and .csv of every chart into a folder, and remove those of an earlier report.
 
     Raises:
         OutputFailed: the disk refuses.
@@ -32,6 +32,11 @@ def save_charts(report: Report, folder: Path) -> list[Path]:
             written += [folder / f"{name}.png", folder / f"{name}.csv"]
             write_file(written[-2], svg.png())
             write_file(written[-1], _to_csv(svg.numbers).encode())
+    for picture in sorted(folder.glob("[0-9][0-9]-*.png")):
+        numbers = picture.with_suffix(".csv")
+        if picture not in written and numbers.exists():
+            picture.unlink()
+            numbers.unlink()
     return written
 
 

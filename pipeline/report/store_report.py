@@ -11,6 +11,7 @@ import numpy as np
 from pipeline.recipes.registry import STEPS
 from pipeline.report import charts, store_examples
 from pipeline.report.report import Block, Chart, Charts, Facts, Film, Report, Section, Text, format_number, make_table
+from pipeline.report.svg import WIDTH
 from pipeline.sources.ntu.names import NTU60, NTU120
 from pipeline.sources.source import NUMERIC_LABELS
 from pipeline.store.store import Store
@@ -60,14 +61,17 @@ def build_store_report(store: Store, roots: Sequence[Path], default_root: Path) 
     )
 
 
-def by_class(title: str, names: Sequence[str], values: Sequence[float], unit: str) -> list[Chart]:
+def by_class(title: str, names: Sequence[str], values: Sequence[float], unit: str, width: int = WIDTH) -> list[Chart]:
     """Plot one bar for each class, in as many charts as needed."""
     chunks = [slice(start, start + MAX_BARS) for start in range(0, max(len(names), 1), MAX_BARS)]
     titles = [title]
     if len(chunks) > 1:
         titles = [f"{title}, {bars.start + 1} to {min(bars.stop, len(names))}" for bars in chunks]
     return [
-        Chart(title=chart_title, svg=charts.bars(chart_title, names[bars], values[bars], unit=unit, category="class"))
+        Chart(
+            title=chart_title,
+            svg=charts.bars(chart_title, names[bars], values[bars], unit=unit, category="class", width=width),
+        )
         for bars, chart_title in zip(chunks, titles, strict=True)
     ]
 

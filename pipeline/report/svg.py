@@ -14,8 +14,10 @@ from importlib import resources
 from typing import Any, Literal, Self
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from pipeline.errors import one_line
 
@@ -50,16 +52,22 @@ STYLE: dict[Any, Any] = {
     "xtick.labelcolor": SENTINELS["ink"],
     "ytick.labelcolor": SENTINELS["ink"],
     "legend.frameon": False,
-    "legend.fontsize": 12,
+    "legend.fontsize": 13,
     "lines.linewidth": 1.7,
     "figure.constrained_layout.use": True,
 }
-WIDTH, HEIGHT = 560, 300
-"""Default size of a chart in pixels; on a phone a chart is at most a tenth smaller, and scrolls."""
-SMALL = 12
+WIDE, WIDTH, NARROW = 1080, 560, 336
+"""Widths of a chart in pixels: over the whole page, in half of it or on a small screen, and on a phone.
+
+A chart is drawn in several widths, and the page shows the one that fits, so its text always has the same size.
+"""
+HEIGHT = 300
+SMALL = 13
 """Size of names and numbers in a chart, pixels."""
 HOVER = "hover "
 """Start of the id of an element that shows the rest of its id when the mouse is over it."""
+HOVER_EACH = "hover each "
+"""The same for the points of a scatter plot: the rest of the id has a line for each point."""
 
 
 Numbers = Sequence[Sequence[object]]
@@ -67,7 +75,7 @@ Numbers = Sequence[Sequence[object]]
 
 
 class SvgChart(str):
-    """An <svg> element, which can also be drawn as PNG, with the numbers that it shows."""
+    """A <div> with the <svg> elements of a chart, which can also be drawn as PNG, with the numbers that it shows."""
 
     numbers: Numbers
     _title: str
@@ -78,7 +86,7 @@ class SvgChart(str):
     def __new__(
         cls, svg: str, title: str, plot: Callable[[Axes], None], width: int, height: int, numbers: Numbers
     ) -> Self:
-        """Keep what was plotted with its <svg> element."""
+        """Keep what was plotted with its markup."""
         chart = super().__new__(cls, svg)
         chart._title, chart._plot, chart._width, chart._height, chart.numbers = title, plot, width, height, numbers
         return chart
@@ -118,27 +126,66 @@ def render_svg(
     numbers: Numbers,
     width: int = WIDTH,
     height: int = HEIGHT,
+    *,
+    keeps_shape: bool = False,
 ) -> SvgChart:
-    """Render what `plot` plots as an <svg> element with a title and a description; `numbers` is what it shows."""
+    """Render a chart in its width and in those for smaller screens; each <svg> has a title and a description.
+
+    Args:
+        title: of the chart.
+        description: for screen readers.
+        plot: plots the chart; called for every width.
+        numbers: what the chart shows, as a table.
+        width: pixels.
+        height: pixels.
+        keeps_shape: a narrower chart is lower.
+    """
     title = one_line(title)
-    with mpl.rc_context({**STYLE, "svg.hashsalt": title}), warnings.catch_warnings():
+    variants = []
+    for name, limit in (("wide", WIDE), ("middle", WIDTH), ("narrow", NARROW)):
+        if name != "wide" or width > WIDTH:
+            shown = min(width, limit)
+            size = shown, min(height, round(1.15 * shown)) if keeps_shape else height
+            variants.append(_render(title, description, plot, size, name))
+    return SvgChart(f'<div class="chart">{"".join(variants)}</div>', title, plot, width, height, numbers)
+
+
+def _render(title: str, description: str, plot: Callable[[Axes], None], size: tuple[int, int], name: str) -> str:
+    with mpl.rc_context({**STYLE, "svg.hashsalt": f"{title} {name}"}), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph")  # missing in DejaVu Sans, but the page's font may have it
-        figure = Figure(figsize=(width / 72, height / 72))
+        figure = Figure(figsize=(size[0] / 72, size[1] / 72))
         figure.patch.set_visible(False)
         axes = figure.add_subplot()
         axes.patch.set_visible(False)
         plot(axes)
         text = io.StringIO()
         figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
-    svg = _embed(text.getvalue(), title, description, width, height)
-    return SvgChart(svg, title, plot, width, height, numbers)
+    return _embed(text.getvalue(), title, description, size, name)
 
 
-def _embed(svg: str, title: str, description: str, width: int, height: int) -> str:
+def size_of(axes: Axes) -> NDArray[np.float64]:
+    """Return width and height in pixels of the chart that is being plotted."""
+    figure = axes.get_figure(root=True)
+    return 72 * np.asarray(figure.get_size_inches() if figure else (0, 0), np.float64)
+
+
+def width_of(axes: Axes) -> float:
+    """Return the width in pixels of the chart that is being plotted."""
+    return float(size_of(axes)[0])
+
+
+def shorten(name: str, max_characters: int = 30) -> str:
+    """Return a name on one line, cut after `max_characters`."""
+    plain = one_line(name)
+    return plain if len(plain) <= max_characters else f"{plain[: max_characters - 1].rstrip()}…"
+
+
+def _embed(svg: str, title: str, description: str, size: tuple[int, int], name: str) -> str:
     """Convert matplotlib's SVG for a page: drop the prolog and the ids common to all charts, use CSS colours."""
     body = svg[svg.index("<svg") :]
     body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
     body = re.sub(r'<g id="label">', '<g class="label">', body)
+    body = re.sub(rf'<g id="{HOVER_EACH}([^"]*)">(.*?)</g>', _title_points, body, flags=re.DOTALL)
     body = re.sub(rf'<g id="{HOVER}([^"]*)">', r"<g><title>\1</title>", body)
     body = re.sub(r' id="[A-Za-z][A-Za-z.]*(2d)?_\d+"', "", body)
     # Round coordinates, but not numbers in text.
@@ -148,5 +195,13 @@ def _embed(svg: str, title: str, description: str, width: int, height: int) -> s
         body = body.replace(colour, f"var(--{role})")
     content = body[body.index(">") + 1 :]
     labels = f"<title>{html.escape(title)}</title><desc>{html.escape(one_line(description))}</desc>"
-    head = f'<svg class="chart" role="img" viewBox="0 0 {width} {height}" style="max-width:{width}px"'
+    width, height = size
+    head = f'<svg class="{name}" role="img" viewBox="0 0 {width} {height}" style="max-width:{width}px"'
     return re.sub(r"\n\s*", "\n", f'{head} aria-label="{html.escape(title)}">{labels}{content}').strip()
+
+
+def _title_points(group: re.Match[str]) -> str:
+    """Give each point of a scatter plot its line of the group's id as title; group: the id's rest, the points."""
+    titles = iter(group[1].split("\n"))
+    points = re.sub("<use ([^>]*)/>", lambda use: f"<use {use[1]}><title>{next(titles)}</title></use>", group[2])
+    return f"<g>{points}</g>"

@@ -21,7 +21,9 @@ OWNERS = {
     "jinja2": {"pipeline/report/html.py"},
     "matplotlib": {
         "pipeline/report/charts.py",
+        "pipeline/report/confusion_matrix.py",
         "pipeline/report/images.py",
+        "pipeline/report/scatter_plot.py",
         "pipeline/report/svg.py",
         "trainer/report/prediction_plot.py",
     },

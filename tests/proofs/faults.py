@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from cli import QUARANTINED, main
+from trainer.runs.log import MEASURED
 
 ROOT = Path(__file__).parents[2]
 SOURCE = Path(__file__).with_name("faults.c")
@@ -244,7 +245,7 @@ def _told(file: Path) -> bytes:
         lines = [json.loads(line) for line in file.read_text().splitlines()]
     except ValueError:
         return file.read_bytes()
-    return json.dumps([{key: line[key] for key in line if key != "samples_per_second"} for line in lines]).encode()
+    return json.dumps([{key: line[key] for key in line if key not in MEASURED} for line in lines]).encode()
 
 
 def spread(total: int, count: int) -> Iterator[int]:

@@ -36,7 +36,7 @@ from trainer.config.presets import compose_pretrain, load_preset
 from trainer.pretrain import pretrain as pretrain_module
 from trainer.pretrain.pretrain import PretrainProgress, PretrainRequest, pretrain
 from trainer.runs import checkpoint
-from trainer.runs.log import read_log
+from trainer.runs.log import MEASURED, read_log
 from trainer.runs.run import LOG_FILE, load_run, named_checkpoint
 from trainer.runtime.device import choose_device
 from trainer.runtime.signals import STOP_SIGNALS, Interrupted
@@ -92,7 +92,7 @@ def outcome(output: Path) -> dict[str, Any]:
                 f"{which} {part} {name}": value.numpy().tobytes() for name, value in load_file(path / part).items()
             }
     log = read_log(output / LOG_FILE)
-    found["log"] = [{key: value for key, value in line.items() if key != "samples_per_second"} for line in log]
+    found["log"] = [{key: value for key, value in line.items() if key not in MEASURED} for line in log]
     left = {path.name for path in output.rglob("*") if path.name.endswith(".partial")}
     return found | {"left": left}
 

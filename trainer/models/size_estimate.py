@@ -43,6 +43,14 @@ def encoder_specs(layout: Layout, config: EncoderConfig) -> dict[str, TensorSpec
     return _specs(_meta_encoder(layout, config))
 
 
+def parameter_count(layout: Layout, config: EncoderConfig) -> int:
+    """Return the number of trained values of an encoder, without the projection head."""
+    encoder = _meta_encoder(layout, config)
+    return sum(parameter.numel() for parameter in encoder.parameters()) - sum(
+        parameter.numel() for parameter in encoder.head.parameters()
+    )
+
+
 def pair_specs(layout: Layout, config: EncoderConfig, pair: PairConfig) -> dict[str, TensorSpec]:
     """Return the tensors of a momentum pair's state dict by name."""
     encoder = encoder_specs(layout, config)

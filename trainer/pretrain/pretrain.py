@@ -32,7 +32,7 @@ from trainer.pretrain.step import capture_step, require_clips_for_all, train_ste
 from trainer.pretrain.validation import HoldoutValidation
 from trainer.runs import checkpoint
 from trainer.runs.folder_watch import watch_folder
-from trainer.runs.log import RunLog, describe_damaged_lines
+from trainer.runs.log import RunLog, describe_damaged_lines, seconds_of_training
 from trainer.runs.requirements import require_disk
 from trainer.runs.run import LOG_FILE, Run, build_run_method, load_run, newest_checkpoint, require_fit
 from trainer.runtime import distributed
@@ -188,6 +188,8 @@ def _train(
         )
     holdout = split_holdout(request.store, request.split, run.config)
     checkpointer = Checkpointer(run, pair, optimiser, first_step, best, CHECKPOINT_SECONDS)
+    device = describe_device(request.device)
+    device = f"{distributed.world_size()} x {device}" if distributed.world_size() > 1 else device
     started, losses = time.perf_counter(), list[float]()
     if first_step < run.total_steps:
         if distributed.rank() == 0:
@@ -215,6 +217,7 @@ def _train(
                 seconds = cpu_ops.compile_kernels(precision, dropout=run.config.encoder.dropout > 0)
                 if seconds:
                     notify(f"compiled CPU kernels in {seconds:.0f} s; they are cached on this machine")
+            earlier = seconds_of_training(run.path / LOG_FILE)
             started = time.perf_counter()
             for state in _steps(method, optimiser, feed, request, run, holdout, first_step, checkpointer, stop):
                 losses.append(state.loss["total"])
@@ -227,14 +230,15 @@ def _train(
                     **state.loss,
                     **({} if state.held_out_knn is None else {"held_out_knn": state.held_out_knn}),
                     samples_per_second=state.samples_per_second,
+                    seconds=round(earlier + time.perf_counter() - started, 2),
+                    **({"device": device} if len(losses) == 1 else {}),
                 )
                 progress(state)
-    device = describe_device(request.device)
     seconds, per_epoch = time.perf_counter() - started, len(holdout.train_rows) // run.config.batch_size
     return PretrainResult(
         outcome="up to date" if not losses else "resumed" if first_step else "trained",
         run=run,
-        device=f"{distributed.world_size()} x {device}" if distributed.world_size() > 1 else device,
+        device=device,
         steps=len(losses),
         seconds=seconds,
         samples_per_second=len(losses) * run.config.batch_size / seconds if losses else 0.0,

@@ -1,11 +1,12 @@
 """Report sections on an encoder's features: a map of test clips, and test clips next to their nearest neighbours."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.report import charts
 from pipeline.report.report import Block, Chart, Film, MovingSkeleton, Scene, Text, make_table
+from pipeline.report.scatter_plot import draw_scatter_plot
 from pipeline.store.store import Store
 from trainer.report import feature_map
 from trainer.report.feature_map import NeighbourExample, Sample
@@ -13,7 +14,7 @@ from trainer.report.feature_map import NeighbourExample, Sample
 MAX_FRAMES = 40
 """Frames of a small moving skeleton."""
 MAX_NAMED_CLASSES = 24
-"""Classes up to which the map has their names; above, it has their numbers."""
+"""Classes up to which the map has their names; above, it has their numbers, such as A006."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,7 +39,7 @@ def map_blocks(samples: FeatureSamples) -> list[Block]:
     if len(test.rows) < test.population:
         clips = f"{len(test.rows):,} of {test.population:,} test clips (a fixed sample, stratified by class)"
     notes = [
-        "The name or number of a class is at its centre; grey points have no class.",
+        "The name or number of a class is where most of its clips are; grey points have no class.",
         "Clips are compared by the cosine similarity of their features, with batch-norm statistics of the training.",
     ]
     if method == "t-SNE":
@@ -46,14 +47,15 @@ def map_blocks(samples: FeatureSamples) -> list[Block]:
     else:
         notes.insert(0, "The two directions of greatest variance. Install `skelepipe[analysis]` for t-SNE.")
     title = f"Features of {len(test.rows):,} test clips, {method}"
-    legend = [(str(label), _class_name(store, label), int((test.labels == label).sum())) for label in classes]
-    is_named = len(classes) <= MAX_NAMED_CLASSES
-    names = [(_class_name(store, label) if is_named else "") or str(label) for label in classes]
+    titles = [store.class_name(label) for label in classes]
+    legend = [(title, int((test.labels == label).sum())) for title, label in zip(titles, classes, strict=True)]
+    labels = titles if len(classes) <= MAX_NAMED_CLASSES else [title.split(" ")[0] for title in titles]
+    names = [store.names[row] for row in test.rows]
     return [
         *_collapse_blocks(test),
         Text(text=f"{method} of the backbone features of {clips}, at step {samples.step:,}.", points=notes),
-        Chart(title=title, svg=charts.scatter(title, points, groups, names)),
-        make_table("Classes of the map", ["number", "class", "clips"], legend, folded=True),
+        Chart(title=title, svg=draw_scatter_plot(title, points, groups, labels, names)),
+        make_table("Classes of the map", ["class", "clips"], legend, folded=True),
     ]
 
 
@@ -98,24 +100,24 @@ def _scene(store: Store, example: NeighbourExample, film: Film, film_indices: di
 
     is_correct = example.predicted == example.label
     outcome = "predicted correctly" if is_correct else f"predicted as {store.class_name(example.predicted)}"
+    cosines = _format_cosines([cosine for _, _, cosine in example.nearest])
     neighbours = [
         MovingSkeleton(
             label=store.class_name(label),
-            note=f"{store.names[row]} cosine {_format_cosine(cosine)}",
+            note=f"{store.names[row]} cosine {cosine}",
             clip=film_index(row),
             mark="right" if label == example.label else "wrong",
         )
-        for row, label, cosine in example.nearest
+        for (row, label, _), cosine in zip(example.nearest, cosines, strict=True)
     ]
     own = MovingSkeleton(label="test clip", note=store.names[example.row], clip=film_index(example.row))
     return Scene(title=f"{store.class_name(example.label)}: {outcome}", note="", shown=[own, *neighbours])
 
 
-def _format_cosine(cosine: float) -> str:
-    """Format a similarity with so many digits that it differs from 1, up to six."""
-    return next((text for digits in (2, 3, 4, 5) if float(text := f"{cosine:.{digits}f}") < 1), f"{cosine:.6f}")
-
-
-def _class_name(store: Store, label: int) -> str:
-    name: str = store.attributes["classes"].get(str(label), "")
-    return name
+def _format_cosines(cosines: Sequence[float]) -> list[str]:
+    """Format similarities with equally many digits, so many that each differs from 1, up to six."""
+    for digits in range(2, 7):
+        texts = [f"{cosine:.{digits}f}" for cosine in cosines]
+        if all(float(text) < 1 for text in texts):
+            break
+    return texts

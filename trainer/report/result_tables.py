@@ -4,9 +4,10 @@ import numpy as np
 
 from pipeline.report import charts
 from pipeline.report.charts import Curve
+from pipeline.report.confusion_matrix import draw_confusion_matrix
 from pipeline.report.report import Block, Chart, Charts, Folded, Table, Text, make_table
 from pipeline.report.store_report import by_class
-from pipeline.report.svg import Role
+from pipeline.report.svg import WIDE, Role
 from trainer.evaluation import frozen_protocols
 from trainer.evaluation.published import find_published
 from trainer.evaluation.request import ROW_ORDER
@@ -114,6 +115,7 @@ def _bar_chart(result: Result) -> Chart:
         roles=["accent" if name.startswith(frozen_protocols.PRETRAINED) else "second" for name in rows],
         intervals=[row.interval95 for row in rows.values()],
         labelled=True,
+        width=WIDE,
     )
     return Chart(title=title, svg=svg)
 
@@ -242,21 +244,22 @@ def _details(result: Result, row: Row) -> list[Block]:
         f"{result.short_name}: accuracy per class, best first",
     )
     plots: list[Chart | Table] = [
-        Chart(title=title, svg=charts.confusion(title, counts, result.class_names, row.classes)),
+        Chart(title=title, svg=draw_confusion_matrix(title, counts, labels)),
+        *_confused_pairs(labels, wrong, clips),
         *by_class(
             accuracy_title,
             [labels[index] for index in best_first],
             [accuracy[index] for index in best_first],
             "top-1 %",
+            WIDE,
         ),
         *_epoch_chart(result),
-        *_confused_pairs(labels, wrong, clips),
     ]
     head = ["class", "clips", "top-1 %", "most often predicted as"]
     return [
         Text(
             text=f"{row.clips:,} test clips. Rows of the confusion matrix are true classes, columns predicted classes; "
-            "blue is correct, red is wrong."
+            "blue is correct, red is wrong, and a stronger colour is a larger share of the true class."
         ),
         Charts(charts=plots),
         make_table("Accuracy per class: the numbers", head, numbers, folded=True),
@@ -291,4 +294,4 @@ def _epoch_chart(result: Result) -> list[Chart]:
         Curve(name=name, x=[int(epoch) for epoch in accuracies], y=list(accuracies.values()), role=role)
         for (name, accuracies), role in zip(rows, ROLES, strict=False)
     ]
-    return [Chart(title=title, svg=charts.curves(title, lines, x="epoch", y="top-1 %"))]
+    return [Chart(title=title, svg=charts.curves(title, lines, x="epoch", y="top-1 %", width=WIDE))]

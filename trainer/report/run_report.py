@@ -11,9 +11,11 @@ from pipeline.report.report import Block, Film, Report, Section, Text
 from trainer.evaluation import frozen_protocols, results
 from trainer.evaluation.request import SCRATCH
 from trainer.evaluation.results import HEADLINE_PROTOCOLS, Result
+from trainer.models.size_estimate import parameter_count
 from trainer.report import feature_blocks, feature_map, result_tables, training_history
 from trainer.report.feature_blocks import FeatureSamples
-from trainer.runs.run import CheckpointName, Run, find_run_split, find_run_store, load_encoder
+from trainer.runs import log
+from trainer.runs.run import LOG_FILE, CheckpointName, Run, find_run_split, find_run_store, load_encoder
 from trainer.runtime.device import choose_device
 
 
@@ -58,7 +60,7 @@ def build_run_report(request: RunReportRequest, progress: Progress = lambda done
     sections: list[tuple[str, str, list[Block]]] = [
         ("results", "Results", result_tables.results_blocks(run, found, skipped, older)),
         ("training", "Training", training_history.training_blocks(run)),
-        ("classes", "Per class", result_tables.class_blocks(found)),
+        ("classes", "Confusion matrix and accuracy per class", result_tables.class_blocks(found)),
         ("map", "Feature map", feature_map_blocks),
         ("neighbours", "Nearest neighbours", neighbour_blocks),
         ("published", "Compared with the paper", result_tables.published_blocks(run, found)),
@@ -146,12 +148,16 @@ def _tiles(run: Run, found: list[Result]) -> list[tuple[str, str]]:
             for row in BASELINE_NAMES
             if row in result.rows
         ]
-    return [*tiles, ("training steps", f"{run.total_steps:,}")]
+    tiles.append(("training steps", f"{run.total_steps:,}"))
+    seconds = 0.0 if run.imported else log.seconds_of_training(run.path / LOG_FILE)
+    return [*tiles, *([("training time", training_history.format_time(seconds))] if seconds else [])]
 
 
 def _description(run: Run) -> str:
     config, store, split = run.config, run.lineage["store"], run.lineage["split"]
     data = f"{store['name']} {split['name']}" if store["name"] else "unknown data"
     about = f"{config.method.name}, {config.stream} stream, preset {run.preset}, seed {config.seed}, on {data}"
+    parameters = f"{config.encoder.name} with {parameter_count(run.layout, config.encoder):,} parameters"
+    devices = [] if run.imported else log.training_devices(run.path / LOG_FILE)
     versions = ", ".join(f"{name} {version}" for name, version in (run.lineage.get("versions") or {}).items())
-    return f"{about}; {run.path}{f'; {versions}' if versions else ''}"
+    return "; ".join(filter(None, [about, parameters, ", then ".join(devices), str(run.path), versions]))

@@ -10,13 +10,13 @@ from pipeline.errors import ArtifactError
 from pipeline.report import charts
 from pipeline.report.charts import Curve
 from pipeline.report.report import Block, Chart, Charts, Facts, Text, format_number, make_table
-from pipeline.report.svg import Role
+from pipeline.report.svg import WIDE, Role
 from trainer.config.layers import flatten_model
 from trainer.config.presets import compose_pretrain, load_preset, preset_names
 from trainer.config.pretrain import PretrainConfig
 from trainer.runs import checkpoint
 from trainer.runs.effective_config import effective_run_config
-from trainer.runs.log import describe_damaged_lines, read_log
+from trainer.runs.log import describe_damaged_lines, read_log, seconds_of_training
 from trainer.runs.run import LOG_FILE, Run
 
 LOSS_TERMS: tuple[tuple[str, Role], ...] = (("total", "accent"), ("instance", "second"), ("mixed", "good"))
@@ -59,10 +59,12 @@ def training_blocks(run: Run) -> list[Block]:
         line = Curve(name="rate", x=rates[0], y=rates[1], role="second")
         plots.append(_plot("Learning rate", [line], "learning rate", from_zero=True))
     last = max(line["step"] for line in log) + 1
+    seconds = seconds_of_training(run.path / LOG_FILE)
     facts = [
         ("steps", f"{last:,} of {run.total_steps:,}"),
         ("epochs", format_number(run.config.epochs)),
         *([("loss, first and last epoch", _first_and_last(series["total"]))] if series["total"][0] else []),
+        *([("training time", format_time(seconds))] if seconds else []),
         *([("samples/s, median", f"{statistics.median(speeds[1]):,.1f}")] if speeds[0] else []),
         *([("best held-out kNN", f"{max(series['held_out_knn'][1]):.1f} %")] if series["held_out_knn"][0] else []),
     ]
@@ -162,7 +164,15 @@ def _after(series: tuple[list[float], list[float]], start: float) -> tuple[list[
 
 def _plot(title: str, lines: list[Curve], y: str, **how: Any) -> Chart:
     table = how.pop("table", None)
-    return Chart(title=title, svg=charts.curves(title, lines, x="epoch", y=y, **how), table=table)
+    return Chart(title=title, svg=charts.curves(title, lines, x="epoch", y=y, width=WIDE, **how), table=table)
+
+
+def format_time(seconds: float) -> str:
+    """Format a time with one decimal in its largest unit: `1.9 min`."""
+    for unit, size in (("h", 3600), ("min", 60)):
+        if seconds >= size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.1f} s"
 
 
 def _first_and_last(series: tuple[list[float], list[float]]) -> str:

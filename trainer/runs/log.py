@@ -13,6 +13,8 @@ from pipeline.files.regular_files import open_to_append, read_bytes
 
 MAX_LISTED = 5
 """Damaged lines that are listed in a message."""
+MEASURED = ("samples_per_second", "seconds", "device")
+"""Keys of an event that depend on the machine: the same training has other values on another one."""
 RESUME_HINT = "run the same command again to resume from the newest checkpoint"
 
 
@@ -60,6 +62,18 @@ class RunLog:
 def read_log(path: Path) -> list[dict[str, Any]]:
     """Read the events of a log; lines that are damaged are left out."""
     return [event for line in _read_lines(path) if (event := _parse(line)) is not None]
+
+
+def seconds_of_training(path: Path) -> float:
+    """Return how long the logged steps took, over all resumes; 0 if the log does not tell."""
+    times = [event.get("seconds") for event in read_log(path)]
+    return next((float(time) for time in reversed(times) if type(time) in (int, float) and 0 <= time < 1e12), 0.0)
+
+
+def training_devices(path: Path) -> list[str]:
+    """Return the devices of a training, in the order in which it used them."""
+    names = [event.get("device") for event in read_log(path)]
+    return list(dict.fromkeys(name for name in names if isinstance(name, str)))
 
 
 def damaged_lines(path: Path) -> list[int]:

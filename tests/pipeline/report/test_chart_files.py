@@ -10,7 +10,9 @@ from PIL import Image
 from pipeline.report import charts
 from pipeline.report.chart_files import save_charts
 from pipeline.report.charts import Curve
+from pipeline.report.confusion_matrix import draw_confusion_matrix
 from pipeline.report.report import Chart, Charts, Folded, Report, Section, Text
+from pipeline.report.scatter_plot import draw_scatter_plot
 from pipeline.report.svg import SENTINELS
 
 SVGS = {
@@ -18,16 +20,16 @@ SVGS = {
     "columns": charts.columns("By subject", ["1", "2"], [3, 4], unit="clips", category="subject"),
     "histogram": charts.histogram("Lengths", np.array([2, 3]), unit="frames", category="clips"),
     "curves": charts.curves("Loss", [Curve(name="total", x=[1, 2], y=[3, 4])], x="epoch", y="loss"),
-    "confusion": charts.confusion("Errors", np.array([[3, 1], [0, 4]]), ["run", ""], [7, 8]),
-    "scatter": charts.scatter("Map", np.array([[0.5, 1], [2, 3]]), np.array([0, -1]), ["run"]),
+    "confusion": draw_confusion_matrix("Errors", np.array([[3, 1], [0, 4]]), ["7 run", "8"]),
+    "scatter": draw_scatter_plot("Map", np.array([[0.5, 1], [2, 3]]), np.array([0, -1]), ["run"], ["c1", "c2"]),
 }
 NUMBERS = {
     "01-top-1": [["row", "%", "low", "high"], ["a", "50.0", "40", "60"], ["'=b", "25.0", "", ""]],
     "02-by-subject": [["subject", "clips"], ["1", "3"], ["2", "4"]],
     "03-lengths": [["frames"], ["2"], ["3"]],
     "04-loss": [["line", "epoch", "loss"], ["total", "1", "3"], ["total", "2", "4"]],
-    "05-errors": [["true class", "run", "8"], ["run", "3", "1"], ["8", "0", "4"]],
-    "06-map": [["x", "y", "group"], ["0.5", "1.0", "run"], ["2.0", "3.0", ""]],
+    "05-errors": [["true class", "7 run", "8"], ["7 run", "3", "1"], ["8", "0", "4"]],
+    "06-map": [["name", "x", "y", "group"], ["c1", "0.5", "1.0", "run"], ["c2", "2.0", "3.0", ""]],
 }
 
 
@@ -58,3 +60,11 @@ def test_the_same_charts_give_the_same_bytes(tmp_path: Path) -> None:
         {path.name: path.read_bytes() for path in save_charts(report(), tmp_path / name)} for name in ("a", "b")
     )
     assert one == two
+
+
+def test_charts_of_an_earlier_report_are_removed_and_other_files_are_kept(tmp_path: Path) -> None:
+    save_charts(report(), tmp_path)
+    for name in ("07-old-chart.png", "07-old-chart.csv", "08-mine.png", "notes.csv"):
+        (tmp_path / name).touch()
+    written = save_charts(report(), tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {path.name for path in written} | {"08-mine.png", "notes.csv"}

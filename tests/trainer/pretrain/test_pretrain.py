@@ -50,6 +50,10 @@ def test_a_run_logs_every_step_and_ends_in_a_checkpoint(shared_run: Run) -> None
     assert [line["step"] for line in log] == list(range(shared_run.total_steps)) == list(range(6))
     for line in log:
         assert line["total"] == pytest.approx(line["instance"] + line["mixed"], rel=1e-5)
+    times = [line["seconds"] for line in log]
+    assert times == sorted(times)
+    assert times[0] > 0
+    assert [line["device"] for line in log if "device" in line] == ["CPU, 1 threads"]
     assert load_finished_run(shared_run.path).digest == shared_run.digest
 
 
