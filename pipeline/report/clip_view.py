@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.errors import ArtifactError, SkelepipeError
 from pipeline.files import atomic
@@ -85,7 +86,9 @@ def collect_clips(store: Store, rows: Sequence[int], roots: Sequence[Path], defa
     figures, missing = [], []
     for row in rows:
         original = originals.find(row) if originals else None
-        panels = [Panel(title=f"in the store (recipe {store.attributes['recipe']['name']})", xyz=store.clip(row))]
+        title = f"in the store (recipe {store.attributes['recipe']['name']})"
+        repaired = original.repaired if original else None
+        panels = [Panel(title=title, xyz=store.clip(row), repaired=repaired, note=_describe_repairs(repaired))]
         if original is not None:
             first, last = int(original.frames[0]) + 1, int(original.frames[-1]) + 1
             note = f"frames {first} to {last} of {original.xyz.shape[1]}"
@@ -94,6 +97,7 @@ def collect_clips(store: Store, rows: Sequence[int], roots: Sequence[Path], defa
                 Panel(
                     title="as recorded",
                     xyz=original.xyz[:, original.frames],
+                    repaired=original.repaired_as_recorded,
                     note=note if original.is_exact else f"{note}, spread over the clip",
                 ),
             )
@@ -106,6 +110,16 @@ def collect_clips(store: Store, rows: Sequence[int], roots: Sequence[Path], defa
         more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
         notes.append(f"original recording not found or changed: {', '.join(missing[:5])}{more}")
     return ClipView(figures=figures, notes=notes)
+
+
+def _describe_repairs(repaired: NDArray[np.bool_] | None) -> str:
+    """State how many joints are marked by a ring, and where the first is."""
+    if repaired is None or not repaired.any():
+        return ""
+    frames = np.flatnonzero(repaired.any(axis=(0, 2)))
+    where = f"frame {frames[0] + 1}" if len(frames) == 1 else f"frames {frames[0] + 1} to {frames[-1] + 1}"
+    count = int(repaired.sum())
+    return f"rings: {count:,} repaired joint{'s' if count > 1 else ''}, {where}"
 
 
 def clip_facts(store: Store, row: int) -> list[tuple[str, str]]:

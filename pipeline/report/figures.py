@@ -21,11 +21,13 @@ class Panel:
     """(M, T, V, 3) metres; missing joints as in `orientation.is_present`."""
     owner: NDArray[np.bool_] | None = None
     """(T, V) true where another clip's joints were pasted, for colouring; None colours by body part."""
+    repaired: NDArray[np.bool_] | None = None
+    """(M, T, V) joints that are marked by a ring."""
     note: str = ""
 
     def motion(self, layout: Layout) -> dict[str, Any]:
         """Encode the panel for the player."""
-        data: dict[str, Any] = {"motion": html.encode_motion(self.xyz, layout)}
+        data: dict[str, Any] = {"motion": html.encode_motion(self.xyz, layout, ringed=self.repaired)}
         if self.owner is not None:
             data["owner"] = html.encode_base64(self.owner.astype(np.uint8))
         return data
@@ -78,6 +80,8 @@ class Figure:
     """What the clip shows, such as the class; empty: the title."""
     facts: Sequence[tuple[str, str]] = ()
     cells: Cells | None = None
+    loop: tuple[int, int] | None = None
+    """First frame, and frame after the last, that are played until the user chooses another frame; None: all."""
 
     @property
     def bodies(self) -> int:
@@ -95,5 +99,6 @@ class Figure:
         return {
             "skeleton": html.encode_skeleton(self.layout),
             "panels": [panel.motion(self.layout) for panel in self.panels],
+            "loop": self.loop,
             "stride": self.cells.stride if self.cells else 1,
         }

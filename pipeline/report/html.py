@@ -45,13 +45,20 @@ def encode_skeleton(layout: Layout) -> dict[str, Any]:
     }
 
 
-def encode_motion(xyz: NDArray[np.float32], layout: Layout, *, max_frames: int | None = None) -> dict[str, Any]:
+def encode_motion(
+    xyz: NDArray[np.float32],
+    layout: Layout,
+    *,
+    max_frames: int | None = None,
+    ringed: NDArray[np.bool_] | None = None,
+) -> dict[str, Any]:
     """Encode a clip for the player: 16-bit multiples of a step, and the rotation that turns it upright.
 
     Args:
         xyz: (M, T, V, 3) metres; missing joints as in `orientation.is_present`.
         layout: its layout.
         max_frames: of a longer clip, only every second, third, ... frame is kept, and it is played at a lower rate.
+        ringed: (M, T, V) joints to mark by a ring.
     """
     thin = 1 if max_frames is None else max(1, -(-xyz.shape[1] // max_frames))
     shown = xyz[:, ::thin]
@@ -61,7 +68,9 @@ def encode_motion(xyz: NDArray[np.float32], layout: Layout, *, max_frames: int |
     steps = np.full(shown.shape, MISSING, "<i2")
     steps[present] = np.rint(shown[present] / step).astype("<i2")
     M, T, V, _ = shown.shape
+    rings = {} if ringed is None else {"ringed": encode_base64(ringed[:, ::thin].astype(np.uint8))}
     return {
+        **rings,
         "shape": [M, T, V],
         "step": step,
         "rate": FRAMES_PER_SECOND / thin,

@@ -8,12 +8,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import RawFileError, SkelepipeError, UnusableClip
-from pipeline.recipes.recipe import recipe_from_plain, stages
+from pipeline.recipes.recipe import Recipe, recipe_from_plain, stages
 from pipeline.skeleton.recording import Clip, Recording
 from pipeline.sources.registry import open_source
 from pipeline.sources.source import Entry, Reading
 from pipeline.store.store import Store
 
+CHANGE_COUNTS = ("joints_despiked", "joints_filled", "joints_smoothed")
+"""Counts of the steps whose changes are followed."""
+REPAIR_COUNTS = ("joints_filled", "joints_smoothed")
+"""Counts of the joints that a recipe has repaired; filled joints include removed spikes."""
+REPAIRED_METRES = 0.01
+"""Distance from which a smoothed joint counts as repaired: the filter for jitter moves most joints by millimetres."""
 MAX_BODIES = 6
 """Maximum number of bodies in a frame: as many as Kinect v2 tracks."""
 
@@ -28,6 +34,14 @@ class Original:
     """(T of the stored clip,) the frame of `xyz` from which each frame of the stored clip comes."""
     is_exact: bool
     """Whether `frames` was found by applying the recipe; otherwise (resized or repeated clips) it is spread evenly."""
+    repaired: NDArray[np.bool_] | None = None
+    """(M, T, V) of the stored clip: joints that a step took out, filled in, or moved by more than REPAIRED_METRES to
+    remove jitter; None if a later step rearranges bodies or frames so that they cannot be followed."""
+
+    @property
+    def repaired_as_recorded(self) -> NDArray[np.bool_] | None:
+        """`repaired` for the bodies as recorded; None if there are several, because their order may differ."""
+        return self.repaired if self.repaired is not None and len(self.repaired) == len(self.xyz) == 1 else None
 
 
 class Originals:
@@ -68,34 +82,68 @@ class Originals:
 
     def _original(self, recording: Recording, frames: int) -> Original | None:
         try:
-            first = self._first_frame(recording)
+            first, repaired = _follow_recipe(self._recipe, recording)
         except UnusableClip:
             return None
         xyz = bodies_in_slots(recording)
         if first is None or first + frames > xyz.shape[1]:
             spread = np.floor((np.arange(frames) + 0.5) * xyz.shape[1] / frames).astype(np.int64)
             return Original(xyz=xyz, frames=spread, is_exact=False)
-        return Original(xyz=xyz, frames=first + np.arange(frames), is_exact=True)
+        return Original(xyz=xyz, frames=first + np.arange(frames), is_exact=True, repaired=repaired)
 
-    def _first_frame(self, recording: Recording) -> int | None:
-        """Return the frame of the recording that becomes the clip's first frame; None if the recipe resamples frames.
 
-        Steps that trim frames are recognised by their output, which is a contiguous part of their input.
-        """
-        first, before = 0, None
-        for clip in stages(self._recipe, recording):
-            if isinstance(clip, Recording):
-                continue
-            if before is None:
-                if clip.xyz.shape[1] > recording.frames:
-                    return None
-            elif clip.xyz.shape[1] != before.xyz.shape[1]:
-                trimmed = _trimmed_frames(before, clip)
-                if trimmed is None:
-                    return None
-                first += trimmed
-            before = clip
-        return first
+def _follow_recipe(recipe: Recipe, recording: Recording) -> tuple[int | None, NDArray[np.bool_] | None]:
+    """Apply a recipe, and follow frames and repaired joints.
+
+    Steps that trim frames are recognised by their output, which is a contiguous part of their input.
+
+    Returns:
+        The frame of the recording that becomes the clip's first frame, None if the recipe resamples frames; and
+        `Original.repaired`.
+    """
+    first, before = 0, None
+    repaired: NDArray[np.bool_] | None = None
+    for clip in stages(recipe, recording):
+        if isinstance(clip, Recording):
+            continue
+        if before is None:
+            if clip.xyz.shape[1] > recording.frames:
+                return None, None
+            repaired = np.zeros(clip.xyz.shape[:3], np.bool_)
+        elif clip.xyz.shape[1] != before.xyz.shape[1]:
+            trimmed = _trimmed_frames(before, clip)
+            if trimmed is None:
+                return None, None
+            first += trimmed
+            repaired = None if repaired is None else repaired[:, trimmed : trimmed + clip.xyz.shape[1]]
+        elif _are_bodies_rearranged(before, clip):
+            is_followed = repaired is not None and not repaired.any()
+            repaired = np.zeros(clip.xyz.shape[:3], np.bool_) if is_followed else None
+        elif repaired is not None:
+            repaired = repaired | _repairs(before, clip)
+        before = clip
+    return first, repaired
+
+
+def _are_bodies_rearranged(before: Clip, after: Clip) -> bool:
+    """Whether a step dropped, added or exchanged bodies."""
+    bodies = range(len(before.xyz))
+    return len(after.xyz) != len(before.xyz) or any(
+        np.array_equal(after.xyz[one], before.xyz[other], equal_nan=True)
+        for one in bodies
+        for other in bodies
+        if one != other
+    )
+
+
+def _repairs(before: Clip, after: Clip) -> NDArray[np.bool_]:
+    """Return (M, T, V) joints that a step repaired: taken out, filled in, or moved by a step that counts repairs."""
+    if all(before.step_counts.get(name) == after.step_counts.get(name) for name in CHANGE_COUNTS):
+        return np.zeros(after.xyz.shape[:3], np.bool_)
+    missing = [np.isnan(clip.xyz).any(axis=3) for clip in (before, after)]
+    distance = np.linalg.norm(after.xyz - before.xyz, axis=3)
+    moved: NDArray[np.bool_] = (missing[0] != missing[1]) | (distance > REPAIRED_METRES)
+    return moved
 
 
 def find_raw_folders(store: Store, roots: Sequence[Path], default_root: Path) -> tuple[Originals | None, list[str]]:

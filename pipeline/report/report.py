@@ -132,9 +132,14 @@ class Film:
     layout: Layout
     clips: list[Mapping[str, Any]] = field(default_factory=list)
 
-    def add(self, xyz: NDArray[np.float32], max_frames: int = MAX_FRAMES) -> int:
-        """Add a clip (M, T, V, 3) in metres, thinned to at most `max_frames`; return its index."""
-        self.clips.append(html.encode_motion(xyz, self.layout, max_frames=max_frames))
+    def add(
+        self, xyz: NDArray[np.float32], max_frames: int = MAX_FRAMES, ringed: NDArray[np.bool_] | None = None
+    ) -> int:
+        """Add a clip (M, T, V, 3) in metres, thinned to at most `max_frames`; return its index.
+
+        `ringed` (M, T, V) marks joints by a ring.
+        """
+        self.clips.append(html.encode_motion(xyz, self.layout, max_frames=max_frames, ringed=ringed))
         return len(self.clips) - 1
 
 

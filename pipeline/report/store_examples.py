@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.report.originals import find_raw_folders
+from pipeline.report.originals import REPAIR_COUNTS, Original, find_raw_folders
 from pipeline.report.report import Block, Film, MovingSkeleton, Scene, Text
 from pipeline.store.store import Store
 
-REPAIR_COUNTS = ("joints_filled", "joints_smoothed")
-"""Counts of the joints that a recipe has repaired; filled joints include removed spikes."""
+CONTEXT_FRAMES = 30
+"""Frames shown before and after the most repaired frame of a clip: a spike lasts one frame."""
 PLACED_METRES = 1e-3
 """Distance from which a clip counts as moved, or a joint as turned around the root."""
 UNCHANGED = "no joints repaired, no bodies dropped, no frames trimmed"
@@ -33,22 +33,43 @@ def example_scenes(store: Store, film: Film, roots: Sequence[Path], default_root
     for row, reason in _choose_rows(store):
         shown: list[MovingSkeleton] = []
         original = originals.find(row) if originals else None
+        clip = store.clip(row)
+        part, about = _repaired_part(original, clip.shape[1])
         if original is not None:
             note = "as recorded" if original.is_exact else "as recorded, frames matched at even distances"
-            shown.append(MovingSkeleton(label="before", note=note, clip=film.add(original.xyz[:, original.frames])))
+            recorded = film.add(
+                original.xyz[:, original.frames[part]], ringed=_part(original.repaired_as_recorded, part)
+            )
+            shown.append(MovingSkeleton(label="before", note=f"{note}{about}", clip=recorded))
         counts = [
             f"{name.replace('_', ' ')}: {int(store.columns[f'quality_{name}'][row]):,}"
             for name in ("bodies_dropped", "joints_despiked", *REPAIR_COUNTS, "frames_trimmed")
             if store.columns[f"quality_{name}"][row]
         ]
         absent = "" if original or originals is None else "; its recording was not found, or the file has changed"
-        shown.append(MovingSkeleton(label="after", note="as stored", clip=film.add(store.clip(row))))
+        ringed = _part(original.repaired, part) if original else None
+        about += "; rings: repaired joints" if ringed is not None and ringed.any() else ""
+        stored = film.add(clip[:, part], ringed=ringed)
+        shown.append(MovingSkeleton(label="after", note=f"as stored{about}", clip=stored))
         title = f"{store.names[row]}: {store.class_name(int(store.columns['label'][row]))}"
-        changes = placement_changes(original.xyz[:, original.frames], store.clip(row)) if original else []
+        changes = placement_changes(original.xyz[:, original.frames], clip) if original else []
         placed = f"; {', '.join(changes)}" if changes else ""
         note = f"{reason}; {', '.join(counts) or UNCHANGED}{placed}{absent}"
         blocks.append(Scene(title=title, note=note, shown=shown, together=True))
     return blocks
+
+
+def _repaired_part(original: Original | None, frames: int) -> tuple[slice, str]:
+    """Return the frames to show, around the frame with the most repaired joints or all, and a note on them."""
+    if original is None or original.repaired is None or not original.repaired.any():
+        return slice(0, frames), ""
+    centre = int(original.repaired.sum(axis=(0, 2)).argmax())
+    first, last = max(0, centre - CONTEXT_FRAMES), min(frames, centre + CONTEXT_FRAMES + 1)
+    return slice(first, last), f", frames {first + 1} to {last} of {frames}" if last - first < frames else ""
+
+
+def _part(repaired: NDArray[np.bool_] | None, frames: slice) -> NDArray[np.bool_] | None:
+    return None if repaired is None else repaired[:, frames]
 
 
 def placement_changes(before: NDArray[np.float32], after: NDArray[np.float32]) -> list[str]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from pipeline.recipes.registry import STEPS
 from pipeline.report import charts, store_examples
+from pipeline.report.originals import REPAIR_COUNTS
 from pipeline.report.report import Block, Chart, Charts, Facts, Film, Report, Section, Text, format_number, make_table
 from pipeline.report.svg import WIDTH
 from pipeline.sources.ntu.names import NTU60, NTU120
@@ -116,7 +117,8 @@ def _counts(store: Store, summary: Mapping[str, Any]) -> list[Block]:
         *((f"{name}s", format_number(_count_values(store, name))) for name in NUMERIC_LABELS),
         ("skeleton", f"{summary['store']['layout']['name']}, {summary['store']['layout']['joints']} joints"),
     ]
-    names, values = list(counts["class"]), list(counts["class"].values())
+    classes, sizes = np.unique(store.columns["label"], return_counts=True)
+    names, values = [store.class_name(label) for label in classes.tolist()], sizes.tolist()
     range_text = f"{min(values):,}" if min(values) == max(values) else f"between {min(values):,} and {max(values):,}"
     class_charts = by_class("Clips by class", names, values, "clips")
     for name in ("subject", "camera", "setup"):
@@ -125,7 +127,8 @@ def _counts(store: Store, summary: Mapping[str, Any]) -> list[Block]:
             svg = charts.columns(title, list(counts[name]), list(counts[name].values()), unit="clips", category=name)
             table = make_table(f"{title}: the numbers", [name, "clips"], list(counts[name].items()), folded=True)
             class_charts.append(Chart(title=title, svg=svg, table=table))
-    table = make_table("Clips by class: the numbers", ["class", "clips"], list(counts["class"].items()), folded=True)
+    rows = list(zip(names, values, strict=True))
+    table = make_table("Clips by class: the numbers", ["class", "clips"], rows, folded=True)
     return [
         Facts(rows=facts),
         Text(text=f"Each class has {range_text} clips."),
@@ -179,10 +182,7 @@ def _repairs(store: Store, summary: Mapping[str, Any]) -> list[Block]:
             store.names[row],
             store.class_name(int(store.columns["label"][row])),
             f"{100 * shares[row]:.1f}",
-            *(
-                int(columns[f"quality_{name}"][row])
-                for name in ("joints_missing", "joints_despiked", *store_examples.REPAIR_COUNTS)
-            ),
+            *(int(columns[f"quality_{name}"][row]) for name in ("joints_missing", "joints_despiked", *REPAIR_COUNTS)),
             *(int(columns[f"quality_{name}"][row]) for name in ("frames_trimmed", "bodies_dropped")),
         )
         for row in order.tolist()

@@ -56,7 +56,8 @@ def mix_figure(store: Store, host: int, partner: int, seed: int = 0) -> Figure:
         ("seed", str(seed)),
     ]
     cells = Cells(mask=cell_owner, stride=STRIDE, host="A", partner="B", note=NOTE, layout=layout)
-    return Figure(title=f"{names[0]} mixed with {names[1]}", layout=layout, panels=panels, facts=facts, cells=cells)
+    title = f"{names[0]} mixed with {names[1]}"
+    return Figure(title=title, layout=layout, panels=panels, facts=facts, cells=cells, loop=(first - 1, last))
 
 
 def _bodies(clip: Tensor) -> NDArray[np.float32]:

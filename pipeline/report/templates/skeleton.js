@@ -6,7 +6,8 @@
 
 class Clock {
   constructor(frames, rate) {
-    Object.assign(this, {frames, rate, at: 0, speed: 1, playing: false, listeners: []});
+    // `loop` is the part that is played until the user chooses a frame: [first, after the last].
+    Object.assign(this, {frames, rate, at: 0, speed: 1, playing: false, loop: null, listeners: []});
   }
   get frame() { return Math.min(this.frames - 1, Math.floor(this.at)); }
   seek(at) {
@@ -19,7 +20,10 @@ class Clock {
   }
   notify() { for (const listener of this.listeners) listener(this); }
   advance(seconds) {
-    if (this.playing && this.frames > 1) this.seek(this.at + seconds * this.rate * this.speed);
+    if (!this.playing || this.frames < 2) return;
+    let at = this.at + seconds * this.rate * this.speed;
+    if (this.loop && at >= this.loop[1]) at = this.loop[0];
+    this.seek(at);
   }
 }
 
@@ -71,7 +75,7 @@ function extent(clip) {
 
 class SkeletonPlayer {
   constructor(canvas, {skeleton, motion, owner = null}, {controls = true, clock = null, view = null} = {}) {
-    Object.assign(this, {canvas, skeleton, controls, clip: unpack(motion), owner: owner && bytes(owner)});
+    Object.assign(this, {canvas, skeleton, controls, clip: unpack(motion), owner: owner && bytes(owner), ringed: motion.ringed && bytes(motion.ringed)});
     this.clock = clock || new Clock(motion.shape[1], motion.rate);
     this.view = view || new View();
     this.extent = extent(this.clip);
@@ -230,8 +234,16 @@ class SkeletonPlayer {
         pen.stroke();
       }
     }
+    for (const spot of this.spots) {
+      if (!this.ringed?.[spot.place]) continue;
+      pen.beginPath();
+      pen.arc(spot.x, spot.y, thick * 2.2, 0, 7);
+      pen.strokeStyle = colours.warm;
+      pen.lineWidth = Math.max(1.5, thick * 0.6);
+      pen.stroke();
+    }
     if (view.names) {
-      pen.font = "11px system-ui, sans-serif";
+      pen.font = "13px system-ui, sans-serif";
       pen.fillStyle = colours.ink;
       for (const spot of this.spots) pen.fillText(jointName(this.skeleton, spot.joint), spot.x + thick + 2, spot.y - 2);
     }
@@ -286,7 +298,7 @@ class SkeletonPlayer {
     if (!SkeletonPlayer.palette) {
       const style = getComputedStyle(document.documentElement);
       const of = (name) => style.getPropertyValue(`--${name}`).trim();
-      const named = Object.fromEntries(["ink", "faint", "line", "raised", "accent", "host", "partner"].map((name) => [name, of(name)]));
+      const named = Object.fromEntries(["ink", "faint", "line", "raised", "accent", "warm", "host", "partner"].map((name) => [name, of(name)]));
       SkeletonPlayer.palette = {...named, parts: [0, 1, 2, 3, 4, 5].map((part) => of(`part-${part}`))};
     }
     return SkeletonPlayer.palette;

@@ -19,7 +19,9 @@ class Stage {
     this.buttons();
     this.keys();
     this.cells();
+    this.clock.loop = data.loop;
     this.clock.listeners.push(() => this.update());
+    if (data.loop) this.clock.seek(data.loop[0]);
     this.clock.play(!CALM.matches);
   }
 
@@ -29,7 +31,7 @@ class Stage {
     const {clock, view} = this;
     this.scrub = this.find("scrub");
     this.scrub.max = clock.frames - 1;
-    this.scrub.addEventListener("input", () => { clock.playing = false; clock.seek(Number(this.scrub.value)); });
+    this.scrub.addEventListener("input", () => this.seek(Number(this.scrub.value)));
     this.find("play").addEventListener("click", () => clock.play(!clock.playing));
     this.find("speed").addEventListener("change", (event) => { clock.speed = Number(event.target.value); });
     this.find("names").addEventListener("click", () => this.toggleNames());
@@ -59,8 +61,12 @@ class Stage {
   }
 
   step(frames) {
-    this.clock.playing = false;
-    this.clock.seek(this.clock.frame + frames);
+    this.seek(this.clock.frame + frames);
+  }
+
+  seek(frame) {
+    Object.assign(this.clock, {playing: false, loop: null});
+    this.clock.seek(frame);
   }
 
   faster(by) {
@@ -99,7 +105,7 @@ class Stage {
   cells() {
     this.now = this.element.querySelector(".cells .now");
     for (const cell of this.element.querySelectorAll(".cells [data-t]")) {
-      cell.addEventListener("click", () => { this.clock.playing = false; this.clock.seek(Number(cell.dataset.t) * this.stride); });
+      cell.addEventListener("click", () => this.seek(Number(cell.dataset.t) * this.stride));
       cell.addEventListener("pointerenter", (event) => {
         const [t, v] = [Number(cell.dataset.t), Number(cell.dataset.v)];
         this.view.joint = v;

@@ -13,8 +13,9 @@ from playwright.sync_api import Browser, Page
 
 from cli import main
 from pipeline.errors import ArtifactError, ConfigError, SkelepipeError
-from pipeline.report import html
+from pipeline.report import clip_view, html
 from pipeline.report.clip_view import ClipView, collect_clips, find_row, find_rows, write_clip_view, write_page
+from pipeline.report.figures import Figure, Panel
 from pipeline.skeleton.layout import KINECT_V2
 from pipeline.sources.class_title import class_title
 from pipeline.store.store import Store
@@ -357,8 +358,47 @@ def test_cells_lead_to_their_frames_and_joints(browser: Browser, mixed: Path) ->
         assert page.locator(".tip").inner_text().splitlines()[:2] == ["head", "frames 21 to 24"]
         assert state(page, "joint") == 3
         now = page.locator(".cells .now")
-        assert float(now.get_attribute("x") or 0) == 110 + 5 * 40
+        assert float(now.get_attribute("x") or 0) == 130 + 5 * 40
         assert page.locator(".cells .partner").count() + page.locator(".cells .host").count() == 16 * 25
+
+
+def test_the_pasted_frames_are_played_until_a_frame_is_chosen(browser: Browser, mixed: Path) -> None:
+    clock = "document.querySelector('.stage').stage.clock"
+    with opened(browser, mixed) as page:
+        first, last = page.evaluate(f"{clock}.loop")
+        pasted = page.locator(".cells .partner").evaluate_all("cells => cells.map(cell => Number(cell.dataset.t))")
+        assert (first, last) == (4 * min(pasted), 4 * (max(pasted) + 1))
+        page.evaluate(f"{clock}.playing = true; {clock}.seek({last - 0.5}); {clock}.advance(0.1)")
+        assert first <= frame(page) < last
+        page.locator(".stage").first.focus()
+        page.keyboard.press("ArrowRight")
+        assert page.evaluate(f"{clock}.loop") is None
+
+
+def test_repaired_joints_have_a_ring(browser: Browser, shared_store: Store, tmp_path: Path) -> None:
+    xyz = shared_store.clip(0)
+    repaired = np.zeros(xyz.shape[:3], bool)
+    repaired[0, 0, 3] = True
+    pages = {}
+    for name, ringed in (("plain", None), ("ringed", repaired)):
+        figure = Figure(title="t", layout=shared_store.layout, panels=[Panel(title="p", xyz=xyz, repaired=ringed)])
+        write_page(ClipView(figures=[figure]), shared_store, tmp_path / f"{name}.html")
+        with opened(browser, tmp_path / f"{name}.html") as page:
+            stopped(page)
+            pages[name, 0] = drawn(page)
+            page.keyboard.press("ArrowRight")
+            pages[name, 1] = drawn(page)
+    assert pages["plain", 0] != pages["ringed", 0]
+    assert pages["plain", 1] == pages["ringed", 1]
+
+
+def test_the_note_on_rings_counts_joints_and_names_frames() -> None:
+    repaired = np.zeros((1, 9, 25), bool)
+    assert clip_view._describe_repairs(None) == clip_view._describe_repairs(repaired) == ""
+    repaired[0, 3, 4] = True
+    assert clip_view._describe_repairs(repaired) == "rings: 1 repaired joint, frame 4"
+    repaired[0, 6, :2] = True
+    assert clip_view._describe_repairs(repaired) == "rings: 3 repaired joints, frames 4 to 7"
 
 
 def test_dark_and_light_differ_and_a_phone_needs_no_sideways_scrolling(

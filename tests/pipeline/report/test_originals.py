@@ -11,9 +11,10 @@ from pipeline.errors import ArtifactNotFound, SkelepipeError
 from pipeline.ingest.ingest import ingest
 from pipeline.ingest.request import IngestRequest
 from pipeline.recipes.recipe import load_recipe
+from pipeline.report import originals
 from pipeline.report.originals import Originals, bodies_in_slots
 from pipeline.skeleton.layout import KINECT_V2
-from pipeline.skeleton.recording import Recording
+from pipeline.skeleton.recording import Clip, Recording
 from pipeline.store.store import Store
 from pipeline.synth.synth import write
 
@@ -125,3 +126,34 @@ def test_a_joint_at_zero_is_missing_as_recorded() -> None:
     xyz = np.ones((1, 25, 3), np.float32)
     xyz[0, 4] = 0
     assert np.isnan(bodies_in_slots(Recording.from_bodies("x", KINECT_V2, xyz[None]))[0, 0, 4]).all()
+
+
+def test_repaired_joints_are_followed_to_the_stored_clip(
+    tmp_path: Path, raw: Path, request_for: Callable[..., IngestRequest]
+) -> None:
+    """One joint of one frame is moved by half a metre, after five empty frames, which are trimmed."""
+    (tmp_path / "raw").mkdir()
+    name = sorted(path.name for path in raw.glob("*A001.skeleton"))[0]
+    lines = (raw / name).read_text().splitlines(keepends=True)
+    frame, joint, people = 20, 7, 1
+    at = 1 + frame * (1 + people * 27) + 3 + joint
+    x, *rest = lines[at].split(" ")
+    lines[at] = " ".join([str(float(x) + 0.5), *rest])
+    (tmp_path / "raw" / name).write_text(f"{int(lines[0]) + 5}\n" + "0\n" * 5 + "".join(lines[1:]))
+    ingest(request_for(tmp_path / "raw", tmp_path / "own.zarr"))
+    store = Store(tmp_path / "own.zarr")
+    original = Originals(store, [tmp_path / "raw"]).find(0)
+    assert original is not None
+    assert original.repaired is not None
+    assert original.repaired.shape == store.clip(0).shape[:3]
+    assert original.repaired[0, frame, joint]
+    assert original.repaired.sum() == store.columns["quality_joints_filled"][0]
+    assert original.repaired_as_recorded is original.repaired
+
+
+@pytest.mark.parametrize("change", ["exchanged", "dropped", "moved"])
+def test_repairs_are_not_shown_if_a_later_step_rearranges_the_bodies(change: str) -> None:
+    xyz = np.random.default_rng(0).normal(size=(2, 9, 25, 3)).astype(np.float32)
+    before = Clip(name="x", layout=KINECT_V2, xyz=xyz)
+    after = {"exchanged": xyz[::-1], "dropped": xyz[:1], "moved": xyz + 1}[change]
+    assert originals._are_bodies_rearranged(before, before.after(after)) == (change != "moved")
