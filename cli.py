@@ -492,7 +492,9 @@ def evaluate(
 
 @main.command()
 @click.argument("run", required=False, type=NAMED_PATH, shell_complete=complete_run)
-@click.option("--store", type=NAMED_PATH, shell_complete=complete_store, help="Embed the clips of a store.")
+@click.option(
+    "--store", type=NAMED_PATH, shell_complete=complete_store, help="Embed the clips of a store.  [default: the run's]"
+)
 @click.option("--split", shell_complete=complete_split, help="Embed the clips of one of its splits only.")
 @click.option(
     "--subset",
@@ -543,7 +545,7 @@ def embed(
     from trainer.terminal.artifacts import open_newest_run
     from trainer.terminal.device import command_device
 
-    if (store is None) == (array is None):
+    if store is not None and array is not None:
         raise click.UsageError("name either --store or --input")
     check_output(out, force=force, inputs=[path for path in (run, store, array) if path], suffixes=(".npz",))
     opened = load_run(run) if run else open_newest_run()
@@ -596,8 +598,9 @@ def import_weights(file: Path, out: Path | None, as_json: bool, **options: Any) 
 
 
 @main.command()
-@click.argument("run", type=NAMED_PATH, shell_complete=complete_run)
-@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument(
+    "paths", nargs=-1, required=True, metavar="[RUN] FILES...", type=NAMED_PATH, shell_complete=complete_run
+)
 @click.option(
     "--classifier",
     help="A classifier that eval saved: the newest of a name (linear, linear-recalibrated, finetune, ...), or exactly "
@@ -622,8 +625,7 @@ def import_weights(file: Path, out: Path | None, as_json: bool, **options: Any) 
 def predict(
     ctx: click.Context,
     /,
-    run: Path,
-    files: tuple[Path, ...],
+    paths: tuple[Path, ...],
     out: Path | None,
     window: float | None,
     stride: float | None,
@@ -635,19 +637,24 @@ def predict(
 ) -> None:
     """Predict the classes of new recordings in FILES (files, folders, zips) with a classifier that `eval` saved.
 
-    With `-` and --window, frames are read from standard input, one per line: numbers as in a .csv, or JSON arrays.
+    RUN is the newest run by default. With `-` and --window, frames are read from standard input, one per line: numbers
+    as in a .csv, or JSON arrays.
     """
     from pipeline.sources.windows import Windows
     from trainer.inference.predict import PredictRequest, predict, to_json
     from trainer.runs.run import load_run
     from trainer.terminal import training_output
+    from trainer.terminal.artifacts import open_newest_run, split_run
     from trainer.terminal.console import ProgressBar
     from trainer.terminal.device import command_device
 
+    run, files = split_run(paths)
+    if not files:
+        raise click.UsageError(f"name the recordings after the run {run}")
     for path, suffixes in ((out, (".csv", ".jsonl")), (plot, (".png", ".svg", ".pdf"))):
         if path is not None:
             skeleton = [path for path in (options["skeleton"],) if path]
-            check_output(path, force=force, inputs=[run, *files, *skeleton], suffixes=suffixes)
+            check_output(path, force=force, inputs=[*paths, *skeleton], suffixes=suffixes)
     if window is None and (stride is not None or plot is not None):
         raise click.UsageError("--stride and --plot belong to --window")
     if window is not None and stride is None:
@@ -659,10 +666,12 @@ def predict(
         )
         if window is None:
             raise click.UsageError("standard input needs --window")
-        predict_lines(load_run(run), window=window, stride=stride, device=command_device(device), **options)
+        opened = load_run(run) if run else open_newest_run()
+        predict_lines(opened, window=window, stride=stride, device=command_device(device), **options)
         return
+    opened = load_run(run) if run else open_newest_run()
     options |= {"device": command_device(device), "windows": windows}
-    request = PredictRequest(run=load_run(run), roots=files, output=out, **options)
+    request = PredictRequest(run=opened, roots=files, output=out, **options)
     with ProgressBar("predict") as bar:
         result = predict(request, bar.show_recordings)
     if plot is not None:
@@ -686,7 +695,7 @@ def predict_lines(run: Any, **options: Any) -> None:
 
 
 @main.command()
-@click.argument("path", type=NAMED_PATH, shell_complete=complete_store_or_run)
+@click.argument("path", required=False, type=NAMED_PATH, shell_complete=complete_store_or_run)
 @click.option(
     "--format",
     "form",
@@ -723,14 +732,20 @@ def predict_lines(run: Any, **options: Any) -> None:
 @click.option("--out", required=True, type=NAMED_PATH, help="The exact path of the file (stgcn: folder) to write.")
 @replace_option
 @json_option
-def export(path: Path, form: Any, out: Path, force: bool, as_json: bool, **options: Any) -> None:
-    """Export a store (PATH) in another format, for other code bases; or the encoder of a run (PATH) as ONNX."""
+def export(path: Path | None, form: Any, out: Path, force: bool, as_json: bool, **options: Any) -> None:
+    """Export a store (PATH) in another format, for other code bases; or the encoder of a run (PATH) as ONNX.
+
+    PATH is the newest store by default; for ONNX, the newest run.
+    """
     from pipeline.artifacts.paths import RUN_FILE
     from pipeline.export.export import ExportRequest, export, padding_note
     from trainer.terminal import pipeline_output
-    from trainer.terminal.artifacts import open_store
+    from trainer.terminal.artifacts import open_newest_run, open_store
     from trainer.terminal.console import ProgressBar
 
+    if path is None:
+        is_onnx = "onnx" in (form, export_format(out, "npz"))
+        path = open_newest_run().path if is_onnx else open_store(None).path
     is_run = (path / RUN_FILE).is_file()
     form = form or export_format(out, "onnx" if is_run else "npz")
     if form == "stgcn" and out.suffix:
@@ -879,18 +894,19 @@ def run_report(run: Any, store: Path | None, options: dict[str, Any]) -> Any:
 
 
 @main.command()
-@click.argument("path", type=NAMED_PATH, shell_complete=complete_store_or_run)
+@click.argument("path", required=False, type=NAMED_PATH, shell_complete=complete_store_or_run)
 @json_option
 @click.pass_context
-def verify(ctx: click.Context, path: Path, as_json: bool) -> None:
-    """Verify the checksum of every file of a store, split, run, checkpoint or classifier.
+def verify(ctx: click.Context, path: Path | None, as_json: bool) -> None:
+    """Verify the checksum of every file of a store, split, run, checkpoint or classifier (default: the newest run).
 
     Exit codes: 0 good, 4 damaged, 1 not an artifact of skelepipe, 2 not found.
     """
     from pipeline.store.verify import verify
     from trainer.terminal import pipeline_output
+    from trainer.terminal.artifacts import newest_path
 
-    verdict = verify(path)
+    verdict = verify(path or newest_path())
     print_json(asdict(verdict)) if as_json else print_results(pipeline_output.verdict_lines(verdict))
     ctx.exit(DAMAGED if verdict.findings else 0)
 

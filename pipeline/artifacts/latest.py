@@ -46,16 +46,8 @@ def open_newest(
         ArtifactNotFound: there is no complete one.
         OSError: the folder cannot be listed.
     """
-    name = read_latest(folder).get(kind)
-    try:
-        listed = list(folder.iterdir())
-    except FileNotFoundError:
-        listed = []
-    paths = [path for path in listed if path.name == name or path.match(pattern)]
-    found = [path for path in paths if path.is_dir() and (path.name == name or not path.name.startswith("."))]
-    found.sort(key=lambda path: (path.name == name, _modified_at(path)), reverse=True)
     skipped: list[str] = []
-    for path in found:
+    for path in newest_first(folder, kind, pattern):
         try:
             return open_artifact(path), skipped
         except ArtifactError as error:
@@ -64,6 +56,19 @@ def open_newest(
             skipped.append(f"skipped {path}: cannot be read: {error.strerror or error}")
     hint = "; ".join([*skipped, f"make one with `{command}`, or cd to the folder that has them"])
     raise ArtifactNotFound(folder, hint, suggestion="", message=f"there is no complete {kind}")
+
+
+def newest_first(folder: Path, kind: str, pattern: str) -> list[Path]:
+    """Return the artifacts of a kind in a folder, damaged ones included, the newest first; see `open_newest`."""
+    name = read_latest(folder).get(kind)
+    try:
+        listed = list(folder.iterdir())
+    except FileNotFoundError:
+        listed = []
+    paths = [path for path in listed if path.name == name or path.match(pattern)]
+    found = [path for path in paths if path.is_dir() and (path.name == name or not path.name.startswith("."))]
+    found.sort(key=lambda path: (path.name == name, _modified_at(path)), reverse=True)
+    return found
 
 
 def _modified_at(path: Path) -> float:

@@ -54,8 +54,9 @@ def find_rows(store: Store, samples: Sequence[str]) -> list[int]:
         exact = row_of.get(sample, folded.get(sample.lower()))
         rows = [exact] if exact is not None else _matching(store, sample) or _of_class(store, sample)
         if not rows:
-            hint = f"{did_you_mean(sample, store.names)}; it contains {_example_names(store)}"
-            raise ArtifactError(f"{store.path}: no clip is called {sample!r}{hint}")
+            known = [*(title.split(" ", 1)[-1] for title in _class_titles(store).values()), *store.names]
+            hint = f"{did_you_mean(sample, known)}; it contains {_example_names(store)}"
+            raise ArtifactError(f"{store.path}: no clip and no class is called {sample!r}{hint}")
         found |= dict.fromkeys(rows)
     if len(found) > MAX_CLIPS:
         raise ArtifactError(f"{store.path}: {len(found):,} clips match, a page can show {MAX_CLIPS}; name fewer")
@@ -64,10 +65,14 @@ def find_rows(store: Store, samples: Sequence[str]) -> list[int]:
 
 def _of_class(store: Store, sample: str) -> list[int]:
     """Return the first rows of the class with this name or title, such as `brushing hair` or `A004`."""
-    titles = {label: store.class_name(label).lower() for label in np.unique(store.columns["label"]).tolist()}
     wanted = sample.lower()
+    titles = {label: title.lower() for label, title in _class_titles(store).items()}
     found = [label for label, title in titles.items() if wanted in (title, *title.split(" ", 1))]
     return [int(row) for row in np.flatnonzero(np.isin(store.columns["label"], found))[:DEFAULT_CLIP_COUNT]]
+
+
+def _class_titles(store: Store) -> dict[int, str]:
+    return {label: store.class_name(label) for label in np.unique(store.columns["label"]).tolist()}
 
 
 def collect_clips(store: Store, rows: Sequence[int], roots: Sequence[Path], default_root: Path) -> ClipView:

@@ -302,7 +302,7 @@ def test_embed_writes_features_of_a_store_and_of_an_array(workplace: Path, skele
         result = json.loads(skelepipe(*command, *more, "--json").stdout)
         assert (result["clips"], result["checkpoint"]["step"], result["checkpoint"]["skipped"]) == (36, 6, [])
     assert skelepipe(*command, "--split", "xsub", "--layer", "head", "--normalise").exit_code == 0
-    assert skelepipe("embed", "runs/tiny", "--out", "t.npz").exit_code == 2
+    assert skelepipe(*command, "--input", "x.npz").exit_code == 2
 
 
 @pytest.mark.parametrize(

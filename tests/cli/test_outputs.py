@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
+from pipeline.artifacts.latest import record_latest
 from pipeline.errors import OutputExists
 from pipeline.store.store import Store
 from trainer.runs.run import Run
+from trainer.terminal.artifacts import split_run
 from trainer.terminal.outputs import check_output
 
 Skelepipe = Callable[..., Result]
@@ -158,11 +160,59 @@ def test_the_suffix_chooses_the_format_of_an_export(folder: Path, skelepipe: Ske
         assert Path(name).read_bytes().startswith(start)
 
 
-def test_view_and_embed_take_the_newest(folder: Path, skelepipe: Skelepipe) -> None:
-    done = skelepipe("view", "A002", "--html", "class.html")
+RUN_NOTE, STORE_NOTE = "run runs/tiny (newest)", "store processed/ntu60.zarr (newest)"
+
+
+@pytest.mark.parametrize(
+    ("words", "note"),
+    [
+        (["view", "A002", "--html", "class.html"], STORE_NOTE),
+        (["embed", "--out", "f.npz"], RUN_NOTE),
+        (["export", "--out", "x.npz"], STORE_NOTE),
+        (["export", "--out", "x.onnx"], RUN_NOTE),
+        (["export", "--out", "x", "--format", "onnx"], RUN_NOTE),
+        (["verify"], "newest: runs/tiny"),
+    ],
+)
+def test_commands_take_the_newest(words: list[str], note: str, folder: Path, skelepipe: Skelepipe) -> None:
+    done = skelepipe(*words)
     assert done.exit_code == 0, done.output
-    assert "store processed/ntu60.zarr (newest)" in done.stderr
-    done = skelepipe("embed", "--store", "processed/ntu60.zarr", "--out", "f.npz")
-    assert done.exit_code == 0, done.output
-    assert "run runs/tiny (newest)" in done.stderr
+    assert note in done.stderr
+
+
+def test_verify_examines_the_newest_artifact_even_if_it_is_damaged(folder: Path, skelepipe: Skelepipe) -> None:
+    shutil.copytree("runs/tiny", "runs/half")
+    record_latest(Path("runs"), "run", "half")
+    (Path("runs/half/run.json")).write_text("{}")
+    done = skelepipe("verify")
+    assert "newest: runs/half" in done.stderr
+    assert done.exit_code != 0
+    shutil.rmtree("runs")
+    assert "processed/ntu60.zarr: good" in skelepipe("verify").output
+    shutil.rmtree("processed")
+    assert "there is no run and no store" in skelepipe("verify").stderr
+
+
+def test_a_store_that_is_not_there_is_named(folder: Path, skelepipe: Skelepipe) -> None:
     assert "none.zarr: no such file" in skelepipe("view", "none.zarr").stderr
+
+
+def test_predict_finds_out_which_argument_is_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("runs/one/checkpoints").mkdir(parents=True)
+    Path("elsewhere").mkdir()
+    Path("elsewhere/run.json").touch()
+    Path("new").mkdir()
+    new, stdin = Path("new"), Path("-")
+    for run in (Path("runs/one"), Path("runs/never"), Path("elsewhere"), Path("typo")):
+        assert split_run([run, new]) == (run, (new,))
+        assert split_run([run, stdin]) == (run, (stdin,))
+    assert split_run([new, Path("more")]) == (None, (new, Path("more")))
+    assert split_run([stdin]) == (None, (stdin,))
+    assert split_run([Path("typo")]) == (None, (Path("typo"),))
+    assert split_run([Path("runs/one")]) == (Path("runs/one"), ())
+
+
+def test_an_unknown_class_is_answered_with_a_similar_one(folder: Path, skelepipe: Skelepipe) -> None:
+    refused = skelepipe("view", "drinking water")
+    assert "no clip and no class is called 'drinking water' (did you mean drink water?)" in refused.stderr

@@ -40,3 +40,17 @@ def test_output_to_a_full_disk_is_one_line_and_exit_code_5(words: list[str]) -> 
     assert last.startswith("Error: standard output: ")
     assert "No space left on device" in last
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("words", [["inspect"], ["config", "show"]])
+def test_a_reader_that_has_gone_ends_the_command_like_sigpipe(words: list[str], own_store: Path) -> None:
+    store = [str(own_store)] if words == ["inspect"] else []
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, str(ROOT / "cli.py"), *words, *store]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    ended = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, check=False, env=environment)
+    os.close(writer)
+    assert ended.returncode == 141
+    assert "Traceback" not in ended.stderr
+    assert "Error" not in ended.stderr

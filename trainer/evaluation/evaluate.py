@@ -58,6 +58,7 @@ def evaluate(
     train, test = (
         StoredClips(store, rows, run.config.frames, run.config.bodies) for rows in (labelled.train, labelled.test)
     )
+    parts: list[EvaluationPart] = []
     inputs = EvaluationInputs(
         request=request,
         labelled=labelled,
@@ -71,9 +72,9 @@ def evaluate(
         encoder=encoder,
         untrained=build_run_encoder(run, fast=request.fast).to(request.device),
         lineage=lineage.lineage(run, store, split, labelled, checkpoint, request.device),
-        progress=progress,
+        progress=lambda message: progress(f"{_position(parts)}{message}"),
     )
-    parts = build_parts(inputs, subsets)
+    parts += build_parts(inputs, subsets)
     if any(part.files.missing for part in parts):
         progress("verifying the store")
         store.check()
@@ -83,6 +84,13 @@ def evaluate(
     newest, _ = newest_results(read_results(run)[0])
     names = {result.short_name: result.name for result in newest}
     return {part.key: {**results[part.key], "newest": names[part.files.short_name]} for part in parts}
+
+
+def _position(parts: Sequence[EvaluationPart]) -> str:
+    """Return `2 of 7: `, the number of the row that is being computed; empty before the first."""
+    rows = sum(len(part.files.requested) for part in parts)
+    missing = sum(len(part.files.missing) for part in parts)
+    return f"{rows - missing + 1} of {rows}: " if missing else ""
 
 
 def _train_parts(parts: Sequence[EvaluationPart]) -> None:

@@ -1,10 +1,11 @@
 """Open the store or run that a command works on: the one named, or else the newest."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.artifacts.latest import open_newest
-from pipeline.artifacts.paths import PROCESSED_FOLDER, RUN_FILE, RUNS_FOLDER
+from pipeline.artifacts.latest import newest_first, open_newest
+from pipeline.artifacts.paths import CHECKPOINTS_FOLDER, MANIFEST_FILE, PROCESSED_FOLDER, RUN_FILE, RUNS_FOLDER
 from pipeline.errors import ArtifactNotFound
 from pipeline.store.store import Store
 from trainer.terminal.printing import print_note
@@ -44,3 +45,25 @@ def resolve_report_target(path: Path | None) -> "Store | Run":
 
         return load_run(path)
     return open_store(path)
+
+
+def newest_path() -> Path:
+    """Return the path of the newest run, or else of the newest store; print it. It may be damaged.
+
+    Raises:
+        ArtifactNotFound: there is neither.
+    """
+    found = newest_first(RUNS_FOLDER, "run", "*") or newest_first(PROCESSED_FOLDER, "store", "*.zarr")
+    if not found:
+        hint = "make a store with `skelepipe ingest ntu60 raw/`, or cd to the folder that has them"
+        raise ArtifactNotFound(PROCESSED_FOLDER, hint, suggestion="", message="there is no run and no store")
+    print_note([f"newest: {found[0]}"])
+    return found[0]
+
+
+def split_run(paths: Sequence[Path]) -> tuple[Path | None, tuple[Path, ...]]:
+    """Split the arguments `[RUN] FILES...`: the first is a run if it is an artifact, in runs/, or does not exist."""
+    first, *rest = paths
+    is_artifact = any((first / name).exists() for name in (RUN_FILE, MANIFEST_FILE, CHECKPOINTS_FOLDER))
+    is_run = is_artifact or first.parent == RUNS_FOLDER or (bool(rest) and not first.exists() and str(first) != "-")
+    return (first, tuple(rest)) if is_run else (None, tuple(paths))

@@ -20,7 +20,7 @@ from pipeline.files.address_space import require_address_space
 from pipeline.files.numba_cache import choose_cache_folder
 from pipeline.files.regular_files import UnsuitableFile
 from trainer.terminal.examples import EXAMPLES
-from trainer.terminal.standard_streams import open_missing_streams
+from trainer.terminal.standard_streams import discard_output, open_missing_streams
 
 COMPLETE_VARIABLE = "_SKELEPIPE_COMPLETE"
 """The environment variable with which a shell asks click for completions."""
@@ -113,6 +113,10 @@ class Group(click.Group):
         return super().resolve_command(ctx, args)
 
 
+READER_GONE = 141
+"""Exit code when the reader of standard output has gone (`| head -1`): 128 + SIGPIPE, as a shell reports it."""
+
+
 class MainGroup(Group):
     """The group of all commands; turns every error of skelepipe into one line and its exit code."""
 
@@ -136,7 +140,7 @@ class MainGroup(Group):
         try:
             return super().parse_args(ctx, args)
         except BrokenPipeError:
-            raise
+            _exit_without_reader(ctx)
         except OSError as error:
             _print_error(f"standard output: {error.strerror or error}")
             ctx.exit(OutputFailed.exit_code)
@@ -161,7 +165,7 @@ class MainGroup(Group):
             self._fail(ctx, f"{OUT_OF_MEMORY} ({next(iter(str(error).splitlines()), 'MemoryError')})", 1)
         except OSError as error:
             if isinstance(error, BrokenPipeError):
-                raise
+                _exit_without_reader(ctx)
             prefix = f"{error.filename}: " if error.filename else ""
             code = SkelepipeError.exit_code if isinstance(error, UnsuitableFile) else OutputFailed.exit_code
             self._fail(ctx, f"{prefix}{error.strerror or error}", code)
@@ -181,6 +185,12 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Return whether an allocation failed: in Python or numpy, in torch on the host, or on a GPU."""
     text = str(error)
     return isinstance(error, MemoryError) or "can't allocate memory" in text or "CUDA out of memory" in text
+
+
+def _exit_without_reader(ctx: click.Context) -> NoReturn:
+    """End with the exit code of a program that SIGPIPE ended, because nobody reads standard output any more."""
+    discard_output()
+    ctx.exit(READER_GONE)
 
 
 def _print_error(message: str) -> None:

@@ -51,7 +51,7 @@ def test_without_a_name_there_is_one_of_each_class(shared_store: Store) -> None:
 
 
 def test_an_unknown_name_is_refused_with_some_that_there_are(shared_store: Store) -> None:
-    with pytest.raises(ArtifactError, match=rf"no clip is called 'S999'.*{shared_store.names[0]}"):
+    with pytest.raises(ArtifactError, match=rf"no clip and no class is called 'S999'.*{shared_store.names[0]}"):
         find_rows(shared_store, ["S999"])
 
 
@@ -165,7 +165,7 @@ def test_a_raw_folder_of_something_else_is_told_and_does_no_harm(
 def test_mixing_takes_no_samples_and_two_that_are_there(shared_store: Store) -> None:
     one, two = shared_store.names[:2]
     assert "--mix and SAMPLE cannot be combined" in run(shared_store.path, one, "--mix", one, two, code=2)
-    assert "no clip is called 'never'" in run(shared_store.path, "--mix", one, "never", code=1)
+    assert "no clip and no class is called 'never'" in run(shared_store.path, "--mix", one, "never", code=1)
 
 
 def test_what_is_mixed_is_what_training_mixes(shared_store: Store) -> None:
