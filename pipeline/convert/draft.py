@@ -20,6 +20,7 @@ from pipeline.files import raw_files
 from pipeline.files.atomic import write_file
 from pipeline.files.raw_files import RawFile
 from pipeline.files.system_files import is_system_file
+from pipeline.files.text_paths import accept_text_paths
 from pipeline.skeleton.layout import Layout
 from pipeline.skeleton.shipped_layouts import layout_names, load_layout
 from pipeline.sources.folder import arrays
@@ -57,6 +58,7 @@ class Draft:
     notes: list[str]
 
 
+@accept_text_paths
 def draft_folder(folder: Path, *, pattern: str | None = None, force: bool = False) -> Draft:
     """Write `skeleton.toml` and `manifest.csv` for the recordings in a folder, as far as they can be guessed.
 

@@ -15,12 +15,14 @@ from pipeline.convert.registry import TOOLS
 from pipeline.convert.tool import ConvertedClip, FoundRecording, Options, Unreadable
 from pipeline.errors import ConfigError, RawFileError, SkelepipeError, printable_name
 from pipeline.files import raw_files
+from pipeline.files.text_paths import request_with_text_paths
 from pipeline.skeleton.frame_rate import FRAMES_PER_SECOND, is_resampled
 from pipeline.skeleton.layout import Layout
 from pipeline.skeleton.shipped_layouts import layout_mapping, layout_names, load_layout
 from pipeline.sources.folder.skeleton_toml import skeleton_values
 
 
+@request_with_text_paths
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ConvertRequest:
     """Options of a conversion; None means the tool's default."""

@@ -14,6 +14,7 @@ from pipeline.files import atomic
 from pipeline.files.disk import disk_errors, require_free_space
 from pipeline.files.locks import sole_writer
 from pipeline.files.system_files import entries
+from pipeline.files.text_paths import request_with_text_paths
 from pipeline.store import split_rules
 from pipeline.store.batches import MAX_BODIES
 from pipeline.store.build_splits import build_splits
@@ -36,6 +37,7 @@ LARGE_BYTES = 4 << 30
 """An export that is larger, mostly by padding, gets a note."""
 
 
+@request_with_text_paths
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ExportRequest:
     """Options of an export; None is the default of the format."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from pipeline.errors import ArtifactError, ArtifactNotFound
 from pipeline.files.locks import sole_writer
+from pipeline.files.text_paths import accept_text_paths
 from pipeline.ingest import existing_store, work_folder
 from pipeline.ingest.assemble import finish_ingest
 from pipeline.ingest.execute import run_partitions
@@ -123,6 +124,7 @@ def find_unfinished_output(folder: Path) -> Path:
     return outputs[0]
 
 
+@accept_text_paths
 def finalise(output: Path, *, strict: bool = False, force: bool = False) -> IngestResult:
     """Publish the store once all jobs have ended: its bytes are the same as those of a single ingest.
 

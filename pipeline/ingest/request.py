@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from pipeline.files.disk import folder_size
+from pipeline.files.text_paths import request_with_text_paths
 from pipeline.ingest.estimate import IngestEstimate
 from pipeline.recipes.recipe import Recipe, load_recipe
 from pipeline.sources.source import Source, Survey
@@ -22,6 +23,7 @@ class IngestProgress:
     quarantined: int
 
 
+@request_with_text_paths
 @dataclass(frozen=True, kw_only=True, slots=True)
 class IngestRequest:
     """Options of an ingest."""

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import ArtifactError, SkelepipeError
 from pipeline.files import atomic
+from pipeline.files.text_paths import accept_text_paths
 from pipeline.report import html, images
 from pipeline.report.figures import Figure, Panel
 from pipeline.report.originals import find_raw_folders
@@ -75,6 +76,7 @@ def _class_titles(store: Store) -> dict[int, str]:
     return {label: store.class_name(label) for label in np.unique(store.columns["label"]).tolist()}
 
 
+@accept_text_paths
 def collect_clips(store: Store, rows: Sequence[int], roots: Sequence[Path], default_root: Path) -> ClipView:
     """Collect clips of a store, each next to its original recording if that is found.
 
@@ -155,6 +157,7 @@ def default_page(view: ClipView, store: Store) -> Path:
     return Path(re.sub(r"[^\w.+-]+", "-", name).lstrip(".-")[:MAX_PAGE_NAME] + ".html")
 
 
+@accept_text_paths
 def write_clip_view(
     view: ClipView,
     store: Store,

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.files.atomic import sole_file_writer, write_file
+from pipeline.files.text_paths import accept_text_paths
 from pipeline.report import html
 from pipeline.skeleton.layout import Layout
 
@@ -182,6 +183,7 @@ def format_number(value: Any) -> str:
     return str(value)
 
 
+@accept_text_paths
 def write_report(report: Report, out: Path) -> dict[str, Any]:
     """Write a report as one HTML file, atomically.
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.files.text_paths import accept_text_paths
 from pipeline.recipes.registry import STEPS
 from pipeline.report import charts, store_examples
 from pipeline.report.originals import REPAIR_COUNTS
@@ -26,6 +27,7 @@ MAX_QUARANTINE_LISTED = 300
 """Number of listed quarantined recordings; `skelepipe inspect STORE --quarantine` has all."""
 
 
+@accept_text_paths
 def build_store_report(store: Store, roots: Sequence[Path], default_root: Path) -> Report:
     """Build the report on a store.
 

@@ -17,6 +17,7 @@ from pipeline.artifacts.schemas import SPLIT, SUBSET
 from pipeline.errors import ArtifactError, ConfigError
 from pipeline.files import atomic
 from pipeline.files.locks import sole_writer
+from pipeline.files.text_paths import accept_text_paths
 from pipeline.store import split_rules
 from pipeline.store.split_rules import Rule, available_rules, split_document
 from pipeline.store.splits import Rows, Split, Subset, load_split, load_subset, require_disjoint, validated_rows
@@ -35,6 +36,7 @@ class BuiltSplits:
     """Observations that are not errors, such as listed names that the store does not have."""
 
 
+@accept_text_paths
 def build_splits(
     store: Store,
     names: Iterable[str] = (),

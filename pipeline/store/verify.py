@@ -16,6 +16,7 @@ from pipeline.artifacts.paths import (
 from pipeline.artifacts.validation import DocumentSpec
 from pipeline.errors import ArtifactError, ArtifactNotFound, SkelepipeError
 from pipeline.files.regular_files import read_bytes
+from pipeline.files.text_paths import accept_text_paths
 from pipeline.store import store
 
 META_SPECS = {schemas.CHECKPOINT: schemas.META, schemas.CLASSIFIER: schemas.CLASSIFIER_META}
@@ -36,6 +37,7 @@ class VerifyResult:
     """All faults, one line each; empty if there are none."""
 
 
+@accept_text_paths
 def verify(path: Path) -> VerifyResult:
     """Read every byte of an artifact and list all faults.
 

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from pipeline.files.text_paths import accept_text_paths
 from pipeline.synth.folder import write_folder
 from pipeline.synth.ntu import write_ntu
 from pipeline.synth.pku import FOLDERS, write_pku
@@ -9,6 +10,7 @@ from pipeline.synth.summary import SynthSummary
 from pipeline.synth.tools import TOOLS, write_tool
 
 
+@accept_text_paths
 def write(dataset: str, out: Path, *, clips: int, seed: int, broken: int = 0) -> SynthSummary:
     """Write a synthetic data set, or files of a tool, into a new folder, which appears whole or not at all.
 

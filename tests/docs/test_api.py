@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import numpy as np
 import pytest
@@ -61,6 +61,16 @@ def test_every_name_on_the_page_is_there_with_these_arguments(name: str, argumen
     assert signature(value) == arguments
     assert value.__doc__
     assert sentence.endswith(".")
+
+
+@pytest.mark.parametrize("name", [name for name, *_ in LISTED])
+def test_every_function_that_takes_a_path_accepts_text(name: str) -> None:
+    value = found(name)
+    function = value.__init__ if inspect.isclass(value) else value
+    types = {key: str(kind) for key, kind in get_type_hints(function).items() if key != "return"}
+    paths = {key for key, kind in types.items() if "pathlib.Path" in kind}
+    accepts = hasattr(function, "__wrapped__")
+    assert accepts or all("str" in types[key] for key in paths)
 
 
 def test_the_page_has_a_function_for_every_command_but_those_of_the_command_line_itself() -> None:

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from pipeline.errors import ConfigError
 from pipeline.files import safe_toml
 from pipeline.files.regular_files import read_text
+from pipeline.files.text_paths import accept_text_paths
 from pipeline.suggest import did_you_mean, did_you_mean_path
 from trainer.config.layers import FITTED_ORIGIN, SET_ORIGIN, ConfigLayer, build_config, parse_setting
 from trainer.config.pretrain import PretrainConfig
@@ -119,6 +120,7 @@ def fitted_batch(chosen: Preset, clips: int) -> list[ConfigLayer]:
     return [ConfigLayer(FITTED_ORIGIN, {"batch_size": clips // 2})]
 
 
+@accept_text_paths
 def pretrain_layers(
     name: str, chosen: Preset, file: Path | None = None, settings: Sequence[str] = (), clips: int | None = None
 ) -> list[ConfigLayer]:
@@ -151,6 +153,7 @@ def config_from_layers(layers: Sequence[ConfigLayer]) -> PretrainConfig:
     return build_config(PretrainConfig, layers, " with ".join(["configuration", *files]))
 
 
+@accept_text_paths
 def compose_pretrain(chosen: Preset, file: Path | None = None, settings: Sequence[str] = ()) -> PretrainConfig:
     """Build the pre-training configuration from a preset, a TOML file and `a.b=value` settings.
 

@@ -14,6 +14,7 @@ from pipeline.errors import ArtifactError, ArtifactNotFound
 from pipeline.files import safe_numpy
 from pipeline.files.atomic import sole_file_writer, write_file
 from pipeline.files.regular_files import open_buffered
+from pipeline.files.text_paths import accept_text_paths
 from pipeline.recipes.steps.resample import resized
 from pipeline.sources.coordinate_limits import MAX_POSITION, explain_beyond, first_beyond
 from pipeline.store.batches import pad_clip
@@ -61,6 +62,7 @@ def from_store(run: Run, store: Store, split: Split | None = None, subset: str =
     )
 
 
+@accept_text_paths
 def from_file(run: Run, path: Path) -> ClipBatch:
     """Read the array `data` (N, 3, T, V, M) of an .npz, with `lengths`, `labels` and `names` if present.
 
@@ -186,6 +188,7 @@ def encode(
     return Embedding(features=(normalize(vectors, dim=1) if normalised else vectors).numpy(), checkpoint=checkpoint)
 
 
+@accept_text_paths
 def embed(
     run: Run,
     batch: ClipBatch,

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import ArtifactError, ConfigError, SkelepipeError
 from pipeline.files import atomic
+from pipeline.files.text_paths import request_with_text_paths
 from trainer.config.evaluation import FeatureLayer
 from trainer.evaluation import features
 from trainer.inference import onnx_metadata
@@ -29,6 +30,7 @@ MAX_WEIGHT_BYTES = 2**31 - 2**20
 CPU = torch.device("cpu")
 
 
+@request_with_text_paths
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OnnxExportRequest:
     """What to export."""

@@ -18,6 +18,7 @@ from torch import Tensor
 from pipeline.errors import RawFileError, SkelepipeError
 from pipeline.files.atomic import sole_file_writer, write_file
 from pipeline.files.spreadsheet import escape_cell
+from pipeline.files.text_paths import request_with_text_paths
 from pipeline.recipes.clips import process_recording
 from pipeline.recipes.recipe import recipe_from_plain
 from pipeline.recipes.steps.resample import resized
@@ -36,6 +37,7 @@ MAX_LISTED_REASONS = 3
 """Unusable recordings that an error message lists."""
 
 
+@request_with_text_paths
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PredictRequest:
     """What to predict."""

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from pipeline.errors import ConfigError, RawFileError, UnusableClip
+from pipeline.files.text_paths import request_with_text_paths
 from pipeline.recipes.recipe import Recipe, apply_recipe, recipe_from_plain
 from pipeline.skeleton.frame_rate import FRAMES_PER_SECOND, at_common_rate
 from pipeline.skeleton.layout import KINECT_V2
@@ -27,6 +28,7 @@ from trainer.runs.run import Run
 SOURCE = "standard input"
 
 
+@request_with_text_paths
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StreamRequest:
     """What to predict."""

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pipeline.artifacts.latest import record_latest
 from pipeline.errors import ArtifactError, NotFinite
 from pipeline.files.locks import sole_writer
+from pipeline.files.text_paths import request_with_text_paths
 from pipeline.store.splits import Split
 from pipeline.store.store import Store
 from trainer.config.pretrain import PretrainConfig
@@ -43,6 +44,7 @@ CHECKPOINT_SECONDS = 120.0
 """Time between checkpoints, and so the most work a kill can cost. Saving takes some milliseconds."""
 
 
+@request_with_text_paths
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PretrainRequest:
     """What to train."""

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from pipeline.errors import ArtifactError, NotFinite
+from pipeline.files.text_paths import request_with_text_paths
 from pipeline.report.report import Block, Film, Report, Section, Text
 from trainer.evaluation import frozen_protocols, results
 from trainer.evaluation.request import SCRATCH
@@ -19,6 +20,7 @@ from trainer.runs.run import LOG_FILE, CheckpointName, Run, find_run_split, find
 from trainer.runtime.device import choose_device
 
 
+@request_with_text_paths
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunReportRequest:
     """The run to report on, with options."""

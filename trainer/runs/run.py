@@ -16,6 +16,7 @@ from pipeline.errors import ArtifactError, ArtifactNotFound, OutputFailed, expla
 from pipeline.files import atomic
 from pipeline.files.locks import sole_writer
 from pipeline.files.regular_files import read_bytes
+from pipeline.files.text_paths import accept_text_paths
 from pipeline.skeleton.layout import Layout
 from pipeline.store.splits import Split, find_split
 from pipeline.store.store import Store
@@ -81,6 +82,7 @@ def create_run(path: Path, **facts: Any) -> Run:
     return load_run(path)
 
 
+@accept_text_paths
 def load_run(path: Path) -> Run:
     """Read the `run.json` of a run.
 
@@ -235,6 +237,7 @@ def require_fit(run: Run, path: Path) -> None:
     fit_check.require_memory_to_encode(run.path / RUN_FILE, run.layout, run.config)
 
 
+@accept_text_paths
 def find_run_store(run: Run, override: Path | None = None) -> Store:
     """Open the store that a run was trained on, or another one with the same skeleton layout and recipe.
 

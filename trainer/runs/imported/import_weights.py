@@ -14,6 +14,7 @@ from pipeline.files import atomic
 from pipeline.files.disk import disk_errors
 from pipeline.files.locks import sole_writer
 from pipeline.files.system_files import entries
+from pipeline.files.text_paths import request_with_text_paths
 from pipeline.recipes.recipe import load_recipe
 from pipeline.skeleton.layout import KINECT_V2
 from pipeline.store.verify import verify
@@ -25,6 +26,7 @@ from trainer.runs.imported.torch_file import TorchFile, read_torch_file
 from trainer.runs.run import Run, create_run, is_damaged, load_run
 
 
+@request_with_text_paths
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ImportRequest:
     """What to import."""
