@@ -36,6 +36,7 @@ from trainer.runs.folder_watch import watch_folder
 from trainer.runs.log import RunLog, describe_damaged_lines, seconds_of_training
 from trainer.runs.requirements import require_disk
 from trainer.runs.run import LOG_FILE, Run, build_run_method, load_run, newest_checkpoint, require_fit
+from trainer.runs.source_commit import source_commit
 from trainer.runtime import distributed
 from trainer.runtime.device import choose_device, describe_device
 from trainer.runtime.signals import Interrupted, StopFlag, catch_stop_signals
@@ -233,7 +234,7 @@ def _train(
                     **({} if state.held_out_knn is None else {"held_out_knn": state.held_out_knn}),
                     samples_per_second=state.samples_per_second,
                     seconds=round(earlier + time.perf_counter() - started, 2),
-                    **({"device": device} if len(losses) == 1 else {}),
+                    **({"device": device, "commit": source_commit()} if len(losses) == 1 else {}),
                 )
                 progress(state)
     seconds, per_epoch = time.perf_counter() - started, len(holdout.train_rows) // run.config.batch_size

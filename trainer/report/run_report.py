@@ -160,6 +160,8 @@ def _description(run: Run) -> str:
     data = f"{store['name']} {split['name']}" if store["name"] else "unknown data"
     about = f"{config.method.name}, {config.stream} stream, preset {run.preset}, seed {config.seed}, on {data}"
     parameters = f"{config.encoder.name} with {parameter_count(run.layout, config.encoder):,} parameters"
-    devices = [] if run.imported else log.training_devices(run.path / LOG_FILE)
+    keys = () if run.imported else ("device", "commit")
+    logged = {key: ", then ".join(log.logged_texts(run.path / LOG_FILE, key)) for key in keys}
     versions = ", ".join(f"{name} {version}" for name, version in (run.lineage.get("versions") or {}).items())
-    return "; ".join(filter(None, [about, parameters, ", then ".join(devices), str(run.path), versions]))
+    commit = f"commit {logged['commit']}" if logged.get("commit") else ""
+    return "; ".join(filter(None, [about, parameters, logged.get("device"), str(run.path), versions, commit]))

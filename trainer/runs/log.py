@@ -13,7 +13,7 @@ from pipeline.files.regular_files import open_to_append, read_bytes
 
 MAX_LISTED = 5
 """Damaged lines that are listed in a message."""
-MEASURED = ("samples_per_second", "seconds", "device")
+MEASURED = ("samples_per_second", "seconds", "device", "commit")
 """Keys of an event that depend on the machine: the same training has other values on another one."""
 RESUME_HINT = "run the same command again to resume from the newest checkpoint"
 
@@ -70,10 +70,10 @@ def seconds_of_training(path: Path) -> float:
     return next((float(time) for time in reversed(times) if type(time) in (int, float) and 0 <= time < 1e12), 0.0)
 
 
-def training_devices(path: Path) -> list[str]:
-    """Return the devices of a training, in the order in which it used them."""
-    names = [event.get("device") for event in read_log(path)]
-    return list(dict.fromkeys(name for name in names if isinstance(name, str)))
+def logged_texts(path: Path, key: str) -> list[str]:
+    """Return the different texts that a log has for `device` or `commit`, which each resume writes, oldest first."""
+    texts = [event.get(key) for event in read_log(path)]
+    return list(dict.fromkeys(text for text in texts if isinstance(text, str)))
 
 
 def damaged_lines(path: Path) -> list[int]:

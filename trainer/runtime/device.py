@@ -56,4 +56,5 @@ def describe_device(device: torch.device) -> str:
     """Return the name of the device, for logs and results."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"CPU, {torch.get_num_threads()} threads"
+    threads = torch.get_num_threads()
+    return f"CPU, {threads} thread{'s' if threads > 1 else ''}"

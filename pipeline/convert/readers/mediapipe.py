@@ -27,6 +27,10 @@ LANDMARKS = 33
 WORLD_KEYS = ("pose_world_landmarks", "poseWorldLandmarks", "world_landmarks", "worldLandmarks")
 IMAGE_KEYS = ("pose_landmarks", "poseLandmarks", "landmarks", "keypoints")
 NUMBER_KEYS = ("frame", "frame_id", "frame_number", "frame_index", "frameIndex", "index")
+HIPS = (23, 24)
+"""Landmarks of the hips; the middle between them is the origin of world landmarks."""
+HIP_METRES = 0.05
+"""Maximum distance of the middle of the hips from the origin."""
 DEFAULT_ASPECT = 16 / 9
 """Width divided by height of the images, if unknown."""
 MAX_CSV_BYTES = 256 << 20
@@ -55,21 +59,39 @@ def read(found: FoundRecording, options: Options) -> ConvertedClip:
                     detections.add(number, None, person[:, :3], _confidence(person))
         except Unreadable as error:
             raise Unreadable(f"frame {number}: {error}", line) from error
+    notes: list[str] = []
+    if not world.frame and _are_world_landmarks(image):
+        world = image
+        notes.append("landmarks are centred on the hips: they are read as world landmarks, in metres")
     if world.frame:
         xyz, confidence = track_people(world, (span[0], span[-1]))
-        return ConvertedClip(
-            layout=layout, xyz=(xyz * (1, -1, -1)).astype(np.float32), confidence=confidence, rate=rate
-        )
+        upright = (xyz * (1, -1, -1)).astype(np.float32)
+        return ConvertedClip(layout=layout, xyz=upright, confidence=confidence, rate=rate, notes=tuple(notes))
     if not span:
         raise Unreadable("contains no frame")
     xyz, confidence = track_people(image, (span[0], span[-1]))
-    notes = [] if aspect else ["images are assumed to be 16:9; set another ratio with --aspect W:H"]
+    if not aspect:
+        notes.append("images are assumed to be 16:9; set another ratio with --aspect W:H")
     wide = aspect or DEFAULT_ASPECT
     scaled = image_coordinates.to_metres(
         xyz * (wide, 1, wide), layout
     )  # x and z are fractions of the width, y of the height
     notes.append("no world landmarks: people are scaled from image coordinates, depth is MediaPipe's estimate")
     return ConvertedClip(layout=layout, xyz=scaled, confidence=confidence, rate=rate, notes=tuple(notes))
+
+
+def _are_world_landmarks(detections: Detections) -> bool:
+    """Whether landmarks under a key for image coordinates are world landmarks: metres from the middle of the hips.
+
+    Image coordinates are fractions from 0 to 1, and hips are rarely at a corner of the image.
+    """
+    if not detections.joints:
+        return False
+    people = np.stack(detections.joints)[:, :, :2]
+    with np.errstate(invalid="ignore"):
+        is_centred = np.abs(people[:, HIPS].mean(axis=1)).max(axis=1) < HIP_METRES
+        has_negative = (people < -HIP_METRES).any(axis=(1, 2))
+    return bool(np.mean(is_centred & has_negative) > 0.5)
 
 
 def _json(file: RawFile) -> Iterator[tuple[int, Any, int]]:

@@ -157,6 +157,14 @@ def test_mediapipe_without_world_landmarks_is_scaled_from_the_image(
     assert 0.8 < ratio[1] < 1.2
 
 
+def test_world_landmarks_under_the_key_of_image_landmarks_are_recognised(tmp_path: Path) -> None:
+    world = WORLD - WORLD[:, 23:25].mean(axis=1, keepdims=True)
+    write(tmp_path / "in" / "one.json", [{"landmarks": landmarks(frame)} for frame in world])
+    report = convert("mediapipe", tmp_path / "in", tmp_path / "out")
+    assert any("read as world landmarks" in note for note in report.notes)
+    np.testing.assert_allclose(clip(tmp_path / "out", "one")[0][0], world * (1, -1, -1), atol=1e-6)
+
+
 # OpenPose
 
 

@@ -53,7 +53,7 @@ def test_a_run_logs_every_step_and_ends_in_a_checkpoint(shared_run: Run) -> None
     times = [line["seconds"] for line in log]
     assert times == sorted(times)
     assert times[0] > 0
-    assert [line["device"] for line in log if "device" in line] == ["CPU, 1 threads"]
+    assert [line["device"] for line in log if "device" in line] == ["CPU, 1 thread"]
     assert load_finished_run(shared_run.path).digest == shared_run.digest
 
 

@@ -8,9 +8,9 @@ from trainer.runs.log import (
     RunLog,
     damaged_lines,
     describe_damaged_lines,
+    logged_texts,
     read_log,
     seconds_of_training,
-    training_devices,
 )
 
 FIRST, LATER = b'{"step": 0, "total": 1.5}\n', b'{"step": 1, "total": 1.25}\n{"step": 2,  "total": 1}\n'
@@ -74,10 +74,10 @@ def test_only_the_first_damaged_lines_are_listed(tmp_path: Path) -> None:
 
 def test_time_and_devices_of_a_training_are_read_over_all_resumes(tmp_path: Path) -> None:
     path = tmp_path / "log.jsonl"
-    assert (seconds_of_training(path), training_devices(path)) == (0.0, [])
+    assert (seconds_of_training(path), logged_texts(path, "device")) == (0.0, [])
     path.write_text(
         '{"step": 0, "seconds": 1.5, "device": "CPU, 2 threads"}\n{"step": 1, "seconds": 3}\n'
         '{"step": 2, "seconds": 4.25, "device": "GPU"}\n{"step": 3, "seconds": 5.5, "device": 3}\n'
         '{"step": 4, "seconds": "6"}\n{"step": 5, "seconds": NaN}\n{"step": 6}\n'
     )
-    assert (seconds_of_training(path), training_devices(path)) == (5.5, ["CPU, 2 threads", "GPU"])
+    assert (seconds_of_training(path), logged_texts(path, "device")) == (5.5, ["CPU, 2 threads", "GPU"])
