@@ -24,12 +24,22 @@ from pipeline.files.text_paths import accept_text_paths
 from pipeline.skeleton.layout import Layout
 from pipeline.skeleton.shipped_layouts import layout_names, load_layout
 from pipeline.sources.folder import arrays
+from pipeline.sources.folder.csv_table import coordinate_columns
 from pipeline.sources.folder.long_csv import JOINT_COLUMNS, is_long, read_header
 from pipeline.sources.folder.manifest_csv import MANIFEST_CSV
 from pipeline.sources.folder.skeleton_toml import SKELETON_TOML, FolderSpec, Up
 from pipeline.sources.folder.source import FolderSource
 
-SUFFIXES = (".csv", *arrays.OPENERS)
+SUFFIXES = (*arrays.TABLE_SUFFIXES, *arrays.OPENERS)
+HINTS = {
+    ".txt": "rename tables that end in .txt to .csv",
+    ".json": "files of a pose tool are read by `skelepipe convert`",
+    ".jsonl": "files of a pose tool are read by `skelepipe convert`",
+    ".bvh": "motion capture is read by `skelepipe convert bvh`",
+    ".skeleton": "NTU RGB+D is read by `skelepipe ingest ntu60`",
+    ".mat": "Kinect data sets in .mat files are read by `skelepipe convert kinect-v1`",
+}
+"""What to do with other files, by suffix."""
 MIN_JOINTS = 3
 """Fewest columns that are taken for joints, if no name says so."""
 MEASURED_FILES = 5
@@ -37,7 +47,6 @@ MEASURED_FILES = 5
 _UNITS = ((0.02, "m"), (0.25, "cm"))
 """Size of a body when its coordinates are read as millimetres, in metres, up to which the unit is this one; else mm."""
 _AXIS = re.compile(r"(.+?)[\s._:-]*([xyz])")
-_NO_JOINTS = ("", "frame", "body")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,11 +90,13 @@ def draft_folder(folder: Path, *, pattern: str | None = None, force: bool = Fals
     files = _find_recordings(folder)
     joints = _find_joints(folder, files)
     guess = _known_skeleton(joints) or guess_skeleton(joints)
-    measured = [_measure(folder, file, joints) for file in files[:MEASURED_FILES]]
+    key = _array_key(folder / files[0])
+    measured = [_measure(folder, file, joints, key) for file in files[:MEASURED_FILES]]
     xyz = [body for body in measured if body is not None and body.size]
     units, up = _units(xyz), _up(xyz, joints, guess)
     named = [PurePosixPath(file.as_posix()) for file in files]
     rows, columns = pattern_columns(compile_pattern(pattern), named) if pattern else guess_columns(named)
+    rows = [{**row, "key": key} for row in rows] if key else rows
     rules = split_rules(rows, {})
     write_file(folder / SKELETON_TOML, skeleton_toml(joints, guess, units, up, rules).encode())
     write_file(folder / MANIFEST_CSV, manifest_csv(named, rows).encode())
@@ -116,7 +127,10 @@ def _find_recordings(folder: Path) -> list[Path]:
         path for path in found if not is_system_file(path) and not any(part.startswith(".") for part in path.parts)
     ]
     if not usable:
-        raise ConfigError(f"{folder}: has no recording; expected {', '.join(SUFFIXES)} files, also in folders below")
+        others = {path.suffix.lower() for path in folder.rglob("*")}
+        hints = dict.fromkeys(hint for suffix, hint in HINTS.items() if suffix in others)
+        expected = f"expected {', '.join(SUFFIXES)} files, also in folders below"
+        raise ConfigError("; ".join([f"{folder}: has no recording", expected, *hints]))
     return usable
 
 
@@ -126,7 +140,7 @@ def _find_joints(folder: Path, files: Sequence[Path]) -> list[str]:
     file = RawFile(path, "", path.stat().st_size)
     try:
         with raw_files.open_file(file) as stream:
-            if path.suffix.lower() == ".csv":
+            if path.suffix.lower() in arrays.TABLE_SUFFIXES:
                 return _csv_joints(io.BufferedReader(stream), str(path))
             return _unnamed(_array_joints(file))
     except RawFileError as error:
@@ -144,7 +158,7 @@ def _csv_joints(stream: "io.BufferedReader[Any]", source: str) -> list[str]:
             cells = [row[at].strip() for row in csv.reader(text, delimiter=delimiter) if len(row) > at]
             joints = list(dict.fromkeys(cells))
             return _unnamed(max(map(int, joints)) + 1) if all(joint.isdecimal() for joint in joints) else joints
-    used = [name for name in header if name.casefold() not in _NO_JOINTS]
+    used = [header[column] for column in coordinate_columns([name.casefold() for name in header])]
     matches = [_AXIS.fullmatch(name.casefold()) for name in used]
     joints = list(dict.fromkeys(name[: len(match[1])] for name, match in zip(used, matches, strict=True) if match))
     if joints:
@@ -156,13 +170,36 @@ def _csv_joints(stream: "io.BufferedReader[Any]", source: str) -> list[str]:
 
 
 def _array_joints(file: RawFile) -> int:
-    """Return the number of joints of an array (T, V, C) or (M, T, V, C)."""
+    """Return the number of joints of an array (T, V, C), (M, T, V, C) or (T, 3 V)."""
     with arrays.open_shapes(file) as shapes:
-        named = [shapes[key] for key in (*arrays.DEFAULT_KEYS, *shapes) if key in shapes]
-        shape = next((shape for shape in named if len(shape) in (3, 4) and shape[-1] in (2, 3)), None)
-    if shape is None:
-        raise RawFileError(str(file), 0, f"has no array (T, V, 3) or (M, T, V, 3), but {named}")
-    return int(shape[-2])
+        named = {key: shapes[key] for key in (*arrays.DEFAULT_KEYS, *shapes) if key in shapes}
+    key = _motion_key(named)
+    if key is None:
+        raise RawFileError(str(file), 0, f"has no array (T, V, 3), (M, T, V, 3) or (T, 3 V), but {[*named.values()]}")
+    shape = named[key]
+    return int(shape[-2]) if len(shape) > 2 else shape[1] // 3
+
+
+def _motion_key(shapes: Mapping[str, tuple[int, ...]]) -> str | None:
+    """Return the key of the array that has the shape of a motion."""
+    of_bodies = [key for key, shape in shapes.items() if len(shape) in (3, 4) and shape[-1] in (2, 3)]
+    of_rows = [
+        key for key, shape in shapes.items() if len(shape) == 2 and shape[1] % 3 == 0 and shape[1] >= 3 * MIN_JOINTS
+    ]
+    return next(iter([*of_bodies, *of_rows]), None)
+
+
+def _array_key(path: Path) -> str:
+    """Return the key that the manifest.csv has to name, because a file has several arrays; empty if it need not."""
+    if path.suffix.lower() in arrays.TABLE_SUFFIXES:
+        return ""
+    try:
+        with arrays.open_shapes(RawFile(path, "", path.stat().st_size)) as shapes:
+            found = dict(shapes)
+    except RawFileError:
+        return ""
+    is_default = len(found) == 1 or sum(key in found for key in arrays.DEFAULT_KEYS) == 1
+    return "" if is_default else _motion_key(found) or ""
 
 
 def _unnamed(count: int) -> list[str]:
@@ -192,7 +229,7 @@ def _layout_notes(joints: Sequence[str]) -> list[str]:
     return [note]
 
 
-def _measure(folder: Path, file: Path, joints: Sequence[str]) -> NDArray[np.float32] | None:
+def _measure(folder: Path, file: Path, joints: Sequence[str], key: str) -> NDArray[np.float32] | None:
     """Return the bodies of a recording, (M, T, V, 3), read as millimetres with y up; None if it cannot be read."""
     V = len(joints)
     layout = Layout(
@@ -216,7 +253,7 @@ def _measure(folder: Path, file: Path, joints: Sequence[str]) -> NDArray[np.floa
     path = folder / file
     try:
         with arrays.open_arrays(RawFile(path, "", path.stat().st_size), spec) as read_bodies:
-            xyz = read_bodies("").xyz
+            xyz = read_bodies(key).xyz
     except RawFileError:
         return None
     return np.where((xyz == 0).all(axis=3, keepdims=True), np.nan, xyz)
@@ -232,17 +269,20 @@ def _units(bodies: Sequence[NDArray[np.float32]]) -> str:
 
 
 def _up(bodies: Sequence[NDArray[np.float32]], joints: Sequence[str], guess: SkeletonGuess) -> Up:
-    """Return the axis along which the spine points up."""
+    """Return the axis along which the spine points up; without a known spine, along which bodies are largest."""
+    if not bodies:
+        return "y"
+    names: tuple[tuple[Up, Up], ...] = (("x", "-x"), ("y", "-y"), ("z", "-z"))
     ends = guess.spine
     if guess.layout and not ends:
         layout = load_layout(guess.layout)
         ends = layout.joints[layout.spine[0]], layout.joints[layout.spine[1]]
-    if not bodies or ends is None or not {*ends} <= {*joints}:
-        return "y"
+    if ends is None or not {*ends} <= {*joints}:
+        extents = [np.nanmedian(np.nanmax(xyz, axis=2) - np.nanmin(xyz, axis=2), axis=(0, 1)) for xyz in bodies]
+        return names[int(np.nanargmax(np.mean(extents, axis=0)))][0]
     low, high = (list(joints).index(end) for end in ends)
     spine = np.nanmean([np.nanmean(xyz[:, :, high] - xyz[:, :, low], axis=(0, 1)) for xyz in bodies], axis=0)
     axis = int(np.nanargmax(np.abs(spine)))
-    names: tuple[tuple[Up, Up], ...] = (("x", "-x"), ("y", "-y"), ("z", "-z"))
     return names[axis][int(spine[axis] < 0)]
 
 

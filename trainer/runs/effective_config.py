@@ -1,6 +1,7 @@
 """Effective configuration (`skelepipe config show`): value, origin and description of each key; TOML output."""
 
 import json
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -121,7 +122,7 @@ def config_to_json(config: EffectiveConfig) -> dict[str, Any]:
 
 
 def config_to_toml(config: EffectiveConfig) -> list[str]:
-    """Format a configuration as a file for `pretrain --config`, with the origin of each value as a comment.
+    """Format a configuration as a file for `pretrain --config`, with meaning and origin of each value as comments.
 
     Values that will be fitted to the data are commented out, and so are unset values, because TOML has no null.
     """
@@ -142,6 +143,7 @@ def config_to_toml(config: EffectiveConfig) -> list[str]:
             adapts and not fits and value.key in FITTED_KEYS and value.origin == DEFAULT_ORIGIN
         )
         text = f"{name} = {_to_toml(value.value)}" if value.value is not None else f"{name} is not set"
+        lines += ["", *(f"# {line}" for line in textwrap.wrap(value.about, 110))]
         lines.append(f"{'# ' if is_comment else ''}{text}  # {value.origin}")
     return lines
 

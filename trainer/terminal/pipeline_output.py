@@ -41,7 +41,8 @@ def refused_table(refused: Sequence[dict[str, Any]]) -> Table:
 
 def draft_lines(draft: Draft) -> list[str]:
     """Describe what `init` found and what is left to do."""
-    skeleton = f"layout {draft.layout}" if draft.layout else "tree and parts from their names"
+    of_names = "tree and parts to be completed" if draft.todo else "tree and parts from their names"
+    skeleton = f"layout {draft.layout}" if draft.layout else of_names
     joints = f"{count_noun(len(draft.joints), 'joint')} ({', '.join(draft.joints[:4])}, ...), {skeleton}"
     columns = [f"{column} from {source}" for column, source in draft.columns.items()]
     lines = [

@@ -1,4 +1,4 @@
-"""Read the array files of a folder data set (.npy, .npz, .csv, .h5) into bodies in metres."""
+"""Read the array files of a folder data set (.npy, .npz, .csv, .tsv, .h5) into bodies in metres."""
 
 import io
 from collections.abc import Callable, Iterator, Mapping
@@ -57,7 +57,7 @@ def open_arrays(file: RawFile, spec: FolderSpec) -> Iterator[Callable[[str], Bod
     """
     with raw_files.open_file(file) as stream, ExitStack() as stack:
         arrays: Arrays = {"": partial(read_csv, stream, str(file), spec.layout)}
-        if file.suffix.lower() != ".csv":
+        if file.suffix.lower() not in TABLE_SUFFIXES:
             with _damage_as_error(file):
                 arrays = OPENERS[file.suffix.lower()](stream, stack)
 
@@ -82,7 +82,7 @@ def open_arrays(file: RawFile, spec: FolderSpec) -> Iterator[Callable[[str], Bod
 
 @contextmanager
 def open_shapes(file: RawFile) -> Iterator[Mapping[str, tuple[int, ...]]]:
-    """Open an array file (not .csv) and yield the shapes of its arrays by key.
+    """Open an array file (not a table) and yield the shapes of its arrays by key.
 
     Raises:
         RawFileError: the file cannot be read.
@@ -125,7 +125,8 @@ OPENERS: Mapping[str, Callable[[Stream, ExitStack], Arrays]] = {
     ".h5": _open_hdf5,
     ".hdf5": _open_hdf5,
 }
-SUFFIXES = (*OPENERS, ".csv")
+TABLE_SUFFIXES = (".csv", ".tsv")
+SUFFIXES = (*OPENERS, *TABLE_SUFFIXES)
 """Suffixes of array files."""
 
 

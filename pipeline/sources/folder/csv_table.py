@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 import re
 from array import array
 from collections.abc import Sequence
@@ -17,6 +18,10 @@ from pipeline.errors import RawFileError
 from pipeline.skeleton.layout import Layout
 from pipeline.sources.folder.long_csv import is_long, read_header, read_long
 
+NUMBERED = ("frame", "body")
+"""Columns with the number of the frame and of the person."""
+TIME_COLUMNS = ("", "time", "time_s", "time_ms", "timestamp", "timestamp_ms", "seconds", "t", "index")
+"""Names of columns, in lower case, that are not read."""
 MAX_FRAMES = 100_000
 """Frames that a file with few rows may span by its column `frame`, summed over its bodies: an hour of one body at 30
 frames a second. Each frame takes memory, even without a row."""
@@ -52,6 +57,19 @@ class _Rows:
         for row in np.flatnonzero(~(np.abs(values) < 2**53) | (values != np.rint(values)))[:1]:
             raise RawFileError(self.source, self.lines[row], f"{name} {values[row]} is not a whole number")
         return values.astype(np.int64)
+
+
+def coordinate_columns(names: Sequence[str]) -> list[int]:
+    """Return the columns of a header that are coordinates.
+
+    Not `frame`, `body` and columns of times; and if a name ends in an axis like `waist_x`, only such names.
+
+    Args:
+        names: of the columns, in lower case.
+    """
+    used = [column for column, name in enumerate(names) if name not in (*NUMBERED, *TIME_COLUMNS)]
+    with_axis = [column for column in used if _COLUMN.fullmatch(names[column])]
+    return with_axis or used
 
 
 def split_bodies(table: NDArray[Any], layout: Layout, axes: int | None = None) -> NDArray[Any]:
@@ -91,8 +109,7 @@ def read_csv(stream: io.RawIOBase | io.BufferedIOBase, source: str, layout: Layo
     if is_long(read_header(buffered)):
         return _read_long_table(buffered, source, layout)
     rows = _read_rows(buffered, source)
-    columns = range(rows.values.shape[1])
-    used = [column for column in columns if not rows.names or rows.names[column] not in ("", "frame", "body")]
+    used = coordinate_columns(rows.names) if rows.names else [*range(rows.values.shape[1])]
     try:
         order, axes = column_order([rows.names[column] for column in used] if rows.names else [], layout)
         table = rows.values[:, used] if order is None else rows.values[:, used][:, order]
@@ -120,6 +137,7 @@ def _read_long_table(stream: "io.BufferedReader[Any]", source: str, layout: Layo
 def _read_rows(stream: "io.BufferedReader[Any]", source: str) -> _Rows:
     """Parse the rows of numbers and, if the first row has other text, the names of the columns."""
     values, lines, names, width, line = array("d"), array("q"), list[str](), 0, 0
+    read = set[int]()
     try:
         with io.TextIOWrapper(stream, "utf-8-sig", newline="") as text:
             first = text.readline()
@@ -134,9 +152,12 @@ def _read_rows(stream: "io.BufferedReader[Any]", source: str) -> _Rows:
                     width = len(cells)
                     if None in numbers:
                         names = [cell.strip().casefold() for cell in cells]
+                        read = {*coordinate_columns(names)} | {names.index(name) for name in NUMBERED if name in names}
                         continue
                 if len(cells) != width:
                     raise RawFileError(source, line, f"{len(cells)} fields, the first line has {width}")
+                if None in numbers and names:  # text in a column that is not read
+                    numbers = [number if column in read else math.nan for column, number in enumerate(numbers)]
                 if None in numbers:
                     wrong = cells[numbers.index(None)]
                     hint = "; write a decimal point" if "," in wrong else ""

@@ -20,6 +20,10 @@ JOINT_COLUMNS = ("joint", "joint_name", "joint_id", "keypoint", "landmark", "mar
 AXES = ("x", "y", "z")
 
 
+class RepeatedJoint(RawFileError):
+    """A joint of a person has two rows for one frame."""
+
+
 def is_long(names: Sequence[str]) -> bool:
     """Whether the column names, in lower case, are those of a long table."""
     return {"x", "y"} <= {*names} and all(
@@ -66,7 +70,13 @@ def read_long(text: TextIO, source: str, layout: Layout, max_frames: int) -> tup
         lines.append(line)
     if not lines:
         raise RawFileError(source, 0, "has no row of numbers")
-    return _arrange(frames, people, joint_rows, np.array(values), lines, source, len(joints), max_frames)
+    try:
+        return _arrange(frames, people, joint_rows, np.array(values), lines, source, len(joints), max_frames)
+    except RepeatedJoint as error:
+        known = {*FRAME_COLUMNS, *PERSON_COLUMNS, *JOINT_COLUMNS, *AXES}
+        others = [name for name in names if name and name not in known]
+        hint = f"; if the file holds several recordings ({', '.join(others[:4])}), write one file for each"
+        raise RawFileError(source, error.line, f"{error.reason}{hint if others else ''}") from error
 
 
 def _arrange(
@@ -93,7 +103,7 @@ def _arrange(
     )
     order = np.argsort(cells, kind="stable")
     for row in order[1:][np.diff(cells[order]) == 0][:1]:
-        raise RawFileError(source, lines[row], "repeats a joint of this frame and person of an earlier line")
+        raise RepeatedJoint(source, lines[row], "repeats a joint of this frame and person of an earlier line")
     bodies = np.full((len(ids) * T * V, values.shape[1]), np.nan)
     bodies[cells] = values
     return bodies.reshape(len(ids), T, V, -1), first

@@ -138,6 +138,45 @@ def test_a_layout_that_was_chosen_by_its_size_is_called_an_assumption(tmp_path: 
     )
 
 
+def test_columns_that_are_no_coordinates_are_ignored(own: Callable[..., Path]) -> None:
+    """A time, an index and a column of text, as data frames have them, in a file separated by tabs."""
+    folder = own()
+    for path in folder.glob("*.csv"):
+        header, *rows = path.read_text().splitlines()
+        lines = [f"Index,Time,Action,{header}", *(f"{n},{n / 30:.3f},lift,{row}" for n, row in enumerate(rows))]
+        path.with_suffix(".tsv").write_text("\n".join(lines).replace(",", "\t"))
+        path.unlink()
+    draft = draft_folder(folder)
+    assert (draft.joints, draft.units, draft.up, draft.todo) == ([*JOINTS.values()], "mm", "z", [])
+    source = FolderSource([folder])
+    readings = [
+        reading for entry in source.survey(keep_missing=False).entries for reading in source.read(entry, "0-exclusive")
+    ]
+    assert len(readings) == 6
+    assert all(reading.recording.xyz.shape[1:] == (13, 3) for reading in readings)  # type: ignore[union-attr]
+
+
+def test_an_archive_of_rows_gets_a_key(tmp_path: Path) -> None:
+    folder = tmp_path / "rows"
+    folder.mkdir()
+    for number, label in enumerate(("lift", "wave")):
+        xyz = positions(number)[..., (0, 2, 1)]
+        np.savez(folder / f"{label}_1.npz", fps=30, pose=xyz.reshape(len(xyz), -1))
+    draft = draft_folder(folder)
+    assert (len(draft.joints), draft.units, draft.up) == (13, "m", "z")
+    with (folder / "manifest.csv").open() as stream:
+        assert {row["key"] for row in csv.DictReader(stream)} == {"pose"}
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"), [("a.txt", "to .csv"), ("a.json", "skelepipe convert"), ("b.bvh", "convert bvh")]
+)
+def test_other_files_get_a_hint(tmp_path: Path, name: str, hint: str) -> None:
+    (tmp_path / name).touch()
+    with pytest.raises(ConfigError, match=f"has no recording; expected .csv, .tsv.*; .*{hint}"):
+        draft_folder(tmp_path)
+
+
 def test_a_folder_without_recordings_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ArtifactNotFound):
         draft_folder(tmp_path / "none")
@@ -145,7 +184,7 @@ def test_a_folder_without_recordings_is_refused(tmp_path: Path) -> None:
     (tmp_path / "._a.csv").touch()
     with pytest.raises(ConfigError, match=r"has no recording; expected \.csv"):
         draft_folder(tmp_path)
-    (tmp_path / "a.csv").write_text("time,score\n1,2\n")
+    (tmp_path / "a.csv").write_text("time,score,mood\n1,2,3\n")
     with pytest.raises(ConfigError, match=r"a\.csv:1: its 2 columns are not .*; init reads the joints from this file"):
         draft_folder(tmp_path)
     (tmp_path / "a.npy").write_bytes(b"no array")

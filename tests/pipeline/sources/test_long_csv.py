@@ -64,3 +64,9 @@ def test_a_wrong_row_is_named_with_its_line(rows: str, line: int, reason: str) -
     with pytest.raises(RawFileError) as caught:
         read(f"frame,joint,x,y,z\n{rows}\n")
     assert (caught.value.line, caught.value.reason[: len(reason)]) == (line, reason)
+
+
+def test_a_table_of_several_recordings_is_explained() -> None:
+    with pytest.raises(RawFileError) as caught:
+        read("trial,mood,frame,joint,x,y,z\na,1,0,head,1,2,3\nb,1,0,head,1,2,3\n")
+    assert (caught.value.line, "several recordings (trial, mood), write one file" in caught.value.reason) == (3, True)

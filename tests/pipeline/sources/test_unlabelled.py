@@ -108,7 +108,7 @@ def test_other_files_are_counted_if_found_and_refused_if_named(ntu: Path, tmp_pa
     (tmp_path / "in" / "film.mp4").write_bytes(b"x")
     (tmp_path / "in" / "0009-L.txt").write_text("")
     found = find_recordings([tmp_path / "in"], KINECT_V2)
-    kinds = "none of .skeleton, .txt, .npy, .npz, .h5, .hdf5, .csv"
+    kinds = "none of .skeleton, .txt, .npy, .npz, .h5, .hdf5, .csv, .tsv"
     assert found.left_out == {"text without skeletons": 1, kinds: 1}
     assert [bad.reason for bad in clips(found) if isinstance(bad, Refusal)] == ["the file is empty; download it again"]
     film = tmp_path / "in" / "film.mp4"
